@@ -1,0 +1,69 @@
+"""Which reviews make up each batch, in which order, and how they become tensors.
+
+The order comes from a generator of its own: it is the same for every method with the same seed, whatever randomness a
+method uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.spec import Truncation
+from bench.task import Ints, Split, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["collate", "epoch_batches", "in_length_order", "stream"]
+
+POOL = 50
+"""Batches that are sorted by length together. Larger pools save little more padding and make batches less random."""
+
+
+def epoch_batches(lengths: Ints, batch_size: int, seed: int, epoch: int) -> list[Ints]:
+    """One pass over all reviews in length-bucketed batches, each an array of rows.
+
+    Reviews are shuffled, sorted by length within pools of `POOL` batches, cut into batches, and the batches shuffled.
+    Every row comes once; only the last batch of the last pool can be smaller than `batch_size`.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(len(lengths))
+    batches: list[Ints] = []
+    for start in range(0, len(order), POOL * batch_size):
+        pool = order[start : start + POOL * batch_size]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        chunks = [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
+        batches += [chunks[i] for i in generator.permutation(len(chunks))]
+    return batches
+
+
+def stream(lengths: Ints, batch_size: int, seed: int, first_epoch: int = 0) -> Iterator[Ints]:
+    """Batches without end: one pass after another, each in an order of its own."""
+    epoch = first_epoch
+    while True:
+        yield from epoch_batches(lengths, batch_size, seed, epoch)
+        epoch += 1
+
+
+def in_length_order(lengths: Ints, batch_size: int) -> Iterator[Ints]:
+    """All rows in batches of like length, the longest first: for evaluation, where order means nothing."""
+    order = np.argsort(-lengths, kind="stable")
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def collate(task: Task, split: Split, rows: Ints, max_length: int, truncation: Truncation) -> tuple[Tensor, Tensor, Tensor]:
+    """Tensors for a batch: ids and mask [batch, longest of the batch], labels [batch]."""
+    import torch
+
+    encoded = [task.encode(split, int(row), max_length, truncation) for row in rows]
+    longest = max(len(ids) for ids in encoded)
+    ids = np.full((len(rows), longest), task.pad_id, dtype=np.int64)
+    mask = np.zeros((len(rows), longest), dtype=np.int64)
+    for i, row in enumerate(encoded):
+        ids[i, : len(row)] = row
+        mask[i, : len(row)] = 1
+    return torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(split.labels[rows])

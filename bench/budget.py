@@ -1,0 +1,110 @@
+"""The ledger of a run: what has been spent, what was bought with it, and the learning rate that follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bench.meters import DeviceClock
+from bench.record import CurvePoint, Training
+from bench.spec import Budget
+
+__all__ = ["WARM_UP", "Ledger", "schedule"]
+
+WARM_UP = 0.06
+"""Share of the budget over which the learning rate rises (Liu et al. 2019, table 10: RoBERTa's 6 % of steps)."""
+MARKS = (0.25, 0.5, 0.75, 1.0)
+"""Shares of the budget at which validation is read."""
+
+
+def schedule(fraction: float) -> float:
+    """Share of the peak learning rate when `fraction` of the budget is spent: linear up over `WARM_UP`, then linear to 0.
+
+    A function of the budget and not of steps, so that a time budget has the same schedule at every speed.
+    """
+    if fraction < WARM_UP:
+        return fraction / WARM_UP
+    return max(0.0, (1.0 - fraction) / (1.0 - WARM_UP))
+
+
+@dataclass
+class Ledger:
+    """Counts one run's training. The clock charges device seconds, `step_taken` everything else."""
+
+    budget: Budget
+    clock: DeviceClock
+    train_reviews: int
+    """Reviews in an epoch."""
+    steps: int = 0
+    reviews_seen: int = 0
+    reviews_trained: int = 0
+    tokens_seen: int = 0
+    tokens_padded: int = 0
+    tokens_trained: int = 0
+    losses: list[float] = field(default_factory=list)
+    curve: list[CurvePoint] = field(default_factory=list)
+    distinct: set[int] = field(default_factory=set)
+    longest_step: float = 0.0
+    _seconds: float = 0.0
+    _curve_from: int = 0
+
+    @property
+    def spent(self) -> float:
+        """Budget spent so far, in the budget's unit; seconds are those charged at the end of the last step."""
+        return {
+            "seconds": self._seconds,
+            "steps": float(self.steps),
+            "epochs": self.reviews_trained / self.train_reviews,
+            "tokens": float(self.tokens_trained),
+        }[self.budget.unit]
+
+    @property
+    def fraction(self) -> float:
+        """Share of the budget spent, at most 1."""
+        return min(1.0, self.spent / self.budget.amount)
+
+    @property
+    def done(self) -> bool:
+        return self.spent >= self.budget.amount
+
+    @property
+    def mark_reached(self) -> bool:
+        """Whether the next point of the curve is due."""
+        return len(self.curve) < len(MARKS) and self.fraction >= MARKS[len(self.curve)]
+
+    def encoded(self, rows: list[int], tokens: int, padded: int) -> None:
+        """Reviews passed through the encoder."""
+        self.reviews_seen += len(rows)
+        self.distinct.update(rows)
+        self.tokens_seen += tokens
+        self.tokens_padded += padded
+
+    def step_taken(self, reviews: int, tokens: int, loss: float) -> None:
+        """An optimizer step ended; the clock is read here."""
+        self.steps += 1
+        self.reviews_trained += reviews
+        self.tokens_trained += tokens
+        self.losses.append(loss)
+        before, self._seconds = self._seconds, self.clock.seconds
+        self.longest_step = max(self.longest_step, self._seconds - before)
+
+    def validated(self, accuracy: float) -> None:
+        """Add a point to the curve, as often as marks were passed since the last one."""
+        since = self.losses[self._curve_from :] or self.losses[-1:]
+        point = CurvePoint(
+            fraction=self.fraction, seconds=self._seconds, step=self.steps, reviews=self.reviews_seen,
+            tokens=self.tokens_seen, loss=sum(since) / len(since), accuracy=accuracy,
+        )  # fmt: skip
+        self._curve_from = len(self.losses)
+        while self.mark_reached:
+            self.curve.append(point)
+
+    def summary(self, frozen_before: str, frozen_after: str) -> Training:
+        """The ledger as a record keeps it."""
+        return Training(
+            steps=self.steps, reviews_seen=self.reviews_seen, reviews_distinct=len(self.distinct),
+            reviews_trained=self.reviews_trained, tokens_seen=self.tokens_seen, tokens_padded=self.tokens_padded,
+            spent=self.spent, overshoot=max(0.0, self.spent - self.budget.amount),
+            longest_step_seconds=self.longest_step,
+            loss_first=self.losses[0] if self.losses else 0.0, loss_last=self.losses[-1] if self.losses else 0.0,
+            curve=self.curve, frozen_sha256_before=frozen_before, frozen_sha256_after=frozen_after,
+        )  # fmt: skip

@@ -1,0 +1,174 @@
+"""Which records may be compared, and how each method stands beside the reference: paired by seed, on the same reviews."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import NamedTuple
+
+from bench.record import Floor, Record
+
+__all__ = ["Group", "GroupKey", "Row", "compare"]
+
+
+class GroupKey(NamedTuple):
+    """What must be equal for two runs to stand in one table (rules, section 10)."""
+
+    rules: int
+    data_sha256: str
+    cut: str
+    test_limit: int | None
+    encoder: str
+    encoder_sha256: str
+    device: str
+    threads: int
+    precision: str
+    budget: str
+    memory_cap: int | None
+    max_length: int
+    truncation: str
+    batch_size: int
+    dropout: float
+    attention_dropout: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method with one set of hyperparameters. Means are over its complete runs; None where there is none."""
+
+    label: str
+    method: str
+    runs: list[Record]
+    """Complete runs, by seed."""
+    others: list[Record]
+    """Runs that ended in another state."""
+    accuracy: float | None
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    accuracy_difference: float | None
+    """Mean over the seeds that the reference has too, of accuracy minus the reference's; a share, not points."""
+    f1_difference: float | None
+    body: int | None
+    head: int | None
+    memory: float | None
+    """Median peak above the baseline, bytes."""
+    reviews_seen: float | None
+    reviews_per_second: float | None
+
+    @property
+    def seeds(self) -> list[int]:
+        return [record.spec.seed for record in self.runs]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that may be compared, the reference first, and the floors on the same test."""
+
+    key: GroupKey
+    rows: list[Row]
+    floors: list[Floor]
+    reference: Row | None
+    """The row that differences are taken from; None if no run of it is complete."""
+
+    @property
+    def records(self) -> list[Record]:
+        return [record for row in self.rows for record in (*row.runs, *row.others)]
+
+    @property
+    def runs(self) -> list[Record]:
+        return [record for row in self.rows for record in row.runs]
+
+
+def _key(record: Record) -> GroupKey:
+    spec = record.spec
+    return GroupKey(
+        record.rules_version, record.data.sha256, record.data.cut, spec.test_limit, spec.encoder, record.encoder.sha256,
+        record.environment.device, spec.threads, spec.precision, str(spec.budget), spec.memory_cap, spec.max_length,
+        spec.truncation, spec.batch_size, spec.dropout, spec.attention_dropout,
+    )  # fmt: skip
+
+
+def compare(records: Iterable[Record | Floor], reference: str, order: list[str]) -> list[Group]:
+    """Group what is comparable, and put each method beside `reference`. `order` sorts the other methods.
+
+    Tuning trials are no part of a comparison.
+    """
+    grouped: dict[GroupKey, list[Record]] = defaultdict(list)
+    floors: list[Floor] = []
+    for record in records:
+        if isinstance(record, Floor):
+            floors.append(record)
+        elif record.spec.purpose == "run":
+            grouped[_key(record)].append(record)
+    return [_group(key, found, floors, reference, order) for key, found in sorted(grouped.items(), key=lambda g: str(g[0]))]
+
+
+def _group(key: GroupKey, records: list[Record], floors: list[Floor], reference: str, order: list[str]) -> Group:
+    settings: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        # Two settings of one method are two rows.
+        settings[record.spec.method, str(sorted(record.spec.hyperparameters.items()))].append(record)
+    several = {method for method, _ in settings if sum(m == method for m, _ in settings) > 1}
+
+    def place(item: tuple[tuple[str, str], list[Record]]) -> tuple[bool, int, str, str]:
+        (method, setting), _ = item
+        return method != reference, order.index(method) if method in order else len(order), method, setting
+
+    ordered = sorted(settings.items(), key=place)
+    centre = [r for (method, _), found in ordered[:1] if method == reference for r in found if r.state == "complete"]
+    rows = [_row(method, found, centre, named=method in several) for (method, _), found in ordered]
+    has_reference = bool(rows) and rows[0].method == reference and bool(rows[0].runs)
+    seen = {r.training.reviews_distinct for r in centre if r.training is not None}
+    same_test = [
+        floor
+        for floor in floors
+        if floor.rules_version == key.rules
+        and (floor.data.sha256, floor.data.cut, floor.spec.test_limit) == (key.data_sha256, key.cut, key.test_limit)
+        and floor.spec.train_reviews in seen | {floor.data.train}
+    ]
+    same_test.sort(key=lambda floor: -floor.spec.train_reviews)
+    return Group(key, rows, same_test, rows[0] if has_reference else None)
+
+
+def _row(method: str, records: list[Record], centre: list[Record], *, named: bool) -> Row:
+    runs = sorted((r for r in records if r.state == "complete" and r.test), key=lambda r: r.spec.seed)
+    others = sorted((r for r in records if r not in runs), key=lambda r: r.spec.seed)
+    tests = [r.test for r in runs if r.test]
+    reference = {r.spec.seed: r.test for r in centre if r.test}
+    pairs = [(r.test, reference[r.spec.seed]) for r in runs if r.test and r.spec.seed in reference]
+    parameters = next((r.parameters for r in (*runs, *others) if r.parameters), None)
+    label = method
+    if named:
+        label += " (" + ", ".join(f"{k} {v}" for k, v in sorted(records[0].spec.hyperparameters.items())) + ")"
+    return Row(
+        label=label,
+        method=method,
+        runs=runs,
+        others=others,
+        accuracy=_mean([t.accuracy for t in tests]),
+        precision=_mean([t.precision for t in tests]),
+        recall=_mean([t.recall for t in tests]),
+        f1=_mean([t.f1 for t in tests]),
+        accuracy_difference=_mean([own.accuracy - its.accuracy for own, its in pairs]),
+        f1_difference=_mean([own.f1 - its.f1 for own, its in pairs]),
+        body=parameters.body if parameters else None,
+        head=parameters.head if parameters else None,
+        memory=median(m) if (m := [_peak(r) for r in runs if r.memory]) else None,
+        reviews_seen=_mean([float(r.training.reviews_seen) for r in runs if r.training]),
+        reviews_per_second=_mean(
+            [r.training.reviews_seen / r.seconds.charged for r in runs if r.training and r.seconds and r.seconds.charged]
+        ),
+    )
+
+
+def _peak(record: Record) -> float:
+    assert record.memory is not None
+    on_cuda = record.memory.cuda_reserved
+    return float(on_cuda if on_cuda is not None else record.memory.peak_above_baseline)
+
+
+def _mean(values: list[float]) -> float | None:
+    return fmean(values) if values else None

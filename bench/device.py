@@ -1,0 +1,59 @@
+"""Which device a run gets, found out without importing torch where there is no GPU to ask about."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from bench.errors import UserError
+from bench.provenance import cpu_model
+from bench.spec import Precision
+
+__all__ = ["device_model", "resolve_device", "resolve_precision", "usable_cores"]
+
+_NODES = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvidia0")
+"""Device files without which CUDA cannot work (Linux, WSL)."""
+
+
+def _has_cuda() -> bool:
+    if not any(Path(node).exists() for node in _NODES):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def resolve_device(name: str) -> Literal["cpu", "cuda"]:
+    """The device for `auto`, `cpu` or `cuda`.
+
+    Raises:
+        UserError: if CUDA is asked for and there is none.
+    """
+    if name == "cpu":
+        return "cpu"
+    found = _has_cuda()
+    if name == "cuda" and not found:
+        raise UserError("--device cuda: this machine shows no CUDA device to torch; use --device cpu")
+    return "cuda" if found else "cpu"
+
+
+def resolve_precision(name: str, device: str) -> Precision:
+    """fp32 or bf16 for `auto`: bf16 where tensor cores make it pay, fp32 on a CPU, where it is slower without AMX."""
+    if name == "auto":
+        return "bf16" if device == "cuda" else "fp32"
+    return "bf16" if name == "bf16" else "fp32"
+
+
+def device_model(device: Literal["cpu", "cuda"]) -> str:
+    """Name of the processor or GPU that runs are charged on."""
+    if device == "cpu":
+        return cpu_model()
+    import torch
+
+    return str(torch.cuda.get_device_name())
+
+
+def usable_cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0))

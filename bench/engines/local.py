@@ -1,0 +1,145 @@
+"""Runs in processes of this machine, one at a time.
+
+On a CPU each run is forked from a server that has only imported the libraries, so that a run after the first starts at
+once with a clean memory peak; on CUDA, which no fork survives, each is a fresh interpreter.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
+from pathlib import Path
+from typing import Any, Literal
+
+__all__ = ["Died", "LocalEngine"]
+
+Listener = Callable[[str, float], None]
+GRACE = 5.0
+"""Seconds that a run has to end by itself once it was asked to."""
+
+
+class Died(Exception):
+    """A process ended without handing back its result."""
+
+    def __init__(self, exit_code: int, out_of_memory: bool) -> None:
+        self.out_of_memory = out_of_memory
+        if exit_code >= 0:
+            what = f"exit code {exit_code}"
+        else:
+            try:
+                what = signal.Signals(-exit_code).name
+            except ValueError:
+                what = f"signal {-exit_code}"
+        super().__init__(f"the process of the run ended by {what}" + (", out of memory" if out_of_memory else ""))
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent ends (prctl PR_SET_PDEATHSIG, Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
+
+
+def _child(connection: Connection, work: str, arguments: tuple[Any, ...]) -> None:
+    """Do `work(*arguments, notify)` and send its result. Interrupts are the parent's to hear and pass on."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with_parent()
+    from bench.engines import preload  # noqa: F401  already there when forked, not when spawned
+
+    module, function = work.split(":")
+    last = 0.0
+
+    def notify(phase: str, share: float) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if share in (0.0, 1.0) or now - last > 0.2:
+            last = now
+            connection.send(("progress", phase, share))
+
+    try:
+        connection.send(("result", getattr(importlib.import_module(module), function)(*arguments, notify)))
+    except BrokenPipeError:
+        os._exit(1)  # nobody is left to hear
+
+
+def _kernel_kills() -> int:
+    """How often the kernel has killed a process for want of memory, on this machine or in this container."""
+    counts = 0
+    for path, name in (("/proc/vmstat", "oom_kill"), ("/sys/fs/cgroup/memory.events", "oom_kill")):
+        try:
+            match = re.search(rf"^{name} (\d+)$", Path(path).read_text(), flags=re.M)
+        except OSError:
+            continue
+        counts += int(match[1]) if match else 0
+    return counts
+
+
+class LocalEngine:
+    """Does one piece of work at a time in a process of its own."""
+
+    def __init__(self, device: Literal["cpu", "cuda"] = "cpu") -> None:
+        self._context: ForkServerContext | SpawnContext
+        if device == "cpu":
+            self._context = multiprocessing.get_context("forkserver")
+            self._context.set_forkserver_preload(["bench.engines.preload"])
+        else:
+            self._context = multiprocessing.get_context("spawn")
+
+    def run(self, work: str, *arguments: Any, listen: Listener = lambda phase, share: None) -> tuple[Any, float]:
+        """Call `work`, written "module:function", with the arguments and a listener in a fresh process.
+
+        Returns its result, and the wall seconds of the process as seen from here. The work is named and not given, since
+        importing it here would cost ten seconds and spoil the fork.
+
+        An interrupt here (Ctrl-C, SIGTERM) is passed on once, and the process has `GRACE` seconds to hand back what it
+        has; the interrupt is then raised again with the result as its argument.
+
+        Raises:
+            Died: if the process ends without a result.
+        """
+        kills = _kernel_kills()
+        receiving, sending = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_child, args=(sending, work, arguments), daemon=True)
+        began = time.monotonic()
+        process.start()
+        sending.close()
+        interrupted = False
+        result: list[Any] = []
+        deadline: float | None = None
+        while not result:
+            try:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                if not receiving.poll(left):
+                    break
+                message = receiving.recv()
+                if message[0] == "result":
+                    result.append(message[1])
+                else:
+                    listen(message[1], message[2])
+            except EOFError:
+                break
+            except KeyboardInterrupt:
+                if interrupted:
+                    break
+                interrupted, deadline = True, time.monotonic() + GRACE
+                process.terminate()
+        seconds = time.monotonic() - began
+        process.join(GRACE)
+        if process.is_alive():
+            process.kill()
+            process.join()
+        receiving.close()
+        if interrupted:
+            raise KeyboardInterrupt(*result)
+        if not result:
+            code = process.exitcode if process.exitcode is not None else 1
+            raise Died(code, out_of_memory=code == -signal.SIGKILL and _kernel_kills() > kills)
+        return result[0], seconds

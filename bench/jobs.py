@@ -1,0 +1,58 @@
+"""A run to be done and what comes back of it: what travels between the process that asks and the one that runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench import RULES_VERSION
+from bench.checkpoint import Checkpoint
+from bench.provenance import environment
+from bench.record import DataCut, Encoder, Record, State
+from bench.spec import RunSpec
+
+__all__ = ["Job", "Outcome", "record_of"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to be done: its spec, and where its encoder and reviews are on this machine, which is not recorded."""
+
+    run_id: str
+    spec: RunSpec
+    checkpoint: Checkpoint
+    data_argument: str
+    data: DataCut
+    device_model: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What comes back from the process of a run."""
+
+    record: Record
+    logits: npt.NDArray[np.float32] | None = None
+
+
+def record_of(job: Job, state: State, reason: str | None = None, **parts: Any) -> Record:
+    """The record of a job that ended in `state`, with whatever parts were measured."""
+    checkpoint = job.checkpoint
+    return Record(
+        run_id=job.run_id,
+        rules_version=RULES_VERSION,
+        state=state,
+        reason=reason,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        spec=job.spec,
+        environment=environment(device=job.device_model, threads=job.spec.threads),
+        encoder=Encoder(
+            sha256=checkpoint.sha256, model_type=checkpoint.config["model_type"], pooling=checkpoint.pooling,
+            revision=checkpoint.revision,
+        ),
+        data=job.data,
+        **parts,
+    )  # fmt: skip

@@ -1,0 +1,197 @@
+"""Instruments: the device clock, peak memory, processor time, and how fast the machine is just now.
+
+Memory meters read /proc and so need Linux. CUDA counts through torch's allocator.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Literal
+
+import torch
+
+from bench.files import atomic_write, cache_dir, sha256_bytes
+
+__all__ = ["CONTENDED", "DeviceClock", "MatmulRate", "MemoryMeter", "MemoryPeak", "matmul_rate", "quiet_rate"]
+
+CONTENDED = 0.9
+"""A run is marked contended when the machine's rate falls below this share of its quiet rate (rules, section 3)."""
+
+
+class DeviceClock:
+    """Charges wall seconds between `start` and `stop`, except while paused. CUDA is synchronised at every reading.
+
+    The clock is monotonic: setting the system's time does not change a budget.
+    """
+
+    def __init__(self, device: Literal["cpu", "cuda"]) -> None:
+        self._cuda = device == "cuda"
+        self._charged = 0.0
+        self._since: float | None = None
+        self._cpu_charged = 0.0
+        self._cpu_since = 0.0
+        self.paused_seconds = 0.0
+        """Wall seconds spent inside `paused` so far."""
+
+    def _now(self) -> float:
+        if self._cuda:
+            torch.cuda.synchronize()
+        return time.monotonic()
+
+    def start(self) -> None:
+        """Begin, or go on, charging."""
+        self._since = self._now()
+        self._cpu_since = time.process_time()
+
+    def stop(self) -> None:
+        """Stop charging; `seconds` keeps what was charged."""
+        self._charged = self.seconds
+        self._cpu_charged = self.cpu_seconds
+        self._since = None
+
+    @property
+    def seconds(self) -> float:
+        """Device seconds charged so far."""
+        return self._charged + (self._now() - self._since if self._since is not None else 0.0)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor seconds of this process, all threads, while the clock ran."""
+        running = self._since is not None
+        return self._cpu_charged + (time.process_time() - self._cpu_since if running else 0.0)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Charge nothing inside: for evaluation and writing, never for work that trains."""
+        self.stop()
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.start()
+            self.paused_seconds += time.monotonic() - began
+
+
+def _status_bytes(name: str) -> int:
+    """A field of /proc/self/status, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status has no {name}")
+
+
+@dataclass(frozen=True)
+class MemoryPeak:
+    """Bytes. On a CPU resident memory of the process; on CUDA also what torch's allocator held."""
+
+    baseline: int
+    """Resident before the encoder was loaded, with the libraries imported and the reviews in memory."""
+    peak: int
+    """The most that was resident while training, evaluation excluded."""
+    cuda_allocated: int | None = None
+    cuda_reserved: int | None = None
+
+    @property
+    def above_baseline(self) -> int:
+        return max(0, self.peak - self.baseline)
+
+
+@dataclass
+class MemoryMeter:
+    """The peak of a process's memory over the stretches that count, in a process that holds one run."""
+
+    device: Literal["cpu", "cuda"]
+    baseline: int = 0
+    _peaks: list[tuple[int, int, int]] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Take the baseline now and count from here."""
+        self._reset()
+        self.baseline = _status_bytes("VmRSS")
+
+    def _reset(self) -> None:
+        # "5" sets the high-water mark of resident memory back to what is resident (Linux, proc(5)).
+        Path("/proc/self/clear_refs").write_text("5")
+        if self.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+
+    def _read(self) -> tuple[int, int, int]:
+        cuda = (torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()) if self.device == "cuda" else (0, 0)
+        return (_status_bytes("VmHWM"), *cuda)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave what happens inside, such as evaluation, out of the peak."""
+        self._peaks.append(self._read())
+        try:
+            yield
+        finally:
+            self._reset()
+
+    def above_baseline(self) -> int:
+        """Bytes by which the peak so far exceeds the baseline: resident memory, or CUDA's allocations."""
+        peak = self.peak()
+        return peak.cuda_reserved if peak.cuda_reserved is not None else peak.above_baseline
+
+    def peak(self) -> MemoryPeak:
+        """The peak so far."""
+        resident, allocated, reserved = (max(column) for column in zip(*self._peaks, self._read(), strict=True))
+        cuda = self.device == "cuda"
+        return MemoryPeak(self.baseline, resident, allocated if cuda else None, reserved if cuda else None)
+
+
+@dataclass(frozen=True)
+class MatmulRate:
+    """fp32 matrix products a second, in GFLOP/s: how much of the machine a run really had."""
+
+    before: float
+    after: float
+    quiet: float
+    """The best that this machine has shown, this run included."""
+
+    @property
+    def contended(self) -> bool:
+        return min(self.before, self.after) < CONTENDED * self.quiet
+
+
+def matmul_rate(seconds: float = 0.4) -> float:
+    """Median rate in GFLOP/s of 768x768 fp32 matrix products over about `seconds`, on torch's threads."""
+    size = 768
+    a, b = torch.ones(size, size), torch.ones(size, size)
+    out = torch.empty(size, size)
+    torch.matmul(a, b, out=out)  # the first call starts the thread pool
+    times: list[float] = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end or len(times) < 5:
+        began = time.perf_counter()
+        torch.matmul(a, b, out=out)
+        times.append(time.perf_counter() - began)
+    return 2 * size**3 / median(times) / 1e9
+
+
+def quiet_rate(measured: float, cpu_model: str) -> float:
+    """The best rate seen on this kind of processor and number of threads, `measured` included; kept in the cache."""
+    cache = cache_dir()
+    if cache is None:
+        return measured
+    key = sha256_bytes(f"{cpu_model} {torch.get_num_threads()} {torch.__version__} {os.cpu_count()}".encode())[:16]
+    path = cache / f"quiet-rate-{key}.json"
+    try:
+        best = float(json.loads(path.read_text())["gflops"])
+    except (OSError, ValueError, KeyError, TypeError):
+        best = 0.0
+    if measured <= best:
+        return best
+    try:
+        with atomic_write(path) as file:
+            file.write(json.dumps({"gflops": measured}).encode())
+    except OSError:
+        pass
+    return measured

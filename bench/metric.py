@@ -1,0 +1,43 @@
+"""The confusion matrix as a metric of the library `evaluate`, without the hub that `evaluate.load` would ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import datasets
+import evaluate
+
+from bench.scoring import confusion
+
+__all__ = ["ConfusionMetric", "score"]
+
+
+class ConfusionMetric(evaluate.Metric):  # type: ignore[misc]
+    """Accuracy, precision, recall and F1 of a two-class test, with the four counts that they come from."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description="Integer confusion matrix of a two-class test and the metrics that follow from it.",
+            citation="",
+            inputs_description="predictions and references: lists of 0 and 1 of one length",
+            features=datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}),
+        )
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float | int]:
+        counts = confusion(references, predictions)
+        return {
+            "tp": counts.tp,
+            "fp": counts.fp,
+            "fn": counts.fn,
+            "tn": counts.tn,
+            "accuracy": counts.accuracy,
+            "precision": counts.precision,
+            "recall": counts.recall,
+            "f1": counts.f1,
+        }
+
+
+def score(labels: Any, predictions: Any) -> dict[str, float | int]:
+    """Compute the metric in memory: the library's default writes and locks files under the user's cache."""
+    result: dict[str, float | int] = ConfusionMetric(keep_in_memory=True).compute(predictions=predictions, references=labels)
+    return result

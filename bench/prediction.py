@@ -1,0 +1,42 @@
+"""Logits of a classifier for reviews: large batches of like length, no gradients, results in the reviews' order."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bench.batches import collate, in_length_order
+from bench.encoder import Classifier
+from bench.spec import RunSpec
+from bench.task import Ints, Split, Task
+
+__all__ = ["autocast", "predict"]
+
+BATCH = 64
+"""Reviews a batch; beyond it a CPU gains nothing, and activations would outgrow those of training."""
+
+
+def autocast(spec: RunSpec) -> AbstractContextManager[None]:
+    """bf16 arithmetic around fp32 weights where the spec asks for it, else nothing."""
+    return torch.autocast(spec.device, dtype=torch.bfloat16, enabled=spec.precision == "bf16")
+
+
+@torch.no_grad()
+def predict(
+    classifier: Classifier, task: Task, split: Split, spec: RunSpec, rows: Ints | None = None
+) -> npt.NDArray[np.float32]:
+    """Logits [n, 2] for a split, or for `rows` of it in their order. The classifier is put back into training mode."""
+    chosen = np.arange(len(split)) if rows is None else rows
+    lengths = task.lengths(split, spec.max_length)[chosen]
+    logits = np.empty((len(chosen), 2), dtype=np.float32)
+    classifier.eval()
+    for batch in in_length_order(lengths, BATCH):
+        ids, mask, _ = collate(task, split, chosen[batch], spec.max_length, spec.truncation)
+        with autocast(spec):
+            out = classifier(ids.to(spec.device), mask.to(spec.device))
+        logits[batch] = out.float().cpu().numpy()
+    classifier.train()
+    return logits

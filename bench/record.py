@@ -1,0 +1,356 @@
+"""The record: everything a run leaves behind, documented field by field and versioned.
+
+`python -m bench schema` prints the JSON schema of this file. A field that is null was not measured; a later version of
+the suite may add such fields without changing `schema_version`, which changes when a field's meaning does.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from bench.spec import RunSpec
+
+__all__ = [
+    "FINAL", "SCHEMA_VERSION", "AnyRecord", "Compute", "CurvePoint", "DataCut", "Encoder", "Energy", "Environment",
+    "Evaluation", "Floor", "FloorSpec", "Latency", "Memory", "MemorySplit", "Parameters", "Record", "Seconds", "State",
+    "Timeline", "Training", "pack_bits", "unpack_bits",
+]  # fmt: skip
+
+SCHEMA_VERSION = 1
+State = Literal["complete", "out-of-memory", "diverged", "cancelled", "failed"]
+FINAL: tuple[State, ...] = ("complete", "out-of-memory", "diverged")
+"""States that the same command would reach again; a run that ended in another is run again."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Encoder(_Part):
+    """The encoder, by content."""
+
+    sha256: str
+    """Hash of weights, tokenizer, configuration and pooling."""
+    model_type: str
+    """Architecture, as config.json names it."""
+    pooling: Literal["mean", "cls", "own head"]
+    """How token vectors become one: mean, the first token, or the first token into the checkpoint's own head."""
+    revision: str | None = None
+    """Commit on the hub, if it came from there."""
+
+
+class DataCut(_Part):
+    """The reviews, by content, and how they were split."""
+
+    sha256: str
+    """Hash of all texts and labels in order."""
+    cut: str
+    """Name and version of the split."""
+    train: int
+    """Different reviews to train on."""
+    validation: int
+    """Reviews held out of train, for curves and tuning."""
+    test: int
+    """Reviews of the whole test, before any `test_limit`."""
+    duplicates_removed: int
+    """Train rows dropped because their text came before."""
+    leaked: int
+    """Test reviews whose text is also in train."""
+    revision: str | None = None
+    """Commit on the hub, if they came from there."""
+
+
+class Parameters(_Part):
+    """Counts of weights; head and body apart."""
+
+    body: int
+    """Trainable, in the encoder."""
+    head: int
+    """In the head, all trainable under every method; a BERT pooler counts as head."""
+    total: int
+    """All weights, frozen ones and added modules included."""
+    closed_form: int
+    """What the method's formula says `body` must be."""
+
+
+class CurvePoint(_Part):
+    """Validation at one point of the budget."""
+
+    fraction: float
+    """Share of the budget spent."""
+    seconds: float
+    """Device seconds charged."""
+    step: int
+    """Optimizer steps taken."""
+    reviews: int
+    """Reviews passed through the encoder, counted each time."""
+    tokens: int
+    """Their tokens, padding excluded."""
+    loss: float
+    """Mean training loss since the point before."""
+    accuracy: float
+    """On the validation reviews."""
+
+
+class Training(_Part):
+    """What the budget bought."""
+
+    steps: int
+    """Optimizer steps."""
+    reviews_seen: int
+    """Reviews passed through the encoder, counted each time; each is charged."""
+    reviews_distinct: int
+    """Different reviews among them."""
+    reviews_trained: int
+    """Reviews that optimizer steps were taken on, counted each time; more than seen where encoder output is cached."""
+    tokens_seen: int
+    """Tokens passed through the encoder, padding excluded."""
+    tokens_padded: int
+    """The same with padding."""
+    spent: float
+    """Budget spent, in the budget's unit."""
+    overshoot: float
+    """What was spent beyond the budget, in its unit: at most one step."""
+    longest_step_seconds: float
+    """Device seconds of the longest step, the bound on the overshoot of a time budget."""
+    loss_first: float
+    """Loss of the first step."""
+    loss_last: float
+    """Loss of the last step."""
+    curve: list[CurvePoint]
+    """Validation at 25, 50, 75 and 100 % of the budget."""
+    frozen_sha256_before: str
+    """Hash of all weights that must not change, before training."""
+    frozen_sha256_after: str
+    """The same after training; equal, or the run failed."""
+
+
+class Seconds(_Part):
+    """Where the run's wall time went."""
+
+    setup: float
+    """Loading, tokenising, attaching and the untimed dummy step."""
+    charged: float
+    """Training: what a time budget counts."""
+    paused: float
+    """Validation within training, not charged."""
+    test: float
+    """The test after training, not charged."""
+    total: float
+    """The process's life by its own clock."""
+    outside: float | None = None
+    """The same by the clock of the process that started it."""
+
+
+class Timeline(_Part):
+    """Seconds since the process began, to show in which order things happened."""
+
+    training_started: float
+    training_ended: float
+    test_started: float
+    test_ended: float
+
+
+class MemorySplit(_Part):
+    """Bytes by purpose, at the peak of training."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+
+
+class Memory(_Part):
+    """Bytes. The process holds one run, and the high-water mark is reset before it."""
+
+    baseline: int
+    """Resident before the encoder was loaded."""
+    peak: int
+    """Most resident in training, evaluation excluded."""
+    peak_above_baseline: int
+    """What training itself took."""
+    cuda_allocated: int | None = None
+    """Peak of torch's CUDA allocations."""
+    cuda_reserved: int | None = None
+    """Peak of what torch's CUDA allocator held."""
+    ru_maxrss: int | None = None
+    """The kernel's own count of the process's peak, evaluation included."""
+    split: MemorySplit | None = None
+    """Weights, gradients, optimizer state and activations apart."""
+
+
+class Compute(_Part):
+    """How much of the machine the run had."""
+
+    cpu_seconds: float
+    """Processor seconds of all threads while the clock charged."""
+    matmul_before: float
+    """fp32 matrix-product rate before training, GFLOP/s on the run's threads."""
+    matmul_after: float
+    """The same after training."""
+    matmul_quiet: float
+    """The best rate that this machine has shown so far."""
+    contended: bool
+    """Whether a rate fell more than 10 % below the quiet one."""
+    flop_utilisation: float | None = None
+    """Model FLOPs a second over the device's peak."""
+
+
+class Energy(_Part):
+    """Joules that the device's own counter gave while the clock charged."""
+
+    joules: float
+    source: str
+
+
+class Latency(_Part):
+    """Milliseconds a call of the trained classifier, median of many, without gradients."""
+
+    batch: int
+    milliseconds: float
+    bare_milliseconds: float
+    merged_milliseconds: float | None = None
+
+
+class Evaluation(_Part):
+    """A test: the four counts, what follows from them, and what every single review got."""
+
+    reviews: int
+    """Reviews tested."""
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+    accuracy: float
+    precision: float
+    recall: float
+    f1: float
+    accuracy_without_leaked: float
+    """Accuracy on the reviews whose text is not in train."""
+    leaked: list[int]
+    """Positions of the leaked reviews among those tested."""
+    predictions: str
+    """One bit a review, 1 positive, packed big-endian, base64."""
+    correct: str
+    """One bit a review, 1 where the prediction is the label; with `predictions` it gives the labels."""
+    logits_sha256: str | None = None
+    """Names the sidecar `logits/<sha256>.npy`, float32 [reviews, 2]."""
+
+
+class Environment(_Part):
+    """The machine and the software, without anything that names a person, a host or a path."""
+
+    device: str
+    """Model of the processor or GPU that the run was charged on."""
+    cpu: str
+    """Model of the processor."""
+    cores: int
+    """Processors that the process could use."""
+    threads: int
+    """Threads of torch's operators."""
+    python: str
+    platform: str
+    """Operating system and architecture."""
+    versions: dict[str, str]
+    """Versions of the libraries that a result can depend on."""
+    commit: str | None
+    """Commit of the suite; null outside a git checkout."""
+    dirty: bool | None
+    """Whether tracked files differed from the commit."""
+    engine: str = "local"
+    """What the run executed under."""
+
+
+class Record(_Part):
+    """One run, whole. Written once, by the process that started the run."""
+
+    schema_version: Literal[1] = 1
+    kind: Literal["run"] = "run"
+    run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    """Hash of spec, data, encoder and rules version."""
+    rules_version: int
+    """Version of RULES.md that the run followed."""
+    state: State
+    """How the run ended."""
+    reason: str | None = None
+    """One line on why, where the state is not `complete`."""
+    finished: str
+    """UTC time of the end, ISO 8601."""
+    spec: RunSpec
+    """All that was decided before the run."""
+    environment: Environment
+    encoder: Encoder
+    data: DataCut
+    parameters: Parameters | None = None
+    training: Training | None = None
+    seconds: Seconds | None = None
+    timeline: Timeline | None = None
+    memory: Memory | None = None
+    compute: Compute | None = None
+    energy: Energy | None = None
+    """Null: not measured."""
+    latency: list[Latency] | None = None
+    """Null: not measured."""
+    bytes_to_ship: int | None = None
+    """Bytes of the files that a user of the trained model needs beside the encoder, head included."""
+    test: Evaluation | None = None
+    """The test, touched once, after training."""
+    out_of_domain: Evaluation | None = None
+    """The same on reviews from elsewhere. Null: not measured."""
+
+
+class FloorSpec(_Part):
+    """All that determines a floor: TF-IDF features and logistic regression, without any encoder."""
+
+    train_reviews: int
+    """How many reviews it was fitted on: all, or the very ones that the reference method saw."""
+    rows_sha256: str
+    """Hash of their positions in the train split."""
+    test_limit: int | None
+    """As in the runs that it is held against."""
+    vectorizer: str
+    classifier: str
+
+
+class Floor(_Part):
+    """What every method must be seen against: the same reviews without an encoder, in seconds."""
+
+    schema_version: Literal[1] = 1
+    kind: Literal["floor"] = "floor"
+    run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    """Hash of spec, data and rules version."""
+    rules_version: int
+    finished: str
+    """UTC time of the end, ISO 8601."""
+    spec: FloorSpec
+    environment: Environment
+    data: DataCut
+    fit_seconds: float
+    """Wall seconds of vectorising and fitting."""
+    test: Evaluation
+
+
+AnyRecord = Annotated[Record | Floor, Field(discriminator="kind")]
+"""What a file among the results may hold."""
+
+
+def pack_bits(bits: npt.ArrayLike) -> str:
+    """Base64 of an array [n] of zeros and ones, eight to a byte, the first in the highest bit."""
+    return base64.b64encode(np.packbits(np.asarray(bits, dtype=bool)).tobytes()).decode()
+
+
+def unpack_bits(packed: str, count: int) -> npt.NDArray[np.uint8]:
+    """The first `count` bits of what `pack_bits` made.
+
+    Raises:
+        ValueError: if there are not enough for that, or the text is not base64.
+    """
+    data = np.frombuffer(base64.b64decode(packed, validate=True), dtype=np.uint8)
+    if not len(data) == (count + 7) // 8:
+        raise ValueError(f"{len(data)} bytes do not hold {count} bits")
+    return np.unpackbits(data, count=count)

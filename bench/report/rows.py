@@ -1,0 +1,55 @@
+"""One run in one line, and the words that tables and lines share. Names from records are made harmless here."""
+
+from __future__ import annotations
+
+from bench.record import Floor, Record
+
+__all__ = ["floor_line", "harmless", "mebibytes", "percent", "points", "run_line"]
+
+
+def harmless(text: str) -> str:
+    """Text from a record without what could command a terminal or reorder a line."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def percent(share: float | None) -> str:
+    """0.94156 → 94.16."""
+    return "–" if share is None else f"{100 * share:.2f}"
+
+
+def points(share: float | None) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    return "–" if share is None else f"{100 * share:+.2f}"
+
+
+def mebibytes(size: float | None) -> str:
+    """Bytes as MiB."""
+    return "–" if size is None else f"{size / 2**20:,.0f}"
+
+
+def run_line(record: Record) -> str:
+    """A run in one readable row."""
+    spec, name = record.spec, f"{record.spec.method:<10} seed {record.spec.seed}"
+    if record.state != "complete":
+        return harmless(f"{name}  {record.state}: {record.reason}")
+    parts = [name]
+    if record.test:
+        parts.append(f"accuracy {percent(record.test.accuracy)} %  F1 {percent(record.test.f1)} %")
+    if record.parameters:
+        parts.append(f"trains {record.parameters.body:,} + head {record.parameters.head:,}")
+    if record.training and record.seconds:
+        rate = record.training.reviews_seen / record.seconds.charged
+        parts.append(f"{record.training.reviews_seen:,} reviews in {record.seconds.charged:.1f} s ({rate:.1f}/s)")
+    if record.memory:
+        parts.append(f"{mebibytes(record.memory.peak_above_baseline)} MiB")
+    if record.compute and record.compute.contended:
+        parts.append("contended")
+    return harmless("  ".join(parts) + f"  [{spec.encoder}, {spec.budget}]")
+
+
+def floor_line(floor: Floor) -> str:
+    """A floor in one readable row."""
+    return (
+        f"floor: TF-IDF + logistic regression on {floor.spec.train_reviews:,} reviews  "
+        f"accuracy {percent(floor.test.accuracy)} %  F1 {percent(floor.test.f1)} %  fitted in {floor.fit_seconds:.1f} s"
+    )

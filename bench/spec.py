@@ -1,0 +1,174 @@
+"""All that determines a run: a budget, a spec, and the id that follows from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench import RULES_VERSION
+from bench.errors import UserError
+
+__all__ = ["Budget", "Precision", "RunSpec", "Truncation", "checked_spec", "parse_seeds", "parse_size", "run_id"]
+
+Truncation = Literal["head", "tail", "head+tail"]
+Precision = Literal["fp32", "bf16"]
+
+_SECONDS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
+_COUNTED = {"step": "steps", "epoch": "epochs", "token": "tokens"}
+_THOUSANDS = {"": 1, "k": 10**3, "m": 10**6}
+_MOST = {"seconds": 30 * 86400, "steps": 10**9, "epochs": 1000, "tokens": 10**13}
+_BUDGETS = 'write it as "60s", "10m", "500 steps", "3 epochs" or "2M tokens"'
+
+
+class Budget(BaseModel):
+    """How much of one resource a run may spend on training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    amount: float = Field(gt=0)
+    """Device seconds, optimizer steps, epochs, or tokens that are not padding."""
+    unit: Literal["seconds", "steps", "epochs", "tokens"]
+    """What is counted."""
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Read what a person writes: "60s", "10m", "1.5h", "500 steps", "3 epochs", "2M tokens".
+
+        Raises:
+            UserError: if it is malformed, not positive, or beyond any use (30 days, a thousand epochs).
+        """
+        match = re.fullmatch(r"\s*([-+]?[0-9]*\.?[0-9]+)\s*([a-zA-Z ]+?)\s*", text, flags=re.ASCII)
+        if match is None:
+            raise UserError(f"budget {text!r} is not understood; {_BUDGETS}")
+        number, word = float(match[1]), match[2].replace(" ", "")
+        singular = word.lower().removesuffix("s") or "s"
+        if singular in _SECONDS:
+            amount, unit = number * _SECONDS[singular], "seconds"
+        else:
+            counted = re.fullmatch(r"(k?|m?)(step|epoch|token)", singular)
+            if counted is None:
+                raise UserError(f"budget {text!r} has no known unit; {_BUDGETS}")
+            amount, unit = number * _THOUSANDS[counted[1]], _COUNTED[counted[2]]
+        if amount <= 0:
+            raise UserError(f"budget {text!r} must be more than zero")
+        if amount > _MOST[unit]:
+            raise UserError(f"budget {text!r} is more than the most that can be asked for, {_MOST[unit]:,} {unit}")
+        if unit in {"steps", "tokens"} and amount != int(amount):
+            raise UserError(f"budget {text!r} must be a whole number of {unit}")
+        return cls(amount=amount, unit=unit)  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        if self.unit == "seconds":
+            return f"{self.amount:g} s"
+        number = f"{int(self.amount):,}" if self.amount == int(self.amount) else f"{self.amount:g}"
+        return f"{number} {self.unit[:-1] if self.amount == 1 else self.unit}"
+
+    @property
+    def slug(self) -> str:
+        """The budget as a part of a file name: `60s`, `500steps`."""
+        return str(self).replace(",", "").replace(" ", "")
+
+
+class RunSpec(BaseModel):
+    """Everything that is decided before a run starts. Two runs with equal specs, data and encoder are the same run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    method: str
+    """Name of the method in the registry."""
+    hyperparameters: dict[str, float | int | str | bool | None]
+    """The method's own hyperparameters, the peak learning rate among them."""
+    encoder: str
+    """How the encoder was asked for, for people; a folder by its last part. Its content hash identifies it."""
+    data: str
+    """How the reviews were asked for, for people; a folder by its last part. Their content hash identifies them."""
+    budget: Budget
+    """What training may spend."""
+    seed: int = Field(ge=0, lt=2**32)
+    """Seeds the head's first weights, the order of reviews and the method's own weights, each by its own generator."""
+    max_length: int = Field(ge=4)
+    """Tokens kept of a review, special tokens included."""
+    truncation: Truncation
+    """Which part of a longer review is kept: its head, its tail, or a quarter head and three quarters tail."""
+    batch_size: int = Field(ge=1)
+    """Reviews an optimizer step."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Hidden dropout of encoder and head, the same for every method."""
+    attention_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout of attention weights, the same for every method; above 0 it takes a path several times slower."""
+    precision: Precision
+    """fp32, or bf16 autocast around weights kept in fp32."""
+    device: Literal["cpu", "cuda"]
+    """Where training and evaluation run."""
+    threads: int = Field(ge=1)
+    """Threads of torch's operators."""
+    memory_cap: int | None = None
+    """Bytes that training may use above the process's baseline; None: no cap."""
+    test_limit: int | None = None
+    """Test on this many reviews only, the last of each class; None: on all."""
+    purpose: Literal["run", "trial"] = "run"
+    """A run of the comparison, or a tuning trial, which is never tested."""
+
+
+def run_id(spec: RunSpec, *, encoder_sha256: str, data_sha256: str) -> str:
+    """Sixteen hex digits that identify a run by what determines it: the spec (without the names that people gave to
+    encoder and data), the contents of both, and the version of the rules.
+    """
+    determined = spec.model_dump(mode="json", exclude={"encoder", "data"})
+    determined |= {"encoder": encoder_sha256, "data": data_sha256, "rules": RULES_VERSION}
+    return hashlib.sha256(json.dumps(determined, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds as a person writes them: "3" is 0, 1, 2; "4,7" is 4 and 7; "4," is 4 alone.
+
+    Raises:
+        UserError: if there is none, one twice, or one that is no whole number from 0 to 2**32 - 1.
+    """
+    what = 'write a number of seeds ("3") or a list ("0,1,5"; "7," for seed 7 alone)'
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(re.fullmatch(r"[0-9]{1,10}", part, flags=re.ASCII) for part in parts):
+        raise UserError(f"seeds {text!r} are not understood; {what}")
+    numbers = [int(part) for part in parts]
+    if "," not in text:
+        if not 1 <= numbers[0] <= 1000:
+            raise UserError(f"seeds {text!r}: between 1 and 1000 seeds can be run; {what}")
+        return list(range(numbers[0]))
+    if len(set(numbers)) < len(numbers):
+        raise UserError(f"seeds {text!r} name a seed twice; name each once")
+    if max(numbers) >= 2**32:
+        raise UserError(f"seeds {text!r}: a seed must be below 2**32")
+    return numbers
+
+
+def parse_size(text: str) -> int:
+    """Bytes from "2GiB", "512 MiB" or "1.5GB".
+
+    Raises:
+        UserError: if it is malformed, or not between 1 MiB and 1 PiB.
+    """
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kKMGT])(i?)B\s*", text, flags=re.ASCII)
+    if match is None:
+        raise UserError(f'memory {text!r} is not understood; write it as "2GiB" or "512MiB"')
+    size = int(float(match[1]) * (1024 if match[3] else 1000) ** ("KMGT".index(match[2].upper()) + 1))
+    if not 2**20 <= size <= 2**50:
+        raise UserError(f"memory {text!r} must be between 1MiB and 1024TiB")
+    return size
+
+
+def checked_spec(**fields: Any) -> RunSpec:
+    """A spec from fields that a person chose.
+
+    Raises:
+        UserError: naming the first field that is out of range.
+    """
+    try:
+        return RunSpec(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + "-".join(str(part) for part in first["loc"][:1]).replace("_", "-")
+        raise UserError(f"{option} {first['input']!r}: {first['msg'].lower()}") from None

@@ -1,0 +1,205 @@
+"""From reviews to token ids: deduplicated, split, tokenised once and cached.
+
+Reviews are stored whole, so that one cache serves every maximum length and truncation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.checkpoint import Checkpoint
+from bench.errors import UserError
+from bench.files import atomic_write, cache_dir, sha256_bytes
+from bench.reviews import Reviews, Source, plain
+from bench.spec import Truncation
+
+__all__ = ["Cut", "Ints", "Split", "Task", "cut", "prepare"]
+
+Ints = npt.NDArray[np.int64]
+
+CUT_VERSION = 1
+VALIDATION_A_CLASS, TEST_A_CLASS = 250, 1000
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Which reviews train, validate and test. A source without a test split of its own has one cut from its train reviews."""
+
+    name: str
+    train: Reviews
+    validation: Reviews
+    test: Reviews
+    duplicates_removed: int
+    """Train rows dropped because their very text came before."""
+    leaked: Ints
+    """Test reviews whose very text is also in train, as positions in `test`."""
+
+
+def _take(reviews: Reviews, rows: list[int]) -> Reviews:
+    return Reviews([reviews.texts[i] for i in rows], [reviews.labels[i] for i in rows])
+
+
+def cut(source: Source) -> Cut:
+    """Split a source, the same for all seeds.
+
+    Duplicate train texts go first. Validation is the last 250 reviews a class, and a source without a test split loses
+    the last 1,000 a class to the test before that (less of each where a source is small: a tenth, and two fifths).
+    Reviews of a film stand together within a class, so a block at the end shares fewer films with train than a random
+    sample would; it still shares some, which is why a number on it is not one on the official test.
+
+    Raises:
+        UserError: if a class has fewer than ten reviews to split.
+    """
+    seen: dict[str, int] = {}
+    for row, text in enumerate(source.train.texts):
+        seen.setdefault(text, row)
+    unique = sorted(seen.values())
+    by_class = [[row for row in unique if source.train.labels[row] == label] for label in (0, 1)]
+    smallest = min(len(rows) for rows in by_class)
+    if smallest < 10:
+        raise UserError(f"data {source.name!r} has {smallest} different train reviews of a class; at least 10 are needed")
+    test_size = 0 if source.test else min(TEST_A_CLASS, smallest * 2 // 5)
+    validation_size = min(VALIDATION_A_CLASS, (smallest - test_size) // 10)
+    parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
+    for rows in by_class:
+        held_out = len(rows) - test_size
+        parts["test"] += rows[held_out:]
+        parts["validation"] += rows[held_out - validation_size : held_out]
+        parts["train"] += rows[: held_out - validation_size]
+    train = _take(source.train, sorted(parts["train"]))
+    test = source.test if source.test is not None else _take(source.train, parts["test"])
+    # Leaks are looked for in every review of the source's train split, held out or not.
+    known = set() if source.test is None else set(source.train.texts)
+    return Cut(
+        name=f"{source.name}-v{CUT_VERSION}",
+        train=train,
+        validation=_take(source.train, parts["validation"]),
+        test=test,
+        duplicates_removed=len(source.train) - len(unique),
+        leaked=np.array([i for i, text in enumerate(test.texts) if text in known], dtype=np.int64),
+    )
+
+
+@dataclass(frozen=True)
+class Split:
+    """Tokenised reviews: the ids of all, end to end, and where each begins."""
+
+    ids: npt.NDArray[np.int32]
+    starts: Ints
+    """[n + 1]; review i is ids[starts[i]:starts[i + 1]], without special tokens."""
+    labels: Ints
+    """[n], 0 negative, 1 positive."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a run trains and is tested on, with the special tokens of its encoder."""
+
+    train: Split
+    validation: Split
+    test: Split
+    leaked: Ints
+    prefix: Ints
+    suffix: Ints
+    pad_id: int
+
+    def lengths(self, split: Split, max_length: int) -> Ints:
+        """Tokens of each review after truncation, special tokens included."""
+        special = len(self.prefix) + len(self.suffix)
+        kept: Ints = np.minimum(np.diff(split.starts), max_length - special) + special
+        return kept
+
+    def encode(self, split: Split, row: int, max_length: int, truncation: Truncation) -> Ints:
+        """Ids of one review, cut to `max_length` and framed by the special tokens."""
+        ids = split.ids[split.starts[row] : split.starts[row + 1]]
+        room = max_length - len(self.prefix) - len(self.suffix)
+        if len(ids) > room:
+            # A quarter of the head and three quarters of the tail: where reviews say what they think.
+            head = {"head": room, "tail": 0, "head+tail": room // 4}[truncation]
+            ids = np.concatenate([ids[:head], ids[len(ids) - (room - head) :]])
+        return np.concatenate([self.prefix, ids, self.suffix], dtype=np.int64)
+
+
+Progress = Callable[[int, int], None]
+"""Called with (done, all) while something long goes on."""
+
+
+def prepare(checkpoint: Checkpoint, data_sha256: str, make_cut: Callable[[], Cut], progress: Progress | None = None) -> Task:
+    """The task for an encoder's tokenizer: from the cache, or cut and tokenised now and put there.
+
+    Raises:
+        UserError: if the tokenizer cannot be used.
+    """
+    cache = cache_dir()
+    key = sha256_bytes(f"{CUT_VERSION} {data_sha256} {checkpoint.tokenizer_sha256}".encode())
+    path = cache / "tasks" / f"{key}.npz" if cache else None
+    pad_id = int(checkpoint.config["pad_token_id"])
+    if path is not None:
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return _from_arrays(dict(stored), pad_id)
+        except (OSError, ValueError, KeyError):
+            pass  # absent or damaged: made again below
+    arrays = _tokenised(checkpoint.folder / "tokenizer.json", make_cut(), progress or (lambda done, total: None))
+    if path is not None:
+        try:
+            with atomic_write(path) as file:
+                np.savez(file, allow_pickle=False, **arrays)
+        except OSError:
+            pass  # a cache that cannot be written costs time, not a run
+    return _from_arrays(arrays, pad_id)
+
+
+def _from_arrays(arrays: dict[str, npt.NDArray[Any]], pad_id: int) -> Task:
+    def split(name: str) -> Split:
+        return Split(arrays[f"{name}_ids"], arrays[f"{name}_starts"], arrays[f"{name}_labels"])
+
+    return Task(
+        split("train"), split("validation"), split("test"), arrays["leaked"], arrays["prefix"], arrays["suffix"], pad_id
+    )
+
+
+def _tokenised(tokenizer_json: Path, made: Cut, progress: Progress) -> dict[str, npt.NDArray[Any]]:
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(tokenizer_json))
+    except Exception as error:
+        # The library raises bare Exception for whatever is wrong with the file.
+        raise UserError(f"the encoder's tokenizer.json cannot be read: {str(error).splitlines()[0]}") from None
+    # MiniLM's file has a truncation of 128 and padding baked in.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    frame = tokenizer.encode("").ids
+    if len(frame) != 2:
+        raise UserError(
+            f"the encoder's tokenizer frames a text with {len(frame)} special tokens; one before and one after are needed"
+        )
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "leaked": made.leaked,
+        "prefix": np.array(frame[:1], dtype=np.int64),
+        "suffix": np.array(frame[1:], dtype=np.int64),
+    }
+    total, done, chunk = sum(len(part) for part in (made.train, made.validation, made.test)), 0, 500
+    for name in ("train", "validation", "test"):
+        part: Reviews = getattr(made, name)
+        ids: list[npt.NDArray[np.int32]] = []
+        for start in range(0, len(part), chunk):
+            texts = part.texts[start : start + chunk]
+            batch = tokenizer.encode_batch_fast([plain(text) for text in texts], add_special_tokens=False)
+            ids += [np.array(encoding.ids, dtype=np.int32) for encoding in batch]
+            done += len(batch)
+            progress(done, total)
+        arrays[f"{name}_ids"] = np.concatenate(ids)
+        arrays[f"{name}_starts"] = np.concatenate([[0], np.cumsum([len(i) for i in ids])]).astype(np.int64)
+        arrays[f"{name}_labels"] = np.array(part.labels, dtype=np.int64)
+    return arrays

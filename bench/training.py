@@ -1,0 +1,192 @@
+"""The training loop, one for all methods.
+
+A step: rows → tensors → logits → loss → gradients → clip → AdamW, at a learning rate that follows from the share of the
+budget spent. Everything that differs between methods happened before, when the method was attached; the one exception is
+a method that leaves the encoder untouched, whose output is kept the first time it is computed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from bench.batches import collate, stream
+from bench.budget import Ledger, schedule
+from bench.encoder import Classifier
+from bench.meters import DeviceClock, MemoryMeter
+from bench.prediction import autocast, predict
+from bench.record import Training
+from bench.scoring import confusion
+from bench.spec import RunSpec
+from bench.task import Ints, Task
+
+__all__ = ["AuditError", "Diverged", "Loop", "MemoryCapReached", "frozen_sha256"]
+
+CLIP = 1.0
+"""Gradient norm at which all methods clip (rules, section 1)."""
+STREAM_UNTIL = 0.8
+"""Share of a time budget after which a method that encodes once stops reading new reviews (rules, section 4)."""
+
+
+class AuditError(RuntimeError):
+    """The attached model is not what its method says it is, so training it would measure something else."""
+
+
+class Diverged(RuntimeError):
+    """The loss is no longer a number."""
+
+
+class MemoryCapReached(RuntimeError):
+    """Training took more memory than the spec allows."""
+
+
+def frozen_sha256(classifier: nn.Module) -> str:
+    """Hash of all weights that must not change, by name, in the order of the module."""
+    digest = hashlib.sha256()
+    for name, parameter in classifier.named_parameters():
+        if not parameter.requires_grad:
+            digest.update(name.encode())
+            digest.update(parameter.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+@dataclass
+class Loop:
+    """Trains a classifier until its budget is spent: `rehearse`, then `run`. One object trains one run, once."""
+
+    classifier: Classifier
+    task: Task
+    spec: RunSpec
+    encodes_once: bool
+    clock: DeviceClock
+    memory: MemoryMeter
+    on_step: Callable[[Ledger], None] = lambda ledger: None
+    ledger: Ledger = field(init=False)
+    frozen_before: str = ""
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.spec.budget, self.clock, len(self.task.train))
+        self.device = torch.device(self.spec.device)
+        self.lengths = self.task.lengths(self.task.train, self.spec.max_length)
+        self.trained = [p for p in self.classifier.parameters() if p.requires_grad]
+        # Frozen methods have tens of small tensors: the fused kernel updates all of them in one call.
+        self.optimizer = torch.optim.AdamW(self.trained, lr=0.0, weight_decay=0.0, fused=True)
+        self.peak_rate = float(self.spec.hyperparameters["learning_rate"])  # type: ignore[arg-type]
+        self.features: Tensor | None = None
+        self.known = np.zeros(len(self.task.train), dtype=bool)
+
+    def rehearse(self) -> None:
+        """One untimed step on dummy reviews of full length, to pay once-only costs (thread pools, kernels, allocations)
+        and to audit gradients. At learning rate 0 weights stay what they are; counts, optimizer and generators are put
+        back.
+
+        Raises:
+            AuditError: if what should train gets no gradient, or what should not gets one.
+        """
+        self.frozen_before = frozen_sha256(self.classifier)
+        spec = self.spec
+        ids = torch.full((spec.batch_size, spec.max_length), int(self.task.suffix[0]))
+        with torch.random.fork_rng(), autocast(self.spec):
+            with torch.set_grad_enabled(not self.encodes_once):
+                features = self.classifier.features(ids.to(self.device), torch.ones_like(ids).to(self.device))
+            loss = self.classifier.head(features).float().logsumexp(-1).mean()
+        loss.backward()
+        self._audit_gradients()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.state.clear()
+
+    def run(self) -> None:
+        """Train. Evaluation at the marks of the budget is neither charged nor counted in the peak of memory.
+
+        Raises:
+            Diverged, MemoryCapReached: the ledger then tells how far it came.
+        """
+        self.clock.start()
+        for rows in self._rows():
+            ids, mask, labels = collate(self.task, self.task.train, rows, self.spec.max_length, self.spec.truncation)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.peak_rate * schedule(self.ledger.fraction)
+            loss = self._step(rows, ids, mask, labels)
+            if not math.isfinite(loss):
+                raise Diverged(f"the loss became {loss} at step {self.ledger.steps + 1}")
+            self.ledger.step_taken(len(rows), int(self.lengths[rows].sum()), loss)
+            self._check_memory()
+            if self.ledger.mark_reached:
+                with self.clock.paused(), self.memory.paused():
+                    self.ledger.validated(self._validation_accuracy())
+            self.on_step(self.ledger)
+            if self.ledger.done:
+                break
+        self.clock.stop()
+
+    def summary(self) -> Training:
+        """What the budget bought, also after an error."""
+        return self.ledger.summary(self.frozen_before, frozen_sha256(self.classifier))
+
+    def _rows(self) -> Iterator[Ints]:
+        """The batches to train on: the reviews in the seed's order, pass after pass; for a method that encodes once under
+        a time budget, new reviews until `STREAM_UNTIL` and then passes over those that were encoded.
+        """
+        spec = self.spec
+        timed = self.encodes_once and spec.budget.unit == "seconds"
+        for rows in stream(self.lengths, spec.batch_size, spec.seed):
+            if timed and self.ledger.fraction >= STREAM_UNTIL:
+                break
+            yield rows
+        encoded = np.flatnonzero(self.known)
+        for again in stream(self.lengths[encoded], spec.batch_size, spec.seed, first_epoch=1):
+            yield encoded[again]
+
+    def _step(self, rows: Ints, ids: Tensor, mask: Tensor, labels: Tensor) -> float:
+        """One optimizer step; returns the loss before it."""
+        with autocast(self.spec):
+            logits = self.classifier.head(self._features(rows, ids, mask))
+            loss = cross_entropy(logits.float(), labels.to(self.device))
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.trained, CLIP)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return float(loss.detach())
+
+    def _features(self, rows: Ints, ids: Tensor, mask: Tensor) -> Tensor:
+        """What the head reads, [batch, width]; from memory where the encoder never changes and has seen the reviews."""
+        if not self.encodes_once:
+            self.ledger.encoded(rows.tolist(), int(mask.sum()), mask.numel())
+            return self.classifier.features(ids.to(self.device), mask.to(self.device))
+        if not self.known[rows].all():
+            self.ledger.encoded(rows.tolist(), int(mask.sum()), mask.numel())
+            with torch.no_grad():
+                fresh = self.classifier.features(ids.to(self.device), mask.to(self.device)).float()
+            if self.features is None:
+                self.features = torch.empty(len(self.task.train), fresh.shape[1], device=self.device)
+            self.features[torch.from_numpy(rows).to(self.device)] = fresh
+            self.known[rows] = True
+        assert self.features is not None
+        return self.features[torch.from_numpy(rows).to(self.device)]
+
+    def _audit_gradients(self) -> None:
+        # A LoRA A matrix has an all-zero gradient at first (B is zero), so presence is what can be asked for.
+        for name, parameter in self.classifier.named_parameters():
+            if parameter.requires_grad and parameter.grad is None:
+                raise AuditError(f"{name} should train but the loss gives it no gradient")
+            if not parameter.requires_grad and parameter.grad is not None:
+                raise AuditError(f"{name} should be frozen but has a gradient")
+
+    def _check_memory(self) -> None:
+        cap = self.spec.memory_cap
+        if cap is not None and (used := self.memory.above_baseline()) > cap:
+            raise MemoryCapReached(
+                f"training took {used / 2**20:,.0f} MiB at step {self.ledger.steps}; the cap is {cap / 2**20:,.0f} MiB"
+            )
+
+    def _validation_accuracy(self) -> float:
+        logits = predict(self.classifier, self.task, self.task.validation, self.spec)
+        return confusion(self.task.validation.labels, logits.argmax(1)).accuracy

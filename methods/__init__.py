@@ -1,0 +1,62 @@
+"""The registry of fine-tuning methods: one file a method, found by being there.
+
+Importing this package is cheap: no method imports torch before it is attached.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+
+from methods.base import EncoderShape, Method, MethodError, registered
+
+__all__ = ["ENTRY_POINT_GROUP", "EncoderShape", "Method", "MethodError", "get", "names"]
+
+ENTRY_POINT_GROUP = "adapter_bench.methods"
+"""Installed packages add methods by naming a module in this entry-point group; importing it registers them."""
+
+_ORDER = ("houlsby", "pfeiffer", "lora", "full", "head-only")
+"""The five methods of the comparison, the reference first; whatever else is registered follows by name."""
+
+
+def _load_all() -> None:
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            point.load()
+        except Exception as error:
+            source = point.dist.name if point.dist else point.value
+            raise MethodError(
+                f"the method {point.name!r} of the package {source!r} does not load "
+                f"({type(error).__name__}: {error}); update or uninstall that package"
+            ) from error
+
+
+def _sorted(found: Iterator[str]) -> list[str]:
+    return sorted(found, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
+
+
+def names(*, core: bool = False) -> list[str]:
+    """Names of the registered methods, the reference first; with `core` only the five of the comparison."""
+    _load_all()
+    found = _sorted(iter(registered))
+    return [name for name in found if name in _ORDER] if core else found
+
+
+def get(name: str) -> Method:
+    """The method registered under `name`.
+
+    Raises:
+        MethodError: with the nearest known name, if there is no such method.
+    """
+    _load_all()
+    try:
+        return registered[name]
+    except KeyError:
+        near = difflib.get_close_matches(name, registered, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise MethodError(f"unknown method {name!r}{hint} Known: {', '.join(names())}") from None

@@ -1,0 +1,86 @@
+"""What bottleneck adapters share: the library `adapters` and the size of a module."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from methods.base import EncoderShape, Method, MethodError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Bottleneck"]
+
+NAME = "bench"
+"""The adapter's name inside the library; files are loadable under any other."""
+
+
+@dataclass(frozen=True)
+class Bottleneck(Method):
+    """Small modules d → b → d with a residual, inserted in every layer; everything else is frozen."""
+
+    modules_per_layer: ClassVar[int]
+
+    learning_rate: float
+    reduction_factor: float
+    """d / b: how much narrower the bottleneck is than the encoder."""
+    non_linearity: str
+
+    @abstractmethod
+    def config(self) -> Any:
+        """The library's configuration object."""
+
+    def attach(self, encoder: nn.Module) -> nn.Module:
+        """`adapters.init` changes the encoder's class in place and cannot be undone: it takes a fresh encoder."""
+        _init(encoder)
+        encoder.add_adapter(NAME, config=self.config())  # type: ignore[operator]
+        encoder.train_adapter(NAME)  # type: ignore[operator]
+        return encoder
+
+    def trainable_parameters(self, shape: EncoderShape) -> int:
+        """k·L·(2·d·b + b + d) for k modules a layer, b = d / reduction factor (Houlsby et al. 2019, section 2.1)."""
+        bottleneck = max(1, int(shape.width // self.reduction_factor))
+        return self.modules_per_layer * shape.layers * (2 * shape.width * bottleneck + bottleneck + shape.width)
+
+    def save(self, encoder: nn.Module, folder: Path) -> None:
+        """The AdapterHub layout: `adapter_config.json` and `adapter.safetensors`."""
+        # Without the flag the library writes a pickle, which nobody should have to load.
+        encoder.save_adapter(str(folder), NAME, use_safetensors=True)  # type: ignore[operator]
+
+    def load(self, encoder: nn.Module, folder: Path) -> nn.Module:
+        _init(encoder)
+        encoder.load_adapter(str(folder), load_as=NAME, use_safetensors=True)  # type: ignore[operator]
+        encoder.train_adapter(NAME)  # type: ignore[operator]
+        return encoder
+
+
+def _init(encoder: nn.Module) -> None:
+    import adapters
+
+    model_type = encoder.config.model_type  # type: ignore[union-attr]
+    try:
+        adapters.init(encoder, interface=_interface() if model_type == "mpnet" else None)
+    except ValueError as error:
+        raise MethodError(f"the library adapters cannot attach to a {model_type} encoder") from error
+
+
+def _interface() -> Any:
+    """The library has no class for MPNet; its plug-in interface takes the names of the modules instead."""
+    from adapters import AdapterModelInterface
+
+    return AdapterModelInterface(
+        adapter_methods=["bottleneck"],
+        model_embeddings="embeddings",
+        model_layers="encoder.layer",
+        layer_self_attn="attention",
+        layer_cross_attn=None,
+        attn_q_proj="attn.q",
+        attn_k_proj="attn.k",
+        attn_v_proj="attn.v",
+        attn_o_proj="attn.o",
+        layer_intermediate_proj="intermediate.dense",
+        layer_output_proj="output.dense",
+    )

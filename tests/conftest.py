@@ -1,0 +1,115 @@
+"""What many tests need: the packaged encoder, a two-layer encoder of every family, and a small task of real reviews."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.checkpoint import Checkpoint, find
+from bench.reviews import Reviews, Source, read_embedded
+from bench.spec import Budget, RunSpec
+from bench.task import Task, cut, prepare
+
+TINY = {"vocab_size": 30522, "num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 32, "intermediate_size": 64}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quiet_libraries() -> None:
+    for name in ("adapters", "transformers"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Tests neither read nor fill the cache of the person who runs them."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("ADAPTER_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Checkpoint:
+    return find("minilm")
+
+
+def write_encoder(folder: Path, kind: str = "Bert", **sizes: Any) -> Path:
+    """A randomly initialised encoder of a family, saved as transformers saves it, with MiniLM's tokenizer."""
+    import torch
+    import transformers
+
+    sizes = {**TINY, **sizes}
+    if kind == "DistilBert":
+        names = {"hidden_size": "dim", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads", "intermediate_size": "hidden_dim"}
+        sizes = {names.get(key, key): value for key, value in sizes.items()}
+    if kind in {"Roberta", "XLMRoberta", "MPNet"}:
+        sizes.setdefault("max_position_embeddings", 514)
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{kind}Config")(**sizes)
+    model = getattr(transformers, f"{kind}Model")(config)
+    model.save_pretrained(folder, safe_serialization=True)
+    shutil.copy(find("minilm").folder / "tokenizer.json", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A two-layer BERT of width 32, with mean pooling as sentence-transformers writes it."""
+    folder = write_encoder(tmp_path_factory.mktemp("encoders") / "tiny")
+    (folder / "modules.json").write_text("[]")
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false}')
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_folder: Path) -> Checkpoint:
+    return find(str(tiny_folder))
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Source:
+    return read_embedded()
+
+
+@pytest.fixture(scope="session")
+def small_source(embedded: Source) -> Source:
+    """600 real reviews, 300 of each class."""
+    half = len(embedded.train) // 2
+    rows = [*range(300), *range(half, half + 300)]
+    return Source("small", Reviews([embedded.train.texts[i] for i in rows], [embedded.train.labels[i] for i in rows]), None)
+
+
+@pytest.fixture(scope="session")
+def small_folder(small_source: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small source as a folder with its own test split: 400 reviews to train on, 200 to test on."""
+    import pandas as pd
+
+    folder = tmp_path_factory.mktemp("reviews")
+    table = pd.DataFrame({"text": small_source.train.texts, "label": small_source.train.labels})
+    held_out = np.arange(len(table)) % 3 == 0
+    table[~held_out].to_csv(folder / "train.csv", index=False)
+    table[held_out].to_parquet(folder / "test.parquet")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_task(tiny: Checkpoint, small_source: Source) -> Task:
+    return prepare(tiny, small_source.sha256, lambda: cut(small_source))
+
+
+def make_spec(method: str = "houlsby", **fields: Any) -> RunSpec:
+    """A spec with short defaults; the method's own hyperparameters unless others are given."""
+    import methods
+
+    defaults: dict[str, Any] = {
+        "method": method, "hyperparameters": methods.get(method).hyperparameters(), "encoder": "tiny", "data": "small",
+        "budget": Budget(amount=4, unit="steps"), "seed": 0, "max_length": 32, "truncation": "head+tail", "batch_size": 8,
+        "precision": "fp32", "device": "cpu", "threads": 2,
+    }  # fmt: skip
+    return RunSpec(**{**defaults, **fields})
