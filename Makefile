@@ -2,7 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-all lint readme clean
+RESULTS := .benchmarks/results.json
+
+.PHONY: install demo test test-all lint measure bench bench-update readme clean
 
 install: .venv/installed
 
@@ -25,6 +27,17 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Times of training steps, evaluation, tokenisation and report, relative to a kernel. On a quiet machine, please.
+bench: measure
+	$(BIN)/python -m tests.benchmarks.compare $(RESULTS)
+
+bench-update: measure
+	$(BIN)/python -m tests.benchmarks.compare $(RESULTS) --update
+
+measure: install
+	@mkdir -p $(dir $(RESULTS))
+	$(BIN)/python -m pytest -q tests/benchmarks --benchmark-only --benchmark-enable --benchmark-json=$(RESULTS)
 
 readme: install
 	$(BIN)/python -m bench.report.readme

@@ -17,7 +17,7 @@ from bench.task import Ints, Split, Task
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["collate", "epoch_batches", "in_length_order", "stream"]
+__all__ = ["collate", "epoch_batches", "in_length_order", "moved", "stream"]
 
 POOL = 50
 """Batches that are sorted by length together. Larger pools save little more padding and make batches less random."""
@@ -67,3 +67,8 @@ def collate(task: Task, split: Split, rows: Ints, max_length: int, truncation: T
         ids[i, : len(row)] = row
         mask[i, : len(row)] = 1
     return torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(split.labels[rows])
+
+
+def moved(tensor: Tensor, device: str) -> Tensor:
+    """The tensor on the device; towards CUDA from pinned memory, so that the copy does not wait for running kernels."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device == "cuda" else tensor

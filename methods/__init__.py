@@ -28,7 +28,7 @@ def _load_all() -> None:
     for point in entry_points(group=ENTRY_POINT_GROUP):
         try:
             point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             source = point.dist.name if point.dist else point.value
             raise MethodError(
                 f"the method {point.name!r} of the package {source!r} does not load "

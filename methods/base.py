@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["EncoderShape", "Method", "MethodError", "register", "registered", "variant"]
+__all__ = ["EncoderShape", "Method", "MethodError", "register", "registered"]
 
 
 WEIGHTS = "model.safetensors"
@@ -146,10 +146,14 @@ class Method(ABC):
 registered: dict[str, Method] = {}
 """Every method by name, with its default hyperparameters."""
 
+_DECLARED = ("citation", "deviation", "learning_rates", "learning_rate")
 _M = TypeVar("_M", bound=Method)
 
 
 def _add(name: str, method: Method) -> None:
+    lacking = [field for field in _DECLARED if not hasattr(method, field)]
+    if lacking:
+        raise MethodError(f"the method {name!r} does not declare its {', '.join(lacking)}")
     known = registered.get(name)
     if known is not None and type(known).__module__ != type(method).__module__:
         raise MethodError(f"two methods are called {name!r}: {type(known).__module__} and {type(method).__module__}")
@@ -157,7 +161,10 @@ def _add(name: str, method: Method) -> None:
 
 
 def register(name: str) -> Callable[[type[_M]], type[_M]]:
-    """Class decorator: make the method known under `name` with the defaults of its fields."""
+    """Class decorator: make the method known under `name` with the defaults of its fields.
+
+    A subclass with other defaults, registered under another name, is a variant. It should say so in its `deviation`.
+    """
 
     def add(cls: type[_M]) -> type[_M]:
         cls.name = name
@@ -165,12 +172,3 @@ def register(name: str) -> Callable[[type[_M]], type[_M]]:
         return cls
 
     return add
-
-
-def variant(name: str, base: type[Method], note: str, **hyperparameters: Any) -> None:
-    """Make a method known a second time under another name with other hyperparameters.
-
-    `note` replaces the line on deviations, so that the variant says for itself what it is.
-    """
-    cls = type(base.__name__, (base,), {"__module__": base.__module__, "name": name, "deviation": note})
-    _add(name, cls(**hyperparameters))

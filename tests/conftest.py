@@ -45,7 +45,12 @@ def write_encoder(folder: Path, kind: str = "Bert", **sizes: Any) -> Path:
 
     sizes = {**TINY, **sizes}
     if kind == "DistilBert":
-        names = {"hidden_size": "dim", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads", "intermediate_size": "hidden_dim"}
+        names = {
+            "hidden_size": "dim",
+            "num_hidden_layers": "n_layers",
+            "num_attention_heads": "n_heads",
+            "intermediate_size": "hidden_dim",
+        }
         sizes = {names.get(key, key): value for key, value in sizes.items()}
     if kind in {"Roberta", "XLMRoberta", "MPNet"}:
         sizes.setdefault("max_position_embeddings", 514)

@@ -6,16 +6,15 @@ once with a clean memory peak; on CUDA, which no fork survives, each is a fresh 
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import multiprocessing
 import os
 import re
 import signal
-import sys
+import threading
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import Any, Literal
@@ -42,16 +41,22 @@ class Died(Exception):
         super().__init__(f"the process of the run ended by {what}" + (", out of memory" if out_of_memory else ""))
 
 
-def _die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent ends (prctl PR_SET_PDEATHSIG, Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
+def _end_with_parent() -> None:
+    """End this process when the one that asked for it is gone.
+
+    The kernel's own parent-death signal would not do: the fork server, which is this process's parent to the kernel,
+    lives as long as any process that it forked.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _child(connection: Connection, work: str, arguments: tuple[Any, ...]) -> None:
     """Do `work(*arguments, notify)` and send its result. Interrupts are the parent's to hear and pass on."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _die_with_parent()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     from bench.engines import preload  # noqa: F401  already there when forked, not when spawned
 
     module, function = work.split(":")

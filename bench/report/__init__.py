@@ -10,8 +10,10 @@ from pathlib import Path
 import methods
 from bench.comparison import Group, compare
 from bench.errors import UserError
+from bench.report.latex import latex
 from bench.report.notes import notes, title
 from bench.report.rows import harmless
+from bench.report.spreadsheet import spreadsheet
 from bench.report.tables import HEADERS, cells, markdown, terminal
 from bench.store import Damaged, load
 
@@ -41,15 +43,19 @@ def groups(folder: Path, *, reference: str) -> list[Group]:
 
 
 def render(folder: Path, *, reference: str, style: str) -> str:
-    """The comparison as text: `table` for a terminal, `markdown`, or `json`.
+    """The comparison as text: `table` for a terminal, `markdown`, `latex`, `csv` or `json`.
 
     Raises:
         UserError: as `groups`.
     """
     compared = groups(folder, reference=reference)
     if style == "json":
-        return json.dumps([_as_json(group) for group in compared], indent=1, ensure_ascii=False)
-    return "\n\n\n".join((markdown if style == "markdown" else terminal)(group) for group in compared)
+        # Escaped beyond ASCII: names from records may hold characters that command a terminal.
+        return json.dumps([_as_json(group) for group in compared], indent=1).replace("\x7f", "\\u007f")
+    if style == "csv":
+        return spreadsheet(compared)
+    write = {"markdown": markdown, "latex": latex}.get(style, terminal)
+    return "\n\n\n".join(write(group) for group in compared)
 
 
 def _as_json(group: Group) -> dict[str, object]:

@@ -7,19 +7,7 @@ import math
 from bench.comparison import Group
 from bench.report.rows import harmless
 
-__all__ = ["SEED_ROW", "notes", "title"]
-
-SEED_ROW = (
-    "published: RoBERTa-base + adapters (other encoder and test)",
-    0.94156,
-    0.93823,
-    0.94536,
-    0.94178,
-    2_379_264,
-    592_130,
-)
-"""The result that this comparison is centred on: 25,000 official test reviews, one run, bottleneck 64, length 256;
-TP 11,817, FP 778, FN 683, TN 11,722 (deepmancer/roberta-adapter-fine-tuning). Label, metrics, body and head."""
+__all__ = ["notes", "title"]
 
 
 def title(group: Group) -> str:
@@ -84,7 +72,7 @@ def notes(group: Group) -> list[str]:
         said.append("Some runs were made from a checkout with uncommitted changes.")
     for row in group.rows:
         for record in row.others:
-            said.append(f"{row.label}, seed {record.spec.seed}: {record.state}, {record.reason}.")
+            said.append(f"{row.label}, seed {record.spec.seed}: {record.state}, {record.reason or 'no reason was recorded'}.")
     return [harmless(sentence) for sentence in said]
 
 

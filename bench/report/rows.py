@@ -12,32 +12,32 @@ def harmless(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def percent(share: float | None) -> str:
-    """0.94156 → 94.16."""
-    return "–" if share is None else f"{100 * share:.2f}"
+def percent(share: float | None, none: str = "–") -> str:
+    """0.94156 → 94.16; `none` where there is no number."""
+    return none if share is None else f"{100 * share:.2f}"
 
 
-def points(share: float | None) -> str:
+def points(share: float | None, none: str = "–") -> str:
     """A difference of shares in percentage points, with its sign."""
-    return "–" if share is None else f"{100 * share:+.2f}"
+    return none if share is None else f"{100 * share:+.2f}"
 
 
-def mebibytes(size: float | None) -> str:
+def mebibytes(size: float | None, none: str = "–") -> str:
     """Bytes as MiB."""
-    return "–" if size is None else f"{size / 2**20:,.0f}"
+    return none if size is None else f"{size / 2**20:,.0f}"
 
 
 def run_line(record: Record) -> str:
     """A run in one readable row."""
-    spec, name = record.spec, f"{record.spec.method:<10} seed {record.spec.seed}"
+    spec, name = record.spec, f"{record.spec.method:<16} seed {record.spec.seed}"
     if record.state != "complete":
-        return harmless(f"{name}  {record.state}: {record.reason}")
+        return harmless(f"{name}  {record.state}: {record.reason or 'no reason was recorded'}")
     parts = [name]
     if record.test:
         parts.append(f"accuracy {percent(record.test.accuracy)} %  F1 {percent(record.test.f1)} %")
     if record.parameters:
         parts.append(f"trains {record.parameters.body:,} + head {record.parameters.head:,}")
-    if record.training and record.seconds:
+    if record.training and record.seconds and record.seconds.charged:
         rate = record.training.reviews_seen / record.seconds.charged
         parts.append(f"{record.training.reviews_seen:,} reviews in {record.seconds.charged:.1f} s ({rate:.1f}/s)")
     if record.memory:

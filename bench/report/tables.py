@@ -1,97 +1,71 @@
-"""A group of comparable runs as a table of cells, and that table as text."""
+"""A group of comparable runs as a table of cells, and that table as text for a terminal or a README."""
 
 from __future__ import annotations
 
+import re
+import textwrap
+
 from tabulate import tabulate
 
-from bench.comparison import Group, Row
-from bench.record import Floor
-from bench.report.notes import SEED_ROW, notes, title
+from bench.comparison import Group
+from bench.report.lines import Line, lines
+from bench.report.notes import notes, title
 from bench.report.rows import harmless, mebibytes, percent, points
 
-__all__ = ["HEADERS", "cells", "markdown", "terminal"]
+__all__ = ["HEADERS", "STACKED_HEADERS", "cells", "markdown", "terminal"]
 
-HEADERS = (
-    "method", "accuracy %", "Δ points", "precision %", "recall %", "F1 %", "Δ F1", "trains: body", "+ head", "memory MiB",
-    "reviews seen", "reviews/s", "seeds",
+STACKED_HEADERS = (
+    ("method", ""), ("accuracy", "%"), ("Δ", "points"), ("precision", "%"), ("recall", "%"), ("F1", "%"), ("Δ", "F1"),
+    ("trains:", "body"), ("", "+ head"), ("memory", "MiB"), ("reviews", "seen"), ("reviews", "per s"), ("", "seeds"),
 )  # fmt: skip
+"""Headers in two lines, where width is short."""
+HEADERS = tuple(" ".join(part for part in header if part) for header in STACKED_HEADERS)
 TEXT_COLUMNS = {0, 12}
+_ALIGN = ["left" if i in TEXT_COLUMNS else "right" for i in range(len(HEADERS))]
+_NOTE_WIDTH = 110
+_WIDEST = {0: 22, 12: 10}
+"""Where a longer cell is wrapped in a terminal, by column."""
 
 
 def cells(group: Group) -> list[list[str]]:
-    """One list a row, in the order of `HEADERS`: the methods, then the floors, then the published result."""
-    rows = [_method(row, group) for row in group.rows]
-    rows += [_floor(floor, group) for floor in group.floors]
-    label, accuracy, precision, recall, f1, body, head = SEED_ROW
-    published = [
-        label,
-        percent(accuracy),
-        "",
-        percent(precision),
-        percent(recall),
-        percent(f1),
-        "",
-        f"{body:,}",
-        f"{head:,}",
-    ]
-    rows.append([*published, "", "", "", "1"])
-    return [[harmless(cell) for cell in row] for row in rows]
+    """One list a line, in the order of `HEADERS`: the methods, then the floors, then the published result."""
+    return [[harmless(cell) for cell in _cells(line)] for line in lines(group)]
 
 
-def _method(row: Row, group: Group) -> list[str]:
-    is_reference = group.reference is row
-    label = row.label + (" †" if any(r.compute and r.compute.contended for r in row.runs) else "")
-    states = [str(len(row.runs))] if row.runs else []
-    for state in sorted({record.state for record in row.others}):
-        states.append(f"{sum(record.state == state for record in row.others)} {state}")
+def _cells(line: Line) -> list[str]:
+    # A dash is a number that a method has but that was not measured; elsewhere there is none to measure.
+    none = "–" if line.role in {"reference", "method"} else ""
+    is_reference = line.role == "reference"
+    states = [str(line.complete)] if line.complete else []
     return [
-        label,
-        percent(row.accuracy),
-        "reference" if is_reference else points(row.accuracy_difference),
-        percent(row.precision),
-        percent(row.recall),
-        percent(row.f1),
-        "" if is_reference else points(row.f1_difference),
-        "–" if row.body is None else f"{row.body:,}",
-        "–" if row.head is None else f"{row.head:,}",
-        mebibytes(row.memory),
-        "–" if row.reviews_seen is None else f"{row.reviews_seen:,.0f}",
-        "–" if row.reviews_per_second is None else f"{row.reviews_per_second:.1f}",
-        ", ".join(states),
+        line.label + (" †" if line.contended else ""),
+        percent(line.accuracy, none),
+        "ref." if is_reference else points(line.accuracy_difference, none),
+        percent(line.precision, none),
+        percent(line.recall, none),
+        percent(line.f1, none),
+        "" if is_reference else points(line.f1_difference, none),
+        none if line.body is None else f"{line.body:,}",
+        none if line.head is None else f"{line.head:,}",
+        mebibytes(line.memory, none),
+        none if line.reviews_seen is None else f"{line.reviews_seen:,.0f}",
+        none if line.reviews_per_second is None else f"{line.reviews_per_second:.1f}",
+        ", ".join([*states, *([line.others] if line.others else [])]),
     ]
-
-
-def _floor(floor: Floor, group: Group) -> list[str]:
-    seen, test = floor.spec.train_reviews, floor.test
-    which = "all" if seen == floor.data.train else "as many as the reference saw,"
-    centre = group.reference
-    compared = centre is not None and centre.accuracy is not None and centre.f1 is not None
-    return [
-        f"floor: TF-IDF + logistic regression, {which} {seen:,} reviews",
-        percent(test.accuracy),
-        points(test.accuracy - centre.accuracy) if compared and centre and centre.accuracy else "",
-        percent(test.precision),
-        percent(test.recall),
-        percent(test.f1),
-        points(test.f1 - centre.f1) if compared and centre and centre.f1 else "",
-        "", "", "", f"{seen:,}", "", "",
-    ]  # fmt: skip
-
-
-_ALIGN = ["left" if i in TEXT_COLUMNS else "right" for i in range(len(HEADERS))]
 
 
 def terminal(group: Group) -> str:
-    """The table for a terminal, its title above and its notes below."""
-    table = tabulate(
-        cells(group),
-        headers=HEADERS,
-        tablefmt="simple",
-        disable_numparse=True,
-        colalign=_ALIGN,
-        maxcolwidths=[32, *[None] * 12],
-    )
-    return "\n".join([title(group), "", table, "", *(f"- {note}" for note in notes(group))])
+    """The table for a terminal, about 130 columns wide, its title above and its notes below."""
+    rows = [
+        ["\n".join(textwrap.wrap(cell, _WIDEST[i])) if i in _WIDEST else cell for i, cell in enumerate(row)]
+        for row in cells(group)
+    ]
+    # The library widens columns beyond their headers; headers given as rows of the table stay as narrow as they are.
+    head = list(zip(*STACKED_HEADERS, strict=True))
+    text = tabulate([*head, *rows], tablefmt="plain", disable_numparse=True, colalign=_ALIGN).splitlines()
+    rule = "─" * max(len(line.rstrip()) for line in text)
+    said = [textwrap.fill(note, _NOTE_WIDTH, initial_indent="- ", subsequent_indent="  ") for note in notes(group)]
+    return "\n".join([textwrap.fill(title(group), _NOTE_WIDTH), "", *text[:2], rule, *text[2:], "", *said])
 
 
 def markdown(group: Group) -> str:
@@ -100,19 +74,20 @@ def markdown(group: Group) -> str:
     if group.reference is not None:
         table[0][0] = f"**{table[0][0]}**"
     text = tabulate(table, headers=HEADERS, tablefmt="pipe", disable_numparse=True, colalign=_ALIGN)
-    return "\n".join([f"**{_inert(title(group))}**", "", text, "", *(f"- {_inert(note)}" for note in notes(group))])
+    return "\n".join([f"**{_inert(title(group))}**", "", text, "", *(f"- {_inert_line(note)}" for note in notes(group))])
+
+
+# A backslash before a backslash or a pipe is read in more than one way inside tables; an entity is not.
+_ESCAPED = str.maketrans(
+    {c: f"&#{ord(c)};" for c in "|\\$@"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {c: f"\\{c}" for c in "`[]*_~#!"}
+)
 
 
 def _inert(text: str) -> str:
-    """The text without a meaning in Markdown or HTML."""
-    for plain, escaped in (
-        ("&", "&amp;"),
-        ("<", "&lt;"),
-        (">", "&gt;"),
-        ("|", "\\|"),
-        ("`", "\\`"),
-        ("[", "\\["),
-        ("*", "\\*"),
-    ):
-        text = text.replace(plain, escaped)
-    return text
+    """The text without a meaning in Markdown or HTML; what looks like an address makes no link."""
+    return text.strip().translate(_ESCAPED).replace("://", "&#58;//").replace("www.", "www&#46;")
+
+
+def _inert_line(text: str) -> str:
+    """The same for the beginning of a line, where a sign or a number could begin a list or a heading."""
+    return re.sub(r"^(\d*)([-+.)=])", r"\1\\\2", _inert(text))

@@ -1,0 +1,95 @@
+"""A group of comparable runs as lines of plain numbers: what every table says, before any format has its way with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.comparison import Group, Row
+from bench.record import Floor
+
+__all__ = ["Line", "lines"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line. Metrics are shares of 1; None is not measured, or has no meaning on this line."""
+
+    role: Literal["reference", "method", "floor", "published"]
+    label: str
+    accuracy: float | None = None
+    accuracy_difference: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+    f1: float | None = None
+    f1_difference: float | None = None
+    body: int | None = None
+    head: int | None = None
+    memory: float | None = None
+    """Bytes."""
+    reviews_seen: float | None = None
+    reviews_per_second: float | None = None
+    complete: int | None = None
+    """Runs that the numbers are means of."""
+    others: str = ""
+    """Runs that ended otherwise: "1 failed, 2 cancelled"."""
+    contended: bool = False
+
+
+PUBLISHED = Line(
+    role="published",
+    label="published: RoBERTa-base + adapters (other encoder and test)",
+    accuracy=0.94156,
+    precision=0.93823,
+    recall=0.94536,
+    f1=0.94178,
+    body=2_379_264,
+    head=592_130,
+    complete=1,
+)
+"""The result that this comparison is centred on: 25,000 official test reviews, one run, bottleneck 64, length 256;
+TP 11,817, FP 778, FN 683, TN 11,722 (deepmancer/roberta-adapter-fine-tuning)."""
+
+
+def lines(group: Group) -> list[Line]:
+    """The methods, the reference first, then the floors, then the published result."""
+    return [*(_method(row, group) for row in group.rows), *(_floor(floor, group) for floor in group.floors), PUBLISHED]
+
+
+def _method(row: Row, group: Group) -> Line:
+    is_reference = group.reference is row
+    states = [record.state for record in row.others]
+    return Line(
+        role="reference" if is_reference else "method",
+        label=row.label,
+        accuracy=row.accuracy,
+        accuracy_difference=None if is_reference else row.accuracy_difference,
+        precision=row.precision,
+        recall=row.recall,
+        f1=row.f1,
+        f1_difference=None if is_reference else row.f1_difference,
+        body=row.body,
+        head=row.head,
+        memory=row.memory,
+        reviews_seen=row.reviews_seen,
+        reviews_per_second=row.reviews_per_second,
+        complete=len(row.runs),
+        others=", ".join(f"{states.count(state)} {state}" for state in sorted(set(states))),
+        contended=any(record.compute is not None and record.compute.contended for record in row.runs),
+    )
+
+
+def _floor(floor: Floor, group: Group) -> Line:
+    seen, test, centre = floor.spec.train_reviews, floor.test, group.reference
+    which = "all reviews" if seen == floor.data.train else "as many reviews as the reference"
+    return Line(
+        role="floor",
+        label=f"floor: TF-IDF + logistic regression, {which}",
+        accuracy=test.accuracy,
+        accuracy_difference=None if centre is None or centre.accuracy is None else test.accuracy - centre.accuracy,
+        precision=test.precision,
+        recall=test.recall,
+        f1=test.f1,
+        f1_difference=None if centre is None or centre.f1 is None else test.f1 - centre.f1,
+        reviews_seen=seen,
+    )

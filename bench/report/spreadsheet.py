@@ -1,0 +1,66 @@
+"""Every group in one CSV: plain numbers under full names, for a spreadsheet or a script."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+
+from bench.comparison import Group
+from bench.report.lines import Line, lines
+from bench.report.notes import title
+from bench.report.rows import harmless
+
+__all__ = ["COLUMNS", "spreadsheet"]
+
+COLUMNS = (
+    "group", "role", "method", "accuracy (%)", "accuracy minus reference (points)", "precision (%)", "recall (%)", "F1 (%)",
+    "F1 minus reference (points)", "trainable parameters in the encoder", "trainable parameters in the head",
+    "peak memory (MiB)", "reviews seen", "reviews per second", "complete runs", "runs in other states", "contended",
+)  # fmt: skip
+_COMMANDS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+
+
+def spreadsheet(groups: Iterable[Group]) -> str:
+    """One row a line of the comparison, the group that it belongs to first. An empty cell was not measured."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for group in groups:
+        name = title(group)
+        writer.writerows(_row(name, line) for line in lines(group))
+    return file.getvalue().removesuffix("\n")
+
+
+def _row(group: str, line: Line) -> list[str]:
+    return [
+        _text(group),
+        line.role,
+        _text(line.label),
+        _number(line.accuracy, 100),
+        _number(line.accuracy_difference, 100),
+        _number(line.precision, 100),
+        _number(line.recall, 100),
+        _number(line.f1, 100),
+        _number(line.f1_difference, 100),
+        _number(line.body),
+        _number(line.head),
+        _number(line.memory, 1 / 2**20),
+        _number(line.reviews_seen),
+        _number(line.reviews_per_second),
+        _number(line.complete),
+        _text(line.others),
+        "yes" if line.contended else "no",
+    ]
+
+
+def _number(value: float | None, factor: float = 1) -> str:
+    if value is None or isinstance(value, int):
+        return "" if value is None else str(round(value * factor))
+    return f"{value * factor:.4f}".rstrip("0").rstrip(".")
+
+
+def _text(text: str) -> str:
+    """The text, which no spreadsheet takes for a formula."""
+    safe = harmless(text)
+    return f"'{safe}" if safe.lstrip().startswith(_COMMANDS) else safe

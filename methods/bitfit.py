@@ -1,0 +1,37 @@
+"""BitFit: only the bias terms train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from methods.base import EncoderShape, Method, register
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["BitFit"]
+
+
+@register("bitfit")
+@dataclass(frozen=True)
+class BitFit(Method):
+    """Train every bias of the encoder, those of LayerNorms among them (Ben Zaken et al. 2022, section 3)."""
+
+    citation = "Ben Zaken et al., BitFit: Simple Parameter-efficient Fine-tuning, ACL 2022 (arXiv 2106.10199)"
+    deviation = "A pooler trains whole, with the head (the paper trains only its bias); dropout is 0, as for every method."
+    learning_rates = (3e-4, 1e-3, 3e-3)
+
+    # The middle of the grid; not tuned here.
+    learning_rate: float = 1e-3
+
+    def attach(self, encoder: nn.Module) -> nn.Module:
+        for name, parameter in encoder.named_parameters():
+            # MPNet's relative_attention_bias.weight is a table of positions and no bias term.
+            parameter.requires_grad_(name.endswith(".bias"))
+        return encoder
+
+    def trainable_parameters(self, shape: EncoderShape) -> int:
+        """L·(4d + f + d + 2d) + d: attention, feed-forward and two LayerNorms a layer, and the embedding LayerNorm."""
+        d, f = shape.width, shape.feed_forward
+        return shape.layers * (4 * d + (f + d) + 2 * d) + d

