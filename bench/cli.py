@@ -71,7 +71,6 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
 ) -> None:
     """Train and test methods, each with the same budget, and write a record of each run."""
-    from bench.execution import carry_out
     from bench.matrix import Request, plan
     from bench.record import Floor, Record
     from bench.report.rows import floor_line, run_line
@@ -81,6 +80,7 @@ def run(
         memory, test_limit,
     )  # fmt: skip
     matrix = plan(request)
+    from bench.execution import carry_out
 
     def tell(record: Record | Floor, path: Path, new: bool) -> None:
         print(run_line(record) if isinstance(record, Record) else floor_line(record), flush=True)

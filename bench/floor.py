@@ -11,7 +11,6 @@ import numpy as np
 
 from bench import RULES_VERSION
 from bench.batches import stream
-from bench.evaluation import evaluation_of, test_rows
 from bench.files import sha256_bytes
 from bench.provenance import cpu_model, environment
 from bench.record import DataCut, Floor, FloorSpec
@@ -60,6 +59,8 @@ def fit_floor(job: FloorJob, notify: Callable[[str, float], None] = lambda phase
     """Fit on the job's rows and test on the same reviews as the runs."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
+
+    from bench.evaluation import evaluation_of, test_rows
 
     notify("training", 0.0)
     began = time.monotonic()

@@ -5,6 +5,7 @@ Memory meters read /proc and so need Linux. CUDA counts through torch's allocato
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import time
@@ -113,6 +114,7 @@ class MemoryMeter:
 
     def start(self) -> None:
         """Take the baseline now and count from here."""
+        gc.collect()  # what goes away later must not make the baseline look large
         self._reset()
         self.baseline = _status_bytes("VmRSS")
 

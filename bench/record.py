@@ -28,7 +28,8 @@ FINAL: tuple[State, ...] = ("complete", "out-of-memory", "diverged")
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # A NaN would make the file something that JSON cannot say.
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Encoder(_Part):

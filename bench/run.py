@@ -27,7 +27,7 @@ from bench.provenance import cpu_model, without_paths
 from bench.record import Compute, Memory, Parameters, Seconds, State, Timeline
 from bench.reviews import read
 from bench.store import logits_sha256
-from bench.task import cut, prepare
+from bench.task import Cut, cut, prepare
 from bench.training import AuditError, Diverged, Loop, MemoryCapReached
 
 __all__ = ["execute"]
@@ -62,7 +62,7 @@ class _Work:
         spec, checkpoint = self.job.spec, self.job.checkpoint
         torch.set_num_threads(spec.threads)
         before = matmul_rate()
-        task = prepare(checkpoint, self.job.data.sha256, lambda: cut(read(self.job.data_argument)))
+        task = prepare(checkpoint, self.job.data.sha256, self._cut)
         clock, memory = DeviceClock(spec.device), MemoryMeter(spec.device)
         memory.start()
         if spec.device == "cuda" and spec.memory_cap is not None:
@@ -96,6 +96,13 @@ class _Work:
             setup=started, charged=clock.seconds, paused=clock.paused_seconds,
             test=test_ended - test_started, total=self.since(),
         )  # fmt: skip
+
+    def _cut(self) -> Cut:
+        """The reviews once more from their source, where no cache could keep them tokenised."""
+        source = read(self.job.data_argument)
+        if source.sha256 != self.job.data.sha256:
+            raise UserError("the reviews changed after the run was asked for; ask again")
+        return cut(source)
 
     def _attached(self) -> tuple[Classifier, methods.Method]:
         """A fresh classifier with the method attached, audited against the closed form and on its device."""

@@ -9,6 +9,7 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import entry_points
 
 from methods.base import EncoderShape, Method, MethodError, registered
@@ -22,6 +23,7 @@ _ORDER = ("houlsby", "pfeiffer", "lora", "full", "head-only")
 """The five methods of the comparison, the reference first; whatever else is registered follows by name."""
 
 
+@cache
 def _load_all() -> None:
     for module in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{module.name}")
@@ -58,5 +60,5 @@ def get(name: str) -> Method:
         return registered[name]
     except KeyError:
         near = difflib.get_close_matches(name, registered, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise MethodError(f"unknown method {name!r}{hint} Known: {', '.join(names())}") from None

@@ -12,29 +12,11 @@ import torch
 from bench import meters
 from bench.device import resolve_device, resolve_precision
 from bench.errors import UserError
-from bench.meters import DeviceClock, MatmulRate, MemoryMeter, matmul_rate, quiet_rate
+from bench.meters import DeviceClock, MatmulRate, matmul_rate, quiet_rate
 from bench.prediction import predict
 from bench.provenance import commit, environment
 from bench.task import Task
 from tests.test_methods import attached
-
-MIB = 2**20
-
-
-def test_the_peak_holds_what_was_freed_and_leaves_out_what_was_paused() -> None:
-    meter = MemoryMeter("cpu")
-    meter.start()
-    block = np.ones(100 * MIB, dtype=np.uint8)
-    del block
-    after_first = meter.above_baseline()
-    with meter.paused():
-        block = np.ones(400 * MIB, dtype=np.uint8)
-        del block
-    assert 98 * MIB <= after_first < 180 * MIB  # the kernel counts pages in batches
-    assert meter.above_baseline() < 200 * MIB
-    peak = meter.peak()
-    assert peak.above_baseline == peak.peak - peak.baseline
-    assert peak.cuda_allocated is None
 
 
 def test_processor_seconds_count_work_and_not_sleep() -> None:

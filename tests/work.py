@@ -38,10 +38,28 @@ def peak_of(mebibytes: int, notify: Notify) -> int:
 
     meter = MemoryMeter("cpu")
     meter.start()
+    _fill(mebibytes)
+    return meter.above_baseline()
+
+
+def peak_with_a_pause(counted: int, paused: int, notify: Notify) -> tuple[int, int, int, int]:
+    """Peaks above the baseline after filling and freeing memory, and again after more of that in a pause."""
+    from bench.meters import MemoryMeter
+
+    meter = MemoryMeter("cpu")
+    meter.start()
+    _fill(counted)
+    first = meter.above_baseline()
+    with meter.paused():
+        _fill(paused)
+    peak = meter.peak()
+    return first, meter.above_baseline(), peak.baseline, peak.peak
+
+
+def _fill(mebibytes: int) -> None:
     block = bytearray(mebibytes * 2**20)
     for i in range(0, len(block), 4096):
         block[i] = 1
-    return meter.above_baseline()
 
 
 def sleep(path: str, notify: Notify) -> None:

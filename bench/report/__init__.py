@@ -37,7 +37,7 @@ def groups(folder: Path, *, reference: str) -> list[Group]:
     known = sorted({row.method for group in compared for row in group.rows})
     if reference not in known:
         near = difflib.get_close_matches(reference, known, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise UserError(f"no run here is of the reference {reference!r}{hint} There are: {', '.join(known)}")
     return compared
 
