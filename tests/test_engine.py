@@ -59,13 +59,13 @@ def test_a_kill_by_a_person_is_not(engine: LocalEngine) -> None:
 def test_memory_of_one_run_does_not_reach_the_next(engine: LocalEngine) -> None:
     large = engine.run("tests.work:peak_of", 400)[0]
     small = engine.run("tests.work:peak_of", 1)[0]
-    assert large > 400 * 2**20
+    assert large > 398 * 2**20  # the kernel counts pages in batches
     assert small < 100 * 2**20
 
 
 def test_the_peak_holds_what_was_freed_and_leaves_out_what_was_paused(engine: LocalEngine) -> None:
     counted, with_paused, baseline, peak = engine.run("tests.work:peak_with_a_pause", 100, 400)[0]
-    assert 98 * 2**20 <= counted < 150 * 2**20  # the kernel counts pages in batches
+    assert 98 * 2**20 <= counted < 150 * 2**20
     assert with_paused < 150 * 2**20
     assert with_paused == peak - baseline
 
