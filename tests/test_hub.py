@@ -106,12 +106,13 @@ def silent() -> Iterator[str]:
 def test_what_is_not_cached_is_said_quickly_where_there_is_no_network(
     what: str, network: str, silent: str, tmp_path: Path
 ) -> None:
-    endpoint = {"offline": "https://huggingface.co", "refused": "http://127.0.0.1:9", "silent": silent}[network]
+    endpoint = {"offline": silent, "refused": "http://127.0.0.1:9", "silent": silent}[network]
     settings = {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": str(int(network == "offline"))}
     name, code = (NAME, FIND) if what == "encoder" else ("stanfordnlp/imdb", READ)
     began = time.monotonic()
     done = command("-c", f"{IMPORTS}try: {code}\nexcept UserError as error: print(error)", home=tmp_path, **settings)
-    assert time.monotonic() - began < 15, "the hub's client must not be waited for"
+    # Not a measurement: left to itself the hub's client would wait for minutes.
+    assert time.monotonic() - began < 60
     lines = done.stdout.splitlines()
     assert len(lines) == 1, done.stderr
     assert "not whole in the hub's cache and the hub cannot be reached" in lines[0]

@@ -19,7 +19,7 @@ from tabulate import tabulate
 LIBRARIES = ("torch", "transformers", "adapters", "peft")
 BASELINE = Path(__file__).with_name("baseline.json")
 MARGIN = 1.5
-"""From two runs on a shared two-core machine: where the second run's kernel stayed quick, most ratios came back within 10 %.
+"""Two measurements in a row with nothing else running came back at 0.85 to 1.19 of each other on a shared two-core machine.
 With other work on both cores a ratio doubled, which no useful margin covers: a failure on a busy machine calls for another
 measurement on a quiet one. Half as much again is beyond the first, and below what a step that works twice would show."""
 
