@@ -76,10 +76,6 @@ class Group:
     """The row that differences are taken from; None if no run of it is complete."""
 
     @property
-    def records(self) -> list[Record]:
-        return [record for row in self.rows for record in (*row.runs, *row.others)]
-
-    @property
     def runs(self) -> list[Record]:
         return [record for row in self.rows for record in row.runs]
 

@@ -11,7 +11,7 @@ from bench.device import device_model, resolve_device, resolve_precision, usable
 from bench.errors import UserError
 from bench.jobs import Job
 from bench.record import DataCut
-from bench.reviews import Source, read
+from bench.reviews import read
 from bench.spec import Budget, checked_spec, parse_seeds, parse_size, run_id
 from bench.task import Cut, cut
 
@@ -44,7 +44,6 @@ class Matrix:
     with_floor: bool
     device: Literal["cpu", "cuda"]
     checkpoint: Checkpoint
-    source: Source
     cut: Cut
     data: DataCut
 
@@ -111,4 +110,4 @@ def plan(request: Request) -> Matrix:
             identity = run_id(spec, encoder_sha256=checkpoint.sha256, data_sha256=data.sha256)
             jobs.append(Job(identity, spec, checkpoint, request.data, data, model))
     with_floor = set(methods.names(core=True)) <= set(names)
-    return Matrix(jobs, with_floor, device, checkpoint, source, made, data)
+    return Matrix(jobs, with_floor, device, checkpoint, made, data)

@@ -19,7 +19,7 @@ class LoRA(LowRank):
     deviation = "r 8, alpha 8 on query and value as for RoBERTa-base in the paper; weight decay and dropout are 0."
     learning_rates = (5e-4, 1.5e-3, 5e-3)
 
-    # The middle of the grid: the best of the three on validation after 1,600 reviews in batches of 16 (one seed).
+    # The middle of the grid: level with the highest on validation after 1,600 reviews in batches of 16 (one seed).
     learning_rate: float = 1.5e-3
     rank: int = 8
     alpha: float = 8
