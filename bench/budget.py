@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bench.meters import DeviceClock
-from bench.record import CurvePoint, Training
+from bench.record import MARKS, CurvePoint, Training
 from bench.spec import Budget
 
-__all__ = ["WARM_UP", "Ledger", "schedule"]
+__all__ = ["MARKS", "WARM_UP", "Ledger", "schedule"]
 
 WARM_UP = 0.06
 """Share of the budget over which the learning rate rises (Liu et al. 2019, table 10: RoBERTa's 6 % of steps)."""
-MARKS = (0.25, 0.5, 0.75, 1.0)
-"""Shares of the budget at which validation is read."""
 
 
 def schedule(fraction: float) -> float:

@@ -53,12 +53,23 @@ class Format(StrEnum):
     json = "json"
 
 
+class View(StrEnum):
+    comparison = "comparison"
+    curves = "curves"
+    budgets = "budgets"
+    costs = "costs"
+    tuning = "tuning"
+    all = "all"
+
+
 @app.command()
 def run(
     method: Annotated[list[str], typer.Option("--method", help="A method, several, or 'all' for the five compared.")],
     encoder: Annotated[str, typer.Option(help="minilm, a local folder, or a hub id.")] = "minilm",
     data: Annotated[str, typer.Option(help="embedded, imdb (the hub's), or a folder with train and test.")] = "embedded",
-    budget: Annotated[str, typer.Option(help='For each run: "60s", "10m", "500 steps", "3 epochs", "2M tokens".')] = "60s",
+    budget: Annotated[
+        str, typer.Option(help='For each run: "60s", "10m", "500 steps", "3 epochs", "2M tokens"; several: "15s,60s".')
+    ] = "60s",
     seeds: Annotated[str, typer.Option(help='How many seeds ("3"), or which ("0,1,5"; "7," for one).')] = "1",
     max_length: Annotated[int, typer.Option(min=8, max=8192, help="Tokens kept of a review.")] = 128,
     truncation: Annotated[Truncation, typer.Option(help="Which part of a longer review is kept.")] = Truncation.both,
@@ -67,17 +78,21 @@ def run(
     device: Annotated[Device, typer.Option(help="Where runs execute.")] = Device.auto,
     memory: Annotated[str | None, typer.Option(help='Most that training may use: "2GiB". Beyond it a run ends.')] = None,
     test_limit: Annotated[int | None, typer.Option(help="Test on so many reviews only, half of each class.")] = None,
+    tune: Annotated[
+        int | None, typer.Option(help="First choose each method's learning rate by so many trials, on validation only.")
+    ] = None,
+    trials_only: Annotated[bool, typer.Option("--trials-only", help="With --tune: the trials, and no runs.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for the records.")] = RUNS,
     force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
 ) -> None:
     """Train and test methods, each with the same budget, and write a record of each run."""
     from bench.matrix import Request, plan
     from bench.record import Floor, Record
-    from bench.report.rows import floor_line, run_line
+    from bench.report.rows import choice_line, floor_line, run_line
 
     request = Request(
         method, encoder, data, budget, seeds, max_length, str(truncation), batch_size, str(precision), str(device),
-        memory, test_limit,
+        memory, test_limit, tune, trials_only,
     )  # fmt: skip
     matrix = plan(request)
     from bench.execution import carry_out
@@ -86,9 +101,7 @@ def run(
         print(run_line(record) if isinstance(record, Record) else floor_line(record), flush=True)
         print(f"  {'record' if new else 'finished before; --force runs it again'}: {path}", flush=True)
 
-    records = carry_out(matrix, out, force=force, tell=tell)
-    ended = [record.state for record in records if record.state != "complete"]
-    if ended:
+    if not carry_out(matrix, out, force=force, tell=tell, announce=lambda choice: print(choice_line(choice), flush=True)):
         raise typer.Exit(1)
 
 
@@ -97,6 +110,7 @@ def report(
     reference: Annotated[str, typer.Option(help="The method in the centre.")] = "houlsby",
     results: Annotated[Path | None, typer.Option(help="Folder of records. [results/runs, else results/reference]")] = None,
     format_: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.table,
+    view: Annotated[list[View] | None, typer.Option("--view", help="What to show, repeatable; json holds all.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None,
 ) -> None:
     """Compare the records of a folder, the reference method first."""
@@ -105,7 +119,7 @@ def report(
     folder = results
     if folder is None:
         folder = RUNS if any(RUNS.glob("*.json")) else REFERENCE_RESULTS
-    text = render(folder, reference=reference, style=str(format_))
+    text = render(folder, reference=reference, style=str(format_), view=[str(name) for name in view or ()])
     if out is None:
         print(text)
         return
@@ -116,6 +130,28 @@ def report(
             file.write(text.encode() + b"\n")
     except OSError as error:
         raise UserError(f"the report cannot be written to {str(out)!r} ({error.strerror}); choose another --out") from None
+
+
+@app.command()
+def audit(
+    records: Annotated[list[Path] | None, typer.Argument(help="Records, and folders of them.", show_default=False)] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print each check with its figure.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Print what each check asks, and audit nothing.")] = False,
+) -> None:
+    """Derive every figure of records again from their raw fields; exit code 1 if one does not hold."""
+    from bench.audit import audit as audited
+    from bench.audit import listing
+
+    if list_:
+        print(listing())
+        return
+    if not records:
+        raise UserError("name at least one record or folder of records, such as results/reference")
+    outcomes = audited(records)
+    for outcome in outcomes:
+        print(outcome.text(verbose=verbose))
+    if any(outcome.failed for outcome in outcomes):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -7,31 +7,43 @@ import numpy.typing as npt
 
 from bench.metric import score
 from bench.record import Evaluation, pack_bits
-from bench.task import Ints, Task
+from bench.tokens import Ints, Split
 
-__all__ = ["evaluation_of", "test_rows"]
+__all__ = ["evaluation_of", "rows_to_test"]
+
+_NONE: Ints = np.array([], dtype=np.int64)
 
 
-def test_rows(task: Task, limit: int | None) -> Ints:
-    """Positions of the test reviews to test on: all, or the last `limit` of them, half of each class, in their order."""
-    rows = np.arange(len(task.test))
+def rows_to_test(split: Split, limit: int | None) -> Ints:
+    """Positions of the reviews to test on: all, or the last `limit` of them, half of each class, in their order."""
+    rows = np.arange(len(split))
     if limit is None or limit >= len(rows):
         return rows
-    by_class = [np.flatnonzero(task.test.labels == label) for label in (0, 1)]
+    by_class = [np.flatnonzero(split.labels == label) for label in (0, 1)]
     return np.sort(np.concatenate([rows[len(rows) - limit // 2 :] for rows in by_class]))
 
 
-def evaluation_of(task: Task, rows: Ints, predictions: npt.NDArray[np.int64], logits_sha256: str | None = None) -> Evaluation:
-    """The record of a test on `rows` [n] of the task's test reviews with `predictions` [n], each 0 or 1."""
-    labels = task.test.labels[rows]
-    leaked = np.flatnonzero(np.isin(rows, task.leaked))
+def evaluation_of(
+    split: Split,
+    rows: Ints,
+    predictions: npt.NDArray[np.int64],
+    *,
+    leaked: Ints = _NONE,
+    logits_sha256: str | None = None,
+) -> Evaluation:
+    """The record of a test on `rows` [n] of a split with `predictions` [n], each 0 or 1.
+
+    `leaked` are the positions in the split of reviews whose text is also in train.
+    """
+    labels = split.labels[rows]
+    among = np.flatnonzero(np.isin(rows, leaked))
     right = predictions == labels
     return Evaluation.model_validate(
         {
             "reviews": len(rows),
             **score(labels, predictions),
-            "accuracy_without_leaked": float(np.delete(right, leaked).mean()),
-            "leaked": leaked.tolist(),
+            "accuracy_without_leaked": float(np.delete(right, among).mean()),
+            "leaked": among.tolist(),
             "predictions": pack_bits(predictions),
             "correct": pack_bits(right),
             "logits_sha256": logits_sha256,

@@ -60,7 +60,7 @@ def fit_floor(job: FloorJob, notify: Callable[[str, float], None] = lambda phase
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    from bench.evaluation import evaluation_of, test_rows
+    from bench.evaluation import evaluation_of, rows_to_test
 
     notify("training", 0.0)
     began = time.monotonic()
@@ -69,7 +69,7 @@ def fit_floor(job: FloorJob, notify: Callable[[str, float], None] = lambda phase
     classifier = LogisticRegression(max_iter=1000).fit(features, job.task.train.labels[job.rows])
     seconds = time.monotonic() - began
     notify("test", 0.0)
-    tested = test_rows(job.task, job.spec.test_limit)
+    tested = rows_to_test(job.task.test, job.spec.test_limit)
     predictions = classifier.predict(vectorizer.transform([plain(job.cut.test.texts[i]) for i in tested]))
     return Floor(
         run_id=job.run_id,
@@ -79,5 +79,5 @@ def fit_floor(job: FloorJob, notify: Callable[[str, float], None] = lambda phase
         environment=environment(device=cpu_model(), threads=job.threads),
         data=job.data,
         fit_seconds=seconds,
-        test=evaluation_of(job.task, tested, predictions.astype(np.int64)),
+        test=evaluation_of(job.task.test, tested, predictions.astype(np.int64), leaked=job.task.leaked),
     )

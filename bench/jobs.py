@@ -13,9 +13,9 @@ from bench import RULES_VERSION
 from bench.checkpoint import Checkpoint
 from bench.provenance import environment
 from bench.record import DataCut, Encoder, Record, State
-from bench.spec import RunSpec
+from bench.spec import RunSpec, run_id
 
-__all__ = ["Job", "Outcome", "record_of"]
+__all__ = ["Job", "Outcome", "job_of", "record_of"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,18 @@ class Job:
     data_argument: str
     data: DataCut
     device_model: str
+
+    def at_rate(self, learning_rate: float) -> Job:
+        """The same run at another learning rate, which makes it another run."""
+        hyperparameters = {**self.spec.hyperparameters, "learning_rate": learning_rate}
+        spec = self.spec.model_copy(update={"hyperparameters": hyperparameters})
+        return job_of(spec, self.checkpoint, self.data_argument, self.data, self.device_model)
+
+
+def job_of(spec: RunSpec, checkpoint: Checkpoint, data_argument: str, data: DataCut, device_model: str) -> Job:
+    """The job of a spec, with the id that follows from it and from the contents of encoder and data."""
+    identity = run_id(spec, encoder_sha256=checkpoint.sha256, data_sha256=data.sha256)
+    return Job(identity, spec, checkpoint, data_argument, data, device_model)
 
 
 @dataclass(frozen=True)

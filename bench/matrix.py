@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,13 +10,14 @@ import methods
 from bench.checkpoint import Checkpoint, find
 from bench.device import device_model, resolve_device, resolve_precision, usable_cores
 from bench.errors import UserError
-from bench.jobs import Job
+from bench.jobs import Job, job_of
 from bench.record import DataCut
 from bench.reviews import read
-from bench.spec import Budget, checked_spec, parse_seeds, parse_size, run_id
+from bench.spec import TUNING_SEED, Budget, checked_spec, parse_seeds, parse_size
 from bench.task import Cut, cut
+from bench.tuning import Choice, rates
 
-__all__ = ["Matrix", "Request", "plan"]
+__all__ = ["Matrix", "Request", "plan", "tuned"]
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,18 @@ class Request:
     device: str = "auto"
     memory: str | None = None
     test_limit: int | None = None
+    tune: int | None = None
+    trials_only: bool = False
 
 
 @dataclass(frozen=True)
 class Matrix:
     """Jobs in the order in which they are to be done, and what they share."""
 
+    trials: list[Job]
+    """Tuning trials, to be done first; empty where nothing is tuned."""
     jobs: list[Job]
+    """The runs, all at the declared learning rates: where there are trials, `tuned` puts in the rates that they chose."""
     with_floor: bool
     device: Literal["cpu", "cuda"]
     checkpoint: Checkpoint
@@ -60,19 +67,46 @@ def _methods(asked: list[str]) -> list[str]:
     return chosen
 
 
+def _budgets(text: str) -> list[Budget]:
+    """The budgets of a list with commas, in its order.
+
+    Raises:
+        UserError: if one is not understood, or is there twice.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    budgets = [Budget.parse(part) for part in parts]
+    for i, budget in enumerate(budgets):
+        first = budgets.index(budget)
+        if first < i:
+            raise UserError(f"budgets {parts[first]!r} and {parts[i]!r} are the same; name each once")
+    return budgets
+
+
+def _rates(request: Request, names: list[str], seeds: list[int]) -> dict[str, list[float]]:
+    """The learning rates to try for each method, as many for one as for another; none without tuning."""
+    if request.tune is None:
+        if request.trials_only:
+            raise UserError("--trials-only needs trials; ask for them with --tune 3")
+        return {}
+    if TUNING_SEED in seeds:
+        raise UserError(f"--seeds: seed {TUNING_SEED} is kept for the tuning trials; choose another")
+    return {name: rates(name, request.tune) for name in names}
+
+
 def plan(request: Request) -> Matrix:
     """Check everything that can be checked before anything is spent, and lay out the jobs.
 
-    Seeds are the outer loop, so that a machine that grows slower or faster does so for every method alike.
+    Methods are the inner loop, within budgets within seeds (for trials: within the rank of the learning rate), so that a
+    machine that grows slower or faster does so for every method alike.
 
     Raises:
         UserError: for the first thing that is wrong.
         MethodError: for an unknown method.
     """
-    names, budget, seeds = _methods(request.methods), Budget.parse(request.budget), parse_seeds(request.seeds)
+    names, budgets, seeds = _methods(request.methods), _budgets(request.budget), parse_seeds(request.seeds)
+    tried = _rates(request, names, seeds)
     device = resolve_device(request.device)
     common: dict[str, Any] = {
-        "budget": budget,
         "max_length": request.max_length,
         "truncation": request.truncation,
         "batch_size": request.batch_size,
@@ -99,15 +133,34 @@ def plan(request: Request) -> Matrix:
     )  # fmt: skip
     # The whole test and a limit equal to it are one and the same run.
     limit = None if request.test_limit == len(made.test) else request.test_limit
-    jobs: list[Job] = []
     model = device_model(device)
-    for seed in seeds:
-        for name in names:
-            spec = checked_spec(
-                method=name, hyperparameters=methods.get(name).hyperparameters(), encoder=checkpoint.name,
-                data=source.name, seed=seed, test_limit=limit, **common,
-            )  # fmt: skip
-            identity = run_id(spec, encoder_sha256=checkpoint.sha256, data_sha256=data.sha256)
-            jobs.append(Job(identity, spec, checkpoint, request.data, data, model))
-    with_floor = set(methods.names(core=True)) <= set(names)
-    return Matrix(jobs, with_floor, device, checkpoint, made, data)
+
+    def job(method: str, budget: Budget, **fields: Any) -> Job:
+        spec = checked_spec(
+            method=method, hyperparameters=methods.get(method).hyperparameters(), budget=budget,
+            encoder=checkpoint.name, data=source.name, **fields, **common,
+        )  # fmt: skip
+        return job_of(spec, checkpoint, request.data, data, model)
+
+    # Trials are never tested, so that they are the same under every limit of the test.
+    trials = [
+        job(name, budget, seed=TUNING_SEED, purpose="trial").at_rate(tried[name][rank])
+        for rank in range(request.tune or 0)
+        for budget in budgets
+        for name in names
+    ]
+    jobs = [
+        job(name, budget, seed=seed, test_limit=limit, tuning=request.tune)
+        for seed in ([] if request.trials_only else seeds)
+        for budget in budgets
+        for name in names
+    ]
+    with_floor = bool(jobs) and set(methods.names(core=True)) <= set(names)
+    return Matrix(trials, jobs, with_floor, device, checkpoint, made, data)
+
+
+def tuned(jobs: Iterable[Job], choices: Iterable[Choice]) -> list[Job]:
+    """The runs at the learning rates chosen for their methods and budgets; those for which none was are left out."""
+    chosen = {(choice.method, choice.budget): choice.rate for choice in choices}
+    rated = [(job, chosen[job.spec.method, job.spec.budget]) for job in jobs]
+    return [job.at_rate(rate) for job, rate in rated if rate is not None]

@@ -8,8 +8,9 @@ from __future__ import annotations
 import gc
 import json
 import os
+import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +20,9 @@ from typing import Literal
 import torch
 
 from bench.files import atomic_write, cache_dir, sha256_bytes
+from bench.record import CONTENDED
 
-__all__ = ["CONTENDED", "DeviceClock", "MatmulRate", "MemoryMeter", "MemoryPeak", "matmul_rate", "quiet_rate"]
-
-CONTENDED = 0.9
-"""A run is marked contended when the machine's rate falls below this share of its quiet rate (rules, section 3)."""
+__all__ = ["DeviceClock", "MatmulRate", "MemoryMeter", "MemoryPeak", "matmul_rate", "quiet_rate"]
 
 
 class DeviceClock:
@@ -32,12 +31,15 @@ class DeviceClock:
     The clock is monotonic: setting the system's time does not change a budget.
     """
 
-    def __init__(self, device: Literal["cpu", "cuda"]) -> None:
+    def __init__(self, device: Literal["cpu", "cuda"], energy: Callable[[], float] | None = None) -> None:
         self._cuda = device == "cuda"
+        self._energy = energy
         self._charged = 0.0
         self._since: float | None = None
         self._cpu_charged = 0.0
         self._cpu_since = 0.0
+        self._joules_charged = 0.0
+        self._joules_since = 0.0
         self.paused_seconds = 0.0
         """Wall seconds spent inside `paused` so far."""
 
@@ -50,11 +52,14 @@ class DeviceClock:
         """Begin, or go on, charging."""
         self._since = self._now()
         self._cpu_since = time.process_time()
+        if self._energy is not None:
+            self._joules_since = self._energy()
 
     def stop(self) -> None:
         """Stop charging; `seconds` keeps what was charged."""
         self._charged = self.seconds
         self._cpu_charged = self.cpu_seconds
+        self._joules_charged = self.joules or 0.0
         self._since = None
 
     @property
@@ -67,6 +72,13 @@ class DeviceClock:
         """Processor seconds of this process, all threads, while the clock ran."""
         running = self._since is not None
         return self._cpu_charged + (time.process_time() - self._cpu_since if running else 0.0)
+
+    @property
+    def joules(self) -> float | None:
+        """Energy by the counter that the clock was given, while it ran; None without a counter."""
+        if self._energy is None:
+            return None
+        return self._joules_charged + (self._energy() - self._joules_since if self._since is not None else 0.0)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -110,6 +122,8 @@ class MemoryMeter:
 
     device: Literal["cpu", "cuda"]
     baseline: int = 0
+    largest: int = 0
+    """The most resident memory that getrusage has told of before any reset, in bytes."""
     _peaks: list[tuple[int, int, int]] = field(default_factory=list)
 
     def start(self) -> None:
@@ -119,10 +133,16 @@ class MemoryMeter:
         self.baseline = _status_bytes("VmRSS")
 
     def _reset(self) -> None:
-        # "5" sets the high-water mark of resident memory back to what is resident (Linux, proc(5)).
+        # "5" sets the high-water mark of resident memory back to what is resident (Linux, proc(5)), and with it what
+        # getrusage and wait4 call the process's maximum.
+        self.look()
         Path("/proc/self/clear_refs").write_text("5")
         if self.device == "cuda":
             torch.cuda.reset_peak_memory_stats()
+
+    def look(self) -> None:
+        """Keep what getrusage tells of the process's maximum so far."""
+        self.largest = max(self.largest, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
     def _read(self) -> tuple[int, int, int]:
         cuda = (torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()) if self.device == "cuda" else (0, 0)

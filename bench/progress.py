@@ -11,6 +11,10 @@ from rich.progress import Progress as Bars
 __all__ = ["Progress"]
 
 
+_SHARES = {"training": (0.0, 0.75), "test": (0.75, 0.2), "elsewhere": (0.95, 0.05)}
+"""What part of a run is done when a phase begins, and how much the phase adds."""
+
+
 class Progress:
     """Bars on the standard error stream; on one that is no terminal, a line at each start."""
 
@@ -62,8 +66,7 @@ class Progress:
         if self._bar is not None:
             self._bars.update(self._bar, description=f"{self._name}: {phase}", completed=share)
         if self._all is not None:
-            weight = {"training": 0.8, "test": 0.2}.get(phase, 0.0)
-            before = 0.8 if phase == "test" else 0.0
+            before, weight = _SHARES.get(phase, (0.0, 0.0))
             self._bars.update(self._all, completed=min(self._runs, self._done + before + weight * share))
 
     def ends(self) -> None:
@@ -74,6 +77,12 @@ class Progress:
             self._bar = None
         if self._all is not None:
             self._bars.update(self._all, completed=min(self._runs, self._done))
+
+    def fewer(self, runs: int) -> None:
+        """So many of the runs will not be made."""
+        self._runs -= runs
+        if self._all is not None:
+            self._bars.update(self._all, total=self._runs)
 
     def _say(self, line: str) -> None:
         if not self._console.is_terminal:

@@ -13,18 +13,24 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from bench import RULES_VERSION
+from bench.files import sha256_bytes
 from bench.spec import RunSpec
 
 __all__ = [
-    "FINAL", "SCHEMA_VERSION", "AnyRecord", "Compute", "CurvePoint", "DataCut", "Encoder", "Energy", "Environment",
-    "Evaluation", "Floor", "FloorSpec", "Latency", "Memory", "MemorySplit", "Parameters", "Record", "Seconds", "State",
-    "Timeline", "Training", "pack_bits", "unpack_bits",
+    "CONTENDED", "FINAL", "MARKS", "SCHEMA_VERSION", "AnyRecord", "Compute", "CurvePoint", "DataCut", "Encoder",
+    "Energy", "Environment", "Evaluation", "Floor", "FloorSpec", "Latency", "Memory", "MemorySplit", "Parameters",
+    "Record", "Seconds", "State", "Timeline", "Training", "floor_id", "pack_bits", "unpack_bits",
 ]  # fmt: skip
 
 SCHEMA_VERSION = 1
 State = Literal["complete", "out-of-memory", "diverged", "cancelled", "failed"]
 FINAL: tuple[State, ...] = ("complete", "out-of-memory", "diverged")
 """States that the same command would reach again; a run that ended in another is run again."""
+CONTENDED = 0.9
+"""A run is marked contended when the machine's rate falls below this share of its quiet rate (rules, section 3)."""
+MARKS = (0.25, 0.5, 0.75, 1.0)
+"""Shares of the budget at which validation is read (rules, section 5)."""
 
 
 class _Part(BaseModel):
@@ -146,6 +152,8 @@ class Seconds(_Part):
     """The process's life by its own clock."""
     outside: float | None = None
     """The same by the clock of the process that started it."""
+    outside_training: float | None = None
+    """Training with its pauses, `charged` and `paused` together, by the clock of the process that started it."""
 
 
 class Timeline(_Part):
@@ -158,12 +166,16 @@ class Timeline(_Part):
 
 
 class MemorySplit(_Part):
-    """Bytes by purpose, at the peak of training."""
+    """The peak above the baseline by purpose, in bytes. The first three are sums over tensors."""
 
     weights: int
+    """Parameters and buffers, frozen ones included."""
     gradients: int
+    """Gradients of what trains."""
     optimizer: int
+    """AdamW's two moments and its counters."""
     activations: int
+    """The rest of the peak: activations, work space of kernels, encoder output that is kept, the allocator's slack."""
 
 
 class Memory(_Part):
@@ -180,7 +192,9 @@ class Memory(_Part):
     cuda_reserved: int | None = None
     """Peak of what torch's CUDA allocator held."""
     ru_maxrss: int | None = None
-    """The kernel's own count of the process's peak, evaluation included."""
+    """The most that getrusage gave for the process in its whole life, set-up and evaluation included. Resetting the
+    high-water mark resets the kernel's own figure as well, so it is read before every reset.
+    """
     split: MemorySplit | None = None
     """Weights, gradients, optimizer state and activations apart."""
 
@@ -210,12 +224,16 @@ class Energy(_Part):
 
 
 class Latency(_Part):
-    """Milliseconds a call of the trained classifier, median of many, without gradients."""
+    """Milliseconds from ids to logits without gradients, medians of calls that took turns; reviews of full length."""
 
     batch: int
+    """Reviews a call."""
     milliseconds: float
+    """The trained classifier."""
     bare_milliseconds: float
+    """The same encoder without what the method added, under the same head."""
     merged_milliseconds: float | None = None
+    """The trained classifier with its updates merged into the encoder's weights; null where a method has none."""
 
 
 class Evaluation(_Part):
@@ -302,7 +320,7 @@ class Record(_Part):
     test: Evaluation | None = None
     """The test, touched once, after training."""
     out_of_domain: Evaluation | None = None
-    """The same on reviews from elsewhere. Null: not measured."""
+    """The same on sentences of Rotten Tomatoes reviews, on which nothing was trained. Null: not measured."""
 
 
 class FloorSpec(_Part):
@@ -316,6 +334,11 @@ class FloorSpec(_Part):
     """As in the runs that it is held against."""
     vectorizer: str
     classifier: str
+
+
+def floor_id(spec: FloorSpec, *, data_sha256: str, rules_version: int = RULES_VERSION) -> str:
+    """Sixteen hex digits that identify a floor by its spec, the reviews' content and the version of the rules."""
+    return sha256_bytes(f"{spec.model_dump_json()} {data_sha256} {rules_version}".encode())[:16]
 
 
 class Floor(_Part):

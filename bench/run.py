@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 import tempfile
 import time
@@ -18,23 +17,27 @@ import torch
 import methods
 from bench.budget import Ledger
 from bench.encoder import Classifier, load_classifier
+from bench.energy import SOURCE, energy_counter
 from bench.errors import UserError
-from bench.evaluation import evaluation_of, test_rows
+from bench.evaluation import evaluation_of, rows_to_test
 from bench.jobs import Job, Outcome, record_of
+from bench.latency import latencies
 from bench.meters import DeviceClock, MatmulRate, MemoryMeter, matmul_rate, quiet_rate
 from bench.prediction import predict
 from bench.provenance import cpu_model, without_paths
-from bench.record import Compute, Memory, Parameters, Seconds, State, Timeline
+from bench.record import Compute, Energy, Evaluation, Memory, MemorySplit, Parameters, Seconds, State, Timeline
 from bench.reviews import read
+from bench.sentences import sentences
 from bench.store import logits_sha256
-from bench.task import Cut, cut, prepare
+from bench.task import Cut, Task, cut, prepare
+from bench.tokens import Split
 from bench.training import AuditError, Diverged, Loop, MemoryCapReached
 
 __all__ = ["execute"]
 
 
 Notify = Callable[[str, float], None]
-"""Called with a phase ("set-up", "training", "test") and the share of it that is done."""
+"""Called with a phase ("training", "test", "elsewhere") and the share of it that is done."""
 
 
 class Cancelled(BaseException):
@@ -54,6 +57,10 @@ class _Work:
     began: float = field(default_factory=time.monotonic)
     parts: dict[str, Any] = field(default_factory=dict)
     logits: npt.NDArray[np.float32] | None = None
+    memory: MemoryMeter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.memory = MemoryMeter(self.job.spec.device)
 
     def since(self) -> float:
         return time.monotonic() - self.began
@@ -63,7 +70,7 @@ class _Work:
         torch.set_num_threads(spec.threads)
         before = matmul_rate()
         task = prepare(checkpoint, self.job.data.sha256, self._cut)
-        clock, memory = DeviceClock(spec.device), MemoryMeter(spec.device)
+        clock, memory = DeviceClock(spec.device, energy_counter(spec.device)), self.memory
         memory.start()
         if spec.device == "cuda" and spec.memory_cap is not None:
             # The allocator itself refuses what the cap does not allow; on a CPU the loop looks after each step.
@@ -79,16 +86,19 @@ class _Work:
         finally:
             ended = self.since()
             self.parts["training"] = loop.summary()
-            self._meter(memory, clock, before)
+            self._meter(loop, before)
         self.parts["bytes_to_ship"] = _bytes_to_ship(method, classifier)
         self.notify("test", 0.0)
         test_started = self.since()
         if spec.purpose == "run":
-            rows = test_rows(task, spec.test_limit)
+            rows = rows_to_test(task.test, spec.test_limit)
             self.logits = predict(classifier, task, task.test, spec, rows, lambda share: self.notify("test", share))
-            predictions = self.logits.argmax(1).astype(np.int64)
-            self.parts["test"] = evaluation_of(task, rows, predictions, logits_sha256(self.logits))
+            predictions, name = self.logits.argmax(1).astype(np.int64), logits_sha256(self.logits)
+            self.parts["test"] = evaluation_of(task.test, rows, predictions, leaked=task.leaked, logits_sha256=name)
         test_ended = self.since()
+        if spec.purpose == "run":
+            self.parts["out_of_domain"] = self._tested_on(sentences(checkpoint), classifier, task)
+            self.parts["latency"] = latencies(classifier, method, checkpoint, spec, filler=int(task.suffix[0]))
         self.parts["timeline"] = Timeline(
             training_started=started, training_ended=ended, test_started=test_started, test_ended=test_ended
         )
@@ -96,6 +106,13 @@ class _Work:
             setup=started, charged=clock.seconds, paused=clock.paused_seconds,
             test=test_ended - test_started, total=self.since(),
         )  # fmt: skip
+
+    def _tested_on(self, split: Split, classifier: Classifier, task: Task) -> Evaluation:
+        """A test on reviews from elsewhere, with the same limit as the test."""
+        spec = self.job.spec
+        rows = rows_to_test(split, spec.test_limit)
+        logits = predict(classifier, task, split, spec, rows, lambda share: self.notify("elsewhere", share))
+        return evaluation_of(split, rows, logits.argmax(1).astype(np.int64))
 
     def _cut(self) -> Cut:
         """The reviews once more from their source, where no cache could keep them tokenised."""
@@ -128,12 +145,21 @@ class _Work:
     def _step_taken(self, ledger: Ledger) -> None:
         self.notify("training", ledger.fraction)
 
-    def _meter(self, memory: MemoryMeter, clock: DeviceClock, before: float) -> None:
-        peak = memory.peak()
+    def _meter(self, loop: Loop, before: float) -> None:
+        """What training took of the machine, read at its end whatever ended it."""
+        clock, peak = loop.clock, self.memory.peak()
+        weights, gradients, optimizer = loop.tensors()
+        taken = peak.above_baseline if peak.cuda_allocated is None else peak.cuda_allocated
         self.parts["memory"] = Memory(
             baseline=peak.baseline, peak=peak.peak, peak_above_baseline=peak.above_baseline,
             cuda_allocated=peak.cuda_allocated, cuda_reserved=peak.cuda_reserved,
+            split=MemorySplit(
+                weights=weights, gradients=gradients, optimizer=optimizer,
+                activations=max(0, taken - weights - gradients - optimizer),
+            ),
         )  # fmt: skip
+        if clock.joules is not None:
+            self.parts["energy"] = Energy(joules=clock.joules, source=SOURCE)
         after = matmul_rate()
         rate = MatmulRate(before, after, quiet_rate(max(before, after), cpu_model()))
         self.parts["compute"] = Compute(
@@ -178,6 +204,6 @@ def execute(job: Job, notify: Notify = lambda phase, share: None) -> Outcome:
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "memory" in work.parts:
-        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        work.parts["memory"] = work.parts["memory"].model_copy(update={"ru_maxrss": largest})
+        work.memory.look()
+        work.parts["memory"] = work.parts["memory"].model_copy(update={"ru_maxrss": work.memory.largest})
     return Outcome(record_of(job, state, reason, **work.parts), work.logits if state == "complete" else None)

@@ -12,10 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bench import RULES_VERSION
 from bench.errors import UserError
 
-__all__ = ["Budget", "Precision", "RunSpec", "Truncation", "checked_spec", "parse_seeds", "parse_size", "run_id"]
+__all__ = ["TUNING_SEED", "Budget", "Precision", "RunSpec", "Truncation", "checked_spec", "parse_seeds", "parse_size", "run_id"]
 
 Truncation = Literal["head", "tail", "head+tail"]
 Precision = Literal["fp32", "bf16"]
+
+TUNING_SEED = 2**32 - 1
+"""The seed of every tuning trial (rules, section 6): no run of a tuned comparison may have it."""
 
 _SECONDS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
 _COUNTED = {"step": "steps", "epoch": "epochs", "token": "tokens"}
@@ -118,14 +121,17 @@ class RunSpec(BaseModel):
     """Test on this many reviews only, the last of each class; None: on all."""
     purpose: Literal["run", "trial"] = "run"
     """A run of the comparison, or a tuning trial, which is never tested."""
+    tuning: int | None = None
+    """Trials a method that chose the learning rate of this run; None: the method's declared default."""
 
 
-def run_id(spec: RunSpec, *, encoder_sha256: str, data_sha256: str) -> str:
+def run_id(spec: RunSpec, *, encoder_sha256: str, data_sha256: str, rules_version: int = RULES_VERSION) -> str:
     """Sixteen hex digits that identify a run by what determines it: the spec (without the names that people gave to
     encoder and data), the contents of both, and the version of the rules.
     """
-    determined = spec.model_dump(mode="json", exclude={"encoder", "data"})
-    determined |= {"encoder": encoder_sha256, "data": data_sha256, "rules": RULES_VERSION}
+    # Fields at their defaults stay out, so that a later field whose default is what was done before changes no id.
+    determined = spec.model_dump(mode="json", exclude={"encoder", "data"}, exclude_defaults=True)
+    determined |= {"encoder": encoder_sha256, "data": data_sha256, "rules": rules_version}
     return hashlib.sha256(json.dumps(determined, sort_keys=True).encode()).hexdigest()[:16]
 
 

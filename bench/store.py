@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from bench.errors import UserError
 from bench.files import atomic_write, sha256_bytes
 from bench.record import FINAL, SCHEMA_VERSION, AnyRecord, Floor, FloorSpec, Record
 
-__all__ = ["Damaged", "finished", "load", "load_logits", "logits_sha256", "path_of", "prepare_folder", "save", "schema"]
+__all__ = ["Damaged", "finished", "load", "load_logits", "logits_sha256", "path_of", "prepare_folder", "read", "save", "schema"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,9 @@ def path_of(folder: Path, record: Record | Floor) -> Path:
     spec = record.spec
     if isinstance(spec, FloorSpec):
         return folder / f"floor-{spec.train_reviews}-reviews-{record.run_id}.json"
-    return folder / f"{_safe(spec.method)}-{_safe(spec.encoder)}-{spec.budget.slug}-seed{spec.seed}-{record.run_id}.json"
+    rate = spec.hyperparameters.get("learning_rate")
+    which = f"seed{spec.seed}" if spec.purpose == "run" else _safe(f"trial{rate}")
+    return folder / f"{_safe(spec.method)}-{_safe(spec.encoder)}-{spec.budget.slug}-{which}-{record.run_id}.json"
 
 
 def _safe(name: str) -> str:
@@ -51,17 +54,24 @@ def logits_sha256(logits: npt.NDArray[np.float32]) -> str:
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make the folder and see that it can be written, before anything is spent on a run.
+    """See that the folder can be made and written, before anything is spent on a run. Nothing stays of the attempt: the
+    first record makes the folder.
 
     Raises:
         UserError: if it cannot.
     """
+    made: list[Path] = []
     try:
+        made += [part for part in (folder, *folder.parents) if not part.exists()]
         with atomic_write(folder / ".writable") as file:
             file.write(b"")
         (folder / ".writable").unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"results cannot be written to {str(folder)!r} ({error.strerror}); choose another --out") from None
+    finally:
+        for part in made:
+            with suppress(OSError):
+                part.rmdir()
 
 
 def save(folder: Path, record: Record | Floor, logits: npt.NDArray[np.float32] | None = None) -> Path:
@@ -91,6 +101,20 @@ def load_logits(folder: Path, sha256: str) -> npt.NDArray[np.float32]:
         raise UserError(f"the logits {sha256[:12]}… were changed after they were written")
     logits: npt.NDArray[np.float32] = np.load(io.BytesIO(data), allow_pickle=False)
     return logits
+
+
+def read(path: Path) -> Record | Floor:
+    """The record in a file.
+
+    Raises:
+        UserError: if there is none.
+    """
+    try:
+        return _parse(path)
+    except FileNotFoundError:
+        raise UserError(f"there is no record {str(path)!r}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{str(path)!r} is not a record: {_why(error)}") from None
 
 
 def load(folder: Path) -> Iterator[Record | Floor | Damaged]:

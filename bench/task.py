@@ -17,12 +17,11 @@ import numpy.typing as npt
 from bench.checkpoint import Checkpoint
 from bench.errors import UserError
 from bench.files import atomic_write, cache_dir, sha256_bytes
-from bench.reviews import Reviews, Source, plain
+from bench.reviews import Reviews, Source
 from bench.spec import Truncation
+from bench.tokens import Ints, Split, open_tokenizer, tokenised
 
 __all__ = ["Cut", "Ints", "Split", "Task", "cut", "prepare"]
-
-Ints = npt.NDArray[np.int64]
 
 CUT_VERSION = 1
 VALIDATION_A_CLASS, TEST_A_CLASS = 250, 1000
@@ -85,20 +84,6 @@ def cut(source: Source) -> Cut:
         duplicates_removed=len(source.train) - len(unique),
         leaked=np.array([i for i, text in enumerate(test.texts) if text in known], dtype=np.int64),
     )
-
-
-@dataclass(frozen=True)
-class Split:
-    """Tokenised reviews: the ids of all, end to end, and where each begins."""
-
-    ids: npt.NDArray[np.int32]
-    starts: Ints
-    """[n + 1]; review i is ids[starts[i]:starts[i + 1]], without special tokens."""
-    labels: Ints
-    """[n], 0 negative, 1 positive."""
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 @dataclass(frozen=True)
@@ -183,16 +168,7 @@ def _from_arrays(arrays: dict[str, npt.NDArray[Any]], pad_id: int) -> Task:
 
 
 def _tokenised(tokenizer_json: Path, made: Cut, progress: Progress) -> dict[str, npt.NDArray[Any]]:
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer = Tokenizer.from_file(str(tokenizer_json))
-    except Exception as error:
-        # The library raises bare Exception for whatever is wrong with the file.
-        raise UserError(f"the encoder's tokenizer.json cannot be read: {' '.join(str(error).split())}") from None
-    # MiniLM's file has a truncation of 128 and padding baked in.
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    tokenizer = open_tokenizer(tokenizer_json)
     frame = tokenizer.encode("").ids
     if len(frame) != 2:
         raise UserError(
@@ -203,17 +179,14 @@ def _tokenised(tokenizer_json: Path, made: Cut, progress: Progress) -> dict[str,
         "prefix": np.array(frame[:1], dtype=np.int64),
         "suffix": np.array(frame[1:], dtype=np.int64),
     }
-    total, done, chunk = sum(len(part) for part in (made.train, made.validation, made.test)), 0, 500
+    total, done = sum(len(part) for part in (made.train, made.validation, made.test)), 0
+
+    def on_chunk(reviews: int) -> None:
+        nonlocal done
+        done += reviews
+        progress(done, total)
+
     for name in ("train", "validation", "test"):
-        part: Reviews = getattr(made, name)
-        ids: list[npt.NDArray[np.int32]] = []
-        for start in range(0, len(part), chunk):
-            texts = part.texts[start : start + chunk]
-            batch = tokenizer.encode_batch_fast([plain(text) for text in texts], add_special_tokens=False)
-            ids += [np.array(encoding.ids, dtype=np.int32) for encoding in batch]
-            done += len(batch)
-            progress(done, total)
-        arrays[f"{name}_ids"] = np.concatenate(ids)
-        arrays[f"{name}_starts"] = np.concatenate([[0], np.cumsum([len(i) for i in ids])]).astype(np.int64)
-        arrays[f"{name}_labels"] = np.array(part.labels, dtype=np.int64)
+        split = tokenised(tokenizer, getattr(made, name), on_chunk)
+        arrays |= {f"{name}_ids": split.ids, f"{name}_starts": split.starts, f"{name}_labels": split.labels}
     return arrays

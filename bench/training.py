@@ -131,6 +131,12 @@ class Loop:
         """What the budget bought, also after an error."""
         return self.ledger.summary(self.frozen_before, frozen_sha256(self.classifier))
 
+    def tensors(self) -> tuple[int, int, int]:
+        """Bytes of weights with buffers, of the gradients of what trains, and of the optimizer's state."""
+        weights = sum(t.nbytes for t in (*self.classifier.parameters(), *self.classifier.buffers()))
+        state = [value for kept in self.optimizer.state.values() for value in kept.values()]
+        return weights, sum(p.nbytes for p in self.trained), sum(t.nbytes for t in state if isinstance(t, Tensor))
+
     def _rows(self) -> Iterator[Ints]:
         """The batches to train on: the reviews in the seed's order, pass after pass; for a method that encodes once under
         a time budget, new reviews until `STREAM_UNTIL` and then passes over those that were encoded.

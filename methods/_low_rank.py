@@ -30,6 +30,8 @@ class LowRank(Method):
     all_linear: ClassVar[bool] = False
     """Update all six linear maps of a layer; else the query and value projections, as the paper does."""
 
+    merges = True
+
     learning_rate: float
 
     @abstractmethod
@@ -59,6 +61,10 @@ class LowRank(Method):
         d, f = shape.width, shape.feed_forward
         rank, _ = self.rank_and_alpha(d)
         return rank * shape.layers * (4 * 2 * d + 2 * (d + f) if self.all_linear else 2 * 2 * d)
+
+    def merged(self, encoder: nn.Module) -> nn.Module:
+        """W + B·A·alpha / r in the place of each updated W (Hu et al. 2022, section 4.1: no latency is added)."""
+        return encoder.merge_and_unload()  # type: ignore[operator, no-any-return]
 
     def save(self, encoder: nn.Module, folder: Path) -> None:
         """The peft layout: `adapter_config.json` and `adapter_model.safetensors`."""

@@ -96,6 +96,8 @@ class Method(ABC):
     """The grid that tuning searches."""
     encodes_once: ClassVar[bool] = False
     """True where nothing inside the encoder trains, so that its output for a review never changes."""
+    merges: ClassVar[bool] = False
+    """True where what was trained can be added into the encoder's own weights, so that using it costs nothing."""
 
     learning_rate: float
 
@@ -108,6 +110,14 @@ class Method(ABC):
     @abstractmethod
     def trainable_parameters(self, shape: EncoderShape) -> int:
         """The closed form: how many parameters of the encoder body train, without the head."""
+
+    def merged(self, encoder: nn.Module) -> nn.Module:
+        """The trained encoder, changed in place, with what was added to it merged into its own weights.
+
+        Raises:
+            MethodError: where the method does not merge.
+        """
+        raise MethodError(f"{self.name} cannot be merged into the encoder's weights")
 
     def save(self, encoder: nn.Module, folder: Path) -> None:
         """Write what was trained into `folder` as safetensors, in the library's own format where it has one.

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.files import sha256_bytes
 from bench.record import (
+    MARKS,
     Compute,
+    CurvePoint,
     DataCut,
     Encoder,
     Environment,
     Evaluation,
     Floor,
     FloorSpec,
+    Latency,
     Memory,
+    MemorySplit,
     Parameters,
     Record,
     Seconds,
+    Timeline,
     Training,
+    floor_id,
     pack_bits,
+    unpack_bits,
 )
 from bench.scoring import confusion
-from bench.spec import Budget, RunSpec
+from bench.spec import Budget, RunSpec, run_id
+from bench.store import logits_sha256, save
 
 LABELS = np.array([0, 1] * 100)
 DATA = DataCut(
-    sha256="d" * 64, cut="embedded-v1", train=22404, validation=500, test=2000, duplicates_removed=96, leaked=0
+    sha256="d" * 64, cut="embedded-v1", train=22404, validation=500, test=200, duplicates_removed=96, leaked=0
 )  # fmt: skip
 MACHINE = Environment(
     device="Some CPU", cpu="Some CPU", cores=2, threads=2, python="3.12.0", platform="Linux x86_64",
@@ -40,7 +49,12 @@ def guesses(wrong: int) -> np.ndarray:
     return np.where(np.arange(len(LABELS)) < wrong, 1 - LABELS, LABELS)
 
 
-def evaluation(wrong: int, leaked: tuple[int, ...] = ()) -> Evaluation:
+def logits_for(predictions: np.ndarray) -> np.ndarray:
+    """Logits [n, 2] that give these predictions [n]."""
+    return np.eye(2, dtype=np.float32)[predictions]
+
+
+def evaluation(wrong: int, leaked: tuple[int, ...] = (), *, logits: bool = True) -> Evaluation:
     predictions = guesses(wrong)
     counts, correct = confusion(LABELS, predictions), predictions == LABELS
     return Evaluation(
@@ -48,11 +62,15 @@ def evaluation(wrong: int, leaked: tuple[int, ...] = ()) -> Evaluation:
         precision=counts.precision, recall=counts.recall, f1=counts.f1, leaked=list(leaked),
         accuracy_without_leaked=float(np.delete(correct, leaked).mean()),
         predictions=pack_bits(predictions), correct=pack_bits(correct),
+        logits_sha256=logits_sha256(logits_for(predictions)) if logits else None,
     )  # fmt: skip
 
 
-def _identity(*parts: Any) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+def kept(folder: Path, record: Record | Floor) -> Path:
+    """Write a record with the logits that its test names."""
+    test = record.test
+    predictions = unpack_bits(test.predictions, test.reviews) if test and test.logits_sha256 else None
+    return save(folder, record, None if predictions is None else logits_for(predictions))
 
 
 def run(
@@ -66,33 +84,62 @@ def run(
         "batch_size": 16, "precision": "fp32", "device": "cpu", "threads": 2,
     }  # fmt: skip
     made = RunSpec(**{**settings, **(spec or {})})
+    version, encoder = 1, Encoder(sha256="e" * 64, model_type="bert", pooling="mean")
+    own = {"rules_version": version, "encoder": encoder, "data": DATA, **fields}
+    identity = run_id(
+        made, encoder_sha256=own["encoder"].sha256, data_sha256=own["data"].sha256, rules_version=own["rules_version"]
+    )
+    weights, trained, peak = 22_792_226, 226_080 + 770, 300 * 2**20
+    curve = [
+        CurvePoint(
+            fraction=min(1.0, 64 * mark / 60), seconds=64 * mark, step=round(100 * mark), reviews=round(1600 * mark),
+            tokens=round(160_000 * mark), loss=0.7 - 0.4 * mark, accuracy=0.8,
+        )
+        for mark in MARKS
+    ]  # fmt: skip
     parts: dict[str, Any] = {
-        "run_id": _identity(made), "rules_version": 1, "state": "complete", "finished": "2026-01-01T00:00:00+00:00",
-        "spec": made, "environment": MACHINE, "data": DATA,
-        "encoder": Encoder(sha256="e" * 64, model_type="bert", pooling="mean"),
-        "parameters": Parameters(body=226_080, head=770, total=22_792_226, closed_form=226_080),
+        "run_id": identity, "rules_version": version, "state": "complete", "finished": "2026-01-01T00:00:00+00:00",
+        "spec": made, "environment": MACHINE, "data": DATA, "encoder": encoder,
+        "parameters": Parameters(body=226_080, head=770, total=weights, closed_form=226_080),
         "training": Training(
-            steps=100, reviews_seen=1600, reviews_distinct=1600, reviews_trained=1600, tokens_seen=1, tokens_padded=1,
-            spent=60, overshoot=0, longest_step_seconds=1, loss_first=0.7, loss_last=0.3, curve=[],
-            frozen_sha256_before="", frozen_sha256_after="",
+            steps=100, reviews_seen=1600, reviews_distinct=1600, reviews_trained=1600, tokens_seen=160_000,
+            tokens_padded=170_000, spent=64, overshoot=4, longest_step_seconds=5, loss_first=0.7, loss_last=0.3,
+            curve=curve, frozen_sha256_before="f" * 64, frozen_sha256_after="f" * 64,
         ),
-        "seconds": Seconds(setup=1, charged=64, paused=1, test=1, total=67),
-        "memory": Memory(baseline=2**20, peak=301 * 2**20, peak_above_baseline=300 * 2**20),
-        "compute": Compute(cpu_seconds=100, matmul_before=9, matmul_after=9, matmul_quiet=9, contended=contended),
+        "seconds": Seconds(setup=1, charged=64, paused=1, test=1, total=67, outside=68, outside_training=65),
+        "timeline": Timeline(training_started=1, training_ended=66, test_started=66, test_ended=67),
+        "memory": Memory(
+            baseline=2**20, peak=301 * 2**20, peak_above_baseline=peak, ru_maxrss=310 * 2**20,
+            split=MemorySplit(
+                weights=4 * weights, gradients=4 * trained, optimizer=8 * trained, activations=peak - 4 * weights - 12 * trained
+            ),
+        ),
+        "compute": Compute(
+            cpu_seconds=100, matmul_before=9, matmul_after=8 if contended else 9, matmul_quiet=9, contended=contended
+        ),
+        "latency": [Latency(batch=batch, milliseconds=2 * batch, bare_milliseconds=batch) for batch in (1, 32)],
+        "bytes_to_ship": 4 * trained + 1000,
         "test": evaluation(wrong, leaked),
+        "out_of_domain": evaluation(wrong + 20, logits=False),
     }  # fmt: skip
     return Record(**{**parts, **fields})
 
 
+_AFTER_TRAINING = ("training", "seconds", "timeline", "compute", "latency", "bytes_to_ship", "test", "out_of_domain")
+
+
 def ended(method: str, state: str, reason: str = "why it ended", seed: int = 0, **fields: Any) -> Record:
     """A run that did not get to its test."""
-    return run(method, seed, state=state, reason=reason, test=None, training=None, seconds=None, compute=None, **fields)
+    return run(method, seed, state=state, reason=reason, **{**dict.fromkeys(_AFTER_TRAINING), **fields})
 
 
 def floor(reviews: int, wrong: int = 40, test_limit: int | None = None, **fields: Any) -> Floor:
-    spec = FloorSpec(train_reviews=reviews, rows_sha256="", test_limit=test_limit, vectorizer="tf-idf", classifier="logistic")
+    own = {"rules_version": 1, "data": DATA, **fields}
+    rows = sha256_bytes(f"{own['data'].cut} {reviews}".encode())
+    spec = FloorSpec(train_reviews=reviews, rows_sha256=rows, test_limit=test_limit, vectorizer="tf-idf", classifier="logistic")
+    identity = floor_id(spec, data_sha256=own["data"].sha256, rules_version=own["rules_version"])
     parts: dict[str, Any] = {
-        "run_id": _identity(spec, sorted(fields)), "rules_version": 1, "finished": "2026-01-01T00:00:00+00:00", "spec": spec,
-        "environment": MACHINE, "data": DATA, "fit_seconds": 1.0, "test": evaluation(wrong),
+        "run_id": identity, "rules_version": 1, "finished": "2026-01-01T00:00:00+00:00", "spec": spec,
+        "environment": MACHINE, "data": DATA, "fit_seconds": 1.0, "test": evaluation(wrong, logits=False),
     }  # fmt: skip
     return Floor(**{**parts, **fields})

@@ -36,6 +36,14 @@ CASES: list[tuple[list[str], str]] = [
     ([*LORA, "--seeds", "0"], "between 1 and 1000 seeds"),
     ([*LORA, "--seeds", "1,1"], "name a seed twice"),
     ([*LORA, "--seeds", "x"], "seeds 'x' are not understood"),
+    ([*LORA, "--budget", "60s,1m"], "budgets '60s' and '1m' are the same; name each once"),
+    ([*LORA, "--budget", "15s,"], "budget '' is not understood"),
+    # Tuning
+    ([*LORA, "--tune", "1"], "--tune 1: a choice needs at least 2 learning rates"),
+    ([*LORA, "--tune", "4"], "--tune 4 is more than the 3 learning rates that lora declares"),
+    ([*LORA, "--tune", "few"], "'--tune': Input should be a valid integer"),
+    ([*LORA, "--tune", "2", "--seeds", "4294967295,"], "seed 4294967295 is kept for the tuning trials"),
+    ([*LORA, "--trials-only"], "--trials-only needs trials; ask for them with --tune 3"),
     ([*LORA, "--memory", "lots"], "memory 'lots' is not understood"),
     ([*LORA, "--memory", "1KiB"], "must be between 1MiB and 1024TiB"),
     # Numbers out of range
@@ -51,6 +59,7 @@ CASES: list[tuple[list[str], str]] = [
     ([*LORA, "--encoder", "{llama}"], "model type 'llama'; known are bert"),
     ([*LORA, "--encoder", "{cut-off}"], "model.safetensors cannot be read"),
     ([*LORA, "--encoder", "a\nb"], "encoder 'a\\nb' is none of"),
+    ([*LORA, "--encoder", "{no-tokenizer}", "--data", "{small}", "--out", "new/folder"], "tokenizer.json cannot be read"),
     (["methods", "--encoder", "nope"], "encoder 'nope' is none of"),
     ([*LORA, *SMALL, "--max-length", "513"], "--max-length 513 is more than the 512 positions"),
     # Reviews
@@ -67,6 +76,7 @@ CASES: list[tuple[list[str], str]] = [
     (["report", "--results", "{empty}"], "holds no records of runs; make some with"),
     (["report", "--results", "nowhere"], "holds no records of runs"),
     (["report", "--format", "pdf"], "'pdf' is not one of"),
+    (["report", "--view", "colours"], "'colours' is not one of"),
 ]  # fmt: skip
 
 
@@ -81,9 +91,10 @@ def places(tiny_folder: Path, small_folder: Path, tmp_path_factory: pytest.TempP
         rows = "".join(f"review {row},{label}\n" for row, label in enumerate(labels))
         for split in ("train", "test"):
             (base / name / f"{split}.csv").write_text(f"text,label\n{rows}")
-    for name in ("llama", "cut-off"):
+    for name in ("llama", "cut-off", "no-tokenizer"):
         shutil.copytree(tiny_folder, base / name)
     (base / "llama" / "config.json").write_text('{"model_type": "llama"}')
+    (base / "no-tokenizer" / "tokenizer.json").write_text("{}")
     weights = base / "cut-off" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     return {path.name: str(path) for path in base.iterdir()} | {"tiny": str(tiny_folder), "small": str(small_folder)}

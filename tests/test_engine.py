@@ -22,11 +22,14 @@ def engine() -> LocalEngine:
 
 def test_work_is_done_in_a_process_of_its_own(engine: LocalEngine) -> None:
     heard: list[tuple[str, float]] = []
-    (pid, parent), seconds = engine.run("tests.work:where", listen=lambda phase, share: heard.append((phase, share)))
+    (pid, parent), watch = engine.run("tests.work:where", listen=lambda phase, share: heard.append((phase, share)))
     assert pid != os.getpid()
     assert parent != os.getpid()  # forked from the server that imported
     assert heard == [("working", 0.0), ("working", 1.0)]
-    assert 0 < seconds < 60
+    first, last = watch.phases["working"]
+    assert 0 < first <= last <= watch.seconds < 60
+    assert watch.between("working") == last - first
+    assert watch.between("resting") is None
 
 
 def test_each_process_starts_with_the_libraries_loaded(engine: LocalEngine) -> None:
@@ -102,3 +105,9 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
     except OSError:
         return False
+
+
+def test_the_largest_memory_survives_a_reset(engine: LocalEngine) -> None:
+    before, after, kept = engine.run("tests.work:largest_after_a_reset", 400)[0]
+    assert after < before - 300 * 2**20, "resetting the mark resets the kernel's own figure; the meter need not look before"
+    assert kept == before

@@ -11,6 +11,7 @@ import torch
 
 from bench import meters
 from bench.device import resolve_device, resolve_precision
+from bench.energy import energy_counter
 from bench.errors import UserError
 from bench.meters import DeviceClock, MatmulRate, matmul_rate, quiet_rate
 from bench.prediction import predict
@@ -30,6 +31,22 @@ def test_processor_seconds_count_work_and_not_sleep() -> None:
     clock.stop()
     assert asleep < 0.2
     assert clock.cpu_seconds - asleep == pytest.approx(0.3, abs=0.15)
+
+
+def test_energy_counts_only_while_the_clock_charges() -> None:
+    counter = [100.0]
+    clock = DeviceClock("cpu", lambda: counter[0])
+    assert clock.joules == 0
+    clock.start()
+    counter[0] += 7
+    with clock.paused():
+        counter[0] += 1000
+    counter[0] += 5
+    clock.stop()
+    counter[0] += 1000
+    assert clock.joules == 12
+    assert DeviceClock("cpu").joules is None
+    assert energy_counter("cpu") is None
 
 
 @pytest.mark.parametrize(("before", "after", "contended"), [(95, 91, False), (89, 100, True), (100, 80, True)])

@@ -176,3 +176,21 @@ def test_every_method_says_where_it_comes_from() -> None:
         assert "arXiv" in method.citation
         assert len(method.deviation) > 20
         assert method.learning_rate in method.learning_rates
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_merging_changes_no_logit_and_leaves_the_plain_encoder(tiny: Checkpoint, small_task: Task, name: str) -> None:
+    loop = trained(tiny, small_task, name)
+    classifier, method = loop.classifier.eval(), methods.get(name)
+    if not method.merges:
+        with pytest.raises(methods.MethodError, match=f"{name} cannot be merged"):
+            method.merged(classifier.encoder)
+        return
+    plain = load_classifier(tiny, seed=0, dropout=0.0, attention_dropout=0.0)
+    merged = method.merged(copy.deepcopy(classifier.encoder))
+    assert {n: p.shape for n, p in merged.named_parameters()} == {n: p.shape for n, p in plain.encoder.named_parameters()}
+    with torch.no_grad():
+        logits, own = classifier(IDS, MASK), plain(IDS, MASK)
+        classifier.encoder = merged
+        assert torch.allclose(classifier(IDS, MASK), logits, atol=1e-5)
+    assert not torch.allclose(own, logits, atol=1e-5)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import bench.execution as execution
+from bench.audit import audit
 from bench.cli import main
 from bench.engines.local import Died
 from bench.record import Floor, Record, unpack_bits
@@ -64,6 +65,18 @@ def test_every_method_leaves_a_whole_record(all_run: Path) -> None:
         assert record.memory.peak_above_baseline == max(0, record.memory.peak - record.memory.baseline)
         assert record.seconds.outside is not None
         assert record.seconds.outside >= record.seconds.total - 0.5
+        assert record.seconds.outside_training is not None
+        assert record.out_of_domain is not None
+        assert record.out_of_domain.reviews == 8530
+        assert record.latency is not None
+        assert record.energy is None
+        split = record.memory.split
+        assert split is not None
+        trained = record.parameters.body + record.parameters.head
+        assert split.gradients == 4 * trained
+        assert 8 * trained <= split.optimizer <= 8.2 * trained + 1000
+        assert record.memory.ru_maxrss is not None
+        assert record.memory.ru_maxrss >= record.memory.peak
         times = record.timeline
         assert times.training_started < times.training_ended <= times.test_started < times.test_ended
         assert record.spec.encoder == "tiny"
@@ -82,6 +95,12 @@ def test_predictions_metrics_and_logits_agree(all_run: Path) -> None:
         assert int((predictions & correct).sum()) == test.tp
         labels.append((predictions ^ 1 ^ correct).tolist())
     assert all(found == labels[0] for found in labels)
+
+
+def test_the_audit_finds_nothing_in_records_of_real_runs(all_run: Path) -> None:
+    outcomes = audit([all_run])
+    assert len(outcomes) == 13
+    assert [outcome.text() for outcome in outcomes if outcome.failed] == []
 
 
 def test_all_writes_the_floors(all_run: Path) -> None:

@@ -56,6 +56,20 @@ def peak_with_a_pause(counted: int, paused: int, notify: Notify) -> tuple[int, i
     return first, meter.above_baseline(), peak.baseline, peak.peak
 
 
+def largest_after_a_reset(mebibytes: int, notify: Notify) -> tuple[int, int, int]:
+    """What getrusage says of a process that filled so much, before and after a reset; and what the meter kept."""
+    import resource
+
+    from bench.meters import MemoryMeter
+
+    _fill(mebibytes)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    meter = MemoryMeter("cpu")
+    meter.start()
+    meter.look()
+    return before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, meter.largest
+
+
 def _fill(mebibytes: int) -> None:
     block = bytearray(mebibytes * 2**20)
     for i in range(0, len(block), 4096):

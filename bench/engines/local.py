@@ -14,16 +14,36 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["Died", "LocalEngine"]
+__all__ = ["Died", "LocalEngine", "Watch"]
 
 Listener = Callable[[str, float], None]
 GRACE = 5.0
 """Seconds that a run has to end by itself once it was asked to."""
+
+
+@dataclass
+class Watch:
+    """What the clock of the process that waits saw of the one that works: an outside check of what that one says."""
+
+    seconds: float = 0.0
+    """From its start to its result."""
+    phases: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """When each phase was first and last heard of, in seconds from the start."""
+
+    def hear(self, phase: str, since: float) -> None:
+        first, _ = self.phases.get(phase, (since, since))
+        self.phases[phase] = (first, since)
+
+    def between(self, phase: str) -> float | None:
+        """Seconds between the first and the last sign of a phase; None if there was none."""
+        seen = self.phases.get(phase)
+        return None if seen is None else seen[1] - seen[0]
 
 
 class Died(Exception):
@@ -98,11 +118,11 @@ class LocalEngine:
         else:
             self._context = multiprocessing.get_context("spawn")
 
-    def run(self, work: str, *arguments: Any, listen: Listener = lambda phase, share: None) -> tuple[Any, float]:
+    def run(self, work: str, *arguments: Any, listen: Listener = lambda phase, share: None) -> tuple[Any, Watch]:
         """Call `work`, written "module:function", with the arguments and a listener in a fresh process.
 
-        Returns its result, and the wall seconds of the process as seen from here. The work is named and not given, since
-        importing it here would cost ten seconds and spoil the fork.
+        Returns its result, and the wall seconds of the process and its phases as seen from here. The work is
+        named and not given, since importing it here would cost ten seconds and spoil the fork.
 
         An interrupt here (Ctrl-C, SIGTERM) is passed on once, and the process has `GRACE` seconds to hand back what it
         has; the interrupt is then raised again with the result as its argument.
@@ -113,7 +133,7 @@ class LocalEngine:
         kills = _kernel_kills()
         receiving, sending = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_child, args=(sending, work, arguments), daemon=True)
-        began = time.monotonic()
+        began, watch = time.monotonic(), Watch()
         process.start()
         sending.close()
         interrupted = False
@@ -128,6 +148,7 @@ class LocalEngine:
                 if message[0] == "result":
                     result.append(message[1])
                 else:
+                    watch.hear(message[1], time.monotonic() - began)
                     listen(message[1], message[2])
             except EOFError:
                 break
@@ -136,7 +157,7 @@ class LocalEngine:
                     break
                 interrupted, deadline = True, time.monotonic() + GRACE
                 process.terminate()
-        seconds = time.monotonic() - began
+        watch.seconds = time.monotonic() - began
         process.join(GRACE)
         if process.is_alive():
             process.kill()
@@ -147,4 +168,4 @@ class LocalEngine:
         if not result:
             code = process.exitcode if process.exitcode is not None else 1
             raise Died(code, out_of_memory=code == -signal.SIGKILL and _kernel_kills() > kills)
-        return result[0], seconds
+        return result[0], watch

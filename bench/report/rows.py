@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bench.record import Floor, Record
+from bench.tuning import Choice, learning_rate, validation_accuracy
 
-__all__ = ["floor_line", "harmless", "mebibytes", "percent", "points", "run_line"]
+__all__ = ["choice_line", "floor_line", "harmless", "mebibytes", "percent", "points", "run_line"]
 
 
 def harmless(text: str) -> str:
@@ -28,11 +29,16 @@ def mebibytes(size: float | None, none: str = "–") -> str:
 
 
 def run_line(record: Record) -> str:
-    """A run in one readable row."""
-    spec, name = record.spec, f"{record.spec.method:<16} seed {record.spec.seed}"
+    """A run or a tuning trial in one readable row."""
+    spec = record.spec
+    rate, accuracy = learning_rate(record), validation_accuracy(record)
+    is_trial = spec.purpose == "trial"
+    name = f"{spec.method:<16} " + (f"trial, learning rate {_rate(rate)}" if is_trial else f"seed {spec.seed}")
     if record.state != "complete":
         return harmless(f"{name}  {record.state}: {record.reason or 'no reason was recorded'}")
     parts = [name]
+    if is_trial:
+        parts.append(f"validation {percent(accuracy)} %")
     if record.test:
         parts.append(f"accuracy {percent(record.test.accuracy)} %  F1 {percent(record.test.f1)} %")
     if record.parameters:
@@ -45,6 +51,21 @@ def run_line(record: Record) -> str:
     if record.compute and record.compute.contended:
         parts.append("contended")
     return harmless("  ".join(parts) + f"  [{spec.encoder}, {spec.budget}]")
+
+
+def choice_line(choice: Choice) -> str:
+    """Which learning rate the trials of a method chose, and from what, in one row; or why none."""
+    tried = ", ".join(
+        f"{_rate(learning_rate(trial))} "
+        + (trial.state if trial.state != "complete" else f"{percent(validation_accuracy(trial))} %")
+        for trial in choice.trials
+    )
+    said = f"learning rate {_rate(choice.rate)} is chosen" if choice.rate is not None else f"no runs, since {choice.reason}"
+    return harmless(f"{choice.method:<16} tuned: {said}; validation by learning rate: {tried}  [{choice.budget}]")
+
+
+def _rate(rate: float | None) -> str:
+    return "–" if rate is None else f"{rate:g}"
 
 
 def floor_line(floor: Floor) -> str:

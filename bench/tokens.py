@@ -1,0 +1,66 @@
+"""From texts to token ids, end to end in one array, whole: truncation comes when a batch is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import UserError
+from bench.reviews import Reviews, plain
+
+__all__ = ["Ints", "Split", "open_tokenizer", "tokenised"]
+
+Ints = npt.NDArray[np.int64]
+
+CHUNK = 500
+"""Reviews that the tokenizer gets at once: enough for its threads, few enough for a smooth progress bar."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Tokenised reviews: the ids of all, end to end, and where each begins."""
+
+    ids: npt.NDArray[np.int32]
+    starts: Ints
+    """[n + 1]; review i is ids[starts[i]:starts[i + 1]], without special tokens."""
+    labels: Ints
+    """[n], 0 negative, 1 positive."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def open_tokenizer(tokenizer_json: Path) -> Any:
+    """The fast tokenizer of a checkpoint, which neither truncates nor pads.
+
+    Raises:
+        UserError: if the file cannot be read.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(tokenizer_json))
+    except Exception as error:
+        # The library raises bare Exception for whatever is wrong with the file.
+        raise UserError(f"the encoder's tokenizer.json cannot be read: {' '.join(str(error).split())}") from None
+    # MiniLM's file has a truncation of 128 and padding baked in.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def tokenised(tokenizer: Any, reviews: Reviews, on_chunk: Callable[[int], None] = lambda reviews: None) -> Split:
+    """Reviews as token ids without special tokens; `on_chunk` hears how many were just done."""
+    ids: list[npt.NDArray[np.int32]] = []
+    for start in range(0, len(reviews), CHUNK):
+        texts = [plain(text) for text in reviews.texts[start : start + CHUNK]]
+        batch = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        ids += [np.array(encoding.ids, dtype=np.int32) for encoding in batch]
+        on_chunk(len(batch))
+    starts = np.concatenate([[0], np.cumsum([len(i) for i in ids])]).astype(np.int64)
+    return Split(np.concatenate(ids), starts, np.array(reviews.labels, dtype=np.int64))
