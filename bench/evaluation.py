@@ -20,7 +20,7 @@ def rows_to_test(split: Split, limit: int | None) -> Ints:
     if limit is None or limit >= len(rows):
         return rows
     by_class = [np.flatnonzero(split.labels == label) for label in (0, 1)]
-    return np.sort(np.concatenate([rows[len(rows) - limit // 2 :] for rows in by_class]))
+    return np.sort(np.concatenate([rows[max(0, len(rows) - limit // 2) :] for rows in by_class]))
 
 
 def evaluation_of(

@@ -131,6 +131,8 @@ def run_id(spec: RunSpec, *, encoder_sha256: str, data_sha256: str, rules_versio
     """
     # Fields at their defaults stay out, so that a later field whose default is what was done before changes no id.
     determined = spec.model_dump(mode="json", exclude={"encoder", "data"}, exclude_defaults=True)
+    if rules_version < 2:  # every field of that version was in its ids, and `tuning` was none
+        determined = spec.model_dump(mode="json", exclude={"encoder", "data", "tuning"}) | determined
     determined |= {"encoder": encoder_sha256, "data": data_sha256, "rules": rules_version}
     return hashlib.sha256(json.dumps(determined, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -9,14 +9,15 @@ import pytest
 
 import methods
 from bench.cli import main
-from bench.engines.local import LocalEngine
+from bench.engines.local import LocalEngine, Watch
 from bench.errors import UserError
+from bench.jobs import Outcome, record_of
 from bench.record import CurvePoint, Record
 from bench.report.rows import choice_line, run_line
 from bench.spec import TUNING_SEED, Budget
 from bench.store import load
 from bench.tuning import Choice, best, choose, rates, validation_accuracy
-from tests.records import ended, run
+from tests.records import ended, floor, run
 
 DEFAULT = 1e-3
 
@@ -87,8 +88,8 @@ def test_validation_is_read_at_the_end_of_the_budget_and_only_of_what_got_there(
     reached = trial(DEFAULT, 0.6)
     assert validation_accuracy(reached) == 0.6
     assert validation_accuracy(reached.model_copy(update={"state": "diverged"})) is None
-    assert validation_accuracy(run()) is None, "no curve"
-    assert best([run(spec={"hyperparameters": {}}), run()], DEFAULT) is None
+    assert validation_accuracy(run(training=None)) is None
+    assert best([run(spec={"hyperparameters": {}}), run(training=None)], DEFAULT) is None
 
 
 def test_methods_and_budgets_choose_apart() -> None:
@@ -129,79 +130,103 @@ def call(*arguments: str) -> int:
     return int(over.value.code or 0)
 
 
-def records(folder: Path) -> list[Record]:
-    return [item for item in load(folder) if isinstance(item, Record)]
+def records(folder: Path, purpose: str) -> list[Record]:
+    return [item for item in load(folder) if isinstance(item, Record) and item.spec.purpose == purpose]
 
 
 @pytest.fixture(scope="module")
 def command(tiny_folder: Path, small_folder: Path) -> list[str]:
     return [
-        "run", "--encoder", str(tiny_folder), "--data", str(small_folder), "--max-length", "32", "--batch-size", "8",
-        "--method", "lora", "--method", "head-only", "--tune", "2",
+        "run", "--encoder", str(tiny_folder), "--data", str(small_folder), "--max-length", "16", "--batch-size", "8",
+        "--test-limit", "20",
     ]  # fmt: skip
 
 
 def test_runs_are_made_at_the_rates_that_trials_chose(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = ["--out", str(tmp_path)]
-    assert call(*command, *out, "--budget", "4 steps", "--trials-only") == 0
-    assert [record.spec.purpose for record in records(tmp_path)] == ["trial"] * 4
+    command = [*command, "--out", str(tmp_path), "--method", "lora", "--method", "head-only", "--budget", "4 steps"]
+    assert call(*command, "--tune", "2", "--trials-only") == 0
+    assert capsys.readouterr().out.count("is chosen") == 2
     written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
-    assert "is chosen" in capsys.readouterr().out
-
-    assert call(*command, *out, "--budget", "4 steps,6 steps", "--seeds", "2") == 0
-    said = capsys.readouterr().out
-    assert said.count("finished before") == 4
-    assert said.count("is chosen") == 4
-    assert all(path.stat().st_mtime_ns == at for path, at in written.items()), "no trial is repeated"
-
-    trials = [record for record in records(tmp_path) if record.spec.purpose == "trial"]
-    runs = [record for record in records(tmp_path) if record.spec.purpose == "run"]
-    assert (len(trials), len(runs)) == (2 * 2 * 2, 2 * 2 * 2)
+    trials = records(tmp_path, "trial")
+    assert (len(written), len(trials)) == (4, 4)
     for record in trials:
         assert record.state == "complete", record.reason
         assert (record.spec.seed, record.spec.tuning, record.spec.test_limit) == (TUNING_SEED, None, None)
         assert record.test is None
         assert record.out_of_domain is None
         assert record.training is not None
-        assert [point.fraction for point in record.training.curve][-1] == 1
+        assert record.training.curve[-1].fraction == 1
+
+    assert call(*command, "--tune", "2") == 0
+    assert capsys.readouterr().out.count("finished before") == 4
+    assert all(path.stat().st_mtime_ns == at for path, at in written.items()), "no trial is repeated"
+    runs = records(tmp_path, "run")
+    assert {record.spec.method for record in runs} == {"lora", "head-only"}
+    assert len(runs) == 2
     for record in runs:
         assert record.state == "complete", record.reason
         assert record.test is not None
         assert record.spec.tuning == 2
-        own = [t for t in trials if (t.spec.method, t.spec.budget) == (record.spec.method, record.spec.budget)]
+        own = [trial for trial in trials if trial.spec.method == record.spec.method]
         assert len(own) == 2
         chosen = best(own, methods.get(record.spec.method).learning_rate)
         assert chosen is not None
         assert record.spec.hyperparameters == chosen.spec.hyperparameters
-    assert {record.spec.seed for record in runs} == {0, 1}
 
     def no_process(*arguments: object, **named: object) -> None:
         raise AssertionError("something is run again")
 
     monkeypatch.setattr(LocalEngine, "run", no_process)
-    assert call(*command, *out, "--budget", "4 steps,6 steps", "--seeds", "2") == 0
-    assert capsys.readouterr().out.count("finished before") == 16
+    assert call(*command, "--tune", "2") == 0
+    assert capsys.readouterr().out.count("finished before") == 6
 
 
-def test_a_method_whose_trials_all_ended_early_is_not_run_and_others_go_on(
-    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, float]]:
+    """An engine that makes records up: full diverges, the highest rate of any other method is best, and a run sees ten
+    reviews a step. Returns what it was asked for: method or "floor", budget, and learning rate or reviews.
+    """
+    asked: list[tuple[str, str, float]] = []
+
+    def instant(engine: LocalEngine, work: str, job: Any, **named: Any) -> tuple[Any, Watch]:
+        if work == "bench.floor:fit_floor":
+            asked.append(("floor", "", len(job.rows)))
+            return floor(len(job.rows)).model_copy(update={"run_id": job.run_id, "spec": job.spec}), Watch()
+        method, rate, budget = job.spec.method, job.spec.hyperparameters["learning_rate"], job.spec.budget
+        asked.append((method, str(budget), rate))
+        if method == "full":
+            return Outcome(record_of(job, "diverged", "the loss became nan at step 2")), Watch()
+        training = trial(rate, accuracy=rate).training
+        assert training is not None
+        seen = training.model_copy(update={"reviews_distinct": int(10 * budget.amount)})
+        return Outcome(record_of(job, "complete", training=seen)), Watch()
+
+    monkeypatch.setattr(LocalEngine, "run", instant)
+    return asked
+
+
+def test_each_budget_has_its_own_trials_and_other_methods_go_on(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], done: list[tuple[str, str, float]]
 ) -> None:
-    whole = LocalEngine.run
-
-    def diverges(engine: LocalEngine, work: str, job: Any, **named: Any) -> Any:
-        outcome, watch = whole(engine, work, job, **named)
-        if job.spec.method == "lora":
-            from bench.jobs import Outcome, record_of
-
-            outcome = Outcome(record_of(job, "diverged", "the loss became nan at step 2"))
-        return outcome, watch
-
-    monkeypatch.setattr(LocalEngine, "run", diverges)
-    assert call(*command, "--out", str(tmp_path), "--budget", "2 steps") == 1
+    asked = [*command, "--out", str(tmp_path), "--tune", "2", "--budget", "4 steps,6 steps"]
+    assert call(*asked, "--method", "full", "--method", "head-only") == 1
+    budgets = ("4 steps", "6 steps")
+    tried = [
+        (method, budget, rates(method, 2)[rank]) for rank in (0, 1) for budget in budgets for method in ("full", "head-only")
+    ]
+    assert done == [*tried, *(("head-only", budget, 3e-3) for budget in budgets)]
     said = capsys.readouterr().out
-    assert "no runs, since no trial completed" in said
-    assert "trial, learning rate 0.0015  diverged: the loss became nan" in said
-    runs = [record for record in records(tmp_path) if record.spec.purpose == "run"]
-    assert [(record.spec.method, record.state) for record in runs] == [("head-only", "complete")]
+    assert said.count("no runs, since no trial completed") == 2
+    assert "trial, learning rate 0.0001  diverged: the loss became nan" in said
+    assert [record.spec.method for record in records(tmp_path, "run")] == ["head-only"] * 2
+
+
+def test_floors_are_fitted_once_for_what_was_seen(
+    command: list[str], tmp_path: Path, done: list[tuple[str, str, float]]
+) -> None:
+    asked = [*command, "--out", str(tmp_path), "--method", "all", "--force"]
+    assert call(*asked, "--budget", "4 steps,6 steps,900 steps", "--seeds", "2") == 1, "full diverges"
+    floors = [reviews for what, _, reviews in done if what == "floor"]
+    assert floors == [360, 40, 60, 40, 60]

@@ -1,0 +1,97 @@
+"""Whether a record is the one that its name and id say, and holds what its state promises."""
+
+from __future__ import annotations
+
+from bench.audit.check import Case, Checks, Mismatch, NotApplicable, same
+from bench.record import Floor, floor_id
+from bench.spec import TUNING_SEED, run_id
+from bench.store import path_of
+
+__all__ = ["CHECKS"]
+
+CHECKS = Checks()
+_WHOLE = ("parameters", "training", "seconds", "timeline", "memory", "compute", "bytes_to_ship")
+"""What every complete run has."""
+_TESTED = ("test", "out_of_domain", "latency")
+"""What a complete run has and a tuning trial has not."""
+_SINCE_RULES_2 = ("out_of_domain", "latency", "seconds.outside_training", "memory.ru_maxrss", "memory.split")
+
+
+@CHECKS("run id")
+def _run_id(case: Case) -> str:
+    """The id is the hash of spec, encoder, reviews and rules version, for a floor of spec, reviews and rules version."""
+    record = case.record
+    version, data = record.rules_version, record.data.sha256
+    if isinstance(record, Floor):
+        return same(record.run_id, floor_id(record.spec, data_sha256=data, rules_version=version))
+    encoder = record.encoder.sha256
+    return same(record.run_id, run_id(record.spec, encoder_sha256=encoder, data_sha256=data, rules_version=version))
+
+
+@CHECKS("file name")
+def _file_name(case: Case) -> str:
+    """The file is called by method, encoder, budget, seed and id, as its content has them."""
+    return same(case.path.name, path_of(case.path.parent, case.record).name)
+
+
+@CHECKS("threads")
+def _threads(case: Case) -> str:
+    """Torch's threads were as many as the spec asked for."""
+    return same(case.run.environment.threads, case.run.spec.threads)
+
+
+@CHECKS("state")
+def _state(case: Case) -> str:
+    """A complete run holds every part and no reason; one that ended in another state holds a reason and no test."""
+    run, absent = case.run, _absent(case)
+    if run.state != "complete":
+        if not run.reason:
+            raise Mismatch(f"{run.state} without a reason", "a reason")
+        tested = [part for part in _TESTED[:2] if part not in absent]
+        if tested:
+            raise Mismatch(f"{run.state} with {', '.join(tested)}", "no test")
+        return run.state
+    if run.reason:
+        raise Mismatch("complete with a reason", "no reason")
+    needed = [*_WHOLE, *(_TESTED if run.spec.purpose == "run" else ())]
+    needed += [field for field in _SINCE_RULES_2 if "." in field]
+    if run.rules_version < 2:
+        needed = [field for field in needed if field not in _SINCE_RULES_2]
+    lacking = [field for field in needed if field in absent]
+    if lacking:
+        raise Mismatch("complete", f"no {', '.join(lacking)}")
+    return run.state
+
+
+def _absent(case: Case) -> set[str]:
+    """Names of the parts, and of the newer fields in them, that are null."""
+    run = case.run
+    fields: dict[str, object] = {name: getattr(run, name) for name in (*_WHOLE, *_TESTED)}
+    fields["seconds.outside_training"] = run.seconds and run.seconds.outside_training
+    fields["memory.ru_maxrss"] = run.memory and run.memory.ru_maxrss
+    fields["memory.split"] = run.memory and run.memory.split
+    return {name for name, value in fields.items() if value is None}
+
+
+@CHECKS("trial")
+def _trial(case: Case) -> str:
+    """A tuning trial was not tested, names no tuning of its own, and has the seed that only trials have."""
+    run = case.run
+    if run.spec.purpose != "trial":
+        raise NotApplicable("it is no tuning trial")
+    if run.test is not None or run.out_of_domain is not None:
+        raise Mismatch("a trial with a test", "no test")
+    if run.spec.tuning is not None:
+        raise Mismatch(f"a trial tuned by {run.spec.tuning} trials", "no tuning")
+    return same(run.spec.seed, TUNING_SEED)
+
+
+@CHECKS("floor reviews")
+def _floor_reviews(case: Case) -> str:
+    """A floor was fitted on no more reviews than there are to train on."""
+    if not isinstance(case.record, Floor):
+        raise NotApplicable("it is no floor")
+    fitted, train = case.record.spec.train_reviews, case.record.data.train
+    if not 0 < fitted <= train:
+        raise Mismatch(fitted, f"at most {train:,}")
+    return f"{fitted:,} of {train:,}"
