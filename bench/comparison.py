@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from statistics import fmean, median
+from statistics import fmean, median, stdev
 from typing import NamedTuple
 
+from bench.intervals import half_width
 from bench.record import Floor, Record
+from bench.verdicts import Paired, verdicts
 
-__all__ = ["Group", "GroupKey", "Row", "compare"]
+__all__ = ["Group", "GroupKey", "Row", "compare", "encoder_names"]
 
 _Setting = frozenset[tuple[str, float | int | str | bool | None]]
 
 
 class GroupKey(NamedTuple):
-    """What must be equal for two runs to stand in one table (rules, section 10)."""
+    """What must be equal for two runs to stand in one table (rules, section 10). The encoder counts by its content."""
 
     rules: int
     data_sha256: str
     cut: str
     test_limit: int | None
-    encoder: str
     encoder_sha256: str
     device: str
     threads: int
@@ -34,6 +35,7 @@ class GroupKey(NamedTuple):
     batch_size: int
     dropout: float
     attention_dropout: float
+    tuning: int | None
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,18 @@ class Row:
     others: list[Record]
     """Runs that ended in another state."""
     accuracy: float | None
+    accuracy_deviation: float | None
+    """Standard deviation of the accuracy over seeds, a share; None for one seed."""
+    accuracy_half_width: float | None
+    """Half the width of the 95 % t interval of the accuracy over seeds, on these very reviews; None for one seed."""
     precision: float | None
     recall: float | None
     f1: float | None
     accuracy_difference: float | None
-    """Mean over the seeds that the reference has too, of accuracy minus the reference's; a share, not points."""
+    """Mean over the seeds that the reference has too of accuracy minus the reference's; a share, not points."""
     f1_difference: float | None
+    paired: Paired | None
+    """The method against the reference; None for the reference itself, and without one."""
     body: int | None
     head: int | None
     memory: float | None
@@ -74,6 +82,8 @@ class Group:
     floors: list[Floor]
     reference: Row | None
     """The row that differences are taken from; None if no run of it is complete."""
+    encoders: tuple[str, ...] = ()
+    """Names under which the one encoder of the group was asked for, the earliest run's first."""
 
     @property
     def runs(self) -> list[Record]:
@@ -83,10 +93,15 @@ class Group:
 def _key(record: Record) -> GroupKey:
     spec = record.spec
     return GroupKey(
-        record.rules_version, record.data.sha256, record.data.cut, spec.test_limit, spec.encoder, record.encoder.sha256,
+        record.rules_version, record.data.sha256, record.data.cut, spec.test_limit, record.encoder.sha256,
         record.environment.device, spec.threads, spec.precision, str(spec.budget), spec.memory_cap, spec.max_length,
-        spec.truncation, spec.batch_size, spec.dropout, spec.attention_dropout,
+        spec.truncation, spec.batch_size, spec.dropout, spec.attention_dropout, spec.tuning,
     )  # fmt: skip
+
+
+def encoder_names(records: Iterable[Record]) -> tuple[str, ...]:
+    """The names under which people asked for the encoder of these records, each once, the earliest first."""
+    return tuple(dict.fromkeys(record.spec.encoder for record in sorted(records, key=lambda r: r.finished)))
 
 
 def compare(records: Iterable[Record | Floor], reference: str, order: list[str]) -> list[Group]:
@@ -124,7 +139,10 @@ def _group(key: GroupKey, records: list[Record], floors: list[Floor], reference:
     rows.sort(key=place)
     centre = rows[0] if rows[0].method == reference and rows[0].runs else None
     if centre is not None:
-        rows = [_beside(row, centre) for row in rows]
+        paired = verdicts(centre.runs, [row.runs for row in rows[1:]])
+        rows = [_beside(centre, centre, centre.seeds)] + [
+            replace(_beside(row, centre, found.seeds), paired=found) for row, found in zip(rows[1:], paired, strict=True)
+        ]
         centre = rows[0]
     seen = {record.training.reviews_distinct for record in centre.runs if record.training} if centre else set()
     same_test = [
@@ -135,7 +153,7 @@ def _group(key: GroupKey, records: list[Record], floors: list[Floor], reference:
         and floor.spec.train_reviews in seen | {floor.data.train}
     ]
     same_test.sort(key=lambda floor: -floor.spec.train_reviews)
-    return Group(key, rows, same_test, centre)
+    return Group(key, rows, same_test, centre, encoder_names(records))
 
 
 def _settings(records: list[Record]) -> list[tuple[str, list[Record]]]:
@@ -163,11 +181,14 @@ def _row(label: str, records: list[Record]) -> Row:
         runs=runs,
         others=others,
         accuracy=_mean([t.accuracy for t in tests]),
+        accuracy_deviation=stdev([t.accuracy for t in tests]) if len(tests) > 1 else None,
+        accuracy_half_width=half_width([t.accuracy for t in tests]),
         precision=_mean([t.precision for t in tests]),
         recall=_mean([t.recall for t in tests]),
         f1=_mean([t.f1 for t in tests]),
         accuracy_difference=None,
         f1_difference=None,
+        paired=None,
         body=parameters.body if parameters else None,
         head=parameters.head if parameters else None,
         memory=median(m) if (m := [_peak(r) for r in runs if r.memory]) else None,
@@ -178,14 +199,14 @@ def _row(label: str, records: list[Record]) -> Row:
     )
 
 
-def _beside(row: Row, centre: Row) -> Row:
-    """The row with its differences from the reference, seed by seed."""
-    reference = {record.spec.seed: record.test for record in centre.runs if record.test}
-    pairs = [(r.test, reference[r.spec.seed]) for r in row.runs if r.test and r.spec.seed in reference]
+def _beside(row: Row, centre: Row, seeds: list[int]) -> Row:
+    """The row with its differences from the reference, seed by seed over `seeds`, which both have."""
+    own, its = ({record.spec.seed: record.test for record in of.runs if record.test} for of in (row, centre))
+    pairs = [(own[seed], its[seed]) for seed in seeds]
     return replace(
         row,
-        accuracy_difference=_mean([own.accuracy - its.accuracy for own, its in pairs]),
-        f1_difference=_mean([own.f1 - its.f1 for own, its in pairs]),
+        accuracy_difference=_mean([one.accuracy - other.accuracy for one, other in pairs]),
+        f1_difference=_mean([one.f1 - other.f1 for one, other in pairs]),
     )
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from bench.comparison import Group, compare
 from bench.record import Floor, Parameters, Record
-from bench.report.lines import lines
-from bench.report.notes import notes
+from bench.report.lines import lines, listed
+from bench.report.notes import notes, title
+from bench.report.tables import HEADERS, cells
 from bench.spec import Budget
 from tests.records import DATA, MACHINE, ended, floor, run
 
@@ -44,6 +45,9 @@ def test_only_shared_seeds_enter_a_difference_and_unequal_seeds_are_said() -> No
     assert lora.accuracy_difference == pytest.approx(-0.05)
     assert pfeiffer.accuracy_difference is None
     assert said(group, "houlsby: 0; pfeiffer: 2; lora: 0, 1")
+    assert said(group, "pfeiffer lacks seed 0; pfeiffer has seed 2 more; lora has seed 1 more")
+    verdicts = [cell[HEADERS.index("verdict")] for cell in cells(group)]
+    assert verdicts[:3] == ["", "incomplete on none of seeds 0, 2", "incomplete on seeds 0 of 0, 1"]
 
 
 def test_order_is_reference_then_registry_then_name() -> None:
@@ -55,7 +59,6 @@ APART: list[dict[str, Any]] = [
     {"environment": MACHINE.model_copy(update={"device": "Another CPU"})},
     {"spec": {"budget": Budget(amount=600, unit="seconds")}},
     {"spec": {"budget": Budget(amount=60, unit="steps")}},
-    {"spec": {"encoder": "roberta-base"}},
     {"encoder": run().encoder.model_copy(update={"sha256": "f" * 64})},
     {"rules_version": 2},
     {"data": DATA.model_copy(update={"cut": "embedded-v2"})},
@@ -69,6 +72,7 @@ APART: list[dict[str, Any]] = [
     {"spec": {"threads": 1}},
     {"spec": {"dropout": 0.1}},
     {"spec": {"attention_dropout": 0.1}},
+    {"spec": {"tuning": 3}},
 ]
 
 
@@ -76,6 +80,21 @@ APART: list[dict[str, Any]] = [
 def test_groups_never_mix(other: dict[str, Any]) -> None:
     groups = compare([run(), run("lora"), run(**other), run("lora", **other)], "houlsby", ORDER)
     assert [[row.method for row in group.rows] for group in groups] == [["houlsby", "lora"]] * 2
+
+
+def test_an_encoder_is_known_by_its_content() -> None:
+    later = {"finished": "2026-02-02T00:00:00+00:00"}
+    group = one_group(
+        [run("lora", spec={"encoder": "my-copy"}, **later), run(), run("full", spec={"encoder": "my-copy"}, **later)]
+    )
+    assert title(group).startswith("minilm = my-copy on embedded-v1")
+    assert group.rows[1].accuracy_difference == 0
+    assert title(one_group([run()])).startswith("minilm on embedded-v1")
+
+
+def test_tuned_runs_are_said_to_be() -> None:
+    assert "tuned, 3 trials a method" in title(one_group([run(spec={"tuning": 3})]))
+    assert "tuned" not in title(one_group([run()]))
 
 
 def test_no_difference_is_taken_across_groups() -> None:
@@ -171,6 +190,30 @@ def test_one_seed_is_a_smoke_comparison() -> None:
     # sqrt(0.9 * 0.1 / 200) is 2.1 points.
     assert said(one_group([run(), run("lora")]), "on 200 reviews is 2.1 points")
     assert not said(one_group([run(seed=s) for s in (0, 1)]), "Smoke")
+
+
+def test_verdicts_are_explained() -> None:
+    several = [run("houlsby", seed, 20 + seed) for seed in range(3)] + [run("lora", seed, 60 + 2 * seed) for seed in range(3)]
+    group = one_group([*several])
+    assert said(group, "over 3 seeds and the same reviews")
+    assert said(group, "for other films they are too sure")
+    assert said(group, "on so many seeds: lora 3 of 3")
+    assert not said(group, "On one seed")
+    row = dict(zip(HEADERS, cells(group)[1], strict=True))
+    assert (row["verdict"], row["Δ points"].split()[0]) == ("worse", "-20.50")
+    assert row["p (Holm)"].startswith(("0.0", "<0.001"))
+    one = one_group([run(), run("lora")])
+    assert said(one, "On one seed an interval covers the reviews alone")
+    assert not said(one, "a verdict needs")
+    assert not said(one_group([run()]), "for other films")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "text"),
+    [([], "none"), ([3], "3"), ([2, 0, 1], "0, 1, 2"), ([0, 1, 2, 3], "0–3"), ([9, *range(5), 7], "0–4, 7, 9")],
+)
+def test_seeds_in_words(seeds: list[int], text: str) -> None:
+    assert listed(seeds) == text
 
 
 def test_leaks_are_said_with_the_accuracy_without_them() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
@@ -19,7 +20,7 @@ from bench.record import Floor, Parameters, Record
 from bench.report import render
 from bench.report.rows import run_line
 from bench.report.spreadsheet import COLUMNS
-from bench.report.tables import HEADERS
+from bench.report.tables import HEADERS, STACKED_HEADERS
 from bench.store import save
 from tests.records import MACHINE, ended, floor, run
 
@@ -68,17 +69,19 @@ def hostile(text: str) -> list[Record | Floor]:
 
 
 def test_every_figure_is_the_same_in_json_csv_and_table(tmp_path: Path) -> None:
-    (group,) = json.loads(report(tmp_path, *usual(), style="json"))
+    (group,) = json.loads(report(tmp_path, *usual(), style="json"))["groups"]
     table = [dict(zip(HEADERS, line, strict=True)) for line in _pipes(render(tmp_path, reference="houlsby", style="markdown"))]
     sheet = list(csv.DictReader(io.StringIO(render(tmp_path, reference="houlsby", style="csv"))))
     assert len(group["table"]) == len(table) == len(sheet) == 8
     for method, line, row in zip(group["methods"], group["table"], sheet, strict=False):
-        assert f"{100 * method['accuracy']:.2f}" == line["accuracy %"] == f"{float(row['accuracy (%)']):.2f}"
+        assert f"{100 * method['accuracy']:.2f}" == line["accuracy %"].split()[0] == f"{float(row['accuracy (%)']):.2f}"
+        verdict = method["paired"]["verdict"] if method["paired"] else ""
+        assert line["verdict"].split(" on ")[0] == row["verdict"] == verdict
         assert f"{method['trainable_body']:,}" == line["trains: body"]
         assert str(method["trainable_body"]) == row["trainable parameters in the encoder"]
         assert str(len(method["seeds"])) == row["complete runs"]
     for line, row in zip(group["table"], table, strict=True):
-        assert [re.sub(r"\\|\*\*", "", cell) for cell in row.values()] == list(line.values())
+        assert [html.unescape(re.sub(r"\\|\*\*", "", cell)) for cell in row.values()] == list(line.values())
     houlsby, pfeiffer, full = group["methods"][:3]
     assert houlsby["accuracy"] == pytest.approx(0.895)
     assert full["accuracy_difference"] == pytest.approx(0.0225)
@@ -114,7 +117,7 @@ def test_markdown_has_its_headers_on_one_line(tmp_path: Path) -> None:
 
 def test_several_groups(tmp_path: Path) -> None:
     records = [run(), run("lora"), run(spec={"max_length": 256}), run("lora", spec={"max_length": 256})]
-    assert len(json.loads(report(tmp_path, *records, style="json"))) == 2
+    assert len(json.loads(report(tmp_path, *records, style="json"))["groups"]) == 2
     sheet = list(csv.DictReader(io.StringIO(render(tmp_path, reference="houlsby", style="csv"))))
     assert len({row["group"] for row in sheet}) == 2
     assert [row["role"] for row in sheet] == ["reference", "method", "published"] * 2
@@ -126,12 +129,16 @@ def test_csv_holds_plain_numbers(tmp_path: Path) -> None:
     assert tuple(rows[0]) == COLUMNS
     assert {len(row) for row in rows} == {len(COLUMNS)}
     for row in rows[1:]:
-        assert all(re.fullmatch(r"(-?[0-9]+(\.[0-9]+)?)?", cell) for cell in row[3:15]), row
+        numbers = [*row[3:15], *row[17:19], *row[22:24], *row[25:]]
+        assert all(re.fullmatch(r"(-?[0-9]+(\.[0-9]+)?(e-[0-9]+)?)?", cell) for cell in numbers), row
     cells = dict(zip(COLUMNS, rows[2], strict=True))
     assert cells["method"] == "pfeiffer"
     assert cells["accuracy minus reference (points)"] == "-1.5"
     assert cells["peak memory (MiB)"] == "300"
     assert cells["contended"] == "yes"
+    assert (cells["verdict"], cells["seeds compared"], cells["interval covers"]) == ("tied", "0 1 2", "seeds and reviews")
+    of_full = dict(zip(COLUMNS, rows[3], strict=True))
+    assert (of_full["verdict"], of_full["seeds compared"], of_full["seeds not compared"]) == ("incomplete", "0 1", "2")
 
 
 def test_latex_is_a_booktabs_table(tmp_path: Path) -> None:
@@ -140,12 +147,22 @@ def test_latex_is_a_booktabs_table(tmp_path: Path) -> None:
     _check_latex(text)
     rows = [line.strip() for line in text.splitlines() if line.endswith(r"\\")]
     assert rows[2].startswith("houlsby & 89.50 & ref. &")
-    assert rows[3].startswith(r"pfeiffer \textdagger{} & 88.00 & $-1.50$ &")
+    assert rows[3].startswith(r"& $\pm$1.24 &")
+    assert rows[4].startswith(r"pfeiffer \textdagger{} & 88.00 & $-1.50$ & tied &")
+    assert re.match(r"& \$\\pm\$0.00 & \$\[-[0-9.]+, -?[0-9.]+\]\$ & [0-9.]+ &", rows[5])
     assert text.index(r"\caption{minilm on embedded-v1") < text.index(r"\toprule") < text.index("full, seed 2")
 
 
 def _check_latex(text: str) -> None:
-    """Balanced braces, environments and mathematics; as many columns in each row; only the commands that belong."""
+    """As `check_latex`, and as many columns in each row as the comparison has."""
+    bare = check_latex(text)
+    columns = {bare_row.count("&") for bare_row in bare.splitlines() if bare_row.endswith("\\\\")}
+    assert columns == {len(STACKED_HEADERS) - 1}
+    assert bare.count("&") == (len(STACKED_HEADERS) - 1) * sum(line.endswith("\\\\") for line in bare.splitlines())
+
+
+def check_latex(text: str) -> str:
+    """Balanced braces, environments and mathematics; only the commands that belong. Returns it without its escapes."""
     assert text.isascii() or not re.search("[^\x20-\x7e\nÀ-ÿ]", text)
     bare = re.sub(r"\\[&%$#_{}]", "", text)
     depth = 0
@@ -154,22 +171,21 @@ def _check_latex(text: str) -> None:
         assert depth >= 0
     assert depth == 0
     assert [line.count("%") for line in bare.splitlines() if "%" in line] == [1] * text.count("% needs")
-    assert set(re.findall(r"\$[^$]*\$", bare)) <= {r"$\Delta$"} | set(re.findall(r"\$[-+][0-9.]+\$", bare))
+    signs = {r"$\Delta$", r"$\pm$", r"$\leq$", r"$\geq$"}
+    assert set(re.findall(r"\$[^$]*\$", bare)) <= signs | set(re.findall(r"\$[-+][0-9.]+\$|\$\[-?[0-9.]+, -?[0-9.]+\]\$", bare))
     assert bare.count("$") % 2 == 0
     assert not set("#~^") & set(bare)
     for name in ("table", "tabular"):
         assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}")
-    columns = {bare_row.count("&") for bare_row in bare.splitlines() if bare_row.endswith("\\\\")}
-    assert columns == {len(HEADERS) - 1}
-    assert bare.count("&") == 12 * sum(line.endswith("\\\\") for line in bare.splitlines())
     known = (
         "usepackage begin end centering footnotesize setlength tabcolsep caption toprule midrule bottomrule par smallskip "
-        "raggedright Delta textdagger textperiodcentered textbackslash textasciitilde textasciicircum textless textgreater "
-        "textbar textasciigrave"
+        "raggedright Delta pm leq geq textdagger textperiodcentered textbackslash textasciitilde textasciicircum textless "
+        "textgreater textbar textasciigrave"
     )
     assert set(re.findall(r"\\([a-zA-Z]+)", bare.replace("\\\\", ""))) <= set(known.split())
     # After the end of a row, a bracket or a star would be read as its argument.
     assert not re.search(r"\\\\\s*[\[*]|\\(toprule|midrule|bottomrule)\s*\[", text)
+    return bare
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=repr)
@@ -178,7 +194,7 @@ def test_names_from_records_are_inert(tmp_path: Path, style: str, text: str) -> 
     written = report(tmp_path, *hostile(text), style=style)
     assert all(c.isprintable() or c == "\n" for c in written)
     if style == "json":
-        (group,) = json.loads(written)
+        (group,) = json.loads(written)["groups"]
         assert group["methods"][1]["method"] == text
     elif style == "csv":
         rows = list(csv.reader(io.StringIO(written)))
@@ -193,6 +209,11 @@ def test_names_from_records_are_inert(tmp_path: Path, style: str, text: str) -> 
 
 def _check_markdown(text: str) -> None:
     assert {len(cells) for cells in _pipes(text)} == {len(HEADERS)}
+    check_markdown(text)
+
+
+def check_markdown(text: str) -> None:
+    """Nothing that Markdown or HTML gives a meaning to, but for the bold of titles and of the reference."""
     # The lines that the report itself makes bold are the only ones with bare stars.
     bare = re.sub(r"\\[-`\[\]*_~#!+.)=]", "", text)
     bare = re.sub(r"(?m)^(\| )?\*\*(.*?)\*\*(?= |$)", r"\1\2", bare)
@@ -213,7 +234,7 @@ def test_damaged_files_are_named_and_left_alone(tmp_path: Path, capsys: pytest.C
     bad = {
         "cut.json": run().model_dump_json()[:-20],
         "empty.json": "",
-        "future.json": run("lora").model_dump_json().replace('"schema_version":1', '"schema_version":9'),
+        "future.json": run("lora").model_dump_json().replace('"schema_version":2', '"schema_version":9'),
         "other.json": '{"kind": "run"}',
         "red\x1b[31m.json": "[]",
     }
@@ -238,7 +259,7 @@ def test_an_unknown_reference(tmp_path: Path) -> None:
 
 
 def test_any_method_can_be_the_reference(tmp_path: Path) -> None:
-    (group,) = json.loads(report(tmp_path, run(wrong=20), run("lora", wrong=30), style="json", reference="lora"))
+    (group,) = json.loads(report(tmp_path, run(wrong=20), run("lora", wrong=30), style="json", reference="lora"))["groups"]
     assert [method["method"] for method in group["methods"]] == ["lora", "houlsby"]
     assert group["methods"][1]["accuracy_difference"] == pytest.approx(0.05)
 

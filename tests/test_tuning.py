@@ -39,8 +39,8 @@ def trial(rate: float, accuracy: float = 0.8, state: str = "complete", method: s
 
 
 def test_the_default_is_tried_first_and_then_its_neighbours() -> None:
-    assert rates("lora", 2) == [1.5e-3, 5e-4]
-    assert rates("lora", 3) == [1.5e-3, 5e-4, 5e-3]
+    assert rates("head-only", 2) == [3e-3, 1e-3]
+    assert rates("head-only", 3) == [3e-3, 1e-3, 1e-2]
     for name in methods.names():
         method = methods.get(name)
         assert rates(name, 3) == [method.learning_rate, *(r for r in method.learning_rates if r != method.learning_rate)]

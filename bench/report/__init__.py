@@ -5,57 +5,130 @@ from __future__ import annotations
 import difflib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import methods
 from bench.comparison import Group, compare
 from bench.errors import UserError
+from bench.record import Floor, Record
+from bench.report import budgets, costs, curves, section, tuning
 from bench.report.latex import latex
 from bench.report.notes import notes, title
 from bench.report.rows import harmless
+from bench.report.section import Section
 from bench.report.spreadsheet import spreadsheet
 from bench.report.tables import HEADERS, cells, markdown, terminal
+from bench.sensitivity import Sensitivity, sensitivities
 from bench.store import Damaged, load
+from bench.sweep import sweeps
 
-__all__ = ["groups", "render"]
+__all__ = ["VIEWS", "groups", "render"]
+
+VIEWS = ("comparison", "curves", "budgets", "costs", "tuning")
+"""What a report can show, in the order in which it does."""
+_MISSING = {
+    "comparison": "no runs, only tuning trials",
+    "curves": "no run with a learning curve",
+    "budgets": "no runs that differ in the amount of their budget alone, and none under a budget of reviews",
+    "costs": "no complete run",
+    "tuning": "no tuning trials",
+}
 
 
 def groups(folder: Path, *, reference: str) -> list[Group]:
     """The comparable groups among the records of a folder. What is no record is named on the error stream and left alone.
 
     Raises:
-        UserError: if there is no record, or none of a method called `reference`.
+        UserError: if there is no record of a run, or none of a method called `reference`.
     """
-    found = list(load(folder)) if folder.is_dir() else []
-    for item in found:
+    return _read(folder, reference)[0]
+
+
+def _read(folder: Path, reference: str, left_out: list[Damaged] | None = None) -> tuple[list[Group], list[Sensitivity]]:
+    """The comparable groups and the tuning trials, of which one may be empty. `left_out` gets what is damaged."""
+    left_out, records = [] if left_out is None else left_out, list[Record | Floor]()
+    for item in load(folder) if folder.is_dir() else ():
         if isinstance(item, Damaged):
             print(harmless(f"left out {item.path.name}: {item.reason}"), file=sys.stderr)
-    records = [item for item in found if not isinstance(item, Damaged)]
-    compared = compare(records, reference, methods.names())
-    if not compared:
+            left_out.append(item)
+        else:
+            records.append(item)
+    compared, trials = compare(records, reference, methods.names()), sensitivities(records, methods.names())
+    if not compared and not trials:
         raise UserError(f"{str(folder)!r} holds no records of runs; make some with: python -m bench run --method all")
     known = sorted({row.method for group in compared for row in group.rows})
-    if reference not in known:
+    if compared and reference not in known:
         near = difflib.get_close_matches(reference, known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise UserError(f"no run here is of the reference {reference!r}{hint} There are: {', '.join(known)}")
-    return compared
+    return compared, trials
 
 
-def render(folder: Path, *, reference: str, style: str) -> str:
-    """The comparison as text: `table` for a terminal, `markdown`, `latex`, `csv` or `json`.
+def render(
+    folder: Path, *, reference: str, style: str, view: str | Sequence[str] | None = None, left_out: list[Damaged] | None = None
+) -> str:
+    """The report as text: `table` for a terminal, `markdown`, `latex`, `csv` or `json`.
+
+    `view` is one of `VIEWS`, several, or "all" for those that have anything to show. By default it is the comparison; where
+    there are only tuning trials, those. JSON holds everything whatever the view, CSV the comparison alone. What is no
+    whole record is named on the error stream and added to `left_out`.
 
     Raises:
-        UserError: as `groups`.
+        UserError: as `groups`, for a view that does not exist or has nothing to show, and for another than the comparison
+            as CSV.
     """
-    compared = groups(folder, reference=reference)
+    compared, trials = _read(folder, reference, left_out)
+    asked = [view] if isinstance(view, str) else list(view or ())
+    for name in asked:
+        if name not in {*VIEWS, "all"}:
+            raise UserError(f"there is no view {name!r}; there are {', '.join(VIEWS)} and all")
     if style == "json":
         # Escaped beyond ASCII: names from records may hold characters that command a terminal.
-        return json.dumps([_as_json(group) for group in compared], indent=1).replace("\x7f", "\\u007f")
+        return json.dumps(_everything(compared, trials), indent=1).replace("\x7f", "\\u007f")
+    shown = asked or (["comparison"] if compared else ["tuning"])
     if style == "csv":
+        if set(shown) - {"comparison"} or not compared:
+            raise UserError("csv holds the comparison alone; take --format json for the other views")
         return spreadsheet(compared)
-    write = {"markdown": markdown, "latex": latex}.get(style, terminal)
-    return "\n\n\n".join(write(group) for group in compared)
+    tables = []
+    for name in VIEWS:
+        made = _tables(name, compared, trials, style) if {name, "all"} & set(shown) else []
+        if name in shown and not made:
+            raise UserError(f"{str(folder)!r} has nothing to show as --view {name}: {_MISSING[name]}")
+        tables += made
+    if not asked and style == "table":
+        more = [name for name in VIEWS if name not in shown and _sections(name, compared, trials)]
+        tables += [f"Further views of these records, with --view: {', '.join(more)}, all"] if more else []
+    return "\n\n\n".join(tables)
+
+
+def _tables(view: str, compared: list[Group], trials: list[Sensitivity], style: str) -> list[str]:
+    if view == "comparison":
+        whole = {"markdown": markdown, "latex": latex}.get(style, terminal)
+        return [whole(group) for group in compared]
+    write = {"markdown": section.markdown, "latex": section.latex}.get(style, section.terminal)
+    return [write(part) for part in _sections(view, compared, trials)]
+
+
+def _sections(view: str, compared: list[Group], trials: list[Sensitivity]) -> list[Section]:
+    """The tables of a view other than the comparison; none where the records hold nothing for it."""
+    if view == "curves":
+        return [part for group in compared for part in curves.sections(group)]
+    if view == "costs":
+        return [part for group in compared for part in costs.sections(group)]
+    if view == "budgets":
+        swept = [part for sweep in sweeps(compared) for part in budgets.sections(sweep)]
+        return swept + [part for group in compared if (part := budgets.equal_reviews(group))]
+    return [tuning.section(found) for found in trials] if view == "tuning" else []
+
+
+def _everything(compared: list[Group], trials: list[Sensitivity]) -> dict[str, object]:
+    return {
+        "groups": [_as_json(group) | {"curves": curves.as_json(group), "costs": costs.as_json(group)} for group in compared],
+        "sweeps": [budgets.as_json(sweep) for sweep in sweeps(compared)],
+        "tuning": [tuning.as_json(found) for found in trials],
+    }
 
 
 def _as_json(group: Group) -> dict[str, object]:
@@ -72,11 +145,14 @@ def _as_json(group: Group) -> dict[str, object]:
                 "seeds": row.seeds,
                 "states": {record.run_id: record.state for record in row.others},
                 "accuracy": row.accuracy,
+                "accuracy_deviation": row.accuracy_deviation,
+                "accuracy_half_width": row.accuracy_half_width,
                 "precision": row.precision,
                 "recall": row.recall,
                 "f1": row.f1,
                 "accuracy_difference": row.accuracy_difference,
                 "f1_difference": row.f1_difference,
+                "paired": row.paired.model_dump() if row.paired else None,
                 "trainable_body": row.body,
                 "trainable_head": row.head,
                 "memory_bytes": row.memory,

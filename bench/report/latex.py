@@ -6,7 +6,7 @@ import re
 
 from bench.comparison import Group
 from bench.report.notes import notes, title
-from bench.report.tables import STACKED_HEADERS, cells
+from bench.report.tables import STACKED_ALIGN, STACKED_HEADERS, stacked
 
 __all__ = ["latex"]
 
@@ -16,14 +16,14 @@ _ESCAPED = str.maketrans({
     **{c: f"{{{c}}}" for c in "[]*"},
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}", '"': "''",
-    "–": "--", "†": r"\textdagger{}", "·": r"\textperiodcentered{}", "Δ": r"$\Delta$",
+    "–": "--", "†": r"\textdagger{}", "·": r"\textperiodcentered{}", "Δ": r"$\Delta$", "±": r"$\pm$", "≤": r"$\leq$",
 })  # fmt: skip
 
 
 def latex(group: Group) -> str:
-    """The table with its title as the caption and its notes below, in plain LaTeX and booktabs."""
-    methods = len(group.rows)
-    rows = [" & ".join(_number(cell) for cell in row) + r" \\" for row in cells(group)]
+    """The table with its title as the caption and its notes below, in plain LaTeX and booktabs. Two rows a line."""
+    methods = 2 * len(group.rows)
+    rows = [" & ".join(_number(cell[i]) for cell in row) + r" \\" for row in stacked(group) for i in (0, 1)]
     headers = [" & ".join(_inert(header[i]) for header in STACKED_HEADERS) + r" \\" for i in (0, 1)]
     return "\n".join([
         r"% needs \usepackage{booktabs}",
@@ -32,7 +32,7 @@ def latex(group: Group) -> str:
         r"  \footnotesize",
         r"  \setlength{\tabcolsep}{3pt}",
         rf"  \caption{{{_inert(title(group))}}}",
-        rf"  \begin{{tabular}}{{l{'r' * (len(STACKED_HEADERS) - 1)}}}",
+        rf"  \begin{{tabular}}{{{''.join(side[0] for side in STACKED_ALIGN)}}}",
         r"    \toprule",
         *(f"    {line}" for line in headers),
         r"    \midrule",
@@ -48,8 +48,9 @@ def latex(group: Group) -> str:
 
 
 def _number(cell: str) -> str:
-    """A cell, a signed number with the sign of mathematics."""
-    return f"${cell}$" if re.fullmatch(r"[-+][0-9.]+", cell) else _inert(cell)
+    """A cell, signed numbers and intervals with the signs of mathematics."""
+    number = r"-?[0-9.]+"
+    return f"${cell}$" if re.fullmatch(rf"[-+][0-9.]+|\[{number}, {number}\]", cell) else _inert(cell)
 
 
 def _inert(text: str) -> str:

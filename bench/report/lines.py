@@ -7,8 +7,9 @@ from typing import Literal
 
 from bench.comparison import Group, Row
 from bench.record import Floor
+from bench.verdicts import Paired
 
-__all__ = ["Line", "lines"]
+__all__ = ["Line", "lines", "listed"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,13 @@ class Line:
     role: Literal["reference", "method", "floor", "published"]
     label: str
     accuracy: float | None = None
+    accuracy_deviation: float | None = None
+    """Standard deviation over seeds."""
+    accuracy_half_width: float | None = None
+    """Of its 95 % interval over seeds."""
     accuracy_difference: float | None = None
+    paired: Paired | None = None
+    """Interval and verdict of that difference, where there is a reference."""
     precision: float | None = None
     recall: float | None = None
     f1: float | None = None
@@ -63,6 +70,9 @@ def _method(row: Row, group: Group) -> Line:
         role="reference" if is_reference else "method",
         label=row.label,
         accuracy=row.accuracy,
+        accuracy_deviation=row.accuracy_deviation,
+        accuracy_half_width=row.accuracy_half_width,
+        paired=row.paired,
         accuracy_difference=None if is_reference else row.accuracy_difference,
         precision=row.precision,
         recall=row.recall,
@@ -93,3 +103,16 @@ def _floor(floor: Floor, group: Group) -> Line:
         f1_difference=None if centre is None or centre.f1 is None else test.f1 - centre.f1,
         reviews_seen=seen,
     )
+
+
+def listed(seeds: list[int]) -> str:
+    """Seeds in one word or two: "0, 1", "0–49, 60", or "none"."""
+    parts: list[str] = []
+    ordered = sorted(seeds)
+    while ordered:
+        first, run = ordered[0], 1
+        while run < len(ordered) and ordered[run] == first + run:
+            run += 1
+        parts += [f"{first}–{ordered[run - 1]}"] if run > 3 else [str(seed) for seed in ordered[:run]]
+        ordered = ordered[run:]
+    return ", ".join(parts) or "none"

@@ -10,6 +10,7 @@ from bench.comparison import Group
 from bench.report.lines import Line, lines
 from bench.report.notes import title
 from bench.report.rows import harmless
+from bench.verdicts import Paired
 
 __all__ = ["COLUMNS", "spreadsheet"]
 
@@ -17,6 +18,10 @@ COLUMNS = (
     "group", "role", "method", "accuracy (%)", "accuracy minus reference (points)", "precision (%)", "recall (%)", "F1 (%)",
     "F1 minus reference (points)", "trainable parameters in the encoder", "trainable parameters in the head",
     "peak memory (MiB)", "reviews seen", "reviews per second", "complete runs", "runs in other states", "contended",
+    "accuracy: standard deviation over seeds (points)", "accuracy: half width of the 95 % interval over seeds (points)",
+    "verdict", "seeds compared", "seeds not compared", "difference: 95 % interval from (points)",
+    "difference: 95 % interval to (points)", "interval covers", "difference: standard error (points)", "degrees of freedom",
+    "p", "p (Holm)", "resolvable difference (points)",
 )  # fmt: skip
 _COMMANDS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
@@ -51,7 +56,35 @@ def _row(group: str, line: Line) -> list[str]:
         _number(line.complete),
         _text(line.others),
         "yes" if line.contended else "no",
+        _number(line.accuracy_deviation, 100),
+        _number(line.accuracy_half_width, 100),
+        *_beside(line.paired),
     ]
+
+
+def _beside(paired: Paired | None) -> list[str]:
+    """The cells of a comparison with the reference, from the verdict on."""
+    if paired is None:
+        return [""] * 11
+    left_out = sorted([*paired.lacking, *paired.extra, *paired.unusable])
+    return [
+        paired.verdict,
+        " ".join(str(seed) for seed in paired.seeds),
+        " ".join(str(seed) for seed in left_out),
+        _number(paired.low, 100),
+        _number(paired.high, 100),
+        paired.covers or "",
+        _number(paired.standard_error, 100),
+        _number(paired.freedom),
+        _exact(paired.p),
+        _exact(paired.p_holm),
+        _number(paired.resolvable, 100),
+    ]
+
+
+def _exact(p: float | None) -> str:
+    """A probability to four digits, however small."""
+    return "" if p is None else f"{p:.4g}"
 
 
 def _number(value: float | None, factor: float = 1) -> str:

@@ -8,64 +8,135 @@ import textwrap
 from tabulate import tabulate
 
 from bench.comparison import Group
-from bench.report.lines import Line, lines
+from bench.report.lines import Line, lines, listed
 from bench.report.notes import notes, title
 from bench.report.rows import harmless, mebibytes, percent, points
+from bench.verdicts import Paired
 
-__all__ = ["HEADERS", "STACKED_HEADERS", "cells", "markdown", "terminal"]
+__all__ = ["HEADERS", "STACKED_ALIGN", "STACKED_HEADERS", "cells", "markdown", "stacked", "terminal"]
 
-STACKED_HEADERS = (
-    ("method", ""), ("accuracy", "%"), ("Δ", "points"), ("precision", "%"), ("recall", "%"), ("F1", "%"), ("Δ", "F1"),
-    ("trains:", "body"), ("", "+ head"), ("memory", "MiB"), ("reviews", "seen"), ("reviews", "per s"), ("", "seeds"),
+HEADERS = (
+    "method", "accuracy %", "Δ points", "verdict", "p (Holm)", "resolves", "precision %", "recall %", "F1 %", "trains: body",
+    "+ head", "memory MiB", "reviews seen", "reviews per s", "seeds",
 )  # fmt: skip
-"""Headers in two lines, where width is short."""
-HEADERS = tuple(" ".join(part for part in header if part) for header in STACKED_HEADERS)
-TEXT_COLUMNS = {0, 12}
-_ALIGN = ["left" if i in TEXT_COLUMNS else "right" for i in range(len(HEADERS))]
+STACKED_HEADERS = (
+    ("method", ""), ("accuracy %", "± 95 %"), ("Δ points", "[95 %]"), ("verdict", "p (Holm)"), ("resolves", "points"),
+    ("precision", "recall %"), ("F1", "%"), ("trains:", "body + head"), ("memory", "MiB"), ("reviews", "per s"),
+    ("seeds", ""),
+)  # fmt: skip
+"""Where width is short, a line of the comparison takes two lines of text, as its headers do."""
+_ALIGN = ["left" if header in {"method", "verdict", "seeds"} else "right" for header in HEADERS]
+STACKED_ALIGN = ["left" if header[0] in {"method", "verdict", "seeds"} else "right" for header in STACKED_HEADERS]
 _NOTE_WIDTH = 110
-_WIDEST = {0: 22, 12: 10}
+_WIDEST = {0: 20, 3: 10, 10: 10}
 """Where a longer cell is wrapped in a terminal, by column."""
 
 
 def cells(group: Group) -> list[list[str]]:
     """One list a line, in the order of `HEADERS`: the methods, then the floors, then the published result."""
-    return [[harmless(cell) for cell in _cells(line)] for line in lines(group)]
+    return [_flat(_texts(line)) for line in lines(group)]
 
 
-def _cells(line: Line) -> list[str]:
+def stacked(group: Group) -> list[list[tuple[str, str]]]:
+    """The same in the order of `STACKED_HEADERS`, two texts a cell, one below the other."""
+    return [_stacked(_texts(line)) for line in lines(group)]
+
+
+def _texts(line: Line) -> dict[str, str]:
+    """Every text that a table may show of a line."""
     # A dash is a number that a method has but that was not measured; elsewhere there is none to measure.
     none = "–" if line.role in {"reference", "method"} else ""
-    is_reference = line.role == "reference"
-    states = [str(line.complete)] if line.complete else []
+    beside = none if line.role == "method" else ""
+    paired, states = line.paired, [str(line.complete)] if line.complete else []
+    texts = {
+        "label": line.label + (" †" if line.contended else ""),
+        "accuracy": percent(line.accuracy, none),
+        "half": "" if line.accuracy_half_width is None else f"±{percent(line.accuracy_half_width)}",
+        "difference": "ref." if line.role == "reference" else points(line.accuracy_difference, none),
+        "interval": _interval(paired),
+        "verdict": paired.verdict if paired else beside,
+        "p": beside if paired is None or paired.p_holm is None else _probability(paired.p_holm),
+        "which": _which(paired),
+        "resolves": beside if paired is None or paired.resolvable is None else _resolvable(paired.resolvable),
+        "precision": percent(line.precision, none),
+        "recall": percent(line.recall, none),
+        "f1": percent(line.f1, none),
+        "body": none if line.body is None else f"{line.body:,}",
+        "head": none if line.head is None else f"{line.head:,}",
+        "memory": mebibytes(line.memory, none),
+        "seen": none if line.reviews_seen is None else f"{line.reviews_seen:,.0f}",
+        "rate": none if line.reviews_per_second is None else f"{line.reviews_per_second:.1f}",
+        "seeds": ", ".join([*states, *([line.others] if line.others else [])]),
+    }
+    return {name: harmless(text) for name, text in texts.items()}
+
+
+def _flat(texts: dict[str, str]) -> list[str]:
+    together = {"accuracy": ("accuracy", "half"), "difference": ("difference", "interval"), "verdict": ("verdict", "which")}
+    names = (
+        "label", "accuracy", "difference", "verdict", "p", "resolves", "precision", "recall", "f1", "body", "head", "memory",
+        "seen", "rate", "seeds",
+    )  # fmt: skip
+    return [" ".join(text for part in together.get(name, (name,)) if (text := texts[part])) for name in names]
+
+
+def _stacked(texts: dict[str, str]) -> list[tuple[str, str]]:
+    below = texts["which"] or (texts["p"] if texts["p"] != texts["verdict"] else "")
     return [
-        line.label + (" †" if line.contended else ""),
-        percent(line.accuracy, none),
-        "ref." if is_reference else points(line.accuracy_difference, none),
-        percent(line.precision, none),
-        percent(line.recall, none),
-        percent(line.f1, none),
-        "" if is_reference else points(line.f1_difference, none),
-        none if line.body is None else f"{line.body:,}",
-        none if line.head is None else f"{line.head:,}",
-        mebibytes(line.memory, none),
-        none if line.reviews_seen is None else f"{line.reviews_seen:,.0f}",
-        none if line.reviews_per_second is None else f"{line.reviews_per_second:.1f}",
-        ", ".join([*states, *([line.others] if line.others else [])]),
+        (texts["label"], ""),
+        (texts["accuracy"], texts["half"]),
+        (texts["difference"], texts["interval"]),
+        (texts["verdict"], below),
+        (texts["resolves"], ""),
+        (texts["precision"], texts["recall"]),
+        (texts["f1"], ""),
+        (texts["body"], f"+ {texts['head']}" if texts["head"] else ""),
+        (texts["memory"], ""),
+        (texts["seen"], texts["rate"]),
+        (texts["seeds"], ""),
     ]
+
+
+def _interval(paired: Paired | None) -> str:
+    if paired is None or paired.low is None or paired.high is None:
+        return ""
+    # The zero that is added turns a rounded -0.0 into 0.0.
+    low, high = (round(100 * bound, 2) + 0.0 for bound in (paired.low, paired.high))
+    return f"[{low:.2f}, {high:.2f}]"
+
+
+def _which(paired: Paired | None) -> str:
+    """On which seeds a difference without a verdict stands."""
+    if paired is None or paired.verdict != "incomplete":
+        return ""
+    every = listed([*paired.seeds, *paired.lacking, *paired.extra, *paired.unusable])
+    return f"on seeds {listed(paired.seeds)} of {every}" if paired.seeds else f"on none of seeds {every}"
+
+
+def _probability(p: float) -> str:
+    return "<0.001" if p < 0.0005 else f"{p:.3f}"
+
+
+def _resolvable(share: float) -> str:
+    return f"{100 * share:.2f}" if share < 1 else ">100"
 
 
 def terminal(group: Group) -> str:
     """The table for a terminal, about 130 columns wide, its title above and its notes below."""
     rows = [
-        ["\n".join(textwrap.wrap(cell, _WIDEST[i])) if i in _WIDEST else cell for i, cell in enumerate(row)]
-        for row in cells(group)
+        ["\n".join(part for text in cell for part in _wrapped(text, _WIDEST.get(i))) for i, cell in enumerate(row)]
+        for row in stacked(group)
     ]
     # The library widens columns beyond their headers; headers given as rows of the table stay as narrow as they are.
     head = list(zip(*STACKED_HEADERS, strict=True))
-    text = tabulate([*head, *rows], tablefmt="plain", disable_numparse=True, colalign=_ALIGN).splitlines()
+    text = tabulate([*head, *rows], tablefmt="plain", disable_numparse=True, colalign=STACKED_ALIGN).splitlines()
     rule = "─" * max(len(line.rstrip()) for line in text)
     said = [textwrap.fill(note, _NOTE_WIDTH, initial_indent="- ", subsequent_indent="  ") for note in notes(group)]
     return "\n".join([textwrap.fill(title(group), _NOTE_WIDTH), "", *text[:2], rule, *text[2:], "", *said])
+
+
+def _wrapped(text: str, width: int | None) -> list[str]:
+    return textwrap.wrap(text, width) if width else [text]
 
 
 def markdown(group: Group) -> str:

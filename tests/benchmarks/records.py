@@ -22,7 +22,8 @@ from bench.record import (
     Training,
     pack_bits,
 )
-from bench.spec import Budget
+from bench.spec import Budget, RunSpec, run_id
+from bench.store import sealed
 from tests.conftest import make_spec
 
 REVIEWS = 2000
@@ -30,9 +31,15 @@ BUDGETS = 4
 DATA = DataCut(sha256="d" * 64, cut="embedded-v1", train=22_000, validation=500, test=REVIEWS, duplicates_removed=96, leaked=0)
 
 
+def bits(place: int) -> dict[str, str]:
+    """Predictions of which 200 are wrong, half of each class, from an even `place` on."""
+    wrong = [(i - place) % REVIEWS < 200 for i in range(REVIEWS)]
+    predictions = pack_bits([(i % 2) ^ missed for i, missed in enumerate(wrong)])
+    return {"predictions": predictions, "correct": pack_bits([not missed for missed in wrong])}
+
+
 def template(checkpoint: Checkpoint) -> Record:
     """A complete record of the size that a whole test leaves."""
-    bits = pack_bits([i % 2 for i in range(REVIEWS)])
     point = CurvePoint(fraction=0.25, seconds=15.0, step=20, reviews=320, tokens=70_000, loss=0.5, accuracy=0.8)
     share = {"accuracy": 0.9, "precision": 0.9, "recall": 0.9, "f1": 0.9, "accuracy_without_leaked": 0.9}
     return record_of(
@@ -48,7 +55,7 @@ def template(checkpoint: Checkpoint) -> Record:
         timeline=Timeline(training_started=4.0, training_ended=84.5, test_started=84.5, test_ended=114.5),
         memory=Memory(baseline=400 << 20, peak=900 << 20, peak_above_baseline=500 << 20),
         compute=Compute(cpu_seconds=118.0, matmul_before=90.0, matmul_after=90.0, matmul_quiet=92.0, contended=False),
-        test=Evaluation(reviews=REVIEWS, tp=900, fp=100, fn=100, tn=900, **share, leaked=[], predictions=bits, correct=bits),
+        test=Evaluation(reviews=REVIEWS, tp=900, fp=100, fn=100, tn=900, **share, leaked=[], **bits(0)),
     )  # fmt: skip
 
 
@@ -57,11 +64,14 @@ def write_records(folder: Path, checkpoint: Checkpoint, count: int) -> Path:
     names = methods.names(core=True)
     settings = {name: methods.get(name).hyperparameters() for name in names}
     base: dict[str, Any] = template(checkpoint).model_dump(mode="json")
+    tests = [{**base["test"], **bits(20 * i)} for i in range(7)]
     folder.mkdir()
     for i in range(count):
         name, rest = names[i % len(names)], i // len(names)
         budget = Budget(amount=60.0 * (1 + rest % BUDGETS), unit="seconds").model_dump()
         own = {"method": name, "hyperparameters": settings[name], "budget": budget, "seed": rest // BUDGETS}
-        text = json.dumps({**base, "run_id": f"{i:016x}", "spec": {**base["spec"], **own}}, indent=1)
-        (folder / f"{name}-{i:016x}.json").write_text(text)
+        spec = RunSpec.model_validate({**base["spec"], **own})
+        identity = run_id(spec, encoder_sha256=checkpoint.sha256, data_sha256=DATA.sha256)
+        record = {**base, "run_id": identity, "spec": spec.model_dump(mode="json"), "test": tests[i % 7]}
+        (folder / f"{name}-{identity}.json").write_bytes(sealed(json.dumps(record, indent=1).encode()))
     return folder

@@ -1,0 +1,126 @@
+"""A small table with a title and notes, written for a terminal, as Markdown or as LaTeX. The views beside the comparison
+are made of these.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tabulate import tabulate
+
+from bench.report.latex import _inert as latex_text
+from bench.report.latex import _number as latex_cell
+from bench.report.rows import harmless, percent
+from bench.report.tables import _inert as markdown_text
+from bench.report.tables import _inert_line as markdown_line
+
+__all__ = ["Section", "latex", "markdown", "plus_minus", "seconds", "terminal"]
+
+WIDTH = 132
+"""Columns of a terminal that a table may take."""
+_NOTE_WIDTH = 110
+_FIRST, _OTHER = 22, 15
+"""Where a longer cell is wrapped in a terminal: in the first column, and in the others."""
+_MATH = {"≤": r"$\leq$", "±": r"$\pm$", "≥": r"$\geq$"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table of texts. The first column is left-aligned, the others stand to the right."""
+
+    title: str
+    headers: Sequence[tuple[str, str]]
+    """Each in two lines, where width is short."""
+    rows: list[list[str]]
+    """[rows, headers]."""
+    notes: list[str] = field(default_factory=list)
+
+
+def seconds(value: float) -> str:
+    """Seconds with a decimal where it says something: 45.2 s, 240 s."""
+    return f"{value:.1f} s" if value < 100 else f"{value:,.0f} s"
+
+
+def plus_minus(mean: float | None, half: float | None) -> str:
+    """A mean of shares over seeds in %, and the half-width of its 95 % interval where there is one."""
+    return percent(mean) + ("" if half is None else f" ±{percent(half)}")
+
+
+def terminal(section: Section) -> str:
+    """For a terminal: a table wider than it goes on below, with its first column again."""
+    rows = [[_wrapped(cell, _OTHER if i else _FIRST) for i, cell in enumerate(row)] for row in section.rows]
+    lines = [list(header) for header in zip(*section.headers, strict=True)] + rows
+    widths = [max(len(part) for row in lines for part in row[i].split("\n")) for i in range(len(section.headers))]
+    blocks = [_block([[row[i] for i in columns] for row in lines]) for columns in _columns(widths)]
+    said = [textwrap.fill(harmless(note), _NOTE_WIDTH, initial_indent="- ", subsequent_indent="  ") for note in section.notes]
+    title = textwrap.fill(harmless(section.title), _NOTE_WIDTH)
+    return "\n".join([title, "", "\n\n".join(blocks), *([""] if said else []), *said])
+
+
+def _wrapped(cell: str, width: int) -> str:
+    return "\n".join(textwrap.wrap(harmless(cell), width))
+
+
+def _columns(widths: list[int]) -> list[list[int]]:
+    """Which columns stand side by side; the first one in every block."""
+    blocks, used = [[0]], widths[0]
+    for i, width in enumerate(widths[1:], 1):
+        if used + 2 + width > WIDTH and len(blocks[-1]) > 1:
+            blocks.append([0])
+            used = widths[0]
+        blocks[-1].append(i)
+        used += 2 + width
+    return blocks
+
+
+def _block(lines: list[list[str]]) -> str:
+    # The library widens columns beyond their headers; headers given as rows of the table stay as narrow as they are.
+    align = ["left", *["right"] * (len(lines[0]) - 1)]
+    text = tabulate(lines, tablefmt="plain", disable_numparse=True, colalign=align).splitlines()
+    text = [line.rstrip() for line in text]
+    return "\n".join([*text[:2], "─" * max(len(line) for line in text), *text[2:]])
+
+
+def markdown(section: Section) -> str:
+    """For a README. Cells are escaped, so that no name can break a row or bring in HTML."""
+    rows = [[markdown_text(harmless(cell)) for cell in row] for row in section.rows]
+    headers = [markdown_text(harmless(" ".join(part for part in header if part))) for header in section.headers]
+    align = ["left", *["right"] * (len(headers) - 1)]
+    text = tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True, colalign=align)
+    said = [f"- {markdown_line(harmless(note))}" for note in section.notes]
+    return "\n".join([f"**{markdown_text(harmless(section.title))}**", "", text, *([""] if said else []), *said])
+
+
+def latex(section: Section) -> str:
+    """For a paper: plain LaTeX and booktabs, the title as the caption and the notes below."""
+    heads = [" & ".join(_latex(header[i]) for header in section.headers) for i in (0, 1)]
+    rows = [" & ".join(_latex(cell) for cell in row) for row in section.rows]
+    return "\n".join([
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table}",
+        r"  \centering",
+        r"  \footnotesize",
+        r"  \setlength{\tabcolsep}{3pt}",
+        rf"  \caption{{{_latex(section.title)}}}",
+        rf"  \begin{{tabular}}{{l{'r' * (len(section.headers) - 1)}}}",
+        r"    \toprule",
+        *(rf"    {line} \\" for line in heads),
+        r"    \midrule",
+        *(rf"    {line} \\" for line in rows),
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"  \par\smallskip\raggedright",
+        *(rf"  {_latex(note)}\par" for note in section.notes),
+        r"\end{table}",
+    ])  # fmt: skip
+
+
+def _latex(text: str) -> str:
+    """The text without a meaning in LaTeX, but with the signs of mathematics that the sections use."""
+    number, rest = re.fullmatch(r"([-+][0-9.]+(?= ))?(.*)", harmless(text)).groups(default="")  # type: ignore[union-attr]
+    parts = re.split(f"([{''.join(_MATH)}])", rest)
+    written = [latex_cell(rest)] if len(parts) == 1 else [_MATH.get(part) or latex_text(part) for part in parts]
+    return (f"${number}$" if number else "") + "".join(written)
