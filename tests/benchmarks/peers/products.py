@@ -1,0 +1,75 @@
+"""The matrix products of a training step, alone: what no implementation of the step on this machine can fall below.
+
+The step is run once under a mode that sees every operator torch dispatches, forward and backward. Each product becomes its
+shape; attention kernels become the products that they stand for, two forward and five backward (Dao et al. 2022, algorithm
+4), one of them to compute the scores again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+__all__ = ["Shape", "products_of", "seconds_of"]
+
+Shape = tuple[int, int, int, int]
+"""(batch, m, k, n): so many products of [m, k] with [k, n]."""
+
+
+class _Recorder(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: Counter[Shape] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        tensors = [a for a in args if isinstance(a, Tensor)]
+        if name in {"mm", "bmm"}:
+            self._product(tensors[0], tensors[1])
+        elif name in {"addmm", "baddbmm"}:
+            self._product(tensors[1], tensors[2])
+        elif name.startswith("_scaled_dot_product"):
+            backward = "backward" in name
+            query, key = tensors[1:3] if backward else tensors[:2]
+            batch, heads, rows, width = query.shape
+            columns = key.shape[2]
+            # Scores and their product with the values; backward: scores again, dV, dP, dQ, dK.
+            wide, narrow = (batch * heads, rows, width, columns), (batch * heads, rows, columns, width)
+            self.shapes[wide] += 2 if backward else 1
+            self.shapes[narrow] += 3 if backward else 1
+        return func(*args, **(kwargs or {}))
+
+    def _product(self, a: Tensor, b: Tensor) -> None:
+        batch = a.shape[0] if a.ndim == 3 else 1
+        self.shapes[(batch, a.shape[-2], a.shape[-1], b.shape[-1])] += 1
+
+
+def products_of(step: Callable[[], object]) -> Counter[Shape]:
+    """How often each shape of product occurs in one call of `step`, its backward pass included."""
+    with _Recorder() as recorder:
+        step()
+    return recorder.shapes
+
+
+def seconds_of(shapes: Counter[Shape], device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
+    """Wall seconds of these products alone, one after another on torch's threads, operands in place beforehand."""
+    work = []
+    for (batch, m, k, n), count in shapes.items():
+        a, b = (torch.ones(batch, *size, device=device, dtype=dtype) for size in ((m, k), (k, n)))
+        out = torch.empty(batch, m, n, device=device, dtype=dtype)
+        work.append((a, b, out, count) if batch > 1 else (a[0], b[0], out[0], count))
+    for a, b, out, _ in work:
+        torch.matmul(a, b, out=out)
+    began = time.perf_counter()
+    for a, b, out, count in work:
+        for _ in range(count):
+            torch.matmul(a, b, out=out)
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began

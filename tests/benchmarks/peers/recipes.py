@@ -1,0 +1,62 @@
+"""What is held against each other: the recipe of the seed, the libraries' own trainers, and the loop of this suite.
+
+All train the same encoder, MiniLM with its own pooler and sequence-classification head, since that is the model which the
+libraries' trainers take without any code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["LEVERS", "METHODS", "PEERS", "Recipe", "recipes"]
+
+METHODS = ("houlsby", "pfeiffer", "lora", "full", "head-only")
+
+Padding = Literal["to the maximum", "longest of a batch", "like lengths together"]
+Batches = Literal["length buckets", "random", "random, in micro-batches"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to train a method. What is not said is the same for all: reviews, batch size, learning rate, threads."""
+
+    name: str
+    by: Literal["library", "suite"]
+    """The library's trainer (Trainer, AdapterTrainer, Trainer with peft), or the loop of this suite."""
+    padding: Padding = "longest of a batch"
+    """For a library: how a batch becomes a rectangle. "like lengths together" is its `group_by_length`."""
+    dropout: float = 0.0
+    """Hidden dropout."""
+    attention_dropout: float = 0.0
+    batches: Batches = "length buckets"
+    """For the suite: which reviews share a batch."""
+    fused: bool = True
+    """For the suite: AdamW in one kernel."""
+    keeps_memory: bool = False
+    """For the suite: the allocator keeps what was freed instead of giving it back to the kernel."""
+
+
+OURS = Recipe("this suite", "suite")
+PEERS = (
+    Recipe("the seed's recipe: every review padded to the maximum, default dropouts", "library", "to the maximum", 0.1, 0.1),
+    Recipe("library's trainer", "library", "longest of a batch", 0.1, 0.1),
+    Recipe("library's trainer, group_by_length", "library", "like lengths together", 0.1, 0.1),
+    Recipe("library's trainer, dropout 0", "library"),
+    Recipe("library's trainer, dropout 0, group_by_length", "library", "like lengths together"),
+    OURS,
+)
+LEVERS = (
+    OURS,
+    Recipe("random batches", "suite", batches="random"),
+    Recipe("random batches in micro-batches of like length", "suite", batches="random, in micro-batches"),
+    Recipe("AdamW not fused", "suite", fused=False),
+    Recipe("freed memory is kept", "suite", keeps_memory=True),
+    Recipe("hidden dropout 0.1, attention dropout 0", "suite", dropout=0.1),
+    Recipe("both dropouts 0.1", "suite", dropout=0.1, attention_dropout=0.1),
+)
+
+
+def recipes(levers: bool) -> tuple[Recipe, ...]:
+    """What is measured: the suite beside its peers, or beside itself with one lever moved at a time."""
+    return LEVERS if levers else PEERS

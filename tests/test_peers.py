@@ -1,0 +1,135 @@
+"""The peers of the speed comparison train what the suite trains: on a fixed batch without dropout gradients agree."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bench.batches import collate
+from bench.checkpoint import find
+from bench.meters import MemoryMeter
+from bench.reviews import Source
+from bench.task import Task, cut, prepare
+from tests.benchmarks.peers.library import LibraryPeer
+from tests.benchmarks.peers.products import products_of, seconds_of
+from tests.benchmarks.peers.recipes import LEVERS, METHODS, PEERS, Recipe
+from tests.benchmarks.peers.suite import SuitePeer
+from tests.conftest import write_encoder
+
+LENGTH, BATCH = 48, 8
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small BERT with its own head, as the libraries take it."""
+    return write_encoder(tmp_path_factory.mktemp("encoders") / "plain")
+
+
+@pytest.fixture(scope="module")
+def task(folder: Path, small_source: Source) -> Task:
+    return prepare(find(str(folder)), small_source.sha256, lambda: cut(small_source))
+
+
+def suite_peer(name: str, recipe: Recipe, folder: Path, task: Task) -> SuitePeer:
+    return SuitePeer(name, recipe, find(str(folder)), task, LENGTH, BATCH, MemoryMeter("cpu"))
+
+
+def plain(name: str) -> str:
+    """A parameter's name without what the libraries wrap around it."""
+    name = re.sub(r"^(encoder|head)\.", "", name) if name.startswith(("encoder.", "head.")) else name
+    return re.sub(r"base_model\.model\.|\bbert\.|modules_to_save\.default\.|\.(bench|peer)(?=\.)", "", name)
+
+
+def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {plain(name): p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_gradients_agree_with_the_library(name: str, folder: Path, task: Task, tmp_path: Path) -> None:
+    suite = suite_peer(name, Recipe("", "suite"), folder, task)
+    library = LibraryPeer(name, Recipe("", "library"), folder, task, LENGTH, BATCH)
+    ours: Any = suite.classifier
+    weights = {plain(key): value for key, value in ours.state_dict().items()}
+    with torch.no_grad():
+        for key, parameter in library.model.named_parameters():
+            if "original_module" not in key:
+                parameter.copy_(weights[plain(key)])
+    rows = np.arange(BATCH)
+    ids, mask, labels = collate(task, task.train, rows, LENGTH, "head")
+    torch.nn.functional.cross_entropy(ours(ids, mask), labels).backward()
+    trainer: Any = library.trainer(rows.tolist(), 1, [], str(tmp_path))
+    library.model.train()
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    trainer.compute_loss(library.model, batch).backward()
+    own, its = gradients(ours), gradients(library.model)
+    assert own.keys() == its.keys()
+    assert len(own) == sum(p.requires_grad for p in ours.parameters())
+    assert max(float((own[key] - its[key]).abs().max()) for key in own) < 1e-5
+    assert max(float(gradient.abs().max()) for gradient in own.values()) > 1e-3
+
+
+@pytest.mark.parametrize("recipe", [*PEERS, *LEVERS[1:]], ids=lambda recipe: recipe.name)
+def test_every_recipe_takes_its_turn(recipe: Recipe, folder: Path, task: Task) -> None:
+    rows = list(range(20, 52))
+    if recipe.keeps_memory:
+        pytest.skip("it would change the allocator of all tests that follow")
+    peer: Any
+    if recipe.by == "library":
+        peer = LibraryPeer("lora", recipe, folder, task, LENGTH, BATCH)
+        before = peer.model.classifier.modules_to_save["default"].weight.clone()
+    else:
+        peer = suite_peer("lora", recipe, folder, task)
+        before = peer.classifier.head.classifier.weight.clone()
+    assert peer.turn(rows, 1) > 0
+    after = peer.model.classifier.modules_to_save["default"].weight if recipe.by == "library" else None
+    after = peer.classifier.head.classifier.weight if after is None else after
+    assert not torch.equal(before, after)
+
+
+def test_micro_batches_have_the_gradient_of_the_whole_batch(folder: Path, task: Task) -> None:
+    rows = list(range(BATCH))
+    weights = []
+    for batches in ("random", "random, in micro-batches"):
+        torch.manual_seed(0)
+        peer = suite_peer("full", Recipe("", "suite", batches=batches), folder, task)  # type: ignore[arg-type]
+        peer.loop(rows).run()
+        weights.append(torch.cat([p.detach().flatten() for p in peer.classifier.parameters()]))
+    assert torch.allclose(*weights, atol=1e-5)
+
+
+def test_the_products_of_a_step_are_those_of_the_formulas(folder: Path, task: Task) -> None:
+    """Head only: per layer four products with [d, d] and two with the feed-forward, forward alone, and no more."""
+    peer = suite_peer("head-only", Recipe("", "suite"), folder, task)
+    loop = peer.loop(list(range(BATCH)))
+    ids, mask, _ = collate(task, task.train, np.arange(BATCH), LENGTH, "head")
+    with torch.no_grad():
+        found = products_of(lambda: loop.classifier.features(ids, mask))
+    tokens, width, wide, layers = ids.numel(), 32, 64, 2
+    assert found[(1, tokens, width, width)] == 4 * layers
+    assert found[(1, tokens, width, wide)] == found[(1, tokens, wide, width)] == layers
+    heads = 2 * BATCH
+    assert found[(heads, ids.shape[1], 16, ids.shape[1])] == layers
+    assert found[(heads, ids.shape[1], ids.shape[1], 16)] == layers
+    assert sum(found.values()) == 8 * layers
+    assert seconds_of(Counter(found)) > 0
+
+
+def test_training_takes_about_three_times_the_products_of_a_pass_forward(folder: Path, task: Task) -> None:
+    """Full fine-tuning: for each product forward one for the input's gradient and one for the weight's."""
+    peer = suite_peer("full", Recipe("", "suite"), folder, task)
+    loop = peer.loop(list(range(BATCH)))
+    ids, mask, labels = collate(task, task.train, np.arange(BATCH), LENGTH, "head")
+
+    def work(shapes: Counter[Any]) -> int:
+        return sum(batch * m * k * n * count for (batch, m, k, n), count in shapes.items())
+
+    with torch.no_grad():
+        forward = work(products_of(lambda: loop.classifier(ids, mask)))
+    whole = work(products_of(lambda: loop._step(np.arange(BATCH), ids, mask, labels)))
+    assert 2.9 < whole / forward < 3.4
