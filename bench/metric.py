@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
 import datasets
@@ -39,5 +40,8 @@ class ConfusionMetric(evaluate.Metric):  # type: ignore[misc]
 
 def score(labels: Any, predictions: Any) -> dict[str, float | int]:
     """Compute the metric in memory: the library's default writes and locks files under the user's cache."""
-    result: dict[str, float | int] = ConfusionMetric(keep_in_memory=True).compute(predictions=predictions, references=labels)
+    # It makes its folder all the same, and where the cache cannot be written that would cost a run at its very end.
+    with tempfile.TemporaryDirectory() as folder:
+        metric = ConfusionMetric(cache_dir=folder, keep_in_memory=True)
+        result: dict[str, float | int] = metric.compute(predictions=predictions, references=labels)
     return result

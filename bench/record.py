@@ -1,7 +1,8 @@
 """The record: everything a run leaves behind, documented field by field and versioned.
 
 `python -m bench schema` prints the JSON schema of this file. A field that is null was not measured; a later version of
-the suite may add such fields without changing `schema_version`, which changes when a field's meaning does.
+the suite may add such fields without changing `schema_version`, which changes when a field's meaning does. Records of older
+schema versions are still read.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ __all__ = [
     "Record", "Seconds", "State", "Timeline", "Training", "floor_id", "pack_bits", "unpack_bits",
 ]  # fmt: skip
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Version 1 had no checksum, and another meaning of `memory.ru_maxrss`; bench/migrate.py reads it."""
 State = Literal["complete", "out-of-memory", "diverged", "cancelled", "failed"]
 FINAL: tuple[State, ...] = ("complete", "out-of-memory", "diverged")
 """States that the same command would reach again; a run that ended in another is run again."""
@@ -145,15 +147,20 @@ class Seconds(_Part):
     charged: float
     """Training: what a time budget counts."""
     paused: float
-    """Validation within training, not charged."""
+    """Validation and checkpoints within training, not charged."""
     test: float
     """The test after training, not charged."""
     total: float
     """The process's life by its own clock."""
     outside: float | None = None
     """The same by the clock of the process that started it."""
+    before: float = 0.0
+    """Of `charged` and `paused` together, what passed in processes of this run that ended before; the other fields, and the
+    timeline, are of the last process alone.
+    """
     outside_training: float | None = None
-    """Training with its pauses, `charged` and `paused` together, by the clock of the process that started it."""
+    """Training with its pauses, `charged` and `paused` together without `before`, by the clock of the process that started it.
+    """
 
 
 class Timeline(_Part):
@@ -288,7 +295,11 @@ class Environment(_Part):
 class Record(_Part):
     """One run, whole. Written once, by the process that started the run."""
 
-    schema_version: Literal[1] = 1
+    checksum: str | None = Field(default=None, exclude=True)
+    """SHA-256 of the file without the line that holds this: `grep -v '^ "checksum"' FILE | sha256sum`. It tells that a file
+    was changed, not who made it. Null once the file is read.
+    """
+    schema_version: Literal[2] = 2
     kind: Literal["run"] = "run"
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
     """Hash of spec, data, encoder and rules version."""
@@ -305,6 +316,8 @@ class Record(_Part):
     environment: Environment
     encoder: Encoder
     data: DataCut
+    resumed: int = 0
+    """How often the run went on from its checkpoint after its process had ended."""
     parameters: Parameters | None = None
     training: Training | None = None
     seconds: Seconds | None = None
@@ -344,7 +357,9 @@ def floor_id(spec: FloorSpec, *, data_sha256: str, rules_version: int = RULES_VE
 class Floor(_Part):
     """What every method must be seen against: the same reviews without an encoder, in seconds."""
 
-    schema_version: Literal[1] = 1
+    checksum: str | None = Field(default=None, exclude=True)
+    """As in the record of a run."""
+    schema_version: Literal[2] = 2
     kind: Literal["floor"] = "floor"
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
     """Hash of spec, data and rules version."""

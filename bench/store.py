@@ -4,25 +4,41 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+import re
+import stat
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from bench.errors import UserError
 from bench.files import atomic_write, sha256_bytes
+from bench.integrity import flaw
+from bench.migrate import migrated
 from bench.record import FINAL, SCHEMA_VERSION, AnyRecord, Floor, FloorSpec, Record
 
-__all__ = ["Damaged", "finished", "load", "load_logits", "logits_sha256", "path_of", "prepare_folder", "read", "save", "schema"]
+__all__ = [
+    "Damaged", "checksum_flaw", "finished", "load", "load_logits", "logits_sha256", "path_of", "prepare_folder", "read",
+    "refuse_damaged", "save", "schema", "sealed",
+]  # fmt: skip
+
+LARGEST = 64 * 2**20
+"""Bytes that no record comes near: one of 25,000 test reviews takes 10 kB. A larger file is not read."""
+
+_HEAD = b'{\n "checksum": "'
+_LINE = re.compile(rb'\{\n "checksum": "([0-9a-f]{64})",\n')
+"""How a file begins from schema version 2 on."""
 
 
 @dataclass(frozen=True)
 class Damaged:
-    """A file among the records that is not one, and why; it is left as it is."""
+    """A file among the records that is not a whole one, and why; it is left as it is."""
 
     path: Path
     reason: str
@@ -82,8 +98,13 @@ def save(folder: Path, record: Record | Floor, logits: npt.NDArray[np.float32] |
             file.write(data)
     path = path_of(folder, record)
     with atomic_write(path) as file:
-        file.write(record.model_dump_json(indent=1).encode() + b"\n")
+        file.write(sealed(record.model_dump_json(indent=1).encode() + b"\n"))
     return path
+
+
+def sealed(text: bytes) -> bytes:
+    """The JSON of a record, indented by one, with a second line that holds the checksum of all the others."""
+    return _HEAD + sha256_bytes(text).encode() + b'",\n' + text.removeprefix(b"{\n")
 
 
 def load_logits(folder: Path, sha256: str) -> npt.NDArray[np.float32]:
@@ -104,13 +125,13 @@ def load_logits(folder: Path, sha256: str) -> npt.NDArray[np.float32]:
 
 
 def read(path: Path) -> Record | Floor:
-    """The record in a file.
+    """The record in a file, whether or not its figures agree: that is for the audit to find.
 
     Raises:
         UserError: if there is none.
     """
     try:
-        return _parse(path)
+        return _record(_json(_content(path)[0]))
     except FileNotFoundError:
         raise UserError(f"there is no record {str(path)!r}") from None
     except (OSError, ValueError) as error:
@@ -118,44 +139,124 @@ def read(path: Path) -> Record | Floor:
 
 
 def load(folder: Path) -> Iterator[Record | Floor | Damaged]:
-    """Every record of a folder, in the order of file names, and what else lies there as .json."""
+    """Every record of a folder, in the order of file names, and what else lies there as .json.
+
+    Records of older schema versions come as the present one. One that was edited is damaged as far as that shows at once.
+    """
     for path in sorted(folder.glob("*.json")):
-        try:
-            yield _parse(path)
-        except (OSError, ValueError) as error:
-            yield Damaged(path, _why(error))
+        yield _examined(path)
+
+
+def checksum_flaw(path: Path) -> str | None:
+    """What is wrong with the checksum of a record's file; None where it holds, or where the file is too old to have one.
+
+    Raises:
+        OSError, ValueError: if the file holds no JSON.
+    """
+    text, checksum = _content(path)
+    return _unlike(checksum, text, _json(text))
 
 
 _ANY: TypeAdapter[Record | Floor] = TypeAdapter(AnyRecord)
 
 
-def _parse(path: Path) -> Record | Floor:
-    # pydantic reads the JSON itself, which is what makes thousands of records quick.
-    return _ANY.validate_json(path.read_bytes())
+def _examined(path: Path) -> Record | Floor | Damaged:
+    try:
+        text, checksum = _content(path)
+        found = _json(text)
+        record = _record(found)
+        broken = _unlike(checksum, text, found) or flaw(record)
+    except (OSError, ValueError) as error:
+        return Damaged(path, _why(error))
+    return Damaged(path, broken) if broken else record
+
+
+def _unlike(checksum: str | None, text: bytes, found: Any) -> str | None:
+    """What is wrong with a checksum for the other lines of a file, which hold `found`."""
+    if checksum is not None:
+        return None if checksum == sha256_bytes(text) else "it was changed after it was written: its checksum does not hold"
+    old = isinstance(found, dict) and found.get("schema_version") == 1
+    return None if old else "it was changed after it was written: it does not begin with its checksum"
+
+
+def _content(path: Path) -> tuple[bytes, str | None]:
+    """The text of a file without the line of its checksum, and the checksum where it has one."""
+    status = path.stat()
+    # Opening a pipe would wait for a writer, for ever.
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is not a file")
+    if status.st_size > LARGEST:
+        raise ValueError(f"it is larger than any record ({status.st_size / 2**20:,.0f} MiB)")
+    data = path.read_bytes()
+    line = _LINE.match(data)
+    return (data, None) if line is None else (b"{\n" + data[line.end() :], line[1].decode())
+
+
+def _json(text: bytes) -> Any:
+    try:
+        return from_json(text)
+    except ValueError:
+        raise ValueError("it is empty" if not text.strip() else "it is not whole JSON") from None
+
+
+def _record(found: Any) -> Record | Floor:
+    if isinstance(found, dict):
+        version = found.get("schema_version", SCHEMA_VERSION)
+        found = migrated(found)
+        # Said before anything else is looked at: what else another version has is not known.
+        if "schema_version" in found and (type(version) is not int or found["schema_version"] != SCHEMA_VERSION):
+            newer = ", made by a newer version" if type(version) is int and version > SCHEMA_VERSION else ""
+            raise ValueError(
+                f"its schema version is {str(version)[:20]!r}{newer}; this suite reads versions 1 to {SCHEMA_VERSION}"
+            )
+    return _ANY.validate_python(found)
 
 
 def _why(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"it cannot be read ({error.strerror or type(error).__name__})"
     if not isinstance(error, ValidationError):
-        return f"it cannot be read ({type(error).__name__})"
-    first = error.errors(include_url=False, include_input=True)[0]
+        return str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"] if part not in ("run", "floor"))
-    if first["type"] == "json_invalid":
-        return "it is not whole JSON"
-    if where == "schema_version":
-        return f"its schema version is {str(first['input'])[:20]!r}; this suite reads version {SCHEMA_VERSION}"
-    return f"{where or 'it'}: {first['msg'].lower()}"
+    return f"{where[:80] or 'it'}: {first['msg'].lower()[:200]}"
 
 
-def finished(folder: Path, run_id: str) -> Record | Floor | None:
-    """The record of a run or floor that has ended in a final state in this folder; None if it is still to be run."""
+def finished(folder: Path, run_id: str, *, or_damaged: bool = False) -> Record | Floor | None:
+    """The record of a run or floor that has ended in a final state in this folder; None if it is still to be run.
+
+    Raises:
+        UserError: if what is there under this id is damaged: doing the run again would write over it. With `or_damaged`
+            that is as if there were nothing.
+    """
     for path in folder.glob(f"*-{run_id}.json"):
-        try:
-            record = _parse(path)
-        except (OSError, ValueError):
-            continue
+        record = _examined(path)
+        if isinstance(record, Damaged):
+            if or_damaged:
+                continue
+            raise _in_the_way(record)
         if isinstance(record, Floor) or record.state in FINAL:
             return record
     return None
+
+
+def refuse_damaged(folder: Path, run_ids: Collection[str]) -> None:
+    """See before anything is spent that no run would write over a file that is not a whole record.
+
+    Raises:
+        UserError: naming the first that is damaged.
+    """
+    wanted = set(run_ids)
+    for path in sorted(folder.glob("*.json")):
+        if path.stem.rpartition("-")[2] in wanted and isinstance(found := _examined(path), Damaged):
+            raise _in_the_way(found)
+
+
+def _in_the_way(found: Damaged) -> UserError:
+    return UserError(
+        f"{str(found.path)!r} is of a run that was asked for, but not a whole record ({found.reason}); move it away, or write "
+        "over it with --force"
+    )
 
 
 def schema() -> str:

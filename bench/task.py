@@ -19,7 +19,7 @@ from bench.errors import UserError
 from bench.files import atomic_write, cache_dir, sha256_bytes
 from bench.reviews import Reviews, Source
 from bench.spec import Truncation
-from bench.tokens import Ints, Split, open_tokenizer, tokenised
+from bench.tokens import Ints, Split, open_tokenizer, special_tokens, tokenised
 
 __all__ = ["Cut", "Ints", "Split", "Task", "cut", "prepare"]
 
@@ -169,16 +169,8 @@ def _from_arrays(arrays: dict[str, npt.NDArray[Any]], pad_id: int) -> Task:
 
 def _tokenised(tokenizer_json: Path, made: Cut, progress: Progress) -> dict[str, npt.NDArray[Any]]:
     tokenizer = open_tokenizer(tokenizer_json)
-    frame = tokenizer.encode("").ids
-    if len(frame) != 2:
-        raise UserError(
-            f"the encoder's tokenizer frames a text with {len(frame)} special tokens; one before and one after are needed"
-        )
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "leaked": made.leaked,
-        "prefix": np.array(frame[:1], dtype=np.int64),
-        "suffix": np.array(frame[1:], dtype=np.int64),
-    }
+    prefix, suffix = special_tokens(tokenizer)
+    arrays: dict[str, npt.NDArray[Any]] = {"leaked": made.leaked, "prefix": prefix, "suffix": suffix}
     total, done = sum(len(part) for part in (made.train, made.validation, made.test)), 0
 
     def on_chunk(reviews: int) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from bench.errors import UserError
 from bench.reviews import Reviews, plain
 
-__all__ = ["Ints", "Split", "open_tokenizer", "tokenised"]
+__all__ = ["Ints", "Split", "open_tokenizer", "special_tokens", "tokenised"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -35,6 +36,17 @@ class Split:
         return len(self.labels)
 
 
+@contextmanager
+def _refused() -> Iterator[None]:
+    """Whatever the library makes of a damaged file as one line: it raises bare Exception, and where it panics, less."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise UserError(f"the encoder's tokenizer.json cannot be read: {' '.join(str(error).split())[:300]}") from None
+
+
 def open_tokenizer(tokenizer_json: Path) -> Any:
     """The fast tokenizer of a checkpoint, which neither truncates nor pads.
 
@@ -43,15 +55,28 @@ def open_tokenizer(tokenizer_json: Path) -> Any:
     """
     from tokenizers import Tokenizer
 
-    try:
-        tokenizer = Tokenizer.from_file(str(tokenizer_json))
-    except Exception as error:
-        # The library raises bare Exception for whatever is wrong with the file.
-        raise UserError(f"the encoder's tokenizer.json cannot be read: {' '.join(str(error).split())}") from None
+    with _refused():
+        # Read here: the library takes no path that is not text.
+        tokenizer = Tokenizer.from_buffer(tokenizer_json.read_bytes())
     # MiniLM's file has a truncation of 128 and padding baked in.
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def special_tokens(tokenizer: Any) -> tuple[Ints, Ints]:
+    """The ids [1] before a text and those after it.
+
+    Raises:
+        UserError: unless there is one of each.
+    """
+    with _refused():
+        frame = tokenizer.encode("").ids
+    if len(frame) != 2:
+        raise UserError(
+            f"the encoder's tokenizer frames a text with {len(frame)} special tokens; one before and one after are needed"
+        )
+    return np.array(frame[:1], dtype=np.int64), np.array(frame[1:], dtype=np.int64)
 
 
 def tokenised(tokenizer: Any, reviews: Reviews, on_chunk: Callable[[int], None] = lambda reviews: None) -> Split:
@@ -59,7 +84,8 @@ def tokenised(tokenizer: Any, reviews: Reviews, on_chunk: Callable[[int], None] 
     ids: list[npt.NDArray[np.int32]] = []
     for start in range(0, len(reviews), CHUNK):
         texts = [plain(text) for text in reviews.texts[start : start + CHUNK]]
-        batch = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        with _refused():
+            batch = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         ids += [np.array(encoding.ids, dtype=np.int32) for encoding in batch]
         on_chunk(len(batch))
     starts = np.concatenate([[0], np.cumsum([len(i) for i in ids])]).astype(np.int64)

@@ -93,6 +93,13 @@ def long_pauses(record: Record) -> Record:
     return put(record, timeline=times, seconds=seconds)
 
 
+def went_on(**seconds: float) -> Damage:
+    """Half of training was in a process that ended before."""
+    parts = {"before": 32.5, "total": 35.0, "outside": 36.0, "outside_training": 32.5, **seconds}
+    times = {"training_ended": 33.5, "test_started": 33.5, "test_ended": 34.5}
+    return by(resumed=1, seconds=parts, timeline=times)
+
+
 def fewer_points(record: Record) -> Record:
     assert record.training is not None
     return put(record, training={"curve": record.training.curve[1:]})
@@ -182,12 +189,18 @@ DAMAGES: list[tuple[str, Damage]] = [
     ("curve fractions", point(0, fraction=0.3)),
     ("curve end", point(3, step=101)),
     ("validation accuracy", point(2, accuracy=0.8001)),
+    ("resumed", by(seconds={"before": 1.0})),
+    ("resumed", by(resumed=1)),
+    ("resumed", by(resumed=1, seconds={"before": 70.0})),
     ("no test before training ended", by(timeline={"test_started": 65.0})),
     ("set-up", by(seconds={"setup": 0.5})),
     ("test seconds", by(seconds={"test": 0.5})),
     ("training seconds", by(timeline={"training_ended": 60.0})),
     ("training by the outside clock", by(seconds={"outside_training": 60.0})),
     ("charged by the outside clock", long_pauses),
+    ("training seconds", went_on(before=20.0)),
+    ("training by the outside clock", went_on(outside_training=65.0)),
+    ("total", went_on(total=33.0)),
     ("total", by(seconds={"total": 60.0})),
     ("total", by(seconds={"outside": 60.0})),
     ("peak above baseline", more("memory", "peak_above_baseline", 1)),
@@ -209,7 +222,7 @@ DAMAGES: list[tuple[str, Damage]] = [
     ("latency", by(latency=[])),
     ("energy", by(energy={"joules": 0.0})),
 ]  # fmt: skip
-ELSEWHERE = ("file name", "floor reviews", "labels", "out-of-domain labels", "out-of-domain reviews")
+ELSEWHERE = ("file name", "floor reviews", "labels", "out-of-domain labels", "out-of-domain reviews", "checksum")
 """Checks with a test of their own below."""
 
 
@@ -241,6 +254,12 @@ def test_whole_records_pass(tmp_path: Path) -> None:
     assert [name for name, _ in outcome.skipped] == [check.name for check in CHECKS if check.name in alone]
     assert len(outcome.held) + len(alone) == len(CHECKS)
     assert f": {len(outcome.held)} checks hold (6 do not apply)" in outcome.text()
+
+
+def test_a_run_that_went_on_passes(tmp_path: Path) -> None:
+    (outcome,) = audit([kept(tmp_path, went_on()(whole()))])
+    assert outcome.failed is None, outcome.text()
+    assert "charged by the outside clock" in [name for name, _ in outcome.skipped]
 
 
 def test_other_states_trials_floors_and_old_records_pass(tmp_path: Path) -> None:
@@ -289,6 +308,15 @@ def test_the_file_name_is_that_of_the_record(tmp_path: Path) -> None:
     (outcome,) = audit([other])
     assert outcome.failed is not None
     assert outcome.failed[0] == "file name"
+
+
+def test_a_file_that_was_changed_and_says_nothing_wrong(tmp_path: Path) -> None:
+    path = kept(tmp_path, whole())
+    path.write_text(path.read_text().replace('"python": "3.12.0"', '"python": "3.12.1"'))
+    (outcome,) = audit([path])
+    assert outcome.failed is not None
+    assert outcome.failed[0] == "checksum"
+    assert "changed after it was written" in outcome.text()
 
 
 def test_a_floor_is_fitted_on_reviews_that_exist(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from safetensors.torch import load_file, save_file
 from bench.checkpoint import Checkpoint, find
 from bench.encoder import load_classifier
 from bench.errors import UserError
+from bench.weights import expected
+from methods import EncoderShape
 from tests.conftest import write_encoder
 
 
@@ -186,12 +188,140 @@ def test_half_precision_weights_and_old_counters_are_fine(folder: Path) -> None:
     assert {parameter.dtype for parameter in classifier.parameters()} == {torch.float32}
 
 
-def test_weights_of_the_right_size_under_other_names_do_not_load(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [("layer.1.", "layer.9."), ("embeddings.", "other.embeddings."), ("LayerNorm.bias", "layernorm.bias"), ("query", "q")],
+)
+def test_weights_of_the_right_size_under_other_names_are_refused(was: str, now: str, folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
-    renamed = {key.replace("layer.1.", "layer.9."): tensor for key, tensor in weights.items()}
-    save_file(renamed, folder / "model.safetensors")
-    with pytest.raises(UserError, match=r"the weights lack .*layer\.1\."):
-        load_classifier(find(str(folder)), seed=0, dropout=0.0, attention_dropout=0.0)
+    save_file({key.replace(was, now): tensor for key, tensor in weights.items()}, folder / "model.safetensors")
+    line = refused(folder)
+    assert "the weights lack " in line
+    assert was in line
+
+
+def test_a_matrix_on_its_side_is_refused(folder: Path) -> None:
+    rewrite(folder, lambda key, tensor: tensor.T.contiguous() if key.endswith("0.intermediate.dense.weight") else tensor)
+    assert "the weights hold [32, 64] and not [64, 32] numbers for encoder.layer.0.intermediate.dense.weight" in refused(folder)
+
+
+def test_one_tensor_as_large_as_a_million_layers_is_refused_at_once(folder: Path) -> None:
+    sizes = {"vocab_size": 8, "max_position_embeddings": 8, "hidden_size": 1, "num_attention_heads": 1, "intermediate_size": 1}
+    change(folder, **sizes, num_hidden_layers=10**6)
+    save_file({"encoder.all": torch.zeros(find_shape(folder), dtype=torch.float16)}, folder / "model.safetensors")
+    assert "the weights lack embeddings.word_embeddings.weight" in refused(folder)
+
+
+def find_shape(folder: Path) -> int:
+    return EncoderShape.from_config(json.loads((folder / "config.json").read_text())).parameters
+
+
+def before(prefix: str) -> Callable[[str], str]:
+    return lambda key: f"{prefix}{key}"
+
+
+def as_in_2018(key: str) -> str:
+    return "bert." + key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+
+
+@pytest.mark.parametrize(
+    ("kind", "rename"),
+    [
+        ("Bert", before("")), ("Bert", before("bert.")), ("Bert", as_in_2018), ("DistilBert", before("distilbert.")),
+        ("Roberta", before("roberta.")), ("XLMRoberta", before("roberta.")), ("MPNet", before("mpnet.")), ("MPNet", before("")),
+    ],
+)  # fmt: skip
+def test_the_names_that_are_looked_for_are_those_that_load(kind: str, rename: Callable[[str], str], tmp_path: Path) -> None:
+    folder = write_encoder(tmp_path / kind, kind)
+    weights = {key: tensor for key, tensor in load_file(folder / "model.safetensors").items() if "pooler" not in key}
+    config = json.loads((folder / "config.json").read_text())
+    sizes = dict(expected(config, EncoderShape.from_config(config)))
+    assert {key: tuple(tensor.shape) for key, tensor in weights.items() if "position_ids" not in key} == sizes
+    save_file({rename(key): tensor for key, tensor in weights.items()}, folder / "model.safetensors")
+    classifier = load_classifier(find(str(folder)), seed=0, dropout=0.0, attention_dropout=0.0)
+    loaded = classifier.encoder.state_dict()
+    assert all(torch.equal(loaded[key], weights[key]) for key in sizes)
+
+
+def tokenizer_of(folder: Path, change_it: Callable[[dict[str, Any]], Any]) -> None:
+    path = folder / "tokenizer.json"
+    made = json.loads(path.read_text())
+    change_it(made)
+    path.write_text(json.dumps(made))
+
+
+def put(part: str, value: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda made: made.update({part: value})
+
+
+def in_model(**fields: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda made: made["model"].update(fields)
+
+
+BOMB = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
+
+
+@pytest.mark.parametrize(
+    ("change_it", "says"),
+    [
+        (put("auto_map", {"AutoTokenizer": ["evil.Tokenizer", None]}), "a part 'auto_map' that no known tokenizer has"),
+        (put("model", None), "it holds no model"),
+        (put("model", {"type": "WordLevel", "vocab": {"a": 0}}), "its model is 'WordLevel'; known are BPE"),
+        (put("model", {"type": ["BPE"], "vocab": {"a": 0}}), "its model is ['BPE']"),
+        (in_model(vocab={}), "no vocabulary"),
+        (in_model(vocab="x" * 10**5), "no vocabulary"),
+        (in_model(vocab={"a": 2**31}), "ids that are not whole numbers"),
+        (in_model(vocab={"a": -1}), "ids that are not whole numbers"),
+        (in_model(vocab={"a": 0.5}), "ids that are not whole numbers"),
+        (in_model(dropout=0.1), "drops merges at random"),
+        (put("added_tokens", [{"content": "x"}]), "added tokens"),
+        (put("added_tokens", {"a": 1}), "added tokens"),
+        (put("pre_tokenizer", BOMB), "its pre_tokenizer has a step 'Split'"),
+        (put("pre_tokenizer", {"type": "Sequence", "pretokenizers": [{"type": "Whitespace"}, BOMB]}), "a step 'Split'"),
+        (put("pre_tokenizer", {"type": "Sequence", "pretokenizers": BOMB}), "a step None"),
+        (put("pre_tokenizer", {"type": "Sequence", "pretokenizers": [{"type": "Sequence"}]}), "a step 'Sequence'"),
+        (put("normalizer", {"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": ""}), "expression '(a+)+$'"),
+        (put("normalizer", {"type": "Replace", "pattern": {"Regex": ["x"]}, "content": ""}), "expression ['x']"),
+        (put("normalizer", "evil"), "its normalizer has a step 'evil'"),
+        (put("post_processor", {"type": "Evil"}), "its post_processor has a step 'Evil'; known are BertProcessing"),
+        (put("decoder", {"type": "Evil" * 10**4}), "its decoder has a step 'EvilEvil"),
+    ],
+)
+def test_a_tokenizer_of_unknown_parts_is_refused(folder: Path, change_it: Callable[[Any], Any], says: str) -> None:
+    tokenizer_of(folder, change_it)
+    line = refused(folder)
+    assert "tokenizer.json cannot be read: " in line
+    assert says in line
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"normalizer": None, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}},
+        {
+            "normalizer": {
+                "type": "Sequence",
+                "normalizers": [{"type": "NFKC"}, {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}],
+            },
+            "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, {"type": "Metaspace"}]},
+            "model": {"unk_id": 0, "vocab": [["<unk>", 0.0], ["a", -1.0]]},
+        },
+        {"model": {"type": "BPE", "dropout": None, "vocab": {"a": 0}, "merges": []}, "decoder": {"type": "ByteLevel"}},
+    ],
+)
+def test_tokenizers_as_the_known_families_have_them_pass(folder: Path, parts: dict[str, Any]) -> None:
+    tokenizer_of(folder, lambda made: made.update(parts))
+    find(str(folder))
+
+
+def test_files_beyond_any_size_are_not_read(folder: Path) -> None:
+    for file, says in (("config.json", "config.json cannot be read"), ("tokenizer.json", "no file of at most 64 MiB")):
+        path = folder / file
+        content = path.read_bytes()
+        with path.open("ab") as more:
+            more.truncate(2**40)
+        assert says in refused(folder)
+        path.write_bytes(content)
 
 
 def test_pooling_is_what_the_folder_says(folder: Path) -> None:

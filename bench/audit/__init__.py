@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.audit import clocks, evaluation, identity, machine, parameters, training
+from bench.audit import checksum, clocks, evaluation, identity, machine, parameters, training
 from bench.audit.check import Case, Check, Labels, Mismatch, NotApplicable, NotOfFloors
 from bench.errors import UserError
 from bench.report.rows import harmless
@@ -20,7 +20,8 @@ from bench.store import read
 __all__ = ["CHECKS", "Outcome", "audit", "listing"]
 
 CHECKS: tuple[Check, ...] = (
-    *identity.CHECKS, *evaluation.CHECKS, *parameters.CHECKS, *training.CHECKS, *clocks.CHECKS, *machine.CHECKS
+    *identity.CHECKS, *evaluation.CHECKS, *parameters.CHECKS, *training.CHECKS, *clocks.CHECKS, *machine.CHECKS,
+    *checksum.CHECKS,
 )  # fmt: skip
 """Every check, in order."""
 

@@ -20,6 +20,20 @@ def _seconds(case: Case) -> Seconds:
     return given(case.run.seconds, "a division of the time")
 
 
+def _here(seconds: Seconds) -> float:
+    """Training with its pauses in the last process of the run, whose clocks and timeline are recorded."""
+    return seconds.charged + seconds.paused - seconds.before
+
+
+@CHECKS("resumed")
+def _resumed(case: Case) -> str:
+    """A run that went on from a checkpoint spent time before that, no more than its whole training; any other none."""
+    seconds, resumed = _seconds(case), case.run.resumed
+    if not resumed:
+        return near(seconds.before, 0.0)
+    return within(seconds.before, 1e-9, seconds.charged + seconds.paused + 1e-9, "seconds before")
+
+
 @CHECKS("no test before training ended")
 def _order(case: Case) -> str:
     """The test began when training had ended."""
@@ -42,17 +56,21 @@ def _test(case: Case) -> str:
 
 @CHECKS("training seconds")
 def _training(case: Case) -> str:
-    """From start to end of training passed what was charged and what was paused, within 2 %."""
+    """From start to end of training passed what was charged and what was paused, within 2 %; time before a checkpoint that
+    the run went on from is left out.
+    """
     seconds, times = _seconds(case), _times(case)
-    return near(seconds.charged + seconds.paused, times.training_ended - times.training_started, share=_SHARE, slack=_SLACK)
+    return near(_here(seconds), times.training_ended - times.training_started, share=_SHARE, slack=_SLACK)
 
 
 @CHECKS("training by the outside clock")
 def _outside_training(case: Case) -> str:
-    """The process that started the run saw training last as long, charged and paused together, within 2 %."""
+    """The process that started the run saw training last as long, charged and paused together, within 2 %; time before a
+    checkpoint that the run went on from is left out.
+    """
     seconds = _seconds(case)
     outside = given(seconds.outside_training, "training by the outside clock")
-    return near(seconds.charged + seconds.paused, outside, share=_SHARE, slack=_SLACK)
+    return near(_here(seconds), outside, share=_SHARE, slack=_SLACK)
 
 
 @CHECKS("charged by the outside clock")
@@ -62,6 +80,8 @@ def _outside_charged(case: Case) -> str:
     outside = given(seconds.outside_training, "training by the outside clock")
     if case.run.spec.budget.unit != "seconds":
         raise NotApplicable("the budget is not of time")
+    if case.run.resumed:
+        raise NotApplicable("the run went on from a checkpoint, and nobody saw all of it")
     return near(seconds.charged, outside - seconds.paused, share=_SHARE, slack=_SLACK)
 
 
@@ -72,6 +92,6 @@ def _total(case: Case) -> str:
     for name, value in seconds.model_dump().items():
         if value is not None and value < 0:
             raise Mismatch(f"{name} {shown(value)}", "no time below 0")
-    parts = seconds.setup + seconds.charged + seconds.paused + seconds.test
+    parts = seconds.setup + _here(seconds) + seconds.test
     outside = float("inf") if seconds.outside is None else seconds.outside + _SLACK
     return within(seconds.total, max(parts, times.test_ended) - 1e-6, outside, "seconds")

@@ -10,6 +10,7 @@ import methods
 from bench.audit.check import Case, Checks, Mismatch, NotApplicable, given, same, within
 from bench.checkpoint import PACKAGED, find
 from bench.errors import UserError
+from bench.pieces import IN_PIECES
 from bench.record import Parameters
 from methods import EncoderShape
 
@@ -22,11 +23,11 @@ _FLOAT = 4
 
 @cache
 def _packaged(name: str) -> tuple[str, EncoderShape] | None:
-    """Hash and shape of an encoder that arrives as a package; None for any other, since a record opens no folder and
-    asks no hub.
+    """Hash and shape of an encoder that arrives as a package or packages; None for any other, since a record opens no
+    folder and asks no hub.
     """
     try:
-        checkpoint = find(name) if name in PACKAGED else None
+        checkpoint = find(name) if name in PACKAGED or name in IN_PIECES else None
     except UserError:
         return None
     return None if checkpoint is None else (checkpoint.sha256, checkpoint.shape)

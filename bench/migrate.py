@@ -1,0 +1,40 @@
+"""Records of older schema versions, brought to the present one in memory. Their files are left as they are.
+
+Each step takes the JSON of one version to the next, so that a new version needs one more step and no old one changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["STEPS", "Json", "migrated"]
+
+Json = dict[str, Any]
+
+
+def _from_1(record: Json) -> Json:
+    """Version 2 has a checksum, which files of version 1 lack, and another meaning of `memory.ru_maxrss`.
+
+    Up to rules version 1 it was read after resetting the high-water mark had lowered it, so what it says is not the most
+    that the process ever held, and it goes. The runs of rules version 2 that were recorded as version 1 read it in time.
+    """
+    memory, rules = record.get("memory"), record.get("rules_version")
+    if isinstance(memory, dict) and isinstance(rules, int) and rules < 2:
+        record = {**record, "memory": {**memory, "ru_maxrss": None}}
+    return {**record, "schema_version": 2}
+
+
+STEPS: dict[int, Callable[[Json], Json]] = {1: _from_1}
+"""How to leave each old version. A step does not change what it is given, and whatever it does not know it keeps."""
+
+
+def migrated(record: Json) -> Json:
+    """The record at the newest version that steps lead to; one of an unknown version comes back as it is."""
+    while True:
+        version = record.get("schema_version")
+        # True is equal to 1 and 1.0 too, but neither is a version.
+        step = STEPS.get(version) if type(version) is int else None
+        if step is None:
+            return record
+        record = step(record)
