@@ -6,6 +6,7 @@ method uses.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -40,12 +41,13 @@ def epoch_batches(lengths: Ints, batch_size: int, seed: int, epoch: int) -> list
     return batches
 
 
-def stream(lengths: Ints, batch_size: int, seed: int, first_epoch: int = 0) -> Iterator[Ints]:
-    """Batches without end: one pass after another, each in an order of its own."""
-    epoch = first_epoch
+def stream(lengths: Ints, batch_size: int, seed: int, first_epoch: int = 0, skip: int = 0) -> Iterator[Ints]:
+    """Batches without end: one pass after another, each in an order of its own. The first `skip` batches are left out."""
+    passes, skip = divmod(skip, math.ceil(len(lengths) / batch_size))
+    epoch = first_epoch + passes
     while True:
-        yield from epoch_batches(lengths, batch_size, seed, epoch)
-        epoch += 1
+        yield from epoch_batches(lengths, batch_size, seed, epoch)[skip:]
+        epoch, skip = epoch + 1, 0
 
 
 def in_length_order(lengths: Ints, batch_size: int) -> Iterator[Ints]:

@@ -42,14 +42,16 @@ class Ledger:
     curve: list[CurvePoint] = field(default_factory=list)
     distinct: set[int] = field(default_factory=set)
     longest_step: float = 0.0
-    _seconds: float = 0.0
-    _curve_from: int = 0
+    seconds: float = 0.0
+    """Device seconds charged at the end of the last step."""
+    curve_from: int = 0
+    """The first loss that the next point of the curve counts."""
 
     @property
     def spent(self) -> float:
-        """Budget spent so far, in the budget's unit; seconds are those charged at the end of the last step."""
+        """Budget spent at the end of the last step, in the budget's unit."""
         return {
-            "seconds": self._seconds,
+            "seconds": self.seconds,
             "steps": float(self.steps),
             "epochs": self.reviews_trained / self.train_reviews,
             "tokens": float(self.tokens_trained),
@@ -82,17 +84,17 @@ class Ledger:
         self.reviews_trained += reviews
         self.tokens_trained += tokens
         self.losses.append(loss)
-        before, self._seconds = self._seconds, self.clock.seconds
-        self.longest_step = max(self.longest_step, self._seconds - before)
+        before, self.seconds = self.seconds, self.clock.seconds
+        self.longest_step = max(self.longest_step, self.seconds - before)
 
     def validated(self, accuracy: float) -> None:
         """Add a point to the curve, as often as marks were passed since the last one."""
-        since = self.losses[self._curve_from :] or self.losses[-1:]
+        since = self.losses[self.curve_from :] or self.losses[-1:]
         point = CurvePoint(
-            fraction=self.fraction, seconds=self._seconds, step=self.steps, reviews=self.reviews_seen,
+            fraction=self.fraction, seconds=self.seconds, step=self.steps, reviews=self.reviews_seen,
             tokens=self.tokens_seen, loss=sum(since) / len(since), accuracy=accuracy,
         )  # fmt: skip
-        self._curve_from = len(self.losses)
+        self.curve_from = len(self.losses)
         while self.mark_reached:
             self.curve.append(point)
 

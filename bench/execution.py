@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from bench.engines.local import Died, LocalEngine, Watch
+from bench.files import cache_dir, sha256_bytes, sweep
 from bench.floor import FloorJob, floor_spec, rows_seen
-from bench.jobs import Job, Outcome, record_of
+from bench.interrupts import Interrupts
+from bench.jobs import Job, Outcome, record_of, snapshot_path
+from bench.locks import alone, lock_path, tidy
 from bench.matrix import Matrix, tuned
 from bench.progress import Progress
-from bench.record import Floor, Record, State, floor_id
-from bench.store import finished, path_of, prepare_folder, save
+from bench.record import FINAL, Floor, Record, State, floor_id
+from bench.saved import kept_of, publish, staged
+from bench.space import check_room, record_bytes, reserved
+from bench.store import finished, path_of, prepare_folder, refuse_damaged, save
 from bench.task import Ints, Task, prepare
 from bench.tuning import Choice, choose
 
@@ -37,36 +44,90 @@ class _Doing:
     tell: Tell
     engine: LocalEngine
     progress: Progress
+    keep: bool
+    """Whether to save what runs trained."""
+    interrupts: Interrupts
     floors: set[str] = field(default_factory=set)
     """Ids of the floors seen to."""
+    all_floors: bool = True
+    """Whether each of them is there."""
 
     def known(self, run_id: str) -> Record | Floor | None:
         return None if self.force else finished(self.out, run_id)
 
     def run(self, job: Job) -> Record:
-        """One run, or its record if it is finished."""
-        known = self.known(job.run_id)
-        if isinstance(known, Record):
-            self.progress.ends()
-            self.tell(known, path_of(self.out, known), False)
-            return known
-        self.progress.starts(_name(job))
-        try:
-            outcome, watch = self.engine.run("bench.run:execute", job, listen=self.progress.hears)
-        except Died as error:
-            state: State = "out-of-memory" if error.out_of_memory else "failed"
-            outcome, watch = Outcome(record_of(job, state, str(error))), Watch()
-        except KeyboardInterrupt as interrupt:
-            kept = interrupt.args[0] if interrupt.args else Outcome(record_of(job, "cancelled", "stopped by a signal"))
-            save(self.out, kept.record, kept.logits)
-            raise
-        record: Record = outcome.record
-        if record.seconds is not None:
-            seen = {"outside": watch.seconds, "outside_training": watch.between("training")}
-            record = record.model_copy(update={"seconds": record.seconds.model_copy(update=seen)})
-        path = save(self.out, record, outcome.logits)
+        """One run, or its record if it is finished. No other process does it meanwhile."""
+        known, snapshot = self.known(job.run_id), snapshot_path(self.out, job.run_id).absolute()
+        if isinstance(known, Record) and not snapshot.exists():
+            return self.finished_before(known)
+        with self.alone(job.run_id, _name(job)):
+            # Whoever was waited for may have finished it; whoever was killed then left a snapshot that nobody needs.
+            known = self.known(job.run_id)
+            if isinstance(known, Record):
+                _forget(replace(job, snapshot=snapshot))
+                return self.finished_before(known)
+            self.progress.starts(_name(job))
+            replaced = finished(self.out, job.run_id, or_damaged=True) if self.force else None
+            job = replace(job, snapshot=snapshot, replaces=_hash(replaced) if replaced else None)
+            if not self.keep or job.spec.purpose != "run":
+                return self.anew(job)
+            with staged(self.out, job.run_id) as folder:
+                return self.anew(replace(job, keep=folder))
+
+    def finished_before(self, known: Record) -> Record:
         self.progress.ends()
-        self.tell(record, path, True)
+        self.tell(known, path_of(self.out, known), False)
+        return known
+
+    def alone(self, run_id: str, name: str) -> AbstractContextManager[None]:
+        return alone(lock_path(self.out, run_id), lambda: self.progress.note(f"{name}: waits for the process that does it"))
+
+    def anew(self, job: Job) -> Record:
+        """One run, whether or not it is finished; it goes on from its snapshot if it has one."""
+        with self.interrupts, reserved(self.out, record_bytes(job)) as release:
+            interrupted = False
+            try:
+                outcome, watch = self.engine.run("bench.run:execute", job, listen=self.progress.hears)
+            except Died as error:
+                state: State = "out-of-memory" if error.out_of_memory else "failed"
+                outcome, watch = Outcome(record_of(job, state, str(error))), Watch()
+            except KeyboardInterrupt as interrupt:
+                stopped = Outcome(record_of(job, "cancelled", "stopped by a signal"))
+                interrupted, (outcome, watch) = True, interrupt.args if len(interrupt.args) == 2 else (stopped, Watch())
+            record: Record = outcome.record
+            if record.seconds is not None:
+                seen = {"outside": watch.seconds, "outside_training": watch.between("training")}
+                record = record.model_copy(update={"seconds": record.seconds.model_copy(update=seen)})
+            release()
+            try:
+                # Whoever finds the record finds what was saved with it.
+                if job.keep is not None and record.state == "complete":
+                    publish(job.keep, self.out, record)
+            finally:
+                record = self.saved(job, record, outcome.logits)
+            if record.state in FINAL:
+                _forget(job)
+            if interrupted:
+                raise KeyboardInterrupt
+        return record
+
+    def saved(self, job: Job, record: Record, logits: npt.NDArray[np.float32] | None) -> Record:
+        """The record once it is on disk; where the disk does not take it, one that says so."""
+        if job.replaces is not None and record.state not in FINAL:
+            self.progress.ends()
+            self.progress.note(f"{_name(job)}: {record.state}, {record.reason}; the finished record stays")
+            return record
+        try:
+            path = save(self.out, record, logits)
+        except OSError as error:
+            why = f"the record cannot be written ({error.strerror})"
+            self.progress.note(
+                f"{_name(job)}: {why}; free some room in {str(self.out)!r}, then the same command goes on from its checkpoint"
+            )
+            return record.model_copy(update={"state": "failed", "reason": why})
+        self.progress.ends()
+        if record.state != "cancelled":
+            self.tell(record, path, True)
         return record
 
     def floor(self, task: Task, rows: Ints) -> None:
@@ -77,13 +138,41 @@ class _Doing:
         if identity in self.floors or self.known(identity) is not None:
             return
         self.floors.add(identity)
-        self.progress.starts(f"floor on {len(rows):,} reviews")
-        threads = self.matrix.jobs[0].spec.threads
-        job = FloorJob(identity, spec, rows, self.matrix.cut, task, self.matrix.data, threads)
-        record, _ = self.engine.run("bench.floor:fit_floor", job, listen=self.progress.hears)
-        path = save(self.out, record)
-        self.progress.ends()
-        self.tell(record, path, True)
+        name, threads = f"floor on {len(rows):,} reviews", self.matrix.jobs[0].spec.threads
+        with self.alone(identity, name), self.interrupts:
+            if self.known(identity) is not None:
+                return
+            self.progress.starts(name)
+            job = FloorJob(identity, spec, rows, self.matrix.cut, task, self.matrix.data, threads)
+            try:
+                record, _ = self.engine.run("bench.floor:fit_floor", job, listen=self.progress.hears)
+                path = save(self.out, record)
+            except (Died, OSError) as error:
+                self.all_floors, why = False, error.strerror if isinstance(error, OSError) else str(error)
+                self.progress.note(f"{name}: {why}; the same command tries again")
+                return
+            self.progress.ends()
+            self.tell(record, path, True)
+
+
+def _hash(record: Record | Floor) -> str:
+    return sha256_bytes(record.model_dump_json().encode())
+
+
+def _forget(job: Job) -> None:
+    """Remove the snapshot of a run that is finished."""
+    if job.snapshot is not None:
+        job.snapshot.unlink(missing_ok=True)
+
+
+def _sweep(out: Path) -> None:
+    """Remove what processes that were killed had not finished writing, in the results and in the cache."""
+    cache = cache_dir()
+    cached = [] if cache is None else [cache, *(part for part in cache.iterdir() if part.is_dir())]
+    sweep(out, out / "logits", out / "checkpoints", out / "adapters", *cached)
+    tidy(out)
+    with suppress(OSError):
+        (out / "checkpoints").rmdir()
 
 
 def _name(job: Job) -> str:
@@ -92,19 +181,36 @@ def _name(job: Job) -> str:
     return f"{spec.method} {which}, {spec.budget}"
 
 
-def carry_out(matrix: Matrix, out: Path, *, force: bool, tell: Tell, announce: Announce) -> bool:
+def carry_out(matrix: Matrix, out: Path, *, force: bool, tell: Tell, announce: Announce, keep: bool = False) -> bool:
     """Do what is missing in the folder `out`. Whether all that was asked for is complete: every run, and with tuning a
     learning rate for every method, which a trial that diverged or ran out of memory does not stand in the way of.
 
+    With `keep`, what each run trains is saved, and is part of what was asked for; a run that was finished without it is not
+    run again for that.
+
     Raises:
-        UserError: if `out` cannot be written, or the tokenizer cannot be used; nothing is written then.
+        UserError: if `out` cannot be written, has no room, or holds a damaged record of what was asked for, or the tokenizer
+            cannot be used; nothing is written then.
         KeyboardInterrupt: after a run that was interrupted has left its record.
-        Died: if the process of a floor ends without a result.
     """
     prepare_folder(out)
+    asked = [*matrix.trials, *matrix.jobs]
+    if not force:
+        refuse_damaged(out, [job.run_id for job in asked])
+    _sweep(out)
+    check_room(out, [job for job in asked if force or finished(out, job.run_id) is None], keep=keep)
+    try:
+        return _carried_out(matrix, out, force=force, tell=tell, announce=announce, keep=keep)
+    finally:
+        _sweep(out)  # once more: a process whose parent was killed may have been writing still
+
+
+def _carried_out(matrix: Matrix, out: Path, *, force: bool, tell: Tell, announce: Announce, keep: bool) -> bool:
+    interrupts = Interrupts()
     with Progress(len(matrix.trials) + len(matrix.jobs)) as progress:
         task = prepare(matrix.checkpoint, matrix.data.sha256, lambda: matrix.cut, progress.tokenising)
-        doing = _Doing(matrix, out, force, tell, LocalEngine(matrix.device), progress)
+        engine = LocalEngine(matrix.device, interrupts, progress.says)
+        doing = _Doing(matrix, out, force, tell, engine, progress, keep, interrupts)
         jobs, choices = matrix.jobs, []
         if matrix.trials:
             choices = choose([doing.run(job) for job in matrix.trials])
@@ -119,4 +225,6 @@ def carry_out(matrix: Matrix, out: Path, *, force: bool, tell: Tell, announce: A
                 if record.spec.method == REFERENCE and record.training is not None:
                     spec, seen = record.spec, record.training.reviews_distinct
                     doing.floor(task, rows_seen(task, spec.max_length, spec.batch_size, spec.seed, seen))
+    if not doing.all_floors or (keep and not all(kept_of(out, record) for record in records)):
+        return False
     return all(choice.rate is not None for choice in choices) and all(record.state == "complete" for record in records)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from bench.provenance import environment
 from bench.record import DataCut, Encoder, Record, State
 from bench.spec import RunSpec, run_id
 
-__all__ = ["Job", "Outcome", "job_of", "record_of"]
+__all__ = ["Job", "Notify", "Outcome", "job_of", "record_of", "snapshot_path"]
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,31 @@ class Job:
     data_argument: str
     data: DataCut
     device_model: str
+    keep: Path | None = None
+    """An empty folder to save what was trained into; None: nothing is saved. No part of what determines the run."""
+    snapshot: Path | None = None
+    """The file from which the run goes on after its process ended; None: it would start anew. No part of it either."""
+    replaces: str | None = None
+    """Hash of the finished record that the run is to replace: an interrupted --force goes on only where that still is so."""
 
     def at_rate(self, learning_rate: float) -> Job:
         """The same run at another learning rate, which makes it another run."""
         hyperparameters = {**self.spec.hyperparameters, "learning_rate": learning_rate}
         spec = self.spec.model_copy(update={"hyperparameters": hyperparameters})
         return job_of(spec, self.checkpoint, self.data_argument, self.data, self.device_model)
+
+
+class Notify(Protocol):
+    """Called in the process of a run with a phase ("training", "test", "elsewhere") and the share of it that is done, and with
+    a line for the person who started it where there is something to say.
+    """
+
+    def __call__(self, phase: str, share: float, line: str | None = None) -> None: ...
+
+
+def snapshot_path(out: Path, run_id: str) -> Path:
+    """Where the snapshot of a run is whose record belongs in `out`."""
+    return out / "checkpoints" / f"{run_id}.safetensors"
 
 
 def job_of(spec: RunSpec, checkpoint: Checkpoint, data_argument: str, data: DataCut, device_model: str) -> Job:

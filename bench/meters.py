@@ -80,6 +80,11 @@ class DeviceClock:
             return None
         return self._joules_charged + (self._energy() - self._joules_since if self._since is not None else 0.0)
 
+    def go_on_from(self, *, seconds: float, cpu_seconds: float, joules: float | None, paused_seconds: float) -> None:
+        """Count on from what a process that ended before this one was charged. The clock must not be running."""
+        self._charged, self._cpu_charged, self._joules_charged = seconds, cpu_seconds, joules or 0.0
+        self.paused_seconds = paused_seconds
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Charge nothing inside: for evaluation and writing, never for work that trains."""
@@ -115,6 +120,15 @@ class MemoryPeak:
     def above_baseline(self) -> int:
         return max(0, self.peak - self.baseline)
 
+    def or_more(self, other: MemoryPeak) -> MemoryPeak:
+        """The one that is further above its baseline, with the most that CUDA held in either."""
+        larger = self if self.above_baseline >= other.above_baseline else other
+        allocated, reserved = (
+            None if mine is None or others is None else max(mine, others)
+            for mine, others in ((self.cuda_allocated, other.cuda_allocated), (self.cuda_reserved, other.cuda_reserved))
+        )
+        return MemoryPeak(larger.baseline, larger.peak, allocated, reserved)
+
 
 @dataclass
 class MemoryMeter:
@@ -124,6 +138,8 @@ class MemoryMeter:
     baseline: int = 0
     largest: int = 0
     """The most resident memory that getrusage has told of before any reset, in bytes."""
+    earlier: MemoryPeak | None = None
+    """What a process that ended before this one took for the same run."""
     _peaks: list[tuple[int, int, int]] = field(default_factory=list)
 
     def start(self) -> None:
@@ -163,10 +179,11 @@ class MemoryMeter:
         return peak.cuda_reserved if peak.cuda_reserved is not None else peak.above_baseline
 
     def peak(self) -> MemoryPeak:
-        """The peak so far."""
+        """The peak so far, of this process or an earlier one of the run."""
         resident, allocated, reserved = (max(column) for column in zip(*self._peaks, self._read(), strict=True))
         cuda = self.device == "cuda"
-        return MemoryPeak(self.baseline, resident, allocated if cuda else None, reserved if cuda else None)
+        own = MemoryPeak(self.baseline, resident, allocated if cuda else None, reserved if cuda else None)
+        return own if self.earlier is None else own.or_more(self.earlier)
 
 
 @dataclass(frozen=True)

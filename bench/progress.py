@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from bench.report.rows import harmless
+
 __all__ = ["Progress"]
 
 
@@ -68,6 +70,14 @@ class Progress:
         if self._all is not None:
             before, weight = _SHARES.get(phase, (0.0, 0.0))
             self._bars.update(self._all, completed=min(self._runs, self._done + before + weight * share))
+
+    def note(self, line: str) -> None:
+        """Something that a person should know, above the bars."""
+        self._console.print(harmless(line), highlight=False, markup=False, soft_wrap=True)
+
+    def says(self, line: str) -> None:
+        """Something that the run tells of itself."""
+        self.note(f"{self._name}: {line}")
 
     def ends(self) -> None:
         """The run is over."""

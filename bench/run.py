@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 
 import methods
 from bench.budget import Ledger
@@ -20,14 +19,18 @@ from bench.encoder import Classifier, load_classifier
 from bench.energy import SOURCE, energy_counter
 from bench.errors import UserError
 from bench.evaluation import evaluation_of, rows_to_test
-from bench.jobs import Job, Outcome, record_of
+from bench.files import temporary_folder
+from bench.jobs import Job, Notify, Outcome, record_of
 from bench.latency import latencies
 from bench.meters import DeviceClock, MatmulRate, MemoryMeter, matmul_rate, quiet_rate
 from bench.prediction import predict
 from bench.provenance import cpu_model, without_paths
 from bench.record import Compute, Energy, Evaluation, Memory, MemorySplit, Parameters, Seconds, State, Timeline
-from bench.reviews import read
+from bench.resume import Keeper, owner_of
+from bench.reviews import SENTENCES, read
+from bench.saved import write
 from bench.sentences import sentences
+from bench.stop import Cancelled, Stop
 from bench.store import logits_sha256
 from bench.task import Cut, Task, cut, prepare
 from bench.tokens import Split
@@ -36,16 +39,8 @@ from bench.training import AuditError, Diverged, Loop, MemoryCapReached
 __all__ = ["execute"]
 
 
-Notify = Callable[[str, float], None]
-"""Called with a phase ("training", "test", "elsewhere") and the share of it that is done."""
-
-
-class Cancelled(BaseException):
-    """SIGTERM: the person who started the run wants it to end."""
-
-
-def _cancel(number: int, frame: object) -> None:
-    raise Cancelled
+QUICK = 1.0
+"""Seconds that a snapshot may take while someone waits for a cancelled run to end."""
 
 
 @dataclass
@@ -58,9 +53,15 @@ class _Work:
     parts: dict[str, Any] = field(default_factory=dict)
     logits: npt.NDArray[np.float32] | None = None
     memory: MemoryMeter = field(init=False)
+    stop: Stop = field(default_factory=Stop)
+    keeper: Keeper | None = None
 
     def __post_init__(self) -> None:
         self.memory = MemoryMeter(self.job.spec.device)
+
+    def tell(self, phase: str, share: float) -> None:
+        self.stop.check()
+        self.notify(phase, share)
 
     def since(self) -> float:
         return time.monotonic() - self.began
@@ -79,39 +80,62 @@ class _Work:
         classifier, method = self._attached()
         loop = Loop(classifier, task, spec, method.encodes_once, clock, memory, self._step_taken)
         loop.rehearse()
+        before_this = self._go_on(loop)
+        self.stop.busy = lambda: not loop.whole
         started = self.since()
-        self.notify("training", 0.0)
+        self.tell("training", loop.ledger.fraction)
         try:
             loop.run()
         finally:
             ended = self.since()
             self.parts["training"] = loop.summary()
             self._meter(loop, before)
-        self.parts["bytes_to_ship"] = _bytes_to_ship(method, classifier)
-        self.notify("test", 0.0)
+        self.parts["bytes_to_ship"] = self._bytes_to_ship(method, classifier)
+        if self.job.keep is not None:
+            write(method, classifier, self.job.keep)
+        self.tell("test", 0.0)
         test_started = self.since()
         if spec.purpose == "run":
             rows = rows_to_test(task.test, spec.test_limit)
-            self.logits = predict(classifier, task, task.test, spec, rows, lambda share: self.notify("test", share))
+            self.logits = predict(classifier, task, task.test, spec, rows, lambda share: self.tell("test", share))
             predictions, name = self.logits.argmax(1).astype(np.int64), logits_sha256(self.logits)
             self.parts["test"] = evaluation_of(task.test, rows, predictions, leaked=task.leaked, logits_sha256=name)
         test_ended = self.since()
         if spec.purpose == "run":
-            self.parts["out_of_domain"] = self._tested_on(sentences(checkpoint), classifier, task)
+            if spec.data != SENTENCES:
+                self.parts["out_of_domain"] = self._tested_on(sentences(checkpoint), classifier, task)
             self.parts["latency"] = latencies(classifier, method, checkpoint, spec, filler=int(task.suffix[0]))
         self.parts["timeline"] = Timeline(
             training_started=started, training_ended=ended, test_started=test_started, test_ended=test_ended
         )
         self.parts["seconds"] = Seconds(
             setup=started, charged=clock.seconds, paused=clock.paused_seconds,
-            test=test_ended - test_started, total=self.since(),
+            test=test_ended - test_started, total=self.since(), before=before_this,
         )  # fmt: skip
+
+    def _go_on(self, loop: Loop) -> float:
+        """Go on from where an earlier process of this run was, if there was one. Returns the seconds of training, with their
+        pauses, that passed there.
+        """
+        if self.job.snapshot is None:
+            return 0.0
+        keeper = Keeper(self.job.snapshot, owner_of(self.job), loop, lambda line: self.notify("training", 0.0, line))
+        with self.memory.paused():
+            keeper.try_disk()
+            keeper.restore()
+        self.keeper, self.parts["resumed"] = keeper, keeper.resumed
+        return keeper.before
+
+    def keep(self) -> None:
+        """Keep what was trained so far, if it is of one piece and kept in a moment."""
+        if self.keeper is not None and self.keeper.loop.whole and self.keeper.cost < QUICK:
+            self.keeper.write()
 
     def _tested_on(self, split: Split, classifier: Classifier, task: Task) -> Evaluation:
         """A test on reviews from elsewhere, with the same limit as the test."""
         spec = self.job.spec
         rows = rows_to_test(split, spec.test_limit)
-        logits = predict(classifier, task, split, spec, rows, lambda share: self.notify("elsewhere", share))
+        logits = predict(classifier, task, split, spec, rows, lambda share: self.tell("elsewhere", share))
         return evaluation_of(split, rows, logits.argmax(1).astype(np.int64))
 
     def _cut(self) -> Cut:
@@ -142,8 +166,25 @@ class _Work:
             )
         return classifier.to(spec.device).train(), method
 
+    def _bytes_to_ship(self, method: methods.Method, classifier: Classifier) -> int:
+        """Bytes that a user of the model needs beside the plain encoder: what the method saves, and the head."""
+        body, elsewhere = 0, Path(tempfile.gettempdir())
+        places = [elsewhere] if self.job.snapshot is None else [self.job.snapshot.parent, elsewhere]
+        for place in places:
+            try:
+                with temporary_folder(place, "shipped") as folder:
+                    method.save(classifier.encoder, folder / "method")
+                    body = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+                break
+            except (OSError, SafetensorError):  # a full disk
+                if place is places[-1]:
+                    raise
+        return body + sum(p.numel() * p.element_size() for p in classifier.head.parameters())
+
     def _step_taken(self, ledger: Ledger) -> None:
-        self.notify("training", ledger.fraction)
+        if self.keeper is not None:
+            self.keeper.offer()
+        self.tell("training", ledger.fraction)
 
     def _meter(self, loop: Loop, before: float) -> None:
         """What training took of the machine, read at its end whatever ended it."""
@@ -160,7 +201,7 @@ class _Work:
         )  # fmt: skip
         if clock.joules is not None:
             self.parts["energy"] = Energy(joules=clock.joules, source=SOURCE)
-        after = matmul_rate()
+        after = matmul_rate(0.2) if self.stop.asked else matmul_rate()
         rate = MatmulRate(before, after, quiet_rate(max(before, after), cpu_model()))
         self.parts["compute"] = Compute(
             cpu_seconds=clock.cpu_seconds, matmul_before=before, matmul_after=after, matmul_quiet=rate.quiet,
@@ -168,28 +209,46 @@ class _Work:
         )  # fmt: skip
 
 
-def _bytes_to_ship(method: methods.Method, classifier: Classifier) -> int:
-    """Bytes that a user of the model needs beside the plain encoder: what the method saves, and the head."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "method"
-        method.save(classifier.encoder, folder)
-        body = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    return body + sum(p.numel() * p.element_size() for p in classifier.head.parameters())
+def _nobody(phase: str, share: float, line: str | None = None) -> None:
+    """Tell nobody."""
 
 
-def execute(job: Job, notify: Notify = lambda phase, share: None) -> Outcome:
+def execute(job: Job, notify: Notify = _nobody) -> Outcome:
     """Do a run and return its record, in every case: an error ends in a state, not in a traceback.
 
     SIGTERM ends the run as `cancelled`. The process should hold this run alone.
     """
-    signal.signal(signal.SIGTERM, _cancel)
     work = _Work(job, notify)
-    state: State = "complete"
-    reason: str | None = None
+    try:
+        work.stop.listen()
+        state, reason = _ended(work)
+    except Cancelled:  # in the very moment in which it ended
+        state, reason = _CANCELLED
+    work.stop.end()
+    if state == "cancelled":
+        work.keep()
+    if "memory" in work.parts:
+        work.memory.look()
+        work.parts["memory"] = work.parts["memory"].model_copy(update={"ru_maxrss": work.memory.largest})
+    if state == "complete":
+        return Outcome(record_of(job, state, reason, **work.parts), work.logits)
+    parts = {name: part for name, part in work.parts.items() if name not in _AFTER_TEST}
+    return Outcome(record_of(job, state, reason, **parts))
+
+
+_AFTER_TEST = ("test", "out_of_domain", "latency")
+"""What only a complete run has: one that goes on is tested whole."""
+_CANCELLED: tuple[State, str] = ("cancelled", "stopped by a signal")
+
+
+def _ended(work: _Work) -> tuple[State, str | None]:
+    """Do the work; how it ended, and why."""
+    state: State
     try:
         work.do()
+        return "complete", None
     except Cancelled:
-        state, reason = "cancelled", "stopped by a signal"
+        return _CANCELLED
     except (MemoryError, torch.OutOfMemoryError, MemoryCapReached) as error:
         state, reason = "out-of-memory", without_paths(str(error) or "the device has no more memory")
     except Diverged as error:
@@ -201,9 +260,4 @@ def execute(job: Job, notify: Notify = lambda phase, share: None) -> Outcome:
         out_of_memory = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
         state = "out-of-memory" if out_of_memory else "failed"
         reason = without_paths(f"{type(error).__name__}: {error}")
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if "memory" in work.parts:
-        work.memory.look()
-        work.parts["memory"] = work.parts["memory"].model_copy(update={"ru_maxrss": work.memory.largest})
-    return Outcome(record_of(job, state, reason, **work.parts), work.logits if state == "complete" else None)
+    return state, reason

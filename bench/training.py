@@ -70,6 +70,10 @@ class Loop:
     on_step: Callable[[Ledger], None] = lambda ledger: None
     ledger: Ledger = field(init=False)
     frozen_before: str = ""
+    reread_from: int | None = None
+    """The step from which on a method that encodes once reads no new reviews; None: it still does."""
+    whole: bool = True
+    """Whether weights, optimizer and ledger are of one and the same step. They are not in the middle of one."""
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.spec.budget, self.clock, len(self.task.train))
@@ -104,28 +108,39 @@ class Loop:
         self.optimizer.state.clear()
 
     def run(self) -> None:
-        """Train. Evaluation at the marks of the budget is neither charged nor counted in the peak of memory.
+        """Train from where the ledger stands. Evaluation at the marks of the budget is neither charged nor counted in the
+        peak of memory.
 
         Raises:
             Diverged, MemoryCapReached: the ledger then tells how far it came.
         """
         self.clock.start()
-        for rows in self._rows():
-            ids, mask, labels = collate(self.task, self.task.train, rows, self.spec.max_length, self.spec.truncation)
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.peak_rate * schedule(self.ledger.fraction)
-            loss = self._step(rows, ids, mask, labels)
-            if not math.isfinite(loss):
-                raise Diverged(f"the loss became {loss} at step {self.ledger.steps + 1}")
-            self.ledger.step_taken(len(rows), int(self.lengths[rows].sum()), loss)
-            self._check_memory()
-            if self.ledger.mark_reached:
-                with self.clock.paused(), self.memory.paused():
-                    self.ledger.validated(self._validation_accuracy())
-            self.on_step(self.ledger)
-            if self.ledger.done:
-                break
-        self.clock.stop()
+        try:
+            self._validate_at_mark()  # a run that goes on may have been stopped there
+            batches = self._rows()
+            while not self.ledger.done:
+                self._train_on(next(batches))
+                self._validate_at_mark()
+                self.on_step(self.ledger)
+        finally:
+            self.clock.stop()
+
+    def _train_on(self, rows: Ints) -> None:
+        ids, mask, labels = collate(self.task, self.task.train, rows, self.spec.max_length, self.spec.truncation)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.peak_rate * schedule(self.ledger.fraction)
+        self.whole = False
+        loss = self._step(rows, ids, mask, labels)
+        if not math.isfinite(loss):
+            raise Diverged(f"the loss became {loss} at step {self.ledger.steps + 1}")
+        self.ledger.step_taken(len(rows), int(self.lengths[rows].sum()), loss)
+        self.whole = True
+        self._check_memory()
+
+    def _validate_at_mark(self) -> None:
+        if self.ledger.mark_reached:
+            with self.clock.paused(), self.memory.paused():
+                self.ledger.validated(self._validation_accuracy())
 
     def summary(self) -> Training:
         """What the budget bought, also after an error."""
@@ -138,17 +153,19 @@ class Loop:
         return weights, sum(p.nbytes for p in self.trained), sum(t.nbytes for t in state if isinstance(t, Tensor))
 
     def _rows(self) -> Iterator[Ints]:
-        """The batches to train on: the reviews in the seed's order, pass after pass; for a method that encodes once under
-        a time budget, new reviews until `STREAM_UNTIL` and then passes over those that were encoded.
+        """The batches to train on from the ledger's step on: the reviews in the seed's order, pass after pass; for a method
+        that encodes once under a time budget, new reviews until `STREAM_UNTIL` and then passes over those that were encoded.
         """
         spec = self.spec
         timed = self.encodes_once and spec.budget.unit == "seconds"
-        for rows in stream(self.lengths, spec.batch_size, spec.seed):
-            if timed and self.ledger.fraction >= STREAM_UNTIL:
-                break
-            yield rows
-        encoded = np.flatnonzero(self.known)
-        for again in stream(self.lengths[encoded], spec.batch_size, spec.seed, first_epoch=1):
+        if self.reread_from is None:
+            for rows in stream(self.lengths, spec.batch_size, spec.seed, skip=self.ledger.steps):
+                if timed and self.ledger.fraction >= STREAM_UNTIL:
+                    break
+                yield rows
+            self.reread_from = self.ledger.steps
+        encoded, done = np.flatnonzero(self.known), self.ledger.steps - self.reread_from
+        for again in stream(self.lengths[encoded], spec.batch_size, spec.seed, first_epoch=1, skip=done):
             yield encoded[again]
 
     def _step(self, rows: Ints, ids: Tensor, mask: Tensor, labels: Tensor) -> float:
@@ -195,4 +212,6 @@ class Loop:
 
     def _validation_accuracy(self) -> float:
         logits = predict(self.classifier, self.task, self.task.validation, self.spec)
+        if not np.isfinite(logits).all():  # the last step broke the weights, and no loss will tell
+            raise Diverged(f"the logits on validation became no numbers at step {self.ledger.steps}")
         return confusion(self.task.validation.labels, logits.argmax(1)).accuracy

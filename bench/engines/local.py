@@ -15,16 +15,21 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.interrupts import Interrupts
+
 __all__ = ["Died", "LocalEngine", "Watch"]
 
 Listener = Callable[[str, float], None]
-GRACE = 5.0
-"""Seconds that a run has to end by itself once it was asked to."""
+GRACE = 4.0
+"""Seconds that a run has to end by itself once it was asked to. With what follows in the process that asked, five pass."""
+LOOK = 0.2
+"""Seconds between two looks at whether an end was asked for."""
 
 
 @dataclass
@@ -82,9 +87,12 @@ def _child(connection: Connection, work: str, arguments: tuple[Any, ...]) -> Non
     module, function = work.split(":")
     last = 0.0
 
-    def notify(phase: str, share: float) -> None:
+    def notify(phase: str, share: float, line: str | None = None) -> None:
         nonlocal last
         now = time.monotonic()
+        if line is not None:
+            connection.send(("line", line))
+            return
         if share in (0.0, 1.0) or now - last > 0.2:
             last = now
             connection.send(("progress", phase, share))
@@ -108,9 +116,19 @@ def _kernel_kills() -> int:
 
 
 class LocalEngine:
-    """Does one piece of work at a time in a process of its own."""
+    """Does one piece of work at a time in a process of its own.
 
-    def __init__(self, device: Literal["cpu", "cuda"] = "cpu") -> None:
+    `say` is called with lines that the work has for the person who started it. An interrupt is raised when `interrupts`
+    ends, which may be after the result was saved.
+    """
+
+    def __init__(
+        self,
+        device: Literal["cpu", "cuda"] = "cpu",
+        interrupts: Interrupts | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._interrupts, self._say = interrupts or Interrupts(), say
         self._context: ForkServerContext | SpawnContext
         if device == "cpu":
             self._context = multiprocessing.get_context("forkserver")
@@ -124,8 +142,9 @@ class LocalEngine:
         Returns its result, and the wall seconds of the process and its phases as seen from here. The work is
         named and not given, since importing it here would cost ten seconds and spoil the fork.
 
-        An interrupt here (Ctrl-C, SIGTERM) is passed on once, and the process has `GRACE` seconds to hand back what it
-        has; the interrupt is then raised again with the result as its argument.
+        An interrupt here (Ctrl-C, SIGTERM) is passed on once, and the process has `GRACE` seconds to hand back what it has;
+        the interrupt is then raised with its arguments: the result, if there is one, and the watch. A second interrupt ends
+        the process at once.
 
         Raises:
             Died: if the process ends without a result.
@@ -134,37 +153,37 @@ class LocalEngine:
         receiving, sending = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_child, args=(sending, work, arguments), daemon=True)
         began, watch = time.monotonic(), Watch()
-        process.start()
-        sending.close()
-        interrupted = False
-        result: list[Any] = []
-        deadline: float | None = None
-        while not result:
-            try:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                if not receiving.poll(left):
+        with self._interrupts as interrupts:
+            with interrupts.at_once():
+                process.start()  # the first one waits for the server's imports
+            sending.close()
+            result: list[Any] = []
+            deadline = inf
+            while not result and interrupts.asked < 2 and time.monotonic() < deadline:
+                if interrupts.asked and deadline == inf:
+                    deadline = time.monotonic() + GRACE
+                    process.terminate()
+                try:
+                    message = receiving.recv() if receiving.poll(LOOK) else None
+                except (EOFError, ConnectionError):
                     break
-                message = receiving.recv()
+                if message is None:
+                    continue
                 if message[0] == "result":
                     result.append(message[1])
+                elif message[0] == "line":
+                    self._say(message[1])
                 else:
                     watch.hear(message[1], time.monotonic() - began)
                     listen(message[1], message[2])
-            except EOFError:
-                break
-            except KeyboardInterrupt:
-                if interrupted:
-                    break
-                interrupted, deadline = True, time.monotonic() + GRACE
-                process.terminate()
-        watch.seconds = time.monotonic() - began
-        process.join(GRACE)
-        if process.is_alive():
-            process.kill()
-            process.join()
-        receiving.close()
-        if interrupted:
-            raise KeyboardInterrupt(*result)
+            watch.seconds = time.monotonic() - began
+            process.join(0.0 if interrupts.asked else GRACE)
+            if process.is_alive():
+                process.kill()
+                process.join()
+            receiving.close()
+            if interrupts.asked:
+                raise KeyboardInterrupt(*result, watch)
         if not result:
             code = process.exitcode if process.exitcode is not None else 1
             raise Died(code, out_of_memory=code == -signal.SIGKILL and _kernel_kills() > kills)

@@ -1,0 +1,62 @@
+"""Ctrl-C and SIGTERM in the process that starts runs: heard at a moment when nothing is half done."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any
+
+__all__ = ["Interrupts"]
+
+_Handler = Callable[[int, FrameType | None], Any] | int | None
+
+
+class Interrupts:
+    """A stretch in which SIGINT and SIGTERM are counted; KeyboardInterrupt is raised at its end. Stretches can be nested."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        """How often the person who started this has asked for its end."""
+        self._depth = 0
+        self._at_once = False
+        self._before: dict[int, _Handler] = {}
+
+    def __enter__(self) -> Interrupts:
+        self._depth += 1
+        # Only the main thread may set handlers, and only there are interrupts raised.
+        if self._depth == 1 and threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+        if self.asked and kind is None:
+            raise KeyboardInterrupt
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self.asked += 1
+        if self._at_once:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within a stretch, a part in which nothing can be lost and which may wait long: interrupts are raised as they come.
+
+        Raises:
+            KeyboardInterrupt: also if one came before.
+        """
+        self._at_once = True
+        try:
+            if self.asked:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._at_once = False

@@ -1,0 +1,149 @@
+"""kill -9 at any moment: the same command goes on, ends as if nothing had happened, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.cli import main
+from bench.record import Record
+from bench.store import load
+from tests.killing import PHASES, SETTINGS
+
+CORE = ("houlsby", "head-only", "lora", "full", "pfeiffer")
+
+
+def harness(tmp_path: Path, scenarios: list[dict[str, Any]], share: float, timeout: float) -> list[dict[str, Any]]:
+    plan, report = tmp_path / "plan.json", tmp_path / "report.json"
+    plan.write_text(json.dumps({"seed": 20, "share": share, "scenarios": scenarios}))
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.killing", str(plan), str(report)], capture_output=True, text=True, timeout=timeout
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(report.read_text())
+
+
+def nothing_is_lost(found: dict[str, Any]) -> None:
+    about = found["about"]
+    assert found["reference"]["code"] == found["code"] == 0, found["log"]
+    assert found["orphans"] == []
+    for end in found["ends"]:
+        assert end["records"] == 1, found["log"]
+        assert end["state"] == "complete"
+        assert end["left"] == []
+        if about["budget"].endswith("steps"):
+            assert end["result"] == found["reference"]["result"]
+        else:
+            assert 0 <= end["result"]["training"]["overshoot"] <= end["longest"]
+
+
+def resumed(found: list[dict[str, Any]]) -> int:
+    return sum(end["resumed"] for run in found for end in run["ends"])
+
+
+def scenarios(
+    count: int, encoder: Path | str, data: Path, budget: str, kills: int, methods: tuple[str, ...] = CORE
+) -> list[dict[str, Any]]:
+    """So many runs, one method after the other, each killed in so many phases; all phases are killed in as often."""
+    dice = random.Random(7)
+    phases = [phase for _ in range(count * kills // len(PHASES) + 1) for phase in dice.sample(PHASES, len(PHASES))]
+    return [
+        {
+            "method": methods[i % len(methods)], "encoder": str(encoder), "data": str(data), "budget": budget, "seed": 0,
+            # In the order of a run: one that was killed late goes on from there, and enters no earlier phase again.
+            "phases": sorted(phases[i * kills : (i + 1) * kills], key=PHASES.index),
+        }
+        for i in range(count)
+    ]  # fmt: skip
+
+
+def test_eight_kills(tiny_folder: Path, small_folder: Path, tmp_path: Path) -> None:
+    asked = scenarios(2, tiny_folder, small_folder, "150 steps", 5, ("houlsby", "head-only"))
+    found = harness(tmp_path, asked, share=0.3, timeout=300)
+    for run in found:
+        nothing_is_lost(run)
+    kills = [tuple(kill) for run in found for kill in run["kills"]]
+    assert len(kills) >= 8, kills
+    assert {phase for phase, _ in kills} >= {"set-up", "training", "evaluation"}
+    assert resumed(found) >= 2
+
+
+@pytest.mark.slow
+def test_a_hundred_kills_over_all_phases(tiny_folder: Path, small_folder: Path, tmp_path: Path) -> None:
+    asked = scenarios(24, tiny_folder, small_folder, "200 steps", 5)
+    asked += [{**one, "budget": "1s"} for one in scenarios(4, tiny_folder, small_folder, "1s", 4)]
+    found = harness(tmp_path, asked, share=0.3, timeout=2400)
+    for run in found:
+        nothing_is_lost(run)
+    kills = [tuple(kill) for run in found for kill in run["kills"]]
+    assert len(kills) >= 100
+    assert all(count >= 5 for count in Counter(phase for phase, _ in kills).values())
+    assert {phase for phase, _ in kills} == set(PHASES)
+    assert {who for _, who in kills} == {"parent", "child"}
+    assert resumed(found) >= 30
+
+
+@pytest.mark.slow
+def test_two_kills_a_method_on_a_real_encoder(small_folder: Path, tmp_path: Path) -> None:
+    found = harness(tmp_path, scenarios(5, "minilm", small_folder, "16 steps", 2), share=0.5, timeout=1200)
+    for run in found:
+        nothing_is_lost(run)
+    assert [len(run["kills"]) for run in found] == [2] * len(CORE)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it started, however far down."""
+    listed = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True).stdout.split("\n")[1:]
+    rows = [tuple(int(cell) for cell in line.split()) for line in listed if line.strip()]
+    found = [pid]
+    for member in found:
+        found += [child for child, parent in rows if parent == member and child not in found]
+    return found
+
+
+def test_the_command_itself_goes_on_after_a_kill(
+    tiny_folder: Path, small_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As a person starts it, with its fork server; the parent is killed, and whatever it started ends by itself."""
+    command = ["run", "--method", "lora", "--encoder", str(tiny_folder), "--data", str(small_folder), *SETTINGS]
+    command += ["--budget", "700 steps", "--out", str(tmp_path)]
+    process = subprocess.Popen([sys.executable, "-m", "bench", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 120
+    while not list(tmp_path.glob("checkpoints/*.safetensors")) and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.005)
+    members = family(process.pid)
+    assert len(members) > 2
+    process.kill()
+    assert process.wait(30) == -signal.SIGKILL
+    end = time.monotonic() + 20
+    while any(alive(pid) for pid in members) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert [pid for pid in members if alive(pid)] == []
+    assert list(load(tmp_path)) == []
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as done:
+        main(command)
+    assert not done.value.code
+    assert "goes on from its checkpoint" in capfd.readouterr().err
+    (record,) = load(tmp_path)
+    assert isinstance(record, Record)
+    assert (record.state, record.resumed) == ("complete", 1)
+    assert record.training is not None
+    assert record.training.steps == 700
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.endswith(".json")) == ["logits"]

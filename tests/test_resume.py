@@ -1,0 +1,401 @@
+"""A run that goes on from its checkpoint ends as one that was never stopped, and foreign or damaged checkpoints are left."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+import bench.files as files
+import bench.resume as resume
+from bench.checkpoint import Checkpoint
+from bench.record import CurvePoint
+from bench.resume import Keeper
+from bench.snapshot import Owner, Unusable, read
+from bench.spec import Budget
+from bench.task import Task
+from bench.training import Loop
+from tests.test_methods import ALL, loop_for
+
+OWNER = Owner(run_id="a" * 16, replaces=None, device="d", cpu="c", threads=2, python="3", versions={"torch": "2"}, commit=None)
+
+
+class Killed(BaseException):
+    pass
+
+
+@dataclass
+class Kept:
+    """A loop that is kept in a file at every step, and stopped after some."""
+
+    loop: Loop
+    keeper: Keeper
+    said: list[str] = field(default_factory=list)
+
+    def until(self, step: int | None = None) -> Loop:
+        def after_step(ledger: Any) -> None:
+            self.keeper.offer()
+            if step is not None and ledger.steps >= step:
+                raise Killed
+
+        self.loop.on_step = after_step
+        if step is None:
+            self.loop.run()
+            return self.loop
+        with pytest.raises(Killed):
+            self.loop.run()
+        return self.loop
+
+
+def kept(path: Path, checkpoint: Checkpoint, task: Task, name: str, owner: Owner = OWNER, **fields: Any) -> Kept:
+    loop = loop_for(checkpoint, task, name, **fields)
+    loop.memory.start()
+    loop.rehearse()
+    said: list[str] = []
+    keeper = Keeper(path, owner, loop, said.append)
+    keeper.try_disk()
+    keeper.restore()
+    return Kept(loop, keeper, said)
+
+
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody pulls the plug here."""
+    monkeypatch.setattr(files.os, "fsync", lambda handle: None)
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step is worth a checkpoint."""
+    monkeypatch.setattr(resume, "SHARE", 1e9)
+
+
+def untimed(curve: list[CurvePoint]) -> list[dict[str, Any]]:
+    return [point.model_dump(exclude={"seconds"}) for point in curve]
+
+
+def state(loop: Loop) -> dict[str, torch.Tensor]:
+    moments = {f"{i} {k}": v for i, p in enumerate(loop.trained) for k, v in loop.optimizer.state[p].items()}
+    return {**{n: p.detach() for n, p in loop.classifier.named_parameters()}, **moments}
+
+
+def same_end(one: Loop, other: Loop) -> None:
+    assert one.ledger.losses == other.ledger.losses
+    assert untimed(one.ledger.curve) == untimed(other.ledger.curve)
+    timed = {"longest_step_seconds", "curve"}
+    assert one.summary().model_dump(exclude=timed) == other.summary().model_dump(exclude=timed)
+    first, second = state(one), state(other)
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("name", ALL)
+def test_every_method_goes_on_bit_for_bit(tiny: Checkpoint, small_task: Task, tmp_path: Path, name: str) -> None:
+    budget = Budget(amount=9, unit="steps")
+    whole = kept(tmp_path / "whole", tiny, small_task, name, budget=budget).until()
+    path = tmp_path / "kept"
+    # 7 steps end a quarter: a stop between its validation and the next step, and one in the middle of nothing.
+    for step in (2, 7):
+        kept(path, tiny, small_task, name, budget=budget).until(step)
+    last = kept(path, tiny, small_task, name, budget=budget)
+    assert last.said == [f"goes on from its checkpoint: 7 steps, {last.loop.ledger.seconds:.1f} device seconds"]
+    assert last.keeper.resumed == 2
+    assert last.keeper.before == last.loop.ledger.seconds + last.loop.clock.paused_seconds
+    last.until()
+    same_end(whole, last.loop)
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize(
+    ("name", "budget"),
+    [
+        ("full", Budget(amount=1500, unit="tokens")),
+        ("lora", Budget(amount=1.5, unit="epochs")),
+        ("head-only", Budget(amount=2.5, unit="epochs")),
+    ],
+)
+def test_every_counted_budget_goes_on(tiny: Checkpoint, small_task: Task, tmp_path: Path, name: str, budget: Budget) -> None:
+    whole = kept(tmp_path / "whole", tiny, small_task, name, budget=budget).until()
+    for part in (0.3, 0.7):
+        kept(tmp_path / "kept", tiny, small_task, name, budget=budget).until(int(part * whole.ledger.steps))
+    last = kept(tmp_path / "kept", tiny, small_task, name, budget=budget)
+    assert last.keeper.resumed == 2
+    last.until()
+    same_end(whole, last.loop)
+
+
+@pytest.mark.usefixtures("always")
+def test_dropout_goes_on_with_its_generator(tiny: Checkpoint, small_task: Task, tmp_path: Path) -> None:
+    from bench.encoder import load_classifier
+
+    def dropped(path: Path) -> Kept:
+        made = kept(path, tiny, small_task, "full", budget=Budget(amount=6, unit="steps"))
+        made.loop.classifier.load_state_dict(load_classifier(tiny, seed=0, dropout=0.0, attention_dropout=0.0).state_dict())
+        for module in made.loop.classifier.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.3
+        made.keeper.restore()
+        return made
+
+    torch.manual_seed(5)
+    whole = dropped(tmp_path / "whole").until()
+    torch.manual_seed(5)
+    dropped(tmp_path / "kept").until(3)
+    torch.manual_seed(6)
+    last = dropped(tmp_path / "kept")
+    assert last.until().ledger.losses == whole.ledger.losses
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("name", ["houlsby", "head-only"])
+def test_a_time_budget_is_spent_once(
+    tiny: Checkpoint, small_task: Task, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock is driven by hand: a reading is a second later than the one before, so pauses have no length."""
+    budget = Budget(amount=50, unit="seconds")
+
+    def by_hand(made: Kept, first: float) -> Kept:
+        now = iter(np.arange(first, first + 10_000.0))
+        monkeypatch.setattr(type(made.loop.clock), "_now", lambda clock: float(next(now)))
+        return made
+
+    monkeypatch.setattr(resume.Keeper, "offer", lambda keeper: keeper.write())
+    whole = by_hand(kept(tmp_path / "whole", tiny, small_task, name, budget=budget), 0).until()
+    by_hand(kept(tmp_path / "kept", tiny, small_task, name, budget=budget), 0).until(whole.ledger.steps // 3)
+    last = by_hand(kept(tmp_path / "kept", tiny, small_task, name, budget=budget), 9e6)
+    assert last.keeper.resumed == 1
+    assert last.keeper.before > 0
+    last.until()
+    assert 50 <= last.loop.ledger.spent <= 50 + last.loop.ledger.longest_step
+    if name == "head-only":
+        assert last.loop.reread_from is not None
+        assert last.loop.ledger.reviews_trained > last.loop.ledger.reviews_seen
+
+
+@pytest.mark.usefixtures("always")
+def test_a_reading_of_kept_reviews_goes_on_in_its_order(tiny: Checkpoint, small_task: Task, tmp_path: Path) -> None:
+    """A method that encodes once, stopped after it has turned from new reviews to those that it kept."""
+
+    def turned(path: Path) -> Kept:
+        made = kept(path, tiny, small_task, "head-only", budget=Budget(amount=40, unit="steps"))
+        if made.loop.reread_from is None and made.loop.ledger.steps == 0:
+            rows = made.loop._rows
+
+            def early() -> Any:
+                batches = rows()
+                for _ in range(10):
+                    yield next(batches)
+                made.loop.reread_from = made.loop.ledger.steps
+                yield from rows()
+
+            made.loop._rows = early  # type: ignore[method-assign]
+        return made
+
+    whole = turned(tmp_path / "whole").until()
+    assert whole.reread_from == 10
+    turned(tmp_path / "kept").until(23)
+    last = turned(tmp_path / "kept")
+    assert last.loop.reread_from == 10
+    same_end(whole, last.until())
+
+
+@pytest.mark.usefixtures("always")
+def test_a_finished_training_is_not_done_again(tiny: Checkpoint, small_task: Task, tmp_path: Path) -> None:
+    whole = kept(tmp_path / "kept", tiny, small_task, "lora").until()
+    again = kept(tmp_path / "kept", tiny, small_task, "lora")
+    steps: list[int] = []
+    again.loop.on_step = lambda ledger: steps.append(ledger.steps)
+    again.loop.run()
+    assert steps == []
+    same_end(whole, again.loop)
+    assert again.loop.tensors() == whole.tensors()
+
+
+@pytest.mark.usefixtures("always")
+def test_a_validation_that_was_stopped_is_read_at_its_own_step(
+    tiny: Checkpoint, small_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = kept(tmp_path / "whole", tiny, small_task, "full", budget=Budget(amount=8, unit="steps")).until()
+    stopped = kept(tmp_path / "kept", tiny, small_task, "full", budget=Budget(amount=8, unit="steps"))
+
+    def stop(loop: Loop) -> float:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_validation_accuracy", stop)
+        with pytest.raises(Killed):
+            stopped.loop.run()
+    assert stopped.loop.whole
+    stopped.keeper.write()
+    last = kept(tmp_path / "kept", tiny, small_task, "full", budget=Budget(amount=8, unit="steps"))
+    assert last.loop.ledger.mark_reached
+    same_end(whole, last.until())
+
+
+def test_the_middle_of_a_step_is_not_whole(tiny: Checkpoint, small_task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = loop_for(tiny, small_task, "full")
+    loop.rehearse()
+
+    def stop(*arguments: Any, **named: Any) -> None:
+        raise Killed
+
+    monkeypatch.setattr(loop.optimizer, "step", stop)
+    with pytest.raises(Killed):
+        loop.run()
+    assert not loop.whole
+
+
+def test_memory_is_that_of_the_process_that_took_most(tiny: Checkpoint, small_task: Task, tmp_path: Path) -> None:
+    first = kept(tmp_path / "kept", tiny, small_task, "lora")
+    first.loop.run()
+    first.loop.memory.look()
+    first.loop.memory._peaks.append((first.loop.memory.baseline + 2**40, 0, 0))
+    first.keeper.write()
+    peak = kept(tmp_path / "kept", tiny, small_task, "lora").loop.memory.peak()
+    assert peak.above_baseline == 2**40
+    assert peak.peak - peak.baseline == 2**40
+
+
+def test_cost_stays_below_its_share(
+    tiny: Checkpoint, small_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clock and disk by hand: a step takes 0.1 s, a write 0.5 s."""
+    made = kept(tmp_path / "kept", tiny, small_task, "lora", budget=Budget(amount=400, unit="steps"))
+    now, writes = [0.0], []
+    loop, keeper = made.loop, made.keeper
+    monkeypatch.setattr(resume.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(loop, "_step", lambda *batch: 0.5)
+    monkeypatch.setattr(type(loop.clock), "_now", lambda clock: now[0])
+    monkeypatch.setattr(loop, "_validation_accuracy", lambda: 0.5)
+    keeper._measured = (2**20, 0.5)
+
+    def slow(path: Path, snapshot: Any) -> int:
+        now[0] += 0.5
+        writes.append(loop.ledger.seconds)
+        return 2**20
+
+    monkeypatch.setattr(resume, "write", slow)
+    monkeypatch.setattr(resume, "taken", lambda *arguments: None)
+
+    def after(ledger: Any) -> None:
+        keeper.offer()
+        now[0] += 0.1
+
+    loop.on_step = after
+    loop.run()
+    assert loop.clock.seconds == pytest.approx(40, abs=0.2), "writing is not charged"
+    assert writes == pytest.approx([25.0], abs=0.11)
+    assert 50 * 0.5 * len(writes) <= loop.clock.seconds
+
+
+@pytest.fixture
+def stopped(tiny: Checkpoint, small_task: Task, tmp_path: Path) -> Path:
+    made = kept(tmp_path / "kept.safetensors", tiny, small_task, "houlsby")
+    made.until(2)
+    made.keeper.write()
+    return tmp_path / "kept.safetensors"
+
+
+def altered(path: Path, **changes: Any) -> None:
+    """The same file with other fields in its place, and the checksum that follows."""
+    from bench.snapshot import Snapshot, write
+
+    snapshot = read(path)
+    tensors = {name: tensor.clone() for name, tensor in snapshot.tensors.items()}
+    if "tensors" in changes:
+        tensors.update(changes.pop("tensors"))
+    if "without" in changes:
+        del tensors[changes.pop("without")]
+    write(path, Snapshot(snapshot.place.model_copy(update=changes), tensors))
+
+
+def flipped(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGES: list[tuple[str, Any]] = [
+    ("cannot be read", lambda path: path.write_bytes(b"")),
+    ("is damaged", lambda path: path.write_bytes(b"\xff" * 100)),
+    ("is damaged", lambda path: path.write_bytes(path.read_bytes()[:-10])),
+    ("is damaged", flipped),
+    ("with another run id", lambda path: altered(path, owner=OWNER.model_copy(update={"run_id": "b" * 16}))),
+    ("with another versions", lambda path: altered(path, owner=OWNER.model_copy(update={"versions": {"torch": "3"}}))),
+    ("with another threads", lambda path: altered(path, owner=OWNER.model_copy(update={"threads": 9}))),
+    ("with another replaces", lambda path: altered(path, owner=OWNER.model_copy(update={"replaces": "x"}))),
+    ("other weights", lambda path: altered(path, frozen_sha256="0" * 64)),
+    ("'features' is missing", lambda path: altered(path, tensors={"known": torch.ones(3, dtype=torch.bool)})),
+    ("'losses' is missing", lambda path: altered(path, without="losses")),
+    ("is missing, or is not", lambda path: altered(path, tensors={"weights/head.bias": torch.zeros(3)})),
+    ("is missing, or is not", lambda path: altered(path, tensors={"weights/head.bias": torch.zeros(2, dtype=torch.float64)})),
+    ("holds what is no number", lambda path: altered(path, tensors={"weights/head.bias": torch.tensor([0.0, torch.nan])})),
+    ("'distinct' is missing", lambda path: altered(path, tensors={"distinct": torch.tensor([10**6])})),
+    ("is missing, or is not", lambda path: altered(path, tensors={"optimizer/a/b/c": torch.zeros(1)})),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("says", "damage"), DAMAGES, ids=[f"{i}-{says}" for i, (says, _) in enumerate(DAMAGES)])
+def test_a_checkpoint_that_does_not_fit_is_named_and_left_out(
+    stopped: Path, tiny: Checkpoint, small_task: Task, says: str, damage: Any
+) -> None:
+    damage(stopped)
+    made = kept(stopped, tiny, small_task, "houlsby")
+    assert len(made.said) == 1
+    assert says in made.said[0]
+    assert made.said[0].startswith("the checkpoint kept.safetensors is left out, and training starts anew: ")
+    assert made.keeper.resumed == made.loop.ledger.steps == 0
+    fresh = loop_for(tiny, small_task, "houlsby")
+    for mine, other in zip(made.loop.classifier.parameters(), fresh.classifier.parameters(), strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_any_broken_byte_is_seen(stopped: Path) -> None:
+    whole = stopped.read_bytes()
+    generator = np.random.default_rng(0)
+    for place in [*range(0, 200, 7), *generator.integers(0, len(whole), 60).tolist()]:
+        data = bytearray(whole)
+        data[place] ^= 1 << int(generator.integers(8))
+        stopped.write_bytes(data)
+        try:
+            found = read(stopped)
+        except Unusable:
+            continue
+        stopped.write_bytes(whole)  # white space of the header may change without a change of what it says
+        same = read(stopped)
+        assert found.place == same.place
+        assert found.tensors.keys() == same.tensors.keys()
+        assert all(torch.equal(found.tensors[name], tensor) for name, tensor in same.tensors.items())
+
+
+def test_a_checkpoint_is_a_safetensors_file_that_says_what_it_is(stopped: Path) -> None:
+    with safe_open(stopped, framework="pt") as opened:
+        place = json.loads(opened.metadata()["place"])
+        assert opened.get_tensor("weights/head.weight").shape == (2, 32)
+        assert opened.get_tensor("generator/cpu").dtype == torch.uint8
+    assert place["counts"]["steps"] == 2
+    assert place["owner"]["run_id"] == "a" * 16
+    assert str(Path.cwd()) not in json.dumps(place)
+
+
+def test_a_disk_that_takes_nothing_costs_a_warning(
+    tiny: Checkpoint, small_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = kept(tmp_path / "kept", tiny, small_task, "lora")
+    monkeypatch.setattr(resume, "SHARE", 1e9)
+
+    def full(*arguments: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(resume, "write", full)
+    loop = made.until()
+    assert loop.ledger.steps == 4
+    warning = "no checkpoint can be written (No space left on device); the run goes on, but would start anew after a kill"
+    assert made.said == [warning]
