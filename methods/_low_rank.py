@@ -31,6 +31,7 @@ class LowRank(Method):
     """Update all six linear maps of a layer; else the query and value projections, as the paper does."""
 
     merges = True
+    library = "peft"
 
     learning_rate: float
 
@@ -75,3 +76,19 @@ class LowRank(Method):
         from peft import PeftModel
 
         return PeftModel.from_pretrained(encoder, folder, is_trainable=True, use_safetensors=True)  # type: ignore[no-any-return]
+
+    def join(self, encoder: nn.Module, folder: Path, name: str) -> nn.Module:
+        from peft import PeftModel
+
+        if isinstance(encoder, PeftModel):
+            encoder.load_adapter(str(folder), adapter_name=name)
+        else:
+            encoder = PeftModel.from_pretrained(encoder, folder, adapter_name=name, use_safetensors=True)
+        return encoder
+
+    def switch(self, encoder: nn.Module, name: str | None) -> None:
+        if name is None:
+            encoder.base_model.disable_adapter_layers()  # type: ignore[operator, union-attr]
+            return
+        encoder.base_model.enable_adapter_layers()  # type: ignore[operator, union-attr]
+        encoder.set_adapter(name, inference_mode=True)  # type: ignore[operator]

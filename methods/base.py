@@ -98,6 +98,10 @@ class Method(ABC):
     """True where nothing inside the encoder trains, so that its output for a review never changes."""
     merges: ClassVar[bool] = False
     """True where what was trained can be added into the encoder's own weights, so that using it costs nothing."""
+    library: ClassVar[str | None] = None
+    """The library that holds several of what its methods trained on one encoder (`join`) and uses one at a time (`switch`);
+    None where the method has no such thing.
+    """
 
     learning_rate: float
 
@@ -147,6 +151,23 @@ class Method(ABC):
             raise MethodError(f"{WEIGHTS} was not saved by {self.name} on this encoder: {', '.join(odd)}")
         encoder.load_state_dict(weights, strict=False)
         return encoder
+
+    def join(self, encoder: nn.Module, folder: Path, name: str) -> nn.Module:
+        """Put what `save` wrote on an encoder that may hold more of the same library, under a name of letters and digits.
+        Returns the module to call in the encoder's place; what it uses is for `switch` to say.
+
+        Raises:
+            MethodError: where the method has no library for that.
+        """
+        raise MethodError(f"{self.name} cannot share an encoder")
+
+    def switch(self, encoder: nn.Module, name: str | None) -> None:
+        """From now on use what joined the encoder under `name`; None: the plain encoder, with nothing on it.
+
+        Raises:
+            MethodError: where the method has no library for that.
+        """
+        raise MethodError(f"{self.name} cannot share an encoder")
 
     def hyperparameters(self) -> dict[str, Any]:
         """The fields of the method as JSON values, the learning rate among them."""

@@ -26,7 +26,7 @@ class Houlsby(Bottleneck):
     reduction_factor: float = 16
     non_linearity: str = "swish"
 
-    def config(self) -> Any:
+    def config(self, width: int) -> Any:
         from adapters import DoubleSeqBnConfig
 
-        return DoubleSeqBnConfig(reduction_factor=self.reduction_factor, non_linearity=self.non_linearity)
+        return DoubleSeqBnConfig(reduction_factor=self.factor(width), non_linearity=self.non_linearity)

