@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import signal
 import sys
 from enum import StrEnum
@@ -53,6 +55,12 @@ class Format(StrEnum):
     json = "json"
 
 
+class AnswerFormat(StrEnum):
+    text = "text"
+    csv = "csv"
+    json = "json"
+
+
 class View(StrEnum):
     comparison = "comparison"
     curves = "curves"
@@ -64,9 +72,13 @@ class View(StrEnum):
 
 @app.command()
 def run(
-    method: Annotated[list[str], typer.Option("--method", help="A method, several, or 'all' for the five compared.")],
-    encoder: Annotated[str, typer.Option(help="minilm, a local folder, or a hub id.")] = "minilm",
-    data: Annotated[str, typer.Option(help="embedded, imdb (the hub's), or a folder with train and test.")] = "embedded",
+    context: typer.Context,
+    method: Annotated[
+        list[str] | None, typer.Option("--method", help="A method, several, or 'all' for the five compared.")
+    ] = None,
+    suite: Annotated[str | None, typer.Option(help="Run a suite: a name that `suites` lists, or a file (./mine.yaml).")] = None,
+    encoder: Annotated[str, typer.Option(help="minilm, mpnet, a local folder, or a hub id.")] = "minilm",
+    data: Annotated[str, typer.Option(help="embedded, imdb (the hub's), rotten-tomatoes, or a folder.")] = "embedded",
     budget: Annotated[
         str, typer.Option(help='For each run: "60s", "10m", "500 steps", "3 epochs", "2M tokens"; several: "15s,60s".')
     ] = "60s",
@@ -83,6 +95,7 @@ def run(
     ] = None,
     trials_only: Annotated[bool, typer.Option("--trials-only", help="With --tune: the trials, and no runs.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for the records.")] = RUNS,
+    save: Annotated[bool, typer.Option("--save", help="Keep what is trained, for predict, in adapters/ of --out.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
 ) -> None:
     """Train and test methods, each with the same budget, and write a record of each run."""
@@ -90,19 +103,59 @@ def run(
     from bench.record import Floor, Record
     from bench.report.rows import choice_line, floor_line, run_line
 
-    request = Request(
-        method, encoder, data, budget, seeds, max_length, str(truncation), batch_size, str(precision), str(device),
-        memory, test_limit, tune, trials_only,
-    )  # fmt: skip
-    matrix = plan(request)
+    if suite is not None:
+        from bench.suite import matrices
+
+        _refuse_beside_suite(context)
+        planned = matrices(suite, str(device))
+    elif not method:
+        raise UserError("Missing option '--method': name a method, several, or all; or name a suite with --suite")
+    else:
+        request = Request(
+            method, encoder, data, budget, seeds, max_length, str(truncation), batch_size, str(precision), str(device),
+            memory, test_limit, tune, trials_only,
+        )  # fmt: skip
+        planned = [plan(request)]
     from bench.execution import carry_out
+    from bench.saved import kept_of
+    from bench.tuning import Choice
 
     def tell(record: Record | Floor, path: Path, new: bool) -> None:
         print(run_line(record) if isinstance(record, Record) else floor_line(record), flush=True)
         print(f"  {'record' if new else 'finished before; --force runs it again'}: {path}", flush=True)
+        if save and isinstance(record, Record) and record.state == "complete" and record.spec.purpose == "run":
+            kept = kept_of(out, record)
+            print(f"  saved: {kept}" if kept else "  finished without --save; --force --save runs it again", flush=True)
 
-    if not carry_out(matrix, out, force=force, tell=tell, announce=lambda choice: print(choice_line(choice), flush=True)):
+    def announce(choice: Choice) -> None:
+        print(choice_line(choice), flush=True)
+
+    # Of several matrices the later ones are done too where an earlier one has a run that failed.
+    done = [carry_out(matrix, out, force=force, tell=tell, announce=announce, keep=save) for matrix in planned]
+    if not all(done):
         raise typer.Exit(1)
+
+
+def _refuse_beside_suite(context: typer.Context) -> None:
+    """A suite's file says what is run; only where and how may be said beside it.
+
+    Raises:
+        UserError: naming an option that was given and the suite says.
+    """
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        given = source is not None and source.name == "COMMANDLINE"
+        if given and parameter.name not in {"suite", "out", "force", "save", "device"}:
+            option = parameter.opts[0]
+            raise UserError(f"{option} cannot stand beside --suite, whose file says it; copy the file and change it there")
+
+
+@app.command()
+def suites() -> None:
+    """List the suites that come with the project: what each is for and what it comes to."""
+    from bench.suite import suites_text
+
+    print(suites_text())
 
 
 @app.command()
@@ -112,24 +165,80 @@ def report(
     format_: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.table,
     view: Annotated[list[View] | None, typer.Option("--view", help="What to show, repeatable; json holds all.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 if a file was left out.")] = False,
 ) -> None:
-    """Compare the records of a folder, the reference method first."""
+    """Compare the records of a folder, the reference method first. Damaged files are named, left out and left as they are."""
     from bench.report import render
+    from bench.store import Damaged
 
     folder = results
     if folder is None:
         folder = RUNS if any(RUNS.glob("*.json")) else REFERENCE_RESULTS
-    text = render(folder, reference=reference, style=str(format_), view=[str(name) for name in view or ()])
+    left_out: list[Damaged] = []
+    text = render(folder, reference=reference, style=str(format_), view=[str(name) for name in view or ()], left_out=left_out)
     if out is None:
         print(text)
-        return
+    else:
+        _write(out, text)
+    if strict and left_out:
+        raise typer.Exit(1)
+
+
+def _write(out: Path, text: str, what: str = "the report") -> None:
     from bench.files import atomic_write
 
     try:
         with atomic_write(out) as file:
             file.write(text.encode() + b"\n")
     except OSError as error:
-        raise UserError(f"the report cannot be written to {str(out)!r} ({error.strerror}); choose another --out") from None
+        raise UserError(f"{what} cannot be written to {str(out)!r} ({error.strerror}); choose another --out") from None
+
+
+@app.command()
+def predict(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN] [TEXT]...",
+            help="A saved run (its id or the first digits, its record, its folder), then texts; '-' or a pipe: a text a line.",
+            show_default=False,
+        ),
+    ] = None,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(help="In place of RUN, repeatable: NAME=RUN, or the name of its reviews. All stand on one encoder."),
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="A CSV file with a header; the answers are two columns more.")] = None,
+    column: Annotated[str, typer.Option(help="Its column of texts.")] = "text",
+    test: Annotated[
+        bool, typer.Option("--test", help="Repeat the run's own test instead; exit code 1 unless its logits are the same.")
+    ] = False,
+    format_: Annotated[
+        AnswerFormat | None, typer.Option("--format", help="How to write answers. [text, with --csv csv]", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder of records beside which runs were saved.")] = RUNS,
+    encoder: Annotated[str | None, typer.Option(help="Where the encoder is now, if it was a folder.")] = None,
+    data: Annotated[str | None, typer.Option(help="With --test: where the reviews are now, if they were a folder.")] = None,
+    device: Annotated[Device, typer.Option(help="auto: that of the run, where it is there.")] = Device.auto,
+) -> None:
+    """Classify texts with what `run --save` kept: label, probability of positive, text."""
+    from bench.answers import Question, answer, tested
+
+    question = Question(
+        words or [], adapter or [], csv, column, None if format_ is None else str(format_), results, encoder, data, str(device)
+    )
+    if test:
+        outcomes = tested(question)
+        text, same = "\n".join(outcome.line for outcome in outcomes), all(outcome.identical for outcome in outcomes)
+    else:
+        text, same = answer(question), True
+    if out is None:
+        print(text)
+    else:
+        _write(out, text, "what was predicted")
+    if not same:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -198,6 +307,13 @@ def options(
     """Compare ways to fine-tune an encoder under one device budget, centred on the adapter."""
 
 
+def _print_anything() -> None:
+    """Let a terminal that lacks a character, or a path that is no text, cost that character and not the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
@@ -207,6 +323,7 @@ def main(arguments: list[str] | None = None) -> None:
     from methods import MethodError
 
     signal.signal(signal.SIGTERM, _interrupt)
+    _print_anything()
     try:
         given = sys.argv[1:] if arguments is None else arguments
         code = app(args=given or ["--help"], prog_name="python -m bench", standalone_mode=False)
@@ -218,6 +335,12 @@ def main(arguments: list[str] | None = None) -> None:
         line = " ".join(str(getattr(error, "format_message", error.__str__)()).split())
     except (UserError, MethodError) as error:
         line = str(error)
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        line = f"the output cannot be written ({error.strerror})"
+        # What is left of it would fail once more when the interpreter ends.
+        sys.stdout = None
     print(f"error: {_visible(line)}", file=sys.stderr)
     sys.exit(2)
 

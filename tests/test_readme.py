@@ -32,7 +32,7 @@ def test_committed_records_are_whole_and_clean() -> None:
             assert len(logits) == record.test.reviews
 
 
-@pytest.mark.parametrize("command", ["run", "report", "methods", "doctor", "schema"])
+@pytest.mark.parametrize("command", ["run", "suites", "report", "methods", "doctor", "schema"])
 def test_commands_exist_and_their_options_are_in_the_readme(command: str) -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "bench", command, "--help"], capture_output=True, text=True, check=True

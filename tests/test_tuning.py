@@ -39,8 +39,9 @@ def trial(rate: float, accuracy: float = 0.8, state: str = "complete", method: s
 
 
 def test_the_default_is_tried_first_and_then_its_neighbours() -> None:
-    assert rates("head-only", 2) == [3e-3, 1e-3]
-    assert rates("head-only", 3) == [3e-3, 1e-3, 1e-2]
+    low, default, high = methods.get("head-only").learning_rates
+    assert rates("head-only", 2) == [default, low]
+    assert rates("head-only", 3) == [default, low, high]
     for name in methods.names():
         method = methods.get(name)
         assert rates(name, 3) == [method.learning_rate, *(r for r in method.learning_rates if r != method.learning_rate)]
@@ -216,7 +217,7 @@ def test_each_budget_has_its_own_trials_and_other_methods_go_on(
     tried = [
         (method, budget, rates(method, 2)[rank]) for rank in (0, 1) for budget in budgets for method in ("full", "head-only")
     ]
-    assert done == [*tried, *(("head-only", budget, 3e-3) for budget in budgets)]
+    assert done == [*tried, *(("head-only", budget, methods.get("head-only").learning_rate) for budget in budgets)]
     said = capsys.readouterr().out
     assert said.count("no runs, since no trial completed") == 2
     assert "trial, learning rate 0.0001  diverged: the loss became nan" in said

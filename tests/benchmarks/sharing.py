@@ -1,0 +1,165 @@
+"""Memory and disk of one encoder with k adapters against k full copies: `make sharing`.
+
+Sizes do not depend on how well anything is trained, so each adapter is attached with a seed of its own, saved as `run
+--save` does, and not trained at all. Every row is a fresh process that loads, answers one text for each of its k tasks
+and is then weighed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tabulate import tabulate
+
+from bench.checkpoint import Checkpoint, find
+from bench.device import device_model, usable_cores
+from bench.engines.local import LocalEngine
+from bench.files import atomic_write
+from bench.meters import MemoryMeter
+from bench.provenance import environment
+from bench.saved import Saved
+from bench.spec import Budget, RunSpec
+
+__all__ = ["Row", "measure"]
+
+METHODS, COUNTS = ("houlsby", "pfeiffer", "lora"), (1, 2)
+OUT = Path("results/sharing.json")
+LENGTH = 128
+NOTES = [
+    "tensors: bytes of all weights in memory. resident: resident memory of the process above what it had before the first "
+    "encoder was loaded, after one text for each task and with every weight read once, tokenizer and work space included, "
+    "without what the allocator keeps of freed memory. peak: the most it had, loading included.",
+    "disk: weights and the small files beside them; tokenizer and configuration, which every way needs once, are left out. "
+    "A full copy needs no encoder beside it.",
+    "Nothing is trained: sizes do not depend on it.",
+]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What k tasks take, in bytes."""
+
+    method: str
+    tasks: int
+    tensors: int
+    resident: int
+    peak: int
+    disk: int
+
+
+def held(checkpoint: Checkpoint, saved: Sequence[Saved], together: bool, notify: Callable[[str, float], None]) -> Row:
+    """Load the saved runs, on one encoder or each on its own, let each answer a text, and weigh this process."""
+    from bench.serving import Server
+
+    before, after = MemoryMeter("cpu"), MemoryMeter("cpu")
+    before.start()
+    named = {f"task{i}": one for i, one in enumerate(saved)}
+    groups = [named] if together else [{name: one} for name, one in named.items()]
+    servers = [Server(group, checkpoint, "cpu") for group in groups]
+    text = "a film that goes on and on " * LENGTH
+    for server, group in zip(servers, groups, strict=True):
+        for name in group:
+            server.logits(name, [text])
+        # A mapped file is resident where it was read: a text reads few rows of the word table, a service in time all.
+        for tensor in server.tensors():
+            tensor.sum()
+    peak = before.peak().peak
+    _give_back()
+    after.start()  # which collects garbage and reads what is resident
+    return Row(
+        method=saved[0].card.spec.method, tasks=len(saved), tensors=sum(server.nbytes for server in servers),
+        resident=after.baseline - before.baseline, peak=peak - before.baseline, disk=_disk(checkpoint, saved, together),
+    )  # fmt: skip
+
+
+def _give_back() -> None:
+    """Hand freed memory back to the system, where the C library can (glibc): it keeps tens of MiB as it happens."""
+    gc.collect()
+    with suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _disk(checkpoint: Checkpoint, saved: Sequence[Saved], together: bool) -> int:
+    encoder = (checkpoint.folder / "model.safetensors").stat().st_size if together else 0
+    return encoder + sum(path.stat().st_size for one in saved for path in one.folder.iterdir())
+
+
+def prepare(checkpoint: Checkpoint, method: str, seeds: int, folder: str, notify: Callable[[str, float], None]) -> list[Saved]:
+    """Saved folders of a method, one a seed, attached and not trained."""
+    import torch
+
+    import methods
+    from bench.encoder import load_classifier
+    from tests.saving import keep
+
+    made: list[Saved] = []
+    for seed in range(seeds):
+        spec = RunSpec(
+            method=method, hyperparameters=methods.get(method).hyperparameters(), encoder=checkpoint.name, data="none",
+            budget=Budget(amount=1, unit="steps"), seed=seed, max_length=LENGTH, truncation="head+tail", batch_size=16,
+            precision="fp32", device="cpu", threads=usable_cores(),
+        )  # fmt: skip
+        classifier = load_classifier(checkpoint, seed=seed, dropout=0.0, attention_dropout=0.0)
+        torch.manual_seed(seed)
+        classifier.encoder = methods.get(method).attach(classifier.encoder)
+        made.append(keep(Path(folder), checkpoint, classifier, spec))
+    return made
+
+
+def measure(
+    checkpoint: Checkpoint, names: Sequence[str] = METHODS, counts: Sequence[int] = COUNTS, *, full: str = "full"
+) -> list[Row]:
+    """A row for each method and number of tasks on one encoder, and for as many full copies; each in a fresh process."""
+    engine, rows = LocalEngine("cpu"), []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in (*names, full):
+            saved, _ = engine.run(f"{__spec__.name}:prepare", checkpoint, name, max(counts), f"{folder}/{name}")
+            for k in counts:
+                row, _ = engine.run(f"{__spec__.name}:held", checkpoint, saved[:k], name != full)
+                rows.append(row)
+    return rows
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows in MiB, for the terminal."""
+    names = ("tensors", "resident", "peak", "disk")
+    cells = [
+        [row.method if row.method == "full" else f"one encoder + {row.method}", row.tasks]
+        + [f"{getattr(row, name) / 2**20:,.1f}" for name in names]
+        for row in rows
+    ]
+    heads = ["way", "tasks", *(f"{name} MiB" for name in names)]
+    return tabulate(cells, heads, disable_numparse=True, colalign=("left", *["right"] * 5))
+
+
+def main() -> None:
+    """Measure, print, and write the JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--encoder", default="minilm")
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args()
+    checkpoint = find(given.encoder)
+    rows = measure(checkpoint)
+    print(table(rows))
+    print(*(f"- {note}" for note in NOTES), sep="\n")
+    content = {
+        "encoder": {"name": checkpoint.name, "sha256": checkpoint.sha256, "parameters": checkpoint.shape.parameters},
+        "max_length": LENGTH,
+        "notes": NOTES,
+        "environment": environment(device=device_model("cpu"), threads=usable_cores()).model_dump(),
+        "rows": [asdict(row) for row in rows],
+    }
+    with atomic_write(given.out) as file:
+        file.write(json.dumps(content, indent=1).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

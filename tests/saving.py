@@ -1,0 +1,29 @@
+"""Saved runs without a run: a classifier that was trained here for a few steps, or not at all, and a record made by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import methods
+from bench.checkpoint import Checkpoint
+from bench.encoder import Classifier
+from bench.record import Encoder, Record
+from bench.saved import Saved, find, publish, staged, write
+from bench.spec import RunSpec
+from tests.records import run
+
+
+def record_of(checkpoint: Checkpoint, spec: RunSpec) -> Record:
+    encoder = Encoder(
+        sha256=checkpoint.sha256, model_type=checkpoint.config["model_type"], pooling=checkpoint.pooling
+    )  # fmt: skip
+    return run(spec.method, spec=dict(spec), encoder=encoder)
+
+
+def keep(out: Path, checkpoint: Checkpoint, classifier: Classifier, spec: RunSpec) -> Saved:
+    """Save a classifier as `run --save` does, without its record."""
+    record = record_of(checkpoint, spec)
+    with staged(out, record.run_id) as folder:
+        write(methods.get(spec.method), classifier, folder)
+        publish(folder, out, record)
+    return find(record.run_id, out)
