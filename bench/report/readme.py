@@ -1,4 +1,4 @@
-"""Puts the table of the committed results into README.md: `python -m bench.report.readme`."""
+"""Puts tables of the committed results into README.md: `python -m bench.report.readme`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,24 @@ from bench.report import render
 
 __all__ = ["updated"]
 
-BEGIN, END = "<!-- results: begin, written by make readme -->", "<!-- results: end -->"
+VIEWS = ("comparison", "tuning")
+"""The views of the report that the README shows, each between two marks of its own."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def marks(view: str) -> tuple[str, str]:
+    """What stands in the README before and after a view."""
+    return f"<!-- {view}: begin, written by make readme -->", f"<!-- {view}: end -->"
+
+
 def updated(readme: str, results: Path) -> str:
-    """The README with the table of the records in `results` between its two marks."""
-    before, rest = readme.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{render(results, reference='houlsby', style='markdown')}\n{END}{after}"
+    """The README with views of the records in `results` between their marks."""
+    for view in VIEWS:
+        begin, end = marks(view)
+        before, rest = readme.split(begin)
+        _, after = rest.split(end)
+        readme = f"{before}{begin}\n{render(results, reference='houlsby', style='markdown', view=view)}\n{end}{after}"
+    return readme
 
 
 def main() -> None:
