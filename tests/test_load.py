@@ -84,6 +84,7 @@ def many(folder: Path, count: int) -> int:
     return len(records)
 
 
+@pytest.mark.slow
 def test_ten_thousand_records_are_read_and_reported(tmp_path: Path) -> None:
     folder, count = tmp_path / "runs", 10_000
     assert many(folder, count) == len(list(folder.iterdir())) == count + 2
