@@ -28,7 +28,9 @@ class Interrupts:
         self._depth += 1
         # Only the main thread may set handlers, and only there are interrupts raised.
         if self._depth == 1 and threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+            # One that is ignored stays so: a shell starts what it puts into the background that way.
+            heard = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._hear) for number in heard}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -68,6 +68,15 @@ def left(out: Path) -> list[str]:
 # Signals
 
 
+@pytest.fixture
+def sigint() -> Iterator[None]:
+    """SIGINT as a terminal has it; what runs in the background of a script starts with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("sigint")
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_ends_a_run_with_all_that_it_trained(command: list[str], tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "out"
@@ -116,6 +125,7 @@ def test_a_stop_waits_for_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
         idle._hear(signal.SIGTERM, None)
 
 
+@pytest.mark.usefixtures("sigint")
 def test_interrupts_are_raised_when_nothing_is_half_done() -> None:
     done, interrupts = [], Interrupts()
 
@@ -134,6 +144,16 @@ def test_interrupts_are_raised_when_nothing_is_half_done() -> None:
     assert interrupts.asked == 2
 
 
+@pytest.mark.usefixtures("sigint")
+def test_an_ignored_interrupt_stays_ignored() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Interrupts() as interrupts:
+        os.kill(os.getpid(), signal.SIGINT)
+    assert interrupts.asked == 0
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+@pytest.mark.usefixtures("sigint")
 def test_interrupts_are_raised_at_once_where_nothing_can_be_lost() -> None:
     def waiting() -> None:
         with Interrupts() as interrupts, interrupts.at_once():
