@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 RESULTS := .benchmarks/results.json
 
-.PHONY: install demo mpnet test test-all lint measure bench bench-update sharing readme clean
+.PHONY: peers install demo mpnet test test-all lint measure bench bench-update sharing readme clean
 
 install: .venv/installed
 
@@ -47,6 +47,10 @@ measure: install
 # Memory and disk of one encoder with k adapters against k full copies; writes results/sharing.json.
 sharing: install
 	$(BIN)/python -m tests.benchmarks.sharing
+
+# Each method by this suite and by what users would take instead, in turns on the same reviews: about 40 minutes.
+peers: install
+	$(BIN)/python -m tests.benchmarks.peers --out results/peers.json
 
 readme: install
 	$(BIN)/python -m bench.report.readme
