@@ -18,6 +18,7 @@ __all__ = [
     "atomic_write",
     "cache_dir",
     "name_of",
+    "present",
     "sha256_bytes",
     "sha256_file",
     "sweep",
@@ -113,13 +114,21 @@ def _locked_folder(parent: Path, name: str, tries: int = 20) -> tuple[int, Path]
     return _locked_folder(parent, name, tries - 1)
 
 
+def present(folder: Path, pattern: str) -> list[Path]:
+    """What matches in a folder now; nothing where there is no folder, also if another process removes it this moment."""
+    try:
+        return list(folder.glob(pattern))
+    except FileNotFoundError:
+        return []
+
+
 def sweep(*folders: Path) -> None:
     """Remove from these folders the temporary files and folders that a process left when it was killed.
 
     The lock of one whose writer lives is taken, and it stays.
     """
     for folder in folders:
-        for path in folder.glob(f".*{TEMPORARY}"):
+        for path in present(folder, f".*{TEMPORARY}"):
             with suppress(OSError):
                 handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
                 try:

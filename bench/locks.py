@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from bench.files import present
+
 __all__ = ["alone", "lock_path", "tidy"]
 
 WAIT = 0.2
@@ -43,7 +45,7 @@ def alone(path: Path, waits: Callable[[], None]) -> Iterator[None]:
 def tidy(out: Path) -> None:
     """Remove the locks that processes left when they were killed."""
     folder = lock_path(out, "").parent
-    for path in folder.glob("*.lock"):
+    for path in present(folder, "*.lock"):
         with suppress(OSError):
             handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
             try:

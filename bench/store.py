@@ -7,7 +7,6 @@ import json
 import re
 import stat
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,24 +69,19 @@ def logits_sha256(logits: npt.NDArray[np.float32]) -> str:
 
 
 def prepare_folder(folder: Path) -> None:
-    """See that the folder can be made and written, before anything is spent on a run. Nothing stays of the attempt: the
-    first record makes the folder.
+    """See that the folder can be written, or made, before anything is spent on a run. It is not made for that, since
+    removing it again would pull it from under another process: the first record makes it.
 
     Raises:
         UserError: if it cannot.
     """
-    made: list[Path] = []
     try:
-        made += [part for part in (folder, *folder.parents) if not part.exists()]
-        with atomic_write(folder / ".writable") as file:
+        nearest = next(part for part in (folder, *folder.absolute().parents) if part.exists())
+        with atomic_write(nearest / ".writable") as file:
             file.write(b"")
-        (folder / ".writable").unlink(missing_ok=True)
+        (nearest / ".writable").unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"results cannot be written to {str(folder)!r} ({error.strerror}); choose another --out") from None
-    finally:
-        for part in made:
-            with suppress(OSError):
-                part.rmdir()
 
 
 def save(folder: Path, record: Record | Floor, logits: npt.NDArray[np.float32] | None = None) -> Path:
