@@ -6,7 +6,6 @@ import errno
 import io
 import signal
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from bench import __version__
+from bench.choices import AnswerFormat, Device, Format, Precision, Truncation, View
 from bench.errors import UserError
 
 __all__ = ["app", "main"]
@@ -27,47 +27,6 @@ app = typer.Typer(
 INTERRUPTED = 130
 """The exit code that typer gives an interrupt: 128 and the number of SIGINT."""
 RUNS, REFERENCE_RESULTS = Path("results/runs"), Path("results/reference")
-
-
-class Truncation(StrEnum):
-    head = "head"
-    tail = "tail"
-    both = "head+tail"
-
-
-class Device(StrEnum):
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-class Precision(StrEnum):
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-
-
-class Format(StrEnum):
-    table = "table"
-    markdown = "markdown"
-    latex = "latex"
-    csv = "csv"
-    json = "json"
-
-
-class AnswerFormat(StrEnum):
-    text = "text"
-    csv = "csv"
-    json = "json"
-
-
-class View(StrEnum):
-    comparison = "comparison"
-    curves = "curves"
-    budgets = "budgets"
-    costs = "costs"
-    tuning = "tuning"
-    all = "all"
 
 
 @app.command()

@@ -51,7 +51,7 @@ class Server:
         self._heads: dict[str, torch.nn.Module] = {}
         self._keys = {name: f"saved{i}" for i, name in enumerate(saved)}
         """Names inside the libraries, which do not take every name that a person may choose."""
-        self._holder = next((method for method in self._methods.values() if shared and method.library), None)
+        self._holder = next((method for method in self._methods.values() if shared and method.backend), None)
         for name, one in self._saved.items():
             try:
                 self._load(name, one, shared)
@@ -69,7 +69,7 @@ class Server:
         method, classifier = self._methods[name], self._classifier
         if not shared:
             classifier.encoder = method.load(classifier.encoder, saved.folder)
-        elif method.library:
+        elif method.backend:
             classifier.encoder = method.join(classifier.encoder, saved.folder, self._keys[name])
         self._heads[name] = copy.deepcopy(classifier.head)
         self._heads[name].load_state_dict(load_file(saved.folder / HEAD))
@@ -80,7 +80,7 @@ class Server:
 
     def _use(self, name: str) -> None:
         if self._holder is not None:
-            self._holder.switch(self._classifier.encoder, self._keys[name] if self._methods[name].library else None)
+            self._holder.switch(self._classifier.encoder, self._keys[name] if self._methods[name].backend else None)
         self._classifier.head = self._heads[name]
 
     def logits(self, name: str, texts: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -139,13 +139,13 @@ def _check_sharing(chosen: Mapping[str, methods.Method]) -> None:
     """See that all can stand on one encoder."""
     libraries: dict[str, str] = {}
     for name, method in chosen.items():
-        if method.library is None and not method.encodes_once:
+        if method.backend is None and not method.encodes_once:
             raise UserError(
                 f"--adapter {name}: {method.name} changes the encoder itself and cannot share it; ask it alone, or name a run "
                 "of adapters, LoRA or head-only"
             )
-        if method.library is not None:
-            libraries.setdefault(method.library, f"{name} ({method.name})")
+        if method.backend is not None:
+            libraries.setdefault(method.backend, f"{name} ({method.name})")
     if len(libraries) > 1:
         held = " and ".join(f"{who} by {library}" for library, who in libraries.items())
         raise UserError(f"one encoder holds adapters of one library, but {held}; ask them one by one")

@@ -25,7 +25,7 @@ NON_LINEARITIES = ("relu", "leakyrelu", "gelu", "gelu_new", "swish", "silu", "mi
 class Bottleneck(Method):
     """Small modules d → b → d with a residual, inserted in every layer; everything else is frozen."""
 
-    library = "adapters"
+    backend = "adapters"
     modules_per_layer: ClassVar[int]
 
     learning_rate: float

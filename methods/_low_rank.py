@@ -31,7 +31,7 @@ class LowRank(Method):
     """Update all six linear maps of a layer; else the query and value projections, as the paper does."""
 
     merges = True
-    library = "peft"
+    backend = "peft"
 
     learning_rate: float
 

@@ -16,10 +16,10 @@ from bench.checkpoint import find
 from bench.meters import MemoryMeter
 from bench.reviews import Source
 from bench.task import Task, cut, prepare
-from tests.benchmarks.peers.library import LibraryPeer
 from tests.benchmarks.peers.products import products_of, seconds_of
 from tests.benchmarks.peers.recipes import LEVERS, METHODS, PEERS, Recipe
 from tests.benchmarks.peers.suite import SuitePeer
+from tests.benchmarks.peers.trainers import LibraryPeer
 from tests.conftest import write_encoder
 
 LENGTH, BATCH = 48, 8

@@ -47,7 +47,7 @@ class _Turns:
 
     def __init__(self, name: str, chosen: tuple[Recipe, ...], folder: Path) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["bench.engines.preload", "tests.benchmarks.peers.library"])
+        context.set_forkserver_preload(["bench.engines.preload", "tests.benchmarks.peers.trainers"])
         self.chosen = chosen
         self.pipes: list[Connection] = []
         self.processes: list[Any] = []

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import methods
-from bench.batches import stream
 from bench.checkpoint import Checkpoint
 from bench.encoder import Classifier, load_classifier
 from bench.meters import DeviceClock, MemoryMeter
@@ -20,8 +19,8 @@ from bench.spec import Budget, RunSpec
 from bench.task import Task
 from bench.tokens import Ints, Split
 from bench.training import CLIP, Loop
-from tests.benchmarks.peers.library import LEARNING_RATE
 from tests.benchmarks.peers.recipes import Recipe
+from tests.benchmarks.peers.trainers import LEARNING_RATE
 
 __all__ = ["SuitePeer", "part"]
 
@@ -118,8 +117,3 @@ class SuitePeer:
         loop.rehearse()  # as every run does, untimed; the largest blocks of memory are then taken first
         loop.run()
         return loop.clock.seconds
-
-
-def first_batch(loop: Loop) -> Ints:
-    """The rows of the first batch that a loop would train on."""
-    return next(stream(loop.lengths, loop.spec.batch_size, loop.spec.seed))

@@ -41,7 +41,7 @@ def serve(connection: Connection, name: str, recipe: Any, folder: Path, length: 
     if recipe.by == "suite":
         peer = SuitePeer(name, recipe, checkpoint, task, length, batch, memory)
     else:
-        from tests.benchmarks.peers.library import LibraryPeer
+        from tests.benchmarks.peers.trainers import LibraryPeer
 
         peer = LibraryPeer(name, recipe, folder, task, length, batch)
     shapes: Any = None
