@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median, stdev
 from typing import NamedTuple
@@ -12,9 +12,10 @@ from bench.intervals import half_width
 from bench.record import Floor, Record
 from bench.verdicts import Paired, verdicts
 
-__all__ = ["Group", "GroupKey", "Row", "compare", "encoder_names"]
+__all__ = ["Group", "GroupKey", "Row", "Setting", "compare", "encoder_names", "setting_labels"]
 
-_Setting = frozenset[tuple[str, float | int | str | bool | None]]
+Setting = frozenset[tuple[str, float | int | str | bool | None]]
+"""Hyperparameters, by name."""
 
 
 class GroupKey(NamedTuple):
@@ -158,16 +159,21 @@ def _group(key: GroupKey, records: list[Record], floors: list[Floor], reference:
 
 def _settings(records: list[Record]) -> list[tuple[str, list[Record]]]:
     """The runs of each method under its label; two settings of one method stand apart, labelled with what differs."""
-    methods: dict[str, dict[_Setting, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    methods: dict[str, dict[Setting, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         methods[record.spec.method][frozenset(record.spec.hyperparameters.items())].append(record)
-    labelled = []
-    for method, settings in methods.items():
-        shared = frozenset.intersection(*settings)
-        for setting, found in settings.items():
-            which = ", ".join(f"{key} {value}" for key, value in sorted(setting - shared))
-            labelled.append((f"{method} ({which})" if which else method, found))
-    return labelled
+    return [
+        (label, found)
+        for method, settings in methods.items()
+        for label, found in zip(setting_labels(method, list(settings)), settings.values(), strict=True)
+    ]
+
+
+def setting_labels(method: str, settings: Sequence[Setting]) -> list[str]:
+    """A label for each of a method's settings: its name, with what is not the same in all of them."""
+    shared = frozenset.intersection(*settings)
+    different = [", ".join(f"{name} {value}" for name, value in sorted(setting - shared)) for setting in settings]
+    return [f"{method} ({which})" if which else method for which in different]
 
 
 def _row(label: str, records: list[Record]) -> Row:

@@ -12,7 +12,7 @@ from bench.record import Evaluation, Floor, Record, floor_id
 from bench.scoring import Confusion
 from bench.spec import run_id
 
-__all__ = ["flaw"]
+__all__ = ["expected_id", "flaw"]
 
 _MOST = 1e18
 """Beyond any count or amount of a record: bytes are the largest, and an exabyte is 1e18."""
@@ -24,16 +24,20 @@ def flaw(record: Record | Floor) -> str | None:
     return _number(record.__dict__.items()) or _identity(record) or _counts("test", record.test) or _elsewhere(record)
 
 
+def expected_id(record: Record | Floor) -> str:
+    """The id that follows from spec, encoder, reviews and rules version, for a floor from spec, reviews and rules version."""
+    version, data = record.rules_version, record.data.sha256
+    if isinstance(record, Floor):
+        return floor_id(record.spec, data_sha256=data, rules_version=version)
+    return run_id(record.spec, encoder_sha256=record.encoder.sha256, data_sha256=data, rules_version=version)
+
+
 def _elsewhere(record: Record | Floor) -> str | None:
     return None if isinstance(record, Floor) else _counts("out_of_domain", record.out_of_domain)
 
 
 def _identity(record: Record | Floor) -> str | None:
-    version, data = record.rules_version, record.data.sha256
-    if isinstance(record, Floor):
-        follows = floor_id(record.spec, data_sha256=data, rules_version=version)
-    else:
-        follows = run_id(record.spec, encoder_sha256=record.encoder.sha256, data_sha256=data, rules_version=version)
+    follows = expected_id(record)
     return None if record.run_id == follows else f"its id is {record.run_id}, but its spec and contents give {follows}"
 
 

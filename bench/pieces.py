@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import shutil
 import struct
-import tempfile
 import zlib
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -20,7 +18,7 @@ from typing import TYPE_CHECKING
 from zipfile import BadZipFile, ZipFile
 
 from bench.errors import UserError
-from bench.files import cache_dir, sha256_file
+from bench.files import cache_dir, sha256_file, sweep, temporary_folder
 from bench.locks import alone
 
 if TYPE_CHECKING:
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["IN_PIECES", "Archive", "unpack"]
 
 _CHUNK = 2**20
-_UNPACKING = ".unpacking-"
 
 
 @dataclass(frozen=True)
@@ -125,10 +122,8 @@ def unpack(name: str) -> Path:
 
 def _replace(folder: Path, pieces: list[Path], archive: Archive) -> None:
     """Unpack beside `folder`, then put it in its place. To be called with the lock held."""
-    for left in folder.parent.glob(f"{_UNPACKING}*"):
-        shutil.rmtree(left, ignore_errors=True)  # of a process that was killed: nobody else is at work here
-    temporary = Path(tempfile.mkdtemp(prefix=_UNPACKING, dir=folder.parent))
-    try:
+    sweep(folder.parent)  # what a process that was killed left
+    with temporary_folder(folder.parent, folder.name) as temporary:
         made = temporary / folder.name
         with _Joined(pieces) as joined, ZipFile(io.BufferedReader(joined, _CHUNK)) as zipped:
             for name, sha256 in archive.files.items():
@@ -136,8 +131,6 @@ def _replace(folder: Path, pieces: list[Path], archive: Archive) -> None:
         if folder.exists():  # and is not whole
             folder.rename(temporary / "damaged")
         made.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write(zipped: ZipFile, member: str, path: Path, sha256: str) -> None:

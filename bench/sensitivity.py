@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import methods
-from bench.comparison import Group, compare
+from bench.comparison import Group, Setting, compare, setting_labels
 from bench.record import FINAL, Floor, Record
 from bench.tuning import best, learning_rate
 
@@ -62,16 +62,15 @@ def sensitivities(records: Iterable[Record | Floor], order: list[str]) -> list[S
 
 
 def _methods(trials: list[Record], order: list[str]) -> list[Trials]:
-    settings: dict[str, dict[frozenset[tuple[str, object]], list[Record]]] = defaultdict(lambda: defaultdict(list))
+    settings: dict[str, dict[Setting, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for trial in trials:
         rest = {name: value for name, value in trial.spec.hyperparameters.items() if name != "learning_rate"}
         settings[trial.spec.method][frozenset(rest.items())].append(trial)
-    found = []
-    for method, own in settings.items():
-        shared = frozenset.intersection(*own)
-        for setting, members in own.items():
-            which = ", ".join(sorted(f"{name} {value}" for name, value in setting - shared))
-            found.append(_trials(f"{method} ({which})" if which else method, method, members))
+    found = [
+        _trials(label, method, members)
+        for method, own in settings.items()
+        for label, members in zip(setting_labels(method, list(own)), own.values(), strict=True)
+    ]
     return sorted(found, key=lambda row: (order.index(row.method) if row.method in order else len(order), row.label))
 
 

@@ -6,12 +6,9 @@ so trains on them, and nothing is chosen by them.
 
 from __future__ import annotations
 
-from zipfile import BadZipFile
-
-import numpy as np
-
+from bench.arrays import Arrays, cached_arrays
 from bench.checkpoint import Checkpoint
-from bench.files import atomic_write, cache_dir, sha256_bytes
+from bench.files import sha256_bytes
 from bench.reviews import read_sentences
 from bench.tokens import Split, open_tokenizer, tokenised
 
@@ -26,20 +23,9 @@ def sentences(checkpoint: Checkpoint) -> Split:
     Raises:
         UserError: if the package of the embedded reviews is not installed, or the tokenizer cannot be used.
     """
-    cache = cache_dir()
     key = sha256_bytes(f"{VERSION} rotten-tomatoes {checkpoint.tokenizer_sha256}".encode())
-    path = cache / "sentences" / f"{key}.npz" if cache else None
-    if path is not None:
-        try:
-            with path.open("rb") as archive, np.load(archive, allow_pickle=False) as stored:
-                return Split(stored["ids"], stored["starts"], stored["labels"])
-        except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, BadZipFile):
-            pass  # absent or damaged: made again below
-    made = tokenised(open_tokenizer(checkpoint.folder / "tokenizer.json"), read_sentences())
-    if path is not None:
-        try:
-            with atomic_write(path) as file:
-                np.savez(file, allow_pickle=False, ids=made.ids, starts=made.starts, labels=made.labels)
-        except OSError:
-            pass  # a cache that cannot be written costs time, not a run
-    return made
+
+    def make() -> Arrays:
+        return vars(tokenised(open_tokenizer(checkpoint.folder / "tokenizer.json"), read_sentences()))
+
+    return Split(**cached_arrays(f"sentences/{key}.npz", ("ids", "starts", "labels"), make))

@@ -12,13 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from bench.comparison import Group, Row
+from bench.comparison import Group, Row, Setting, setting_labels
 from bench.record import Record
 from bench.spec import Budget
 
 __all__ = ["Crossing", "Line", "Sweep", "budget_of", "interpolated", "resolved", "sweeps"]
-
-_Setting = frozenset[tuple[str, float | int | str | bool | None]]
 
 
 @dataclass(frozen=True)
@@ -92,16 +90,13 @@ def _lines(groups: list[Group]) -> list[Line]:
     places = [(i, row.method) for i, row in found]
     several = {method for i, method in places if places.count((i, method)) > 1}
     # By method in the order of the tables, and within one by setting.
-    cells: dict[str, dict[_Setting, list[Row | None]]] = defaultdict(dict)
+    cells: dict[str, dict[Setting, list[Row | None]]] = defaultdict(dict)
     for i, row in found:
-        setting: _Setting = frozenset(_setting(row).items()) if row.method in several else frozenset()
+        setting: Setting = frozenset(_setting(row).items()) if row.method in several else frozenset()
         cells[row.method].setdefault(setting, [None] * len(groups))[i] = row
     lines = []
     for method, settings in cells.items():
-        shared = frozenset.intersection(*settings)
-        for own, rows in settings.items():
-            which = ", ".join(sorted(f"{name} {value}" for name, value in own - shared))
-            label = f"{method} ({which})" if which else method
+        for label, rows in zip(setting_labels(method, list(settings)), settings.values(), strict=True):
             lines.append(Line(label, rows, [_setting(row) if row else None for row in rows]))
     return lines
 

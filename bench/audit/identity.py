@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bench.audit.check import Case, Checks, Mismatch, NotApplicable, same
-from bench.record import Floor, floor_id
+from bench.integrity import expected_id
+from bench.record import Floor
 from bench.reviews import SENTENCES
-from bench.spec import TUNING_SEED, run_id
+from bench.spec import TUNING_SEED
 from bench.store import path_of
 
 __all__ = ["CHECKS"]
@@ -21,12 +22,7 @@ _SINCE_RULES_2 = ("out_of_domain", "latency", "seconds.outside_training", "memor
 @CHECKS("run id")
 def _run_id(case: Case) -> str:
     """The id is the hash of spec, encoder, reviews and rules version, for a floor of spec, reviews and rules version."""
-    record = case.record
-    version, data = record.rules_version, record.data.sha256
-    if isinstance(record, Floor):
-        return same(record.run_id, floor_id(record.spec, data_sha256=data, rules_version=version))
-    encoder = record.encoder.sha256
-    return same(record.run_id, run_id(record.spec, encoder_sha256=encoder, data_sha256=data, rules_version=version))
+    return same(case.record.run_id, expected_id(case.record))
 
 
 @CHECKS("file name")

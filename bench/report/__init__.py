@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import methods
@@ -23,7 +23,7 @@ from bench.sensitivity import Sensitivity, sensitivities
 from bench.store import Damaged, load
 from bench.sweep import sweeps
 
-__all__ = ["VIEWS", "groups", "render"]
+__all__ = ["VIEWS", "render"]
 
 VIEWS = ("comparison", "curves", "budgets", "costs", "tuning")
 """What a report can show, in the order in which it does."""
@@ -36,17 +36,13 @@ _MISSING = {
 }
 
 
-def groups(folder: Path, *, reference: str) -> list[Group]:
-    """The comparable groups among the records of a folder. What is no record is named on the error stream and left alone.
+def _read(folder: Path, reference: str, left_out: list[Damaged] | None = None) -> tuple[list[Group], list[Sensitivity]]:
+    """The comparable groups among the records of a folder and the tuning trials, of which one may be empty. What is no record
+    is named on the error stream, left alone, and added to `left_out`.
 
     Raises:
         UserError: if there is no record of a run, or none of a method called `reference`.
     """
-    return _read(folder, reference)[0]
-
-
-def _read(folder: Path, reference: str, left_out: list[Damaged] | None = None) -> tuple[list[Group], list[Sensitivity]]:
-    """The comparable groups and the tuning trials, of which one may be empty. `left_out` gets what is damaged."""
     left_out, records = [] if left_out is None else left_out, list[Record | Floor]()
     for item in load(folder) if folder.is_dir() else ():
         if isinstance(item, Damaged):
@@ -75,8 +71,8 @@ def render(
     whole record is named on the error stream and added to `left_out`.
 
     Raises:
-        UserError: as `groups`, for a view that does not exist or has nothing to show, and for another than the comparison
-            as CSV.
+        UserError: if there is no record of a run or none of the reference, for a view that does not exist or has nothing to
+            show, and for another than the comparison as CSV.
     """
     compared, trials = _read(folder, reference, left_out)
     asked = [view] if isinstance(view, str) else list(view or ())
@@ -98,7 +94,7 @@ def render(
             raise UserError(f"{str(folder)!r} has nothing to show as --view {name}: {_MISSING[name]}")
         tables += made
     if not asked and style == "table":
-        more = [name for name in VIEWS if name not in shown and _sections(name, compared, trials)]
+        more = [name for name in VIEWS if name not in shown and any(True for _ in _sections(name, compared, trials))]
         tables += [f"Further views of these records, with --view: {', '.join(more)}, all"] if more else []
     return "\n\n\n".join(tables)
 
@@ -111,16 +107,17 @@ def _tables(view: str, compared: list[Group], trials: list[Sensitivity], style: 
     return [write(part) for part in _sections(view, compared, trials)]
 
 
-def _sections(view: str, compared: list[Group], trials: list[Sensitivity]) -> list[Section]:
-    """The tables of a view other than the comparison; none where the records hold nothing for it."""
+def _sections(view: str, compared: list[Group], trials: list[Sensitivity]) -> Iterator[Section]:
+    """The tables of a view other than the comparison, made as they are asked for; none where there is nothing for it."""
     if view == "curves":
-        return [part for group in compared for part in curves.sections(group)]
-    if view == "costs":
-        return [part for group in compared for part in costs.sections(group)]
-    if view == "budgets":
-        swept = [part for sweep in sweeps(compared) for part in budgets.sections(sweep)]
-        return swept + [part for group in compared if (part := budgets.equal_reviews(group))]
-    return [tuning.section(found) for found in trials] if view == "tuning" else []
+        yield from (part for group in compared for part in curves.sections(group))
+    elif view == "costs":
+        yield from (part for group in compared for part in costs.sections(group))
+    elif view == "budgets":
+        yield from (part for sweep in sweeps(compared) for part in budgets.sections(sweep))
+        yield from (part for group in compared if (part := budgets.equal_reviews(group)))
+    elif view == "tuning":
+        yield from (tuning.section(found) for found in trials)
 
 
 def _everything(compared: list[Group], trials: list[Sensitivity]) -> dict[str, object]:

@@ -8,7 +8,7 @@ from bench.comparison import Group
 from bench.report.notes import notes, title
 from bench.report.tables import STACKED_ALIGN, STACKED_HEADERS, stacked
 
-__all__ = ["latex"]
+__all__ = ["framed", "inert", "latex", "number"]
 
 # A bracket or star after the end of a row would be read as its argument, so these stand in braces.
 _ESCAPED = str.maketrans({
@@ -21,38 +21,46 @@ _ESCAPED = str.maketrans({
 
 
 def latex(group: Group) -> str:
-    """The table with its title as the caption and its notes below, in plain LaTeX and booktabs. Two rows a line."""
+    """The table with its title as the caption and its notes below. Two rows a line."""
+    rows = [[number(cell[i]) for cell in row] for row in stacked(group) for i in (0, 1)]
     methods = 2 * len(group.rows)
-    rows = [" & ".join(_number(cell[i]) for cell in row) + r" \\" for row in stacked(group) for i in (0, 1)]
-    headers = [" & ".join(_inert(header[i]) for header in STACKED_HEADERS) + r" \\" for i in (0, 1)]
+    return framed(
+        caption=inert(title(group)),
+        columns="".join(side[0] for side in STACKED_ALIGN),
+        headers=[[inert(header[i]) for header in STACKED_HEADERS] for i in (0, 1)],
+        blocks=[rows[:methods], rows[methods:]],
+        notes=[inert(note) for note in notes(group)],
+    )
+
+
+def framed(*, caption: str, columns: str, headers: list[list[str]], blocks: list[list[list[str]]], notes: list[str]) -> str:
+    """A table in plain LaTeX and booktabs, a rule above each block of rows. All texts are LaTeX already."""
+    lines = [r"    \toprule", *(rf"    {' & '.join(row)} \\" for row in headers)]
+    for block in blocks:
+        lines += [r"    \midrule", *(rf"    {' & '.join(row)} \\" for row in block)]
     return "\n".join([
         r"% needs \usepackage{booktabs}",
         r"\begin{table}",
         r"  \centering",
         r"  \footnotesize",
         r"  \setlength{\tabcolsep}{3pt}",
-        rf"  \caption{{{_inert(title(group))}}}",
-        rf"  \begin{{tabular}}{{{''.join(side[0] for side in STACKED_ALIGN)}}}",
-        r"    \toprule",
-        *(f"    {line}" for line in headers),
-        r"    \midrule",
-        *(f"    {line}" for line in rows[:methods]),
-        r"    \midrule",
-        *(f"    {line}" for line in rows[methods:]),
+        rf"  \caption{{{caption}}}",
+        rf"  \begin{{tabular}}{{{columns}}}",
+        *lines,
         r"    \bottomrule",
         r"  \end{tabular}",
         r"  \par\smallskip\raggedright",
-        *(rf"  {_inert(note)}\par" for note in notes(group)),
+        *(rf"  {note}\par" for note in notes),
         r"\end{table}",
     ])  # fmt: skip
 
 
-def _number(cell: str) -> str:
+def number(cell: str) -> str:
     """A cell, signed numbers and intervals with the signs of mathematics."""
     number = r"-?[0-9.]+"
-    return f"${cell}$" if re.fullmatch(rf"[-+][0-9.]+|\[{number}, {number}\]", cell) else _inert(cell)
+    return f"${cell}$" if re.fullmatch(rf"[-+][0-9.]+|\[{number}, {number}\]", cell) else inert(cell)
 
 
-def _inert(text: str) -> str:
+def inert(text: str) -> str:
     """The text without a meaning in LaTeX. What the fonts of pdfLaTeX lack becomes a question mark."""
     return re.sub("[^\x20-\x7eÀ-ÏÑ-ÝßÀ-ïñ-ýÿ]", "?", text.translate(_ESCAPED))

@@ -11,17 +11,18 @@ from dataclasses import dataclass, field
 
 from tabulate import tabulate
 
-from bench.report.latex import _inert as latex_text
-from bench.report.latex import _number as latex_cell
+from bench.report.latex import framed
+from bench.report.latex import inert as latex_text
+from bench.report.latex import number as latex_cell
 from bench.report.rows import harmless, percent
-from bench.report.tables import _inert as markdown_text
-from bench.report.tables import _inert_line as markdown_line
+from bench.report.tables import NOTE_WIDTH, bulleted, ruled
+from bench.report.tables import inert as markdown_text
+from bench.report.tables import inert_line as markdown_line
 
 __all__ = ["Section", "latex", "markdown", "plus_minus", "seconds", "terminal"]
 
 WIDTH = 132
 """Columns of a terminal that a table may take."""
-_NOTE_WIDTH = 110
 _FIRST, _OTHER = 22, 15
 """Where a longer cell is wrapped in a terminal: in the first column, and in the others."""
 _MATH = {"≤": r"$\leq$", "±": r"$\pm$", "≥": r"$\geq$"}
@@ -54,9 +55,12 @@ def terminal(section: Section) -> str:
     rows = [[_wrapped(cell, _OTHER if i else _FIRST) for i, cell in enumerate(row)] for row in section.rows]
     lines = [list(header) for header in zip(*section.headers, strict=True)] + rows
     widths = [max(len(part) for row in lines for part in row[i].split("\n")) for i in range(len(section.headers))]
-    blocks = [_block([[row[i] for i in columns] for row in lines]) for columns in _columns(widths)]
-    said = [textwrap.fill(harmless(note), _NOTE_WIDTH, initial_indent="- ", subsequent_indent="  ") for note in section.notes]
-    title = textwrap.fill(harmless(section.title), _NOTE_WIDTH)
+    blocks = [
+        ruled([[row[i] for i in columns] for row in lines], ["left", *["right"] * (len(columns) - 1)])
+        for columns in _columns(widths)
+    ]
+    said = bulleted(harmless(note) for note in section.notes)
+    title = textwrap.fill(harmless(section.title), NOTE_WIDTH)
     return "\n".join([title, "", "\n\n".join(blocks), *([""] if said else []), *said])
 
 
@@ -76,14 +80,6 @@ def _columns(widths: list[int]) -> list[list[int]]:
     return blocks
 
 
-def _block(lines: list[list[str]]) -> str:
-    # The library widens columns beyond their headers; headers given as rows of the table stay as narrow as they are.
-    align = ["left", *["right"] * (len(lines[0]) - 1)]
-    text = tabulate(lines, tablefmt="plain", disable_numparse=True, colalign=align).splitlines()
-    text = [line.rstrip() for line in text]
-    return "\n".join([*text[:2], "─" * max(len(line) for line in text), *text[2:]])
-
-
 def markdown(section: Section) -> str:
     """For a README. Cells are escaped, so that no name can break a row or bring in HTML."""
     rows = [[markdown_text(harmless(cell)) for cell in row] for row in section.rows]
@@ -95,27 +91,14 @@ def markdown(section: Section) -> str:
 
 
 def latex(section: Section) -> str:
-    """For a paper: plain LaTeX and booktabs, the title as the caption and the notes below."""
-    heads = [" & ".join(_latex(header[i]) for header in section.headers) for i in (0, 1)]
-    rows = [" & ".join(_latex(cell) for cell in row) for row in section.rows]
-    return "\n".join([
-        r"% needs \usepackage{booktabs}",
-        r"\begin{table}",
-        r"  \centering",
-        r"  \footnotesize",
-        r"  \setlength{\tabcolsep}{3pt}",
-        rf"  \caption{{{_latex(section.title)}}}",
-        rf"  \begin{{tabular}}{{l{'r' * (len(section.headers) - 1)}}}",
-        r"    \toprule",
-        *(rf"    {line} \\" for line in heads),
-        r"    \midrule",
-        *(rf"    {line} \\" for line in rows),
-        r"    \bottomrule",
-        r"  \end{tabular}",
-        r"  \par\smallskip\raggedright",
-        *(rf"  {_latex(note)}\par" for note in section.notes),
-        r"\end{table}",
-    ])  # fmt: skip
+    """For a paper: the title as the caption and the notes below."""
+    return framed(
+        caption=_latex(section.title),
+        columns="l" + "r" * (len(section.headers) - 1),
+        headers=[[_latex(header[i]) for header in section.headers] for i in (0, 1)],
+        blocks=[[[_latex(cell) for cell in row] for row in section.rows]],
+        notes=[_latex(note) for note in section.notes],
+    )
 
 
 def _latex(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
 
@@ -13,7 +14,10 @@ from bench.report.notes import notes, title
 from bench.report.rows import harmless, mebibytes, percent, points
 from bench.verdicts import Paired
 
-__all__ = ["HEADERS", "STACKED_ALIGN", "STACKED_HEADERS", "cells", "markdown", "stacked", "terminal"]
+__all__ = [
+    "HEADERS", "NOTE_WIDTH", "STACKED_ALIGN", "STACKED_HEADERS", "bulleted", "cells", "inert", "inert_line", "markdown",
+    "ruled", "stacked", "terminal",
+]  # fmt: skip
 
 HEADERS = (
     "method", "accuracy %", "Δ points", "verdict", "p (Holm)", "resolves", "precision %", "recall %", "F1 %", "trains: body",
@@ -27,7 +31,7 @@ STACKED_HEADERS = (
 """Where width is short, a line of the comparison takes two lines of text, as its headers do."""
 _ALIGN = ["left" if header in {"method", "verdict", "seeds"} else "right" for header in HEADERS]
 STACKED_ALIGN = ["left" if header[0] in {"method", "verdict", "seeds"} else "right" for header in STACKED_HEADERS]
-_NOTE_WIDTH = 110
+NOTE_WIDTH = 110
 _WIDEST = {0: 20, 3: 10, 10: 10}
 """Where a longer cell is wrapped in a terminal, by column."""
 
@@ -127,12 +131,21 @@ def terminal(group: Group) -> str:
         ["\n".join(part for text in cell for part in _wrapped(text, _WIDEST.get(i))) for i, cell in enumerate(row)]
         for row in stacked(group)
     ]
+    text = ruled([*zip(*STACKED_HEADERS, strict=True), *rows], STACKED_ALIGN)
+    return "\n".join([textwrap.fill(title(group), NOTE_WIDTH), "", text, "", *bulleted(notes(group))])
+
+
+def ruled(lines: Sequence[Sequence[str]], align: list[str]) -> str:
+    """Lines of cells as a table for a terminal, with a rule below the first two, which are the headers."""
     # The library widens columns beyond their headers; headers given as rows of the table stay as narrow as they are.
-    head = list(zip(*STACKED_HEADERS, strict=True))
-    text = tabulate([*head, *rows], tablefmt="plain", disable_numparse=True, colalign=STACKED_ALIGN).splitlines()
-    rule = "─" * max(len(line.rstrip()) for line in text)
-    said = [textwrap.fill(note, _NOTE_WIDTH, initial_indent="- ", subsequent_indent="  ") for note in notes(group)]
-    return "\n".join([textwrap.fill(title(group), _NOTE_WIDTH), "", *text[:2], rule, *text[2:], "", *said])
+    text = tabulate(lines, tablefmt="plain", disable_numparse=True, colalign=align).splitlines()
+    text = [line.rstrip() for line in text]
+    return "\n".join([*text[:2], "─" * max(len(line) for line in text), *text[2:]])
+
+
+def bulleted(said: Iterable[str]) -> list[str]:
+    """Notes for a terminal, an entry each."""
+    return [textwrap.fill(note, NOTE_WIDTH, initial_indent="- ", subsequent_indent="  ") for note in said]
 
 
 def _wrapped(text: str, width: int | None) -> list[str]:
@@ -141,11 +154,11 @@ def _wrapped(text: str, width: int | None) -> list[str]:
 
 def markdown(group: Group) -> str:
     """The table for a README. Cells are escaped, so that no name can break a row or bring in HTML."""
-    table = [[_inert(cell) for cell in row] for row in cells(group)]
+    table = [[inert(cell) for cell in row] for row in cells(group)]
     if group.reference is not None:
         table[0][0] = f"**{table[0][0]}**"
     text = tabulate(table, headers=HEADERS, tablefmt="pipe", disable_numparse=True, colalign=_ALIGN)
-    return "\n".join([f"**{_inert(title(group))}**", "", text, "", *(f"- {_inert_line(note)}" for note in notes(group))])
+    return "\n".join([f"**{inert(title(group))}**", "", text, "", *(f"- {inert_line(note)}" for note in notes(group))])
 
 
 # A backslash before a backslash or a pipe is read in more than one way inside tables; an entity is not.
@@ -154,11 +167,11 @@ _ESCAPED = str.maketrans(
 )
 
 
-def _inert(text: str) -> str:
+def inert(text: str) -> str:
     """The text without a meaning in Markdown or HTML; what looks like an address makes no link."""
     return text.strip().translate(_ESCAPED).replace("://", "&#58;//").replace("www.", "www&#46;")
 
 
-def _inert_line(text: str) -> str:
+def inert_line(text: str) -> str:
     """The same for the beginning of a line, where a sign or a number could begin a list or a heading."""
-    return re.sub(r"^(\d*)([-+.)=])", r"\1\\\2", _inert(text))
+    return re.sub(r"^(\d*)([-+.)=])", r"\1\\\2", inert(text))
