@@ -18,11 +18,12 @@ class Houlsby(Bottleneck):
 
     citation = "Houlsby et al., Parameter-Efficient Transfer Learning for NLP, ICML 2019 (arXiv 1902.00751)"
     deviation = "LayerNorms stay frozen (the paper trains them); swish and reduction factor 16 as in AdapterHub."
-    learning_rates = (1.5e-3, 5e-3, 1.5e-2)
+    learning_rates = (5e-4, 1.5e-3, 5e-3)
     modules_per_layer = 2
 
-    # The middle of the grid: the best of the three on validation after 1,600 reviews in batches of 16 (one seed).
-    learning_rate: float = 5e-3
+    # The middle of the grid. In trials of 60 s on one seed 5e-3 was the best, and then one of three seeds of 300 s fell to
+    # chance under it in the first quarter and stayed there. A default must hold for the seeds that nobody tried.
+    learning_rate: float = 1.5e-3
     reduction_factor: float = 16
     non_linearity: str = "swish"
 
