@@ -212,7 +212,7 @@ def test_trials_stand_at_the_rates_that_the_method_declares() -> None:
     (found,) = sensitivities(
         [
             trial("lora", 1.5e-3, 0.70), trial("lora", 5e-3, 0.80), broken("lora", 1.5e-2, "diverged"),
-            trial("houlsby", 1.5e-3, 0.9), trial("houlsby", 5e-3, 0.9), trial("houlsby", 1.5e-2, 0.9),
+            trial("houlsby", 5e-4, 0.9), trial("houlsby", 1.5e-3, 0.9), trial("houlsby", 5e-3, 0.9),
             run(), run("lora"),
         ],
         ORDER,
@@ -221,7 +221,7 @@ def test_trials_stand_at_the_rates_that_the_method_declares() -> None:
     assert list(shown) == ["houlsby", "lora"]
     assert list(shown["lora"].values())[1:4] == ["0.0015: 70.00", "0.005: 80.00 *", "0.015: diverged"]
     # A tie goes to the default.
-    assert list(shown["houlsby"].values())[1:4] == ["0.0015: 90.00", "0.005: 90.00 *", "0.015: 90.00"]
+    assert list(shown["houlsby"].values())[1:4] == ["0.0005: 90.00", "0.0015: 90.00 *", "0.005: 90.00"]
     assert shown["houlsby"]["device s of tuning"] == "192 s"
     # What the diverged trial took is not known.
     assert shown["lora"]["device s of tuning"] == "≥ 128 s"
