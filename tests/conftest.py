@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from bench.checkpoint import Checkpoint, find
-from bench.reviews import Reviews, Source, read_embedded
+from bench.jobs import Job, job_of
+from bench.record import DataCut
+from bench.reviews import Reviews, Source, read, read_embedded
 from bench.spec import Budget, RunSpec
 from bench.task import Task, cut, prepare
 
@@ -106,6 +108,17 @@ def small_folder(small_source: Source, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def small_task(tiny: Checkpoint, small_source: Source) -> Task:
     return prepare(tiny, small_source.sha256, lambda: cut(small_source))
+
+
+def make_job(spec: RunSpec, checkpoint: Checkpoint, folder: Path) -> Job:
+    """The job of a spec on the reviews of a folder."""
+    source = read(str(folder))
+    made = cut(source)
+    data = DataCut(
+        sha256=source.sha256, cut=made.name, train=len(made.train), validation=len(made.validation), test=len(made.test),
+        duplicates_removed=made.duplicates_removed, leaked=len(made.leaked),
+    )  # fmt: skip
+    return job_of(spec, checkpoint, str(folder), data, "a processor")
 
 
 def make_spec(method: str = "houlsby", **fields: Any) -> RunSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 
 import bench.engines.local as local
+from bench.checkpoint import Checkpoint
 from bench.engines.local import Died, LocalEngine
+from tests.conftest import make_job, make_spec
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +74,21 @@ def test_the_peak_holds_what_was_freed_and_leaves_out_what_was_paused(engine: Lo
     assert 98 * 2**20 <= counted < 150 * 2**20
     assert with_paused < 150 * 2**20
     assert with_paused == peak - baseline
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["houlsby", "full"])
+def test_a_forked_run_has_the_peak_of_a_cold_process(
+    engine: LocalEngine, minilm: Checkpoint, small_folder: Path, name: str
+) -> None:
+    """A fork shares the pages of its server, which are neither in its baseline twice nor in its peak."""
+    cold = LocalEngine("cpu")
+    cold._context = multiprocessing.get_context("spawn")
+    job = make_job(make_spec(name, max_length=128, batch_size=16, purpose="trial"), minilm, small_folder)
+    engine.run("bench.run:execute", job)  # tokenises, which the others then find done
+    forked, spawned = (one.run("bench.run:execute", job)[0].record.memory for one in (engine, cold))
+    assert forked.peak_above_baseline > 200 * 2**20
+    assert forked.peak_above_baseline == pytest.approx(spawned.peak_above_baseline, rel=0.03)
 
 
 def test_no_process_outlives_its_parent(tmp_path: Path) -> None:

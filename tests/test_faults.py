@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from bench.stop import Cancelled, Stop
 from bench.store import load
 from bench.task import Task
 from bench.training import Diverged, Loop
-from tests.conftest import make_spec
+from tests.conftest import make_job, make_spec
 from tests.test_methods import loop_for
 
 SMALL = ["--max-length", "32", "--batch-size", "8", "--test-limit", "40"]
@@ -207,18 +208,7 @@ def test_weights_that_break_at_the_last_step_diverge(
 
 @pytest.fixture
 def job(tiny: Checkpoint, small_folder: Path, tmp_path: Path) -> Job:
-    from bench.reviews import read
-    from bench.task import cut
-
-    source = read(str(small_folder))
-    made = cut(source)
-    data = DataCut(
-        sha256=source.sha256, cut=made.name, train=len(made.train), validation=len(made.validation), test=len(made.test),
-        duplicates_removed=0, leaked=0,
-    )  # fmt: skip
-    job = job_of(make_spec("lora", test_limit=20), tiny, str(small_folder), data, "a processor")
-    from dataclasses import replace
-
+    job = make_job(make_spec("lora", test_limit=20), tiny, small_folder)
     return replace(job, snapshot=snapshot_path(tmp_path, job.run_id))
 
 

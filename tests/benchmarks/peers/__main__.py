@@ -22,8 +22,10 @@ from tabulate import tabulate
 
 from bench.checkpoint import find
 from bench.device import device_model, usable_cores
+from bench.engines.local import LocalEngine
 from bench.files import atomic_write
 from bench.provenance import environment
+from tests.benchmarks.peers.evaluating import WAYS, evaluate
 from tests.benchmarks.peers.recipes import METHODS, Recipe, recipes
 from tests.benchmarks.peers.worker import serve
 
@@ -34,7 +36,7 @@ EPOCHS = {"head-only": 3}
 """Passes over the reviews of a turn, where they are not one: a head alone is trained for several."""
 
 
-def _encoder(folder: Path) -> Path:
+def encoder_folder(folder: Path) -> Path:
     """MiniLM without its pooling instructions: then suite and libraries train the same head, BERT's own."""
     packaged = find("minilm").folder
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
@@ -129,6 +131,28 @@ def table(found: dict[str, Any]) -> str:
     return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True) + "\n\n" + share
 
 
+def evaluation(method: str, folder: Path, rounds: int) -> dict[str, Any]:
+    """Reviews a second of each way of evaluating."""
+    work = f"{evaluate.__module__}:{evaluate.__name__}"
+    rates, _ = LocalEngine("cpu").run(work, method, folder, LENGTH, usable_cores(), rounds)
+    return {
+        "method": method,
+        "ways": [{"name": way[0], "reviews_per_second": rate} for way, rate in zip(WAYS, rates, strict=True)],
+    }
+
+
+def evaluation_table(found: dict[str, Any]) -> str:
+    """Ways of evaluating as text."""
+    ours = found["ways"][0]["reviews_per_second"]
+    rows = [
+        [way["name"], f"{median(rate):.1f}", f"{min(rate):.1f}–{max(rate):.1f}", f"{median(ours) / median(rate):.2f}"]
+        for way in found["ways"]
+        for rate in (way["reviews_per_second"],)
+    ]
+    headers = [f"evaluation, {found['method']}", "reviews/s", "range", "suite is × as fast"]
+    return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.peers", description=__doc__)
     parser.add_argument("--levers", action="store_true", help="the suite beside itself, one lever moved at a time")
@@ -141,17 +165,18 @@ def main() -> None:
         print("error: --rounds must be at least 1 and --batches between 1 and 200", file=sys.stderr)
         raise SystemExit(2)
     with tempfile.TemporaryDirectory() as name:
-        folder = _encoder(Path(name))
+        folder = encoder_folder(Path(name))
         found = [
             measure(method, recipes(given.levers), folder, given.rounds, given.batches) for method in given.method or METHODS
         ]
+        evaluated = [evaluation("houlsby", folder, given.rounds)] if given.levers else []
     print()
-    print("\n\n".join(table(one) for one in found))
+    print("\n\n".join([*map(table, found), *map(evaluation_table, evaluated)]))
     if given.out is not None:
         about = environment(device=device_model("cpu"), threads=usable_cores()).model_dump(mode="json")
         whole = {
             "finished": datetime.now(UTC).isoformat(timespec="seconds"), "environment": about, "batch_size": BATCH,
-            "max_length": LENGTH, "methods": found,
+            "max_length": LENGTH, "methods": found, "evaluation": evaluated,
         }  # fmt: skip
         with atomic_write(given.out) as file:
             file.write(json.dumps(whole, indent=1).encode() + b"\n")

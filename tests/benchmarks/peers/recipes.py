@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["LEVERS", "METHODS", "PEERS", "Recipe", "recipes"]
+__all__ = ["Batches", "LEVERS", "METHODS", "OURS", "PEERS", "Recipe", "recipes"]
 
 METHODS = ("houlsby", "pfeiffer", "lora", "full", "head-only")
 
 Padding = Literal["to the maximum", "longest of a batch", "like lengths together"]
-Batches = Literal["length buckets", "random", "random, in micro-batches"]
+Batches = Literal["length buckets", "random"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Recipe:
     attention_dropout: float = 0.0
     batches: Batches = "length buckets"
     """For the suite: which reviews share a batch."""
+    micro: int = 1
+    """For the suite: how many micro-batches of like length a batch is cut into. Its gradient stays that of the batch."""
     fused: bool = True
     """For the suite: AdamW in one kernel."""
     keeps_memory: bool = False
@@ -49,9 +51,11 @@ PEERS = (
 LEVERS = (
     OURS,
     Recipe("random batches", "suite", batches="random"),
-    Recipe("random batches in micro-batches of like length", "suite", batches="random, in micro-batches"),
+    Recipe("random batches, each in four micro-batches of like length", "suite", batches="random", micro=4),
+    Recipe("each batch in two micro-batches", "suite", micro=2),
     Recipe("AdamW not fused", "suite", fused=False),
     Recipe("freed memory is kept", "suite", keeps_memory=True),
+    Recipe("freed memory is kept, each batch in two micro-batches", "suite", keeps_memory=True, micro=2),
     Recipe("hidden dropout 0.1, attention dropout 0", "suite", dropout=0.1),
     Recipe("both dropouts 0.1", "suite", dropout=0.1, attention_dropout=0.1),
 )

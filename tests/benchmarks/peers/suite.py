@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,11 @@ from bench.spec import Budget, RunSpec
 from bench.task import Task
 from bench.tokens import Ints, Split
 from bench.training import CLIP, Loop
-from tests.benchmarks.peers.recipes import Recipe
+from tests.benchmarks.peers.recipes import Batches, Recipe
 from tests.benchmarks.peers.trainers import LEARNING_RATE
 
 __all__ = ["SuitePeer", "part"]
 
-MICRO = 4
-"""Micro-batches that a random batch is cut into."""
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 """Parameters of mallopt(3)."""
 
@@ -37,24 +36,28 @@ def part(split: Split, rows: list[int]) -> Split:
     return Split(np.concatenate(pieces), starts, split.labels[rows])
 
 
-class _Random(Loop):
-    """Batches as they come out of a shuffle."""
+@dataclass
+class _Levers(Loop):
+    """The loop with its batches made differently."""
+
+    batches: Batches = "length buckets"
+    micro: int = 1
 
     def _rows(self) -> Iterator[Ints]:
+        if self.batches == "length buckets":
+            yield from super()._rows()
         epoch = 0
         while True:
             order = np.random.default_rng([self.spec.seed, epoch]).permutation(len(self.lengths))
             yield from np.array_split(order, len(order) // self.spec.batch_size)
             epoch += 1
 
-
-class _Micro(_Random):
-    """The same, each batch cut into micro-batches of like length: the gradient of the random batch, with less padding."""
-
     def _step(self, rows: Ints, ids: Tensor, mask: Tensor, labels: Tensor) -> float:
+        if self.micro == 1:
+            return super()._step(rows, ids, mask, labels)
         order = torch.from_numpy(np.argsort(self.lengths[rows], kind="stable"))
         total = 0.0
-        for which in order.chunk(MICRO):
+        for which in order.chunk(self.micro):
             longest = int(mask[which].sum(1).max())
             logits = self.classifier(ids[which, :longest], mask[which, :longest])
             loss = cross_entropy(logits, labels[which], reduction="sum") / len(rows)
@@ -67,14 +70,21 @@ class _Micro(_Random):
         return total
 
 
-_LOOPS = {"length buckets": Loop, "random": _Random, "random, in micro-batches": _Micro}
-
-
 class SuitePeer:
     """Trains chunk after chunk of reviews with the suite's loop, each as a run of its own on the same classifier."""
 
     def __init__(
-        self, name: str, recipe: Recipe, checkpoint: Checkpoint, task: Task, length: int, batch: int, memory: MemoryMeter
+        self,
+        name: str,
+        recipe: Recipe,
+        checkpoint: Checkpoint,
+        task: Task,
+        length: int,
+        batch: int,
+        memory: MemoryMeter,
+        *,
+        seed: int = 0,
+        learning_rate: float = LEARNING_RATE,
     ) -> None:
         if recipe.keeps_memory:
             libc = ctypes.CDLL(None)
@@ -84,14 +94,15 @@ class SuitePeer:
         self.method = methods.get(name)
         device: Any = "cuda" if torch.cuda.is_available() else "cpu"
         self.spec = RunSpec(
-            method=name, hyperparameters={**self.method.hyperparameters(), "learning_rate": LEARNING_RATE}, encoder="minilm",
-            data="embedded", budget=Budget(amount=1, unit="epochs"), seed=0, max_length=length, truncation="head",
+            method=name, hyperparameters={**self.method.hyperparameters(), "learning_rate": learning_rate}, encoder="minilm",
+            data="embedded", budget=Budget(amount=1, unit="epochs"), seed=seed, max_length=length, truncation="head",
             batch_size=batch, dropout=recipe.dropout, attention_dropout=recipe.attention_dropout,
             precision="bf16" if device == "cuda" else "fp32", device=device, threads=torch.get_num_threads(),
         )  # fmt: skip
         self.classifier: Classifier = load_classifier(
-            checkpoint, seed=0, dropout=recipe.dropout, attention_dropout=recipe.attention_dropout
+            checkpoint, seed=seed, dropout=recipe.dropout, attention_dropout=recipe.attention_dropout
         )
+        torch.manual_seed(seed)
         self.classifier.encoder = self.method.attach(self.classifier.encoder)
         self.classifier.head.requires_grad_(True)
         self.classifier.to(device)
@@ -105,7 +116,10 @@ class SuitePeer:
         )
         spec = self.spec.model_copy(update={"budget": Budget(amount=epochs, unit="epochs")})
         clock = DeviceClock(self.spec.device)
-        loop = _LOOPS[self.recipe.batches](self.classifier, task, spec, self.method.encodes_once, clock, self.memory)
+        loop = _Levers(
+            self.classifier, task, spec, self.method.encodes_once, clock, self.memory,
+            batches=self.recipe.batches, micro=self.recipe.micro,
+        )  # fmt: skip
         if not self.recipe.fused:
             loop.optimizer = torch.optim.AdamW(loop.trained, lr=0.0, weight_decay=0.0, fused=False, foreach=False)
         return loop

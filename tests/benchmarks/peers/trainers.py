@@ -11,6 +11,7 @@ import adapters
 import datasets
 import peft
 import torch
+from torch import Tensor
 from transformers import (
     AutoModelForSequenceClassification,
     DataCollatorWithPadding,
@@ -21,10 +22,12 @@ from transformers import (
 )
 
 import methods
+from bench.budget import WARM_UP
 from bench.task import Task
+from bench.training import CLIP
 from tests.benchmarks.peers.recipes import Recipe
 
-__all__ = ["LibraryPeer", "attached", "trainer_class"]
+__all__ = ["LibraryPeer", "Logits", "attached", "trainer_class"]
 
 ADAPTER = "peer"
 LEARNING_RATE = 1e-4
@@ -70,11 +73,36 @@ class _Stopwatch(TrainerCallback):  # type: ignore[misc]
         self.ended = time.perf_counter()
 
 
+class Logits(torch.nn.Module):
+    """A library's classifier as the suite calls one: ids and mask [batch, length] to logits [batch, 2]."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        logits: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+        return logits
+
+
 class LibraryPeer:
     """Trains chunk after chunk of reviews with a library's trainer."""
 
-    def __init__(self, name: str, recipe: Recipe, folder: Path, task: Task, length: int, batch: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        recipe: Recipe,
+        folder: Path,
+        task: Task,
+        length: int,
+        batch: int,
+        *,
+        seed: int = 0,
+        learning_rate: float = LEARNING_RATE,
+    ) -> None:
         self.name, self.recipe, self.task, self.length, self.batch = name, recipe, task, length, batch
+        self.seed, self.learning_rate = seed, learning_rate
+        torch.manual_seed(seed)
         self.model = attached(name, folder, recipe)
         tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]")
         whole = recipe.padding == "to the maximum"
@@ -89,7 +117,8 @@ class LibraryPeer:
             {"input_ids": [ids.tolist() for ids in encoded], "labels": split.labels[rows].tolist()}
         )
         arguments = TrainingArguments(
-            output_dir=output, per_device_train_batch_size=self.batch, num_train_epochs=epochs, learning_rate=LEARNING_RATE,
+            output_dir=output, per_device_train_batch_size=self.batch, num_train_epochs=epochs, seed=self.seed,
+            learning_rate=self.learning_rate, weight_decay=0.0, max_grad_norm=CLIP, warmup_ratio=WARM_UP,
             group_by_length=self.recipe.padding == "like lengths together", save_strategy="no", logging_strategy="no",
             report_to=[], disable_tqdm=True, use_cpu=not torch.cuda.is_available(),
             bf16=torch.cuda.is_available(),
@@ -104,3 +133,7 @@ class LibraryPeer:
         with tempfile.TemporaryDirectory() as output:
             self.trainer(rows, epochs, [watch], output).train()
         return watch.ended - watch.began
+
+    def logits(self) -> Logits:
+        """What was trained, to be tested as the suite tests."""
+        return Logits(self.model)

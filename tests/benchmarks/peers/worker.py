@@ -7,10 +7,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-__all__ = ["serve"]
+__all__ = ["serve", "task_of"]
 
 
-def _task(checkpoint: Any) -> Any:
+def task_of(checkpoint: Any) -> Any:
+    """The embedded reviews, as an encoder's tokenizer cuts them."""
     from bench.reviews import read
     from bench.task import cut, prepare
 
@@ -34,7 +35,7 @@ def serve(connection: Connection, name: str, recipe: Any, folder: Path, length: 
     torch.manual_seed(0)
     torch.matmul(torch.ones(512, 512), torch.ones(512, 512))  # the thread pool belongs to the baseline
     checkpoint = find(str(folder))
-    task = _task(checkpoint)
+    task = task_of(checkpoint)
     memory = MemoryMeter("cuda" if torch.cuda.is_available() else "cpu")
     memory.start()
     peer: Any

@@ -1,0 +1,164 @@
+"""`make growth`: what a token costs, and how much memory training takes, as the training reviews grow in number.
+
+One pass over 1,000, over 5,000 and over all reviews, each in a fresh process. The cost of a token is taken along the way,
+beside a kernel that is timed while the clock is paused, since a shared machine is not equally fast for a quarter of an hour.
+
+`python -m tests.benchmarks.growth [--method NAME] [--data DATA] [--out FILE]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from tabulate import tabulate
+
+from bench.device import device_model, usable_cores
+from bench.engines.local import LocalEngine
+from bench.files import atomic_write
+from bench.provenance import environment
+
+__all__ = ["Grown", "train"]
+
+COUNTS = (1000, 5000, None)
+"""Training reviews; None: all there are."""
+STRETCH = 30
+"""Steps between two looks at the cost."""
+BATCH, LENGTH = 16, 128
+OUT = Path("results/growth.json")
+_CACHE = "ADAPTER_BENCH_CACHE"
+
+
+@dataclass(frozen=True)
+class Grown:
+    """One pass over so many reviews."""
+
+    reviews: int
+    tokens: int
+    seconds: float
+    """Of training alone."""
+    cost: list[float]
+    """Time of a thousand tokens over that of the kernel, one a stretch of the pass."""
+    peak_bytes: list[int]
+    """Above the process's baseline, at the end of each stretch."""
+    tokenised_cold: float
+    """Seconds to split and tokenise all reviews with an empty cache."""
+    tokenised_warm: float
+    """Seconds to have them from the cache."""
+
+
+def train(method: str, data: str, reviews: int | None, threads: int, notify: Callable[..., None]) -> Grown:
+    """One pass over the first so many reviews of a shuffle, with the suite's loop."""
+    import numpy as np
+    import torch
+
+    import methods
+    from bench.budget import Ledger
+    from bench.checkpoint import find
+    from bench.encoder import load_classifier
+    from bench.meters import DeviceClock, MemoryMeter
+    from bench.reviews import read
+    from bench.spec import Budget, RunSpec
+    from bench.task import Task, cut, prepare
+    from bench.training import Loop
+    from tests.benchmarks.measuring import matrix_products, seconds
+    from tests.benchmarks.peers.suite import part
+
+    torch.set_num_threads(threads)
+    checkpoint, source, took = find("minilm"), read(data), list[float]()
+    with tempfile.TemporaryDirectory() as empty:
+        os.environ[_CACHE] = empty
+        for _ in ("cold", "warm"):
+            began = time.perf_counter()
+            task = prepare(checkpoint, source.sha256, lambda: cut(source))
+            took.append(time.perf_counter() - began)
+    rows = np.random.default_rng(0).permutation(len(task.train))[:reviews].tolist()
+    few = part(task.validation, [0, len(task.validation) - 1])  # nothing is validated here
+    task = Task(part(task.train, rows), few, few, np.array([], dtype=np.int64), task.prefix, task.suffix, task.pad_id)
+    matrix_products()
+    memory = MemoryMeter("cpu")
+    memory.start()
+    spec = RunSpec(
+        method=method, hyperparameters=methods.get(method).hyperparameters(), encoder="minilm", data=source.name,
+        budget=Budget(amount=1, unit="epochs"), seed=0, max_length=LENGTH, truncation="head+tail", batch_size=BATCH,
+        precision="fp32", device="cpu", threads=threads,
+    )  # fmt: skip
+    classifier = load_classifier(checkpoint, seed=0, dropout=0.0, attention_dropout=0.0)
+    classifier.encoder = methods.get(method).attach(classifier.encoder)
+    classifier.head.requires_grad_(True)
+    clock, cost, peaks = DeviceClock("cpu"), list[float](), list[int]()
+    reached = (0, 0.0)
+
+    def look(ledger: Ledger) -> None:
+        nonlocal reached
+        if ledger.steps % STRETCH:
+            return
+        charged = clock.seconds
+        with clock.paused():
+            peaks.append(memory.above_baseline())
+            kernel = median(seconds(matrix_products) for _ in range(3))
+        cost.append((charged - reached[1]) / (ledger.tokens_trained - reached[0]) * 1000 / kernel)
+        reached = (ledger.tokens_trained, charged)
+        notify("training", ledger.fraction)
+
+    loop = Loop(classifier, task, spec, methods.get(method).encodes_once, clock, memory, look)
+    loop.rehearse()
+    loop.run()
+    return Grown(len(rows), loop.ledger.tokens_trained, clock.seconds, cost, peaks, took[0], took[1])
+
+
+def table(found: list[Grown]) -> str:
+    """A row for each number of reviews; the cost of a token is over that of the fewest reviews."""
+    base = median(found[0].cost)
+    rows = [
+        [
+            f"{one.reviews:,}",
+            f"{median(one.cost) / base:.2f}",
+            f"{median(one.cost[: len(one.cost) // 2 or 1]) / base:.2f}",
+            f"{median(one.cost[len(one.cost) // 2 :]) / base:.2f}",
+            f"{one.peak_bytes[0] / 2**20:,.0f}",
+            f"{one.peak_bytes[-1] / 2**20:,.0f}",
+            f"{one.reviews / one.seconds:.1f}",
+            f"{one.tokenised_cold:.1f} s",
+            f"{one.tokenised_warm:.2f} s",
+        ]
+        for one in found
+    ]
+    headers = [
+        "training reviews", "cost of a token", "first half", "second half", "peak MiB at first", "at last", "reviews/s",
+        "all reviews tokenised", "from the cache",
+    ]  # fmt: skip
+    return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True)
+
+
+def main() -> None:
+    """Measure, print, and write the JSON."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.growth", description=__doc__)
+    parser.add_argument("--method", default="houlsby")
+    parser.add_argument("--data", default="embedded")
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args()
+    engine, threads, found = LocalEngine("cpu"), usable_cores(), list[Grown]()
+    for count in COUNTS:
+        grown, _ = engine.run(f"{__spec__.name}:train", given.method, given.data, count, threads)
+        found.append(grown)
+        print(f"{grown.reviews:,} reviews: {grown.seconds:.0f} s", flush=True)
+    print("\n" + table(found))
+    content = {
+        "method": given.method, "data": given.data, "batch_size": BATCH, "max_length": LENGTH, "steps_a_stretch": STRETCH,
+        "environment": environment(device=device_model("cpu"), threads=threads).model_dump(mode="json"),
+        "passes": [asdict(one) for one in found],
+    }  # fmt: skip
+    with atomic_write(given.out) as file:
+        file.write(json.dumps(content, indent=1).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""`make peers-accuracy`: what the suite's way of training costs in accuracy when all train on equal reviews.
+
+Each method is trained by the suite and by the library's trainer, with the same learning rate, schedule and dropout, on the
+same reviews, and tested on the same test; and by the suite with hidden dropout over several epochs, which is where dropout
+could pay. What is finished is in the output file, and the same command goes on.
+
+`python -m tests.benchmarks.peers.accuracy [--method NAME] [--seeds N] [--reviews N] [--out FILE]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import random
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tabulate import tabulate
+
+from bench.device import device_model, usable_cores
+from bench.engines.local import LocalEngine
+from bench.files import atomic_write
+from bench.provenance import environment
+from bench.statistics import ALPHA, two_way
+from tests.benchmarks.peers.recipes import METHODS, OURS, PEERS, Recipe
+
+__all__ = ["Comparison", "bound", "cell", "comparisons"]
+
+BATCH, LENGTH = 16, 128
+PASSES = {"head-only": 3}
+"""Passes over the reviews, where they are not one."""
+LONG = 3
+"""Passes for the question of dropout."""
+OUT = Path("results/peers-accuracy.json")
+
+Correct = npt.NDArray[np.bool_]
+
+
+class Comparison:
+    """The suite against another way of training a method: what is lost by taking the suite's."""
+
+    def __init__(self, method: str, other: Recipe, passes: int) -> None:
+        self.method, self.other, self.passes = method, other, passes
+
+    def keys(self, seed: int) -> tuple[str, str]:
+        """Names of the two cells of a seed: the suite's and the other's."""
+        ours, others = (f"{self.method} / {r.name} / {self.passes} / {seed}" for r in (OURS, self.other))
+        return ours, others
+
+
+def comparisons(chosen: Sequence[str]) -> list[Comparison]:
+    """Against the library's trainer for every method; against hidden dropout for the two whose papers train with it."""
+    library = next(recipe for recipe in PEERS if recipe.name == "library's trainer, dropout 0")
+    dropout = Recipe("hidden dropout 0.1, attention dropout 0", "suite", dropout=0.1)
+    found = [Comparison(name, library, PASSES.get(name, 1)) for name in METHODS]
+    found += [Comparison(name, dropout, LONG) for name in ("houlsby", "full")]
+    return [one for one in found if one.method in chosen]
+
+
+def cell(
+    name: str, recipe: Recipe, passes: int, seed: int, reviews: int, folder: Path, threads: int, notify: Callable[..., None]
+) -> list[bool]:
+    """Train once; returns which test reviews came out right."""
+    import torch
+
+    import methods
+    from bench.checkpoint import find
+    from bench.meters import MemoryMeter
+    from bench.prediction import predict
+    from tests.benchmarks.peers.suite import SuitePeer
+    from tests.benchmarks.peers.trainers import LibraryPeer
+    from tests.benchmarks.peers.worker import task_of
+
+    torch.set_num_threads(threads)
+    checkpoint = find(str(folder))
+    task = task_of(checkpoint)
+    rate = float(methods.get(name).hyperparameters()["learning_rate"])  # type: ignore[arg-type]
+    rows = random.Random(seed).sample(range(len(task.train)), reviews)
+    memory = MemoryMeter("cpu")
+    memory.start()
+    ours = SuitePeer(name, recipe, checkpoint, task, LENGTH, BATCH, memory, seed=seed, learning_rate=rate)
+    classifier: Any = ours.classifier
+    if recipe.by == "suite":
+        ours.turn(rows, passes)
+    else:
+        library = LibraryPeer(name, recipe, folder, task, LENGTH, BATCH, seed=seed, learning_rate=rate)
+        library.turn(rows, passes)
+        classifier = library.logits()
+    return [bool(right) for right in predict(classifier, task, task.test, ours.spec).argmax(1) == task.test.labels]
+
+
+def bound(ours: Correct, others: Correct) -> tuple[float, float]:
+    """Accuracy that the other way has more than the suite, and the one-sided 95 % bound of it; shares of 1.
+
+    Both are [seeds, reviews]. Seeds and reviews are crossed, as in the comparison.
+    """
+    from scipy import stats
+
+    found = two_way(others.astype(np.int64) - ours.astype(np.int64))
+    loss = float(found.difference)
+    return loss, loss + float(stats.t.isf(ALPHA, found.freedom) * found.standard_error)
+
+
+def _unpacked(packed: str, reviews: int) -> Correct:
+    return np.unpackbits(np.frombuffer(base64.b64decode(packed), dtype=np.uint8), count=reviews).astype(bool)
+
+
+def table(found: dict[str, Any], asked: Sequence[Comparison], seeds: int) -> str:
+    """Every comparison of which there are at least two seeds, in percentage points."""
+    rows = []
+    for one in asked:
+        pairs = [one.keys(seed) for seed in range(seeds)]
+        done = [pair for pair in pairs if all(key in found["cells"] for key in pair)]
+        if len(done) < 2:
+            continue
+        ours, others = (np.stack([_unpacked(found["cells"][pair[i]], found["test_reviews"]) for pair in done]) for i in (0, 1))
+        loss, most = bound(ours, others)
+        accuracies = [f"{100 * side.mean():.2f}" for side in (ours, others)]
+        rows.append(
+            [one.method, one.passes, one.other.name, len(done), *accuracies, f"{100 * loss:+.2f}", f"{100 * most:+.2f}"]
+        )
+    headers = ["method", "passes", "other", "seeds", "suite %", "other %", "suite loses, points", "at most (95 %)"]
+    return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True)
+
+
+def _read(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """What an earlier call has finished; nothing where there was none."""
+    if not path.exists():
+        return {**settings, "cells": {}}
+    found: dict[str, Any] = json.loads(path.read_text())
+    other = [key for key, value in settings.items() if key != "environment" and found.get(key) != value]
+    if other:
+        print(f"error: {str(path)!r} was made with another {', '.join(other)}; give another --out", file=sys.stderr)
+        raise SystemExit(2)
+    return found
+
+
+def main() -> None:
+    from bench.checkpoint import find
+    from tests.benchmarks.peers.__main__ import encoder_folder
+    from tests.benchmarks.peers.worker import task_of
+
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.peers.accuracy", description=__doc__)
+    parser.add_argument("--method", action="append", choices=METHODS, help="repeatable; default: all five")
+    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--reviews", type=int, default=2000, help="reviews that each trains on")
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args()
+    if not 2 <= given.seeds <= 100 or not BATCH <= given.reviews <= 20_000:
+        print("error: --seeds must be between 2 and 100 and --reviews between 16 and 20000", file=sys.stderr)
+        raise SystemExit(2)
+    asked, threads, engine = comparisons(given.method or METHODS), usable_cores(), LocalEngine("cpu")
+    with tempfile.TemporaryDirectory() as name:
+        folder = encoder_folder(Path(name))
+        found = _read(
+            given.out,
+            {
+                "batch_size": BATCH, "max_length": LENGTH, "train_reviews": given.reviews,
+                "test_reviews": len(task_of(find(str(folder))).test),
+                "environment": environment(device=device_model("cpu"), threads=threads).model_dump(mode="json"),
+            },
+        )  # fmt: skip
+        for seed in range(given.seeds):  # seeds outermost: a comparison that is stopped has equal seeds of all
+            for one in asked:
+                for key, recipe in zip(one.keys(seed), (OURS, one.other), strict=True):
+                    if key in found["cells"]:
+                        continue
+                    right, watch = engine.run(
+                        f"{__spec__.name}:cell", one.method, recipe, one.passes, seed, given.reviews, folder, threads
+                    )
+                    found["cells"][key] = base64.b64encode(np.packbits(right).tobytes()).decode()
+                    print(f"{key}: {100 * np.mean(right):.2f} % after {watch.seconds:.0f} s", flush=True)
+                    with atomic_write(given.out) as file:
+                        file.write(json.dumps(found, indent=1).encode() + b"\n")
+    print("\n" + table(found, asked, given.seeds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""The levers of evaluation: how many reviews are a batch, and in which order they come."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.tokens import Ints
+
+__all__ = ["WAYS", "evaluate"]
+
+REVIEWS = 320
+WAYS = (
+    ("like lengths together, 64 a batch (this suite)", 64, True),
+    ("like lengths together, 16 a batch", 16, True),
+    ("in their order, 64 a batch", 64, False),
+    ("in their order, 16 a batch", 16, False),
+)
+"""Name, reviews a batch, and whether reviews are sorted by length."""
+
+
+def _in_their_order(lengths: Ints, batch_size: int) -> Iterator[Ints]:
+    for start in range(0, len(lengths), batch_size):
+        yield np.arange(start, min(start + batch_size, len(lengths)))
+
+
+def evaluate(
+    method: str, folder: Path, length: int, threads: int, rounds: int, notify: Callable[..., None]
+) -> list[list[float]]:
+    """Reviews a second of each way in each round, on the same reviews, in turns."""
+    import torch
+
+    import bench.prediction
+    from bench.batches import in_length_order
+    from bench.checkpoint import find
+    from bench.meters import MemoryMeter
+    from tests.benchmarks.peers.recipes import OURS
+    from tests.benchmarks.peers.suite import SuitePeer
+    from tests.benchmarks.peers.worker import task_of
+
+    prediction: Any = bench.prediction  # whose constants are the levers
+    torch.set_num_threads(threads)
+    checkpoint = find(str(folder))
+    task = task_of(checkpoint)
+    peer = SuitePeer(method, OURS, checkpoint, task, length, 16, MemoryMeter("cpu"))
+    generator = random.Random(0)
+    rows = np.array(generator.sample(range(len(task.test)), REVIEWS))
+    rates: list[list[float]] = [[] for _ in WAYS]
+    for round_ in range(rounds + 1):
+        for which in generator.sample(range(len(WAYS)), len(WAYS)):
+            _, prediction.BATCH, in_order = WAYS[which]
+            order: Any = in_length_order if in_order else _in_their_order
+            prediction.in_length_order = order
+            began = time.perf_counter()
+            prediction.predict(peer.classifier, task, task.test, peer.spec, rows)
+            if round_:  # the first is the warm-up
+                rates[which].append(REVIEWS / (time.perf_counter() - began))
+    return rates
