@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 RESULTS := .benchmarks/results.json
 
-.PHONY: peers install demo mpnet test test-all lint measure bench bench-update sharing readme clean
+.PHONY: peers peers-accuracy levers growth install demo mpnet test test-all lint measure bench bench-update sharing cluster figures readme clean
 
 install: .venv/installed
 
@@ -51,6 +51,26 @@ sharing: install
 # Each method by this suite and by what users would take instead, in turns on the same reviews: about 40 minutes.
 peers: install
 	$(BIN)/python -m tests.benchmarks.peers --out results/peers.json
+
+# What the suite's way of training costs in accuracy on equal reviews: hours, and the same command goes on.
+peers-accuracy: install
+	$(BIN)/python -m tests.benchmarks.peers.accuracy
+
+# The suite beside itself with one lever moved at a time: batches, optimizer, allocator, dropout.
+levers: install
+	$(BIN)/python -m tests.benchmarks.peers --levers --out results/levers.json
+
+# What a token costs and how much memory training takes at 1,000, 5,000 and all reviews: about 20 minutes.
+growth: install
+	$(BIN)/python -m tests.benchmarks.growth
+
+# Throughput of a matrix on a Ray cluster of one and of two workers, and what scheduling costs a run: about 15 minutes.
+cluster: install
+	$(BIN)/python -m tests.benchmarks.cluster
+
+# The figures of the committed records, in results/figures.
+figures: install
+	$(BIN)/python -m bench.report.figures
 
 readme: install
 	$(BIN)/python -m bench.report.readme

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["AnswerFormat", "Device", "Format", "Precision", "Truncation", "View"]
+__all__ = ["AnswerFormat", "Device", "Engine", "Figure", "Format", "Precision", "Truncation", "View"]
 
 
 class Truncation(StrEnum):
@@ -19,6 +19,11 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+class Engine(StrEnum):
+    local = "local"
+    ray = "ray"
+
+
 class Precision(StrEnum):
     auto = "auto"
     fp32 = "fp32"
@@ -31,6 +36,9 @@ class Format(StrEnum):
     latex = "latex"
     csv = "csv"
     json = "json"
+    html = "html"
+    svg = "svg"
+    png = "png"
 
 
 class AnswerFormat(StrEnum):
@@ -45,4 +53,14 @@ class View(StrEnum):
     budgets = "budgets"
     costs = "costs"
     tuning = "tuning"
+    all = "all"
+
+
+class Figure(StrEnum):
+    accuracy_parameters = "accuracy-parameters"
+    accuracy_memory = "accuracy-memory"
+    forest = "forest"
+    curves = "curves"
+    memory_split = "memory-split"
+    sweep = "sweep"
     all = "all"

@@ -10,14 +10,19 @@ from bench.errors import UserError
 from bench.provenance import cpu_model
 from bench.spec import Precision
 
-__all__ = ["device_model", "resolve_device", "resolve_precision", "usable_cores"]
+__all__ = ["device_model", "resolve_device", "resolve_precision", "shows_gpu", "usable_cores"]
 
 _NODES = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvidia0")
 """Device files without which CUDA cannot work (Linux, WSL)."""
 
 
+def shows_gpu() -> bool:
+    """Whether the system shows a GPU, which torch may yet be unable to use. Nothing is loaded onto it to find out."""
+    return any(Path(node).exists() for node in _NODES)
+
+
 def _has_cuda() -> bool:
-    if not any(Path(node).exists() for node in _NODES):
+    if not shows_gpu():
         return False
     import torch
 

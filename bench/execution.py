@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.engines.local import Died, LocalEngine, Watch
+from bench.engines.cluster import Cluster
+from bench.engines.engine import Engine
+from bench.engines.local import LOOK, Died, LocalEngine, Watch
 from bench.files import cache_dir, sha256_bytes, sweep
 from bench.floor import FloorJob, floor_spec, rows_seen
 from bench.interrupts import Interrupts
-from bench.jobs import Job, Outcome, record_of, snapshot_path
+from bench.jobs import Job, Notify, Outcome, record_of, snapshot_path
 from bench.locks import alone, lock_path, tidy
 from bench.matrix import Matrix, tuned
 from bench.progress import Progress
 from bench.record import FINAL, Floor, Record, State, floor_id
 from bench.saved import kept_of, publish, staged
 from bench.space import check_room, record_bytes, reserved
+from bench.status import going_on, read_status
 from bench.store import finished, path_of, prepare_folder, refuse_damaged, save
 from bench.task import Ints, Task, prepare
 from bench.tuning import Choice, choose
@@ -42,11 +48,17 @@ class _Doing:
     out: Path
     force: bool
     tell: Tell
-    engine: LocalEngine
+    engine: Engine
     progress: Progress
     keep: bool
     """Whether to save what runs trained."""
     interrupts: Interrupts
+    whole: AbstractContextManager[object]
+    """A stretch in which no interrupt is raised. Interrupts are raised in the main thread alone; in others it is any."""
+    in_threads: bool = False
+    """Whether this is one of several threads that each have a run in hand."""
+    telling: threading.Lock = field(default_factory=threading.Lock)
+    """Held while lines are told that belong together."""
     floors: set[str] = field(default_factory=set)
     """Ids of the floors seen to."""
     all_floors: bool = True
@@ -54,6 +66,25 @@ class _Doing:
 
     def known(self, run_id: str) -> Record | Floor | None:
         return None if self.force else finished(self.out, run_id)
+
+    def all(self, jobs: Sequence[Job]) -> list[Record]:
+        """The records of these jobs, in their order; as many runs are in hand at once as the engine has places."""
+        if self.engine.places == 1:
+            return [self.run(job) for job in jobs]
+        doing, over = replace(self, whole=nullcontext(), in_threads=True), threading.Event()
+
+        def one(job: Job) -> Record | None:
+            if over.is_set() or self.interrupts.asked:
+                return None
+            try:
+                return doing.run(job)
+            except BaseException:
+                over.set()  # no other is begun, and those that are in hand come to their end
+                raise
+
+        with self.interrupts, ThreadPoolExecutor(self.engine.places) as pool:
+            records = list(pool.map(one, jobs))
+        return [record for record in records if record is not None]
 
     def run(self, job: Job) -> Record:
         """One run, or its record if it is finished. No other process does it meanwhile."""
@@ -66,31 +97,45 @@ class _Doing:
             if isinstance(known, Record):
                 _forget(replace(job, snapshot=snapshot))
                 return self.finished_before(known)
-            self.progress.starts(_name(job))
-            replaced = finished(self.out, job.run_id, or_damaged=True) if self.force else None
-            job = replace(job, snapshot=snapshot, replaces=_hash(replaced) if replaced else None)
-            if not self.keep or job.spec.purpose != "run":
-                return self.anew(job)
-            with staged(self.out, job.run_id) as folder:
-                return self.anew(replace(job, keep=folder))
+            with self.progress.run(_name(job), _setting(job), lock_path(self.out, job.run_id)) as listen:
+                replaced = finished(self.out, job.run_id, or_damaged=True) if self.force else None
+                job = replace(job, snapshot=snapshot, replaces=_hash(replaced) if replaced else None)
+                if not self.keep or job.spec.purpose != "run":
+                    return self.anew(job, listen)
+                with staged(self.out, job.run_id) as folder:
+                    return self.anew(replace(job, keep=folder), listen)
 
     def finished_before(self, known: Record) -> Record:
         self.progress.ends()
-        self.tell(known, path_of(self.out, known), False)
+        self.told(known, path_of(self.out, known), new=False)
         return known
 
-    def alone(self, run_id: str, name: str) -> AbstractContextManager[None]:
-        return alone(lock_path(self.out, run_id), lambda: self.progress.note(f"{name}: waits for the process that does it"))
+    def told(self, record: Record | Floor, path: Path, *, new: bool) -> None:
+        with self.telling:
+            self.tell(record, path, new)
 
-    def anew(self, job: Job) -> Record:
+    def alone(self, run_id: str, name: str) -> AbstractContextManager[None]:
+        path = lock_path(self.out, run_id)
+
+        def waits() -> None:
+            self.progress.note(f"{name}: waits for the process that does it")
+            # What waits for the lock itself can be interrupted in the main thread alone.
+            while self.in_threads and path.exists() and going_on(path, read_status(path)):
+                if self.interrupts.asked:
+                    raise KeyboardInterrupt
+                time.sleep(LOOK)
+
+        return alone(path, waits)
+
+    def anew(self, job: Job, listen: Notify) -> Record:
         """One run, whether or not it is finished; it goes on from its snapshot if it has one."""
-        with self.interrupts, reserved(self.out, record_bytes(job)) as release:
+        with self.whole, reserved(self.out, record_bytes(job)) as release:
             interrupted = False
             try:
-                outcome, watch = self.engine.run("bench.run:execute", job, listen=self.progress.hears)
+                outcome, watch = self.engine.run("bench.run:execute", job, listen=listen)
             except Died as error:
                 state: State = "out-of-memory" if error.out_of_memory else "failed"
-                outcome, watch = Outcome(record_of(job, state, str(error))), Watch()
+                outcome, watch = Outcome(_where(error, record_of(job, state, str(error)))), Watch()
             except KeyboardInterrupt as interrupt:
                 stopped = Outcome(record_of(job, "cancelled", "stopped by a signal"))
                 interrupted, (outcome, watch) = True, interrupt.args if len(interrupt.args) == 2 else (stopped, Watch())
@@ -114,7 +159,6 @@ class _Doing:
     def saved(self, job: Job, record: Record, logits: npt.NDArray[np.float32] | None) -> Record:
         """The record once it is on disk; where the disk does not take it, one that says so."""
         if job.replaces is not None and record.state not in FINAL:
-            self.progress.ends()
             self.progress.note(f"{_name(job)}: {record.state}, {record.reason}; the finished record stays")
             return record
         try:
@@ -125,9 +169,8 @@ class _Doing:
                 f"{_name(job)}: {why}; free some room in {str(self.out)!r}, then the same command goes on from its checkpoint"
             )
             return record.model_copy(update={"state": "failed", "reason": why})
-        self.progress.ends()
         if record.state != "cancelled":
-            self.tell(record, path, True)
+            self.told(record, path, new=True)
         return record
 
     def floor(self, task: Task, rows: Ints) -> None:
@@ -138,25 +181,29 @@ class _Doing:
         if identity in self.floors or self.known(identity) is not None:
             return
         self.floors.add(identity)
-        name, threads = f"floor on {len(rows):,} reviews", self.matrix.jobs[0].spec.threads
-        with self.alone(identity, name), self.interrupts:
+        name, asked = f"floor on {len(rows):,} reviews", self.matrix.jobs[0]
+        with self.alone(identity, name), self.whole:
             if self.known(identity) is not None:
                 return
-            self.progress.starts(name)
-            job = FloorJob(identity, spec, rows, self.matrix.cut, task, self.matrix.data, threads)
-            try:
-                record, _ = self.engine.run("bench.floor:fit_floor", job, listen=self.progress.hears)
-                path = save(self.out, record)
-            except (Died, OSError) as error:
-                self.all_floors, why = False, error.strerror if isinstance(error, OSError) else str(error)
-                self.progress.note(f"{name}: {why}; the same command tries again")
-                return
-            self.progress.ends()
-            self.tell(record, path, True)
+            with self.progress.run(name, _setting(asked), lock_path(self.out, identity)) as listen:
+                job = FloorJob(identity, spec, rows, self.matrix.cut, task, self.matrix.data, asked.spec.threads)
+                try:
+                    record, _ = self.engine.run("bench.floor:fit_floor", job, listen=listen)
+                    path = save(self.out, record)
+                except (Died, OSError) as error:
+                    self.all_floors, why = False, error.strerror if isinstance(error, OSError) else str(error)
+                    self.progress.note(f"{name}: {why}; the same command tries again")
+                    return
+            self.told(record, path, new=True)
 
 
 def _hash(record: Record | Floor) -> str:
     return sha256_bytes(record.model_dump_json().encode())
+
+
+def _where(error: Died, record: Record) -> Record:
+    """The record of a run that died, with the machine on which it did."""
+    return record if error.environment is None else record.model_copy(update={"environment": error.environment})
 
 
 def _forget(job: Job) -> None:
@@ -181,16 +228,30 @@ def _name(job: Job) -> str:
     return f"{spec.method} {which}, {spec.budget}"
 
 
-def carry_out(matrix: Matrix, out: Path, *, force: bool, tell: Tell, announce: Announce, keep: bool = False) -> bool:
-    """Do what is missing in the folder `out`. Whether all that was asked for is complete: every run, and with tuning a
-    learning rate for every method, which a trial that diverged or ran out of memory does not stand in the way of.
+def _setting(job: Job) -> str:
+    return f"{job.spec.encoder} on {job.spec.data}"
+
+
+def carry_out(
+    matrix: Matrix,
+    out: Path,
+    *,
+    force: bool,
+    tell: Tell,
+    announce: Announce,
+    keep: bool = False,
+    cluster: Cluster | None = None,
+) -> bool:
+    """Do what is missing in the folder `out`, on this machine or on a cluster. Whether all that was asked for is complete:
+    every run, and with tuning a learning rate for every method, which a trial that diverged or ran out of memory does not
+    stand in the way of.
 
     With `keep`, what each run trains is saved, and is part of what was asked for; a run that was finished without it is not
     run again for that.
 
     Raises:
         UserError: if `out` cannot be written, has no room, or holds a damaged record of what was asked for, or the tokenizer
-            cannot be used; nothing is written then.
+            cannot be used; nothing is written then. Also if the cluster has, or is left with, no machine for the runs.
         KeyboardInterrupt: after a run that was interrupted has left its record.
     """
     prepare_folder(out)
@@ -200,25 +261,36 @@ def carry_out(matrix: Matrix, out: Path, *, force: bool, tell: Tell, announce: A
     _sweep(out)
     check_room(out, [job for job in asked if force or finished(out, job.run_id) is None], keep=keep)
     try:
-        return _carried_out(matrix, out, force=force, tell=tell, announce=announce, keep=keep)
+        return _carried_out(matrix, out, force=force, tell=tell, announce=announce, keep=keep, cluster=cluster)
     finally:
         _sweep(out)  # once more: a process whose parent was killed may have been writing still
 
 
-def _carried_out(matrix: Matrix, out: Path, *, force: bool, tell: Tell, announce: Announce, keep: bool) -> bool:
-    interrupts = Interrupts()
-    with Progress(len(matrix.trials) + len(matrix.jobs)) as progress:
+@contextmanager
+def _engine(matrix: Matrix, cluster: Cluster | None, interrupts: Interrupts, progress: Progress) -> Iterator[Engine]:
+    if cluster is None:
+        yield LocalEngine(matrix.device, interrupts)
+        return
+    asked = [*matrix.trials, *matrix.jobs]
+    with cluster.engine(matrix.device, asked[0].spec.threads, len(asked), interrupts, progress.note) as engine:
+        yield engine
+
+
+def _carried_out(
+    matrix: Matrix, out: Path, *, force: bool, tell: Tell, announce: Announce, keep: bool, cluster: Cluster | None
+) -> bool:
+    interrupts, asked = Interrupts(), len(matrix.trials) + len(matrix.jobs)
+    with Progress(asked) as progress, _engine(matrix, cluster, interrupts, progress) as engine:
         task = prepare(matrix.checkpoint, matrix.data.sha256, lambda: matrix.cut, progress.tokenising)
-        engine = LocalEngine(matrix.device, interrupts, progress.says)
-        doing = _Doing(matrix, out, force, tell, engine, progress, keep, interrupts)
+        doing = _Doing(matrix, out, force, tell, engine, progress, keep, interrupts, whole=interrupts)
         jobs, choices = matrix.jobs, []
         if matrix.trials:
-            choices = choose([doing.run(job) for job in matrix.trials])
+            choices = choose(doing.all(matrix.trials))
             for choice in choices:
                 announce(choice)
             jobs = tuned(matrix.jobs, choices)
             progress.fewer(len(matrix.jobs) - len(jobs))
-        records = [doing.run(job) for job in jobs]
+        records = doing.all(jobs)
         if matrix.with_floor:
             doing.floor(task, np.arange(len(task.train)))
             for record in records:

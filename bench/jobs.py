@@ -16,7 +16,7 @@ from bench.provenance import environment
 from bench.record import DataCut, Encoder, Record, State
 from bench.spec import RunSpec, run_id
 
-__all__ = ["Job", "Notify", "Outcome", "job_of", "record_of", "snapshot_path"]
+__all__ = ["KEPT", "Job", "Notify", "Outcome", "job_of", "nobody", "record_of", "snapshot_path"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,16 @@ class Notify(Protocol):
     """
 
     def __call__(self, phase: str, share: float, line: str | None = None) -> None: ...
+
+
+KEPT = "kept"
+"""The phase of which a run tells when it has written a snapshot, and its clock stands still: whoever started the run may copy
+the file before the call returns. It is no part of the progress, and nobody hears of it who has no use for copies.
+"""
+
+
+def nobody(phase: str, share: float, line: str | None = None) -> None:
+    """Tell nobody."""
 
 
 def snapshot_path(out: Path, run_id: str) -> Path:

@@ -100,8 +100,11 @@ def _rates(request: Request, names: list[str], seeds: list[int]) -> dict[str, li
     return {name: rates(name, request.tune) for name in names}
 
 
-def plan(request: Request) -> Matrix:
+def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
     """Check everything that can be checked before anything is spent, and lay out the jobs.
+
+    With `elsewhere`, other machines will do the runs: the device, `cpu` or `cuda`, need not be on this one, and a GPU is not
+    asked what it is called, for which torch would be needed.
 
     Methods are the inner loop, within budgets within seeds (for trials: within the rank of the learning rate), so that a
     machine that grows slower or faster does so for every method alike.
@@ -112,7 +115,8 @@ def plan(request: Request) -> Matrix:
     """
     names, budgets, seeds = _methods(request.methods), _budgets(request.budget), parse_seeds(request.seeds)
     tried = _rates(request, names, seeds)
-    device = resolve_device(request.device)
+    asked: Literal["cpu", "cuda"] = "cuda" if request.device == "cuda" else "cpu"
+    device = asked if elsewhere else resolve_device(request.device)
     common: dict[str, Any] = {
         "max_length": request.max_length,
         "truncation": request.truncation,
@@ -143,7 +147,7 @@ def plan(request: Request) -> Matrix:
     )  # fmt: skip
     # The whole test and a limit equal to it are one and the same run.
     limit = None if request.test_limit == len(made.test) else request.test_limit
-    model = device_model(device)
+    model = "unknown" if elsewhere and device == "cuda" else device_model(device)
 
     def job(method: str, budget: Budget, **fields: Any) -> Job:
         spec = checked_spec(

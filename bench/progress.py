@@ -1,24 +1,28 @@
-"""What a person sees while runs go on: a bar for the run, how many are left, and when all will be done."""
+"""What a person sees while runs go on: a bar for each, how many are left, and when all will be done. `watch` sees it too."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from bench.jobs import Notify
 from bench.report.rows import harmless
+from bench.status import Note, share_of_run
 
 __all__ = ["Progress"]
 
 
-_SHARES = {"training": (0.0, 0.75), "test": (0.75, 0.2), "elsewhere": (0.95, 0.05)}
-"""What part of a run is done when a phase begins, and how much the phase adds."""
-
-
 class Progress:
-    """Bars on the standard error stream; on one that is no terminal, a line at each start."""
+    """Bars on the standard error stream; on one that is no terminal, a line at each start. Several runs may be in hand, each
+    begun and ended by a thread of its own.
+    """
 
     def __init__(self, runs: int) -> None:
         self._console = Console(stderr=True)
@@ -33,10 +37,12 @@ class Progress:
             transient=True,
             disable=not self._console.is_terminal,
         )
+        self._lock = threading.Lock()
         self._runs, self._done = runs, 0
         self._all: TaskID | None = None
-        self._bar: TaskID | None = None
-        self._name = ""
+        self._tokenising: TaskID | None = None
+        self._in_hand: dict[TaskID, float] = {}
+        """How much of each run is done, by its bar."""
 
     def __enter__(self) -> Progress:
         self._bars.start()
@@ -47,52 +53,65 @@ class Progress:
 
     def tokenising(self, done: int, total: int) -> None:
         """Reviews tokenised so far, which happens once for an encoder and a data set."""
-        if self._bar is None:
+        if self._tokenising is None:
             self._say("tokenising the reviews, once for this encoder")
-            self._bar = self._bars.add_task("tokenising reviews", total=total)
-        self._bars.update(self._bar, completed=done)
+            self._tokenising = self._bars.add_task("tokenising reviews", total=total)
+        self._bars.update(self._tokenising, completed=done)
         if done == total:
-            self._bars.remove_task(self._bar)
-            self._bar = None
+            self._bars.remove_task(self._tokenising)
+            self._tokenising = None
 
-    def starts(self, name: str) -> None:
-        """A run begins."""
-        if self._all is None and self._runs > 1:
-            self._all = self._bars.add_task("all runs", total=self._runs)
-        self._name = name
-        self._bar = self._bars.add_task(f"{name}: set-up", total=1.0)
-        self._say(f"{name} ({self._done + 1} of {self._runs})" if self._done < self._runs else name)
+    @contextmanager
+    def run(self, name: str, setting: str, locked: Path) -> Iterator[Notify]:
+        """A run, from beginning to end. Gives what hears how it goes; `locked` is the file that its process has locked."""
+        with self._lock:
+            if self._all is None and self._runs > 1:
+                self._all = self._bars.add_task("all runs", total=self._runs)
+            bar = self._bars.add_task(f"{name}: set-up", total=1.0)
+            self._in_hand[bar] = 0.0
+            number, runs = self._done + len(self._in_hand), self._runs
+        self._say(f"{name} ({number} of {runs})" if number <= runs else name)
+        note = Note(locked, name, setting, number, runs)
 
-    def hears(self, phase: str, share: float) -> None:
-        """A run tells how much of a phase is done."""
-        if self._bar is not None:
-            self._bars.update(self._bar, description=f"{self._name}: {phase}", completed=share)
-        if self._all is not None:
-            before, weight = _SHARES.get(phase, (0.0, 0.0))
-            self._bars.update(self._all, completed=min(self._runs, self._done + before + weight * share))
+        def hears(phase: str, share: float, line: str | None = None) -> None:
+            if line is not None:
+                self.note(f"{name}: {line}")
+                return
+            note.hears(phase, share)
+            self._bars.update(bar, description=f"{name}: {phase}", completed=share)
+            with self._lock:
+                self._in_hand[bar] = share_of_run(phase, share)
+                self._count()
+
+        try:
+            yield hears
+        finally:
+            note.close()
+            with self._lock:
+                del self._in_hand[bar]
+            self._bars.remove_task(bar)
+            self.ends()
 
     def note(self, line: str) -> None:
         """Something that a person should know, above the bars."""
         self._console.print(harmless(line), highlight=False, markup=False, soft_wrap=True)
 
-    def says(self, line: str) -> None:
-        """Something that the run tells of itself."""
-        self.note(f"{self._name}: {line}")
-
     def ends(self) -> None:
-        """The run is over."""
-        self._done += 1
-        if self._bar is not None:
-            self._bars.remove_task(self._bar)
-            self._bar = None
-        if self._all is not None:
-            self._bars.update(self._all, completed=min(self._runs, self._done))
+        """One run less is left; also one that was finished before."""
+        with self._lock:
+            self._done += 1
+            self._count()
 
     def fewer(self, runs: int) -> None:
         """So many of the runs will not be made."""
-        self._runs -= runs
+        with self._lock:
+            self._runs -= runs
+            if self._all is not None:
+                self._bars.update(self._all, total=self._runs)
+
+    def _count(self) -> None:
         if self._all is not None:
-            self._bars.update(self._all, total=self._runs)
+            self._bars.update(self._all, completed=min(self._runs, self._done + sum(self._in_hand.values())))
 
     def _say(self, line: str) -> None:
         if not self._console.is_terminal:

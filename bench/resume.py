@@ -44,6 +44,8 @@ class Keeper:
     loop: Loop
     say: Callable[[str], None]
     """Called with a line for the person who started the run."""
+    kept: Callable[[], None] = lambda: None
+    """Called when a snapshot is written, for whoever copies it; the time that this takes is part of its cost."""
     resumed: int = field(default=0, init=False)
     """How often the run went on after its process had ended."""
     before: float = field(default=0.0, init=False)
@@ -97,6 +99,7 @@ class Keeper:
         except OSError as error:
             self._give_up(error)
             return
+        self.kept()
         seconds = time.monotonic() - began
         self._spent, self._measured, self._at_step = self._spent + seconds, (size, seconds), step
 

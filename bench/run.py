@@ -20,7 +20,7 @@ from bench.energy import SOURCE, energy_counter
 from bench.errors import UserError
 from bench.evaluation import evaluation_of, rows_to_test
 from bench.files import temporary_folder
-from bench.jobs import Job, Notify, Outcome, record_of
+from bench.jobs import KEPT, Job, Notify, Outcome, nobody, record_of
 from bench.latency import latencies
 from bench.meters import DeviceClock, MatmulRate, MemoryMeter, matmul_rate, quiet_rate
 from bench.prediction import predict
@@ -119,7 +119,10 @@ class _Work:
         """
         if self.job.snapshot is None:
             return 0.0
-        keeper = Keeper(self.job.snapshot, owner_of(self.job), loop, lambda line: self.notify("training", 0.0, line))
+        keeper = Keeper(
+            self.job.snapshot, owner_of(self.job), loop,
+            say=lambda line: self.notify("training", 0.0, line), kept=lambda: self.notify(KEPT, 1.0),
+        )  # fmt: skip
         with self.memory.paused():
             keeper.try_disk()
             keeper.restore()
@@ -209,11 +212,7 @@ class _Work:
         )  # fmt: skip
 
 
-def _nobody(phase: str, share: float, line: str | None = None) -> None:
-    """Tell nobody."""
-
-
-def execute(job: Job, notify: Notify = _nobody) -> Outcome:
+def execute(job: Job, notify: Notify = nobody) -> Outcome:
     """Do a run and return its record, in every case: an error ends in a state, not in a traceback.
 
     SIGTERM ends the run as `cancelled`. The process should hold this run alone.

@@ -180,15 +180,17 @@ def _once(items: list[str]) -> None:
         raise UserError(f"{twice!r} is there twice; name each once")
 
 
-def matrices(name: str, device: str = "auto") -> list[Matrix]:
+def matrices(name: str, device: str = "auto", *, elsewhere: bool = False) -> list[Matrix]:
     """The matrices of a suite, each checked as far as it can be before time is spent on the first.
+
+    `elsewhere` is as for `plan`.
 
     Raises:
         UserError: if the suite, or anything that it names, is not as it should be.
     """
     suite = load_suite(name)
     try:
-        return [plan(request) for request in suite.requests(device)]
+        return [plan(request, elsewhere=elsewhere) for request in suite.requests(device)]
     except (UserError, MethodError) as error:
         raise UserError(f"suite {name}: {error}") from None
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from bench.cli import Format
 from bench.errors import UserError
 from bench.record import Floor, Parameters, Record
 from bench.report import render
@@ -24,7 +23,7 @@ from bench.report.tables import HEADERS, STACKED_HEADERS
 from bench.store import save
 from tests.records import MACHINE, ended, floor, run
 
-FORMATS = [str(style) for style in Format]
+FORMATS = ["table", "markdown", "latex", "csv", "json"]
 HOSTILE = [
     "\x1b[31mred\x1b[0m\x07", "a\nb\r\nc\td", "\u202edrawkcab", "\x9b2J\x7f", "<script>alert(1)</script>", "a|b\\|c`d`",
     "[x](javascript:alert(1))", "![i](http://a/b.png)", "**b** _i_ ~s~ $m$ @name www.example.org", "\\input{/etc/passwd}",

@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.interrupts import Interrupts
+from bench.jobs import KEPT, Notify, nobody
+from bench.record import Environment
 
-__all__ = ["Died", "LocalEngine", "Watch"]
+__all__ = ["GRACE", "LOOK", "Died", "LocalEngine", "Watch"]
 
-Listener = Callable[[str, float], None]
 GRACE = 4.0
 """Seconds that a run has to end by itself once it was asked to. With what follows in the process that asked, five pass."""
 LOOK = 0.2
@@ -54,8 +55,11 @@ class Watch:
 class Died(Exception):
     """A process ended without handing back its result."""
 
+    environment: Environment | None = None
+    """Where it ran, if that was another machine."""
+
     def __init__(self, exit_code: int, out_of_memory: bool) -> None:
-        self.out_of_memory = out_of_memory
+        self.exit_code, self.out_of_memory = exit_code, out_of_memory
         if exit_code >= 0:
             what = f"exit code {exit_code}"
         else:
@@ -78,9 +82,14 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _child(connection: Connection, work: str, arguments: tuple[Any, ...]) -> None:
-    """Do `work(*arguments, notify)` and send its result. Interrupts are the parent's to hear and pass on."""
+def _child(connection: Connection, work: str, arguments: tuple[Any, ...], copies: bool) -> None:
+    """Do `work(*arguments, notify)` and send its result. Interrupts are the parent's to hear and pass on.
+
+    With `copies`, the parent copies each snapshot, and the work goes on when it has.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Whoever started the parent may have blocked them, as Ray does in threads of its own; a run ends by them.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGALRM})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from bench.engines import preload  # noqa: F401  already there when forked, not when spawned
 
@@ -90,16 +99,19 @@ def _child(connection: Connection, work: str, arguments: tuple[Any, ...]) -> Non
     def notify(phase: str, share: float, line: str | None = None) -> None:
         nonlocal last
         now = time.monotonic()
-        if line is not None:
-            connection.send(("line", line))
-            return
-        if share in (0.0, 1.0) or now - last > 0.2:
+        if phase == KEPT:
+            if copies:
+                connection.send(("kept",))
+                connection.recv()
+        elif line is not None:
+            connection.send(("told", phase, share, line))
+        elif share in (0.0, 1.0) or now - last > 0.2:
             last = now
-            connection.send(("progress", phase, share))
+            connection.send(("told", phase, share))
 
     try:
         connection.send(("result", getattr(importlib.import_module(module), function)(*arguments, notify)))
-    except BrokenPipeError:
+    except (BrokenPipeError, EOFError):
         os._exit(1)  # nobody is left to hear
 
 
@@ -118,17 +130,20 @@ def _kernel_kills() -> int:
 class LocalEngine:
     """Does one piece of work at a time in a process of its own.
 
-    `say` is called with lines that the work has for the person who started it. An interrupt is raised when `interrupts`
-    ends, which may be after the result was saved.
+    An interrupt is raised when `interrupts` ends, which may be after the result was saved. `copy`, if there is one, is called
+    whenever the work has written a snapshot, and the work waits for its end, with its clock stopped.
     """
+
+    places = 1
+    """How many pieces of work it does at once."""
 
     def __init__(
         self,
         device: Literal["cpu", "cuda"] = "cpu",
         interrupts: Interrupts | None = None,
-        say: Callable[[str], None] = lambda line: None,
+        copy: Callable[[], None] | None = None,
     ) -> None:
-        self._interrupts, self._say = interrupts or Interrupts(), say
+        self._interrupts, self._copy = interrupts or Interrupts(), copy
         self._context: ForkServerContext | SpawnContext
         if device == "cpu":
             self._context = multiprocessing.get_context("forkserver")
@@ -136,11 +151,12 @@ class LocalEngine:
         else:
             self._context = multiprocessing.get_context("spawn")
 
-    def run(self, work: str, *arguments: Any, listen: Listener = lambda phase, share: None) -> tuple[Any, Watch]:
+    def run(self, work: str, *arguments: Any, listen: Notify = nobody) -> tuple[Any, Watch]:
         """Call `work`, written "module:function", with the arguments and a listener in a fresh process.
 
         Returns its result, and the wall seconds of the process and its phases as seen from here. The work is
-        named and not given, since importing it here would cost ten seconds and spoil the fork.
+        named and not given, since importing it here would cost ten seconds and spoil the fork. `listen` hears here what the
+        work tells there.
 
         An interrupt here (Ctrl-C, SIGTERM) is passed on once, and the process has `GRACE` seconds to hand back what it has;
         the interrupt is then raised with its arguments: the result, if there is one, and the watch. A second interrupt ends
@@ -150,8 +166,8 @@ class LocalEngine:
             Died: if the process ends without a result.
         """
         kills = _kernel_kills()
-        receiving, sending = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_child, args=(sending, work, arguments), daemon=True)
+        receiving, sending = self._context.Pipe(duplex=self._copy is not None)
+        process = self._context.Process(target=_child, args=(sending, work, arguments, self._copy is not None), daemon=True)
         began, watch = time.monotonic(), Watch()
         with self._interrupts as interrupts:
             with interrupts.at_once():
@@ -164,18 +180,18 @@ class LocalEngine:
                     deadline = time.monotonic() + GRACE
                     process.terminate()
                 try:
-                    message = receiving.recv() if receiving.poll(LOOK) else None
+                    kind, *said = receiving.recv() if receiving.poll(LOOK) else ("nothing",)
+                    if kind == "kept" and self._copy is not None:
+                        self._copy()
+                        receiving.send(None)
                 except (EOFError, ConnectionError):
                     break
-                if message is None:
-                    continue
-                if message[0] == "result":
-                    result.append(message[1])
-                elif message[0] == "line":
-                    self._say(message[1])
-                else:
-                    watch.hear(message[1], time.monotonic() - began)
-                    listen(message[1], message[2])
+                if kind == "result":
+                    result += said
+                elif kind == "told":
+                    if len(said) == 2:  # no line to say, but a sign of a phase
+                        watch.hear(said[0], time.monotonic() - began)
+                    listen(*said)
             watch.seconds = time.monotonic() - began
             process.join(0.0 if interrupts.asked else GRACE)
             if process.is_alive():

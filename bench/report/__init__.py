@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import methods
-from bench.comparison import Group, compare
+from bench.choices import Figure
+from bench.comparison import Group
 from bench.errors import UserError
-from bench.record import Floor, Record
 from bench.report import budgets, costs, curves, section, tuning
 from bench.report.latex import latex
 from bench.report.notes import notes, title
-from bench.report.rows import harmless
+from bench.report.reading import read
 from bench.report.section import Section
 from bench.report.spreadsheet import spreadsheet
 from bench.report.tables import HEADERS, cells, markdown, terminal
-from bench.sensitivity import Sensitivity, sensitivities
-from bench.store import Damaged, load
+from bench.sensitivity import Sensitivity
+from bench.store import Damaged
 from bench.sweep import sweeps
 
-__all__ = ["VIEWS", "render"]
+__all__ = ["VIEWS", "draw", "render"]
 
 VIEWS = ("comparison", "curves", "budgets", "costs", "tuning")
 """What a report can show, in the order in which it does."""
@@ -36,49 +33,44 @@ _MISSING = {
 }
 
 
-def _read(folder: Path, reference: str, left_out: list[Damaged] | None = None) -> tuple[list[Group], list[Sensitivity]]:
-    """The comparable groups among the records of a folder and the tuning trials, of which one may be empty. What is no record
-    is named on the error stream, left alone, and added to `left_out`.
+def draw(
+    folder: Path, *, reference: str, style: str, figure: Figure | None, out: Path | None, left_out: list[Damaged] | None = None
+) -> str:
+    """Figures as `svg` or `png` in a file or folder `out`; what is to be printed of it: their names, or the SVG itself.
 
     Raises:
-        UserError: if there is no record of a run, or none of a method called `reference`.
+        UserError: if there is no record of a run or none of the reference, and as `bench.report.figures.pictures.written`.
     """
-    left_out, records = [] if left_out is None else left_out, list[Record | Floor]()
-    for item in load(folder) if folder.is_dir() else ():
-        if isinstance(item, Damaged):
-            print(harmless(f"left out {item.path.name}: {item.reason}"), file=sys.stderr)
-            left_out.append(item)
-        else:
-            records.append(item)
-    compared, trials = compare(records, reference, methods.names()), sensitivities(records, methods.names())
-    if not compared and not trials:
-        raise UserError(f"{str(folder)!r} holds no records of runs; make some with: python -m bench run --method all")
-    known = sorted({row.method for group in compared for row in group.rows})
-    if compared and reference not in known:
-        near = difflib.get_close_matches(reference, known, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise UserError(f"no run here is of the reference {reference!r}{hint} There are: {', '.join(known)}")
-    return compared, trials
+    # The libraries that draw take longer to import than a table takes to write.
+    from bench.report.figures import drawings
+    from bench.report.figures.pictures import written
+
+    compared, _ = read(folder, reference, left_out)
+    return written(drawings(compared), figure=figure, kind="png" if style == "png" else "svg", out=out)
 
 
 def render(
     folder: Path, *, reference: str, style: str, view: str | Sequence[str] | None = None, left_out: list[Damaged] | None = None
 ) -> str:
-    """The report as text: `table` for a terminal, `markdown`, `latex`, `csv` or `json`.
+    """The report as text: `table` for a terminal, `markdown`, `latex`, `csv`, `json`, or `html` with its figures.
 
     `view` is one of `VIEWS`, several, or "all" for those that have anything to show. By default it is the comparison; where
-    there are only tuning trials, those. JSON holds everything whatever the view, CSV the comparison alone. What is no
+    there are only tuning trials, those. JSON and HTML hold everything whatever the view, CSV the comparison alone. What is no
     whole record is named on the error stream and added to `left_out`.
 
     Raises:
         UserError: if there is no record of a run or none of the reference, for a view that does not exist or has nothing to
             show, and for another than the comparison as CSV.
     """
-    compared, trials = _read(folder, reference, left_out)
+    compared, trials = read(folder, reference, left_out)
     asked = [view] if isinstance(view, str) else list(view or ())
     for name in asked:
         if name not in {*VIEWS, "all"}:
             raise UserError(f"there is no view {name!r}; there are {', '.join(VIEWS)} and all")
+    if style == "html":
+        from bench.report.page import page
+
+        return page(compared, trials)
     if style == "json":
         # Escaped beyond ASCII: names from records may hold characters that command a terminal.
         return json.dumps(_everything(compared, trials), indent=1).replace("\x7f", "\\u007f")

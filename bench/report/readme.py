@@ -1,40 +1,40 @@
-"""Puts tables of the committed results into README.md: `python -m bench.report.readme`."""
+"""Puts tables of the committed results into the documents that show them: `python -m bench.report.readme`."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from bench.files import atomic_write
 from bench.report import render
 
-__all__ = ["updated"]
+__all__ = ["DOCUMENTS", "ROOT", "updated"]
 
-VIEWS = ("comparison", "tuning")
-"""The views of the report that the README shows, each between two marks of its own."""
 ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = ("README.md", "results/README.md")
+_TABLE = re.compile(
+    r"(?P<begin><!-- (?P<view>\w+) of (?P<folder>[\w-]+): begin, written by make readme -->\n).*?(?P<end><!-- end -->)",
+    re.DOTALL,
+)
 
 
-def marks(view: str) -> tuple[str, str]:
-    """What stands in the README before and after a view."""
-    return f"<!-- {view}: begin, written by make readme -->", f"<!-- {view}: end -->"
+def updated(text: str, results: Path) -> str:
+    """The text with views of records in folders of `results` between the marks that name both."""
 
+    def table(mark: re.Match[str]) -> str:
+        made = render(results / mark["folder"], reference="houlsby", style="markdown", view=mark["view"])
+        return f"{mark['begin']}{made}\n{mark['end']}"
 
-def updated(readme: str, results: Path) -> str:
-    """The README with views of the records in `results` between their marks."""
-    for view in VIEWS:
-        begin, end = marks(view)
-        before, rest = readme.split(begin)
-        _, after = rest.split(end)
-        readme = f"{before}{begin}\n{render(results, reference='houlsby', style='markdown', view=view)}\n{end}{after}"
-    return readme
+    return _TABLE.sub(table, text)
 
 
 def main() -> None:
-    """Rewrite README.md in place."""
-    path = ROOT / "README.md"
-    text = updated(path.read_text(encoding="utf-8"), ROOT / "results" / "reference")
-    with atomic_write(path) as file:
-        file.write(text.encode())
+    """Rewrite the documents in place."""
+    for name in DOCUMENTS:
+        path = ROOT / name
+        text = updated(path.read_text(encoding="utf-8"), ROOT / "results")
+        with atomic_write(path) as file:
+            file.write(text.encode())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,71 @@
+"""The figures: which there are, and which of them the records of a folder give. Altair draws them, for the page and alone."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from bench.choices import Figure
+from bench.comparison import Group
+from bench.report.figures import curves, forest, memory, scatter, sweep
+from bench.report.figures.drawing import NARROW, PICTURE, WIDE, Canvas, Drawing, Spec, theme
+from bench.report.figures.looks import Look, looks
+from bench.sweep import Sweep, budget_of, sweeps
+
+__all__ = [
+    "LACKING", "NARROW", "PICTURE", "WIDE", "Canvas", "Drawing", "Look", "Spec", "drawings", "looks_of", "of_group", "of_sweep",
+    "theme",
+]  # fmt: skip
+
+LACKING = {
+    Figure.accuracy_parameters: "no complete run",
+    Figure.accuracy_memory: "no complete run that measured its memory",
+    Figure.forest: "no complete run of the reference beside another method",
+    Figure.curves: "no run with a learning curve",
+    Figure.memory_split: "no run that measured its memory by purpose",
+    Figure.sweep: "no runs that differ in the amount of their budget alone",
+}
+"""Why a figure cannot be drawn, in the order in which figures stand."""
+
+
+def looks_of(groups: Sequence[Group]) -> dict[str, Look]:
+    """The look of every method, the same in all figures of a report."""
+    return looks(row.method for group in groups for row in group.rows)
+
+
+def of_group(group: Group, look: Mapping[str, Look]) -> list[Drawing]:
+    """The figures that a group has something for."""
+    made = (
+        scatter.drawing(group, look, scatter.PARAMETERS),
+        scatter.drawing(group, look, scatter.MEMORY),
+        forest.drawing(group, look),
+        curves.drawing(group, look),
+        memory.drawing(group),
+    )
+    return [drawing for drawing in made if drawing is not None]
+
+
+def of_sweep(found: Sweep, look: Mapping[str, Look]) -> list[Drawing]:
+    """The figure of groups that differ in their budget alone, if a run of them is complete."""
+    made = sweep.drawing(found, look)
+    return [] if made is None else [made]
+
+
+def drawings(groups: Sequence[Group]) -> dict[str, Drawing]:
+    """Every figure of these groups and of the sweeps among them, by a name for its file that says what it is of."""
+    look, found, times = looks_of(groups), dict[str, Drawing](), Counter[str]()
+    made = [(f"{_encoder(group)}-{budget_of(group).slug}", of_group(group, look)) for group in groups]
+    made += [(_encoder(swept.groups[0]), of_sweep(swept, look)) for swept in sweeps(groups)]
+    for of, figures in made:
+        # What encoder and budget do not tell apart, such as groups on different machines, is counted.
+        times[of] += 1
+        which = of if times[of] == 1 else f"{of}-{times[of]}"
+        found |= {f"{drawing.figure}-{which}": drawing for drawing in figures}
+    return found
+
+
+def _encoder(group: Group) -> str:
+    """The encoder as a part of a file name."""
+    name = group.encoders[0] if group.encoders else group.key.encoder_sha256[:12]
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:60]

@@ -1,0 +1,45 @@
+"""Draws the committed figures from the committed records: `python -m bench.report.figures`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.files import atomic_write, present
+from bench.report.figures import Drawing, drawings
+from bench.report.figures.pictures import picture
+from bench.report.reading import read
+
+__all__ = ["FOLDER", "committed"]
+
+RESULTS = Path(__file__).resolve().parents[3] / "results"
+FOLDER = RESULTS / "figures"
+_SHOWN = ("reference", "sweep")
+"""Folders of committed records. Of groups that form a sweep only the sweep is drawn."""
+
+
+def committed() -> dict[str, Drawing]:
+    """The figures of the committed records, by file name."""
+    found: dict[str, Drawing] = {}
+    for name in _SHOWN:
+        if not (RESULTS / name).is_dir():
+            continue
+        compared, _ = read(RESULTS / name, "houlsby")
+        of_folder = drawings(compared)
+        swept = {key: drawing for key, drawing in of_folder.items() if drawing.figure == "sweep"}
+        found |= {f"{key}.svg": drawing for key, drawing in (swept or of_folder).items()}
+    return found
+
+
+def main() -> None:
+    """Draw them anew, and remove those of records that are gone."""
+    found = committed()
+    for name, drawing in found.items():
+        with atomic_write(FOLDER / name) as file:
+            file.write(picture(drawing, "svg"))
+    for path in present(FOLDER, "*.svg"):
+        if path.name not in found:
+            path.unlink()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Scales of figures, and the lines across those of accuracy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.comparison import Group
+from bench.report.figures.drawing import Canvas
+from bench.report.figures.places import Box, Place, Text
+from bench.report.figures.points import DECIMALS, Point, data
+from bench.report.lines import PUBLISHED
+from bench.report.rows import percent
+
+__all__ = ["Scale", "line_boxes", "line_layers", "line_texts", "lines_across", "widened"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From values to shares of an axis, as Vega has it when it is given this domain."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def share(self, value: float) -> float:
+        """0 at the low end, 1 at the high one."""
+        low, high, at = (math.log(v) if self.log else v for v in (self.low, self.high, value))
+        return (at - low) / (high - low)
+
+    def value(self, share: float) -> float:
+        """The reverse, of a scale that is not logarithmic."""
+        return self.low + share * (self.high - self.low)
+
+    def altair(self) -> dict[str, Any]:
+        """The arguments of an Altair scale."""
+        kind = {"type": "log"} if self.log else {"type": "linear", "zero": False}
+        return {**kind, "domain": [round(self.low, DECIMALS), round(self.high, DECIMALS)], "nice": False}
+
+    def ticks(self) -> list[float]:
+        """Where a logarithmic axis has its numbers: powers of ten, and between them 2 and 5 where there are few."""
+        powers = [10.0**k for k in range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)]
+        inside = [power for power in powers if self.low <= power <= self.high]
+        if len(inside) > 2:
+            return inside
+        return [step * power for power in powers for step in (1, 2, 5) if self.low <= step * power <= self.high]
+
+
+def widened(values: Iterable[float], *, log: bool = False, least: float = 0.0) -> Scale:
+    """A scale with all values inside it, and room at its ends: 8 % of what they span, and at least `least`."""
+    found = list(values)
+    low, high = min(found), max(found)
+    if log:
+        factor = max((high / low) ** 0.08, 1.8)
+        return Scale(low / factor, high * factor, log=True)
+    room = max(0.08 * (high - low), least)
+    return Scale(low - room, high + room)
+
+
+def lines_across(group: Group, canvas: Canvas, *, equal: bool = True) -> list[Point]:
+    """What every method is seen against: the floors on the same test (without `equal` only the one on all reviews), and the
+    published result.
+    """
+    floors = [floor for floor in group.floors if equal or floor.spec.train_reviews == floor.data.train]
+    assert PUBLISHED.accuracy is not None
+    wide = canvas.width > 300
+    published = {
+        "text": f"published{', other encoder and test' if wide else ''}: {percent(PUBLISHED.accuracy)}",
+        "says": f"{PUBLISHED.label}: {percent(PUBLISHED.accuracy)} %",
+        "accuracy": 100 * PUBLISHED.accuracy,
+        "runs": [],
+    }
+    return [
+        *(
+            {
+                "text": f"floor, {floor.spec.train_reviews:,}{' reviews' if wide else ''}: {percent(floor.test.accuracy)}",
+                "says": f"floor: TF-IDF and logistic regression on {floor.spec.train_reviews:,} reviews, without an encoder: "
+                f"{percent(floor.test.accuracy)} %",
+                "accuracy": 100 * floor.test.accuracy,
+                "runs": [floor.run_id],
+            }
+            for floor in floors
+        ),
+        published,
+    ]
+
+
+def line_texts(lines: Sequence[Point], up: Scale, canvas: Canvas) -> list[Text]:
+    """The texts of lines across, each to stand above or below its line, at an end of it."""
+    last = canvas.width - 4
+    places = (
+        Place(4, -3, "left", "bottom"), Place(4, 3, "left", "top"), Place(last, -3, "right", "bottom"),
+        Place(last, 3, "right", "top"),
+    )  # fmt: skip
+    return [Text(line["text"], 0, canvas.height * (1 - up.share(line["accuracy"])), places) for line in lines]
+
+
+def line_boxes(texts: Sequence[Text], canvas: Canvas) -> list[Box]:
+    """What the lines of these texts cover themselves."""
+    return [Box(0, text.y - 1, canvas.width, text.y + 1) for text in texts]
+
+
+def line_layers(lines: Sequence[Point], places: Sequence[Place], y: Any, canvas: Canvas) -> list[Any]:
+    """The lines and their texts as Altair charts. `y` is the encoding of accuracy that they share with what is above them."""
+    import altair as alt
+
+    rows = [
+        {**line, "dy": place.dy, "baseline": place.baseline, "align": place.align}
+        for line, place in zip(lines, places, strict=True)
+    ]
+    rules = data(rows).mark_rule(strokeDash=[5, 4], strokeWidth=1.5, opacity=0.65)
+    layers = [rules.encode(y=y, tooltip="says:N", description="says:N")]
+    # A layer for each end, since where the right one is follows the width of the page.
+    for align, x, dx in (("left", alt.value(0), 4), ("right", alt.value("width"), -4)):
+        held = [row for row in rows if row["align"] == align]
+        if held:
+            texts = data(held).mark_text(
+                align=align, dx=dx, dy=alt.ExprRef("datum.dy"), baseline=alt.ExprRef("datum.baseline"),
+                fontSize=canvas.text - 2, opacity=0.85, aria=False,
+            )  # fmt: skip
+            layers.append(texts.encode(x=x, y=y, text="text:N"))
+    return layers

@@ -1,0 +1,87 @@
+"""Learning curves: validation accuracy as the budget is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bench.comparison import Group
+from bench.curves import marks
+from bench.record import MARKS
+from bench.report.figures.axes import Scale, widened
+from bench.report.figures.drawing import Canvas, Drawing, Layers
+from bench.report.figures.looks import Look
+from bench.report.figures.marks import coloured, end_names, last_points, shaped
+from bench.report.figures.points import Point, data, names, of_row, of_run
+from bench.report.notes import title
+from bench.report.rows import percent
+from bench.report.section import seconds
+
+__all__ = ["drawing", "means", "runs"]
+
+
+def drawing(group: Group, looks: Mapping[str, Look]) -> Drawing | None:
+    """The figure of a group; None where no run of it has a curve."""
+    found = means(group)
+    if not found:
+        return None
+    ends = ", ".join(f"{end['label']} {end['y']:.2f} %" for end in last_points(found))
+    reviews = next(record.data.validation for record in group.runs)
+    return Drawing(
+        figure="curves",
+        title="Learning curves",
+        caption=f"At the last mark {ends}, on the {reviews:,} validation reviews, mean over seeds. The learning rate follows "
+        "the share of the budget spent: a point on the way is not where a smaller budget would end.",
+        shared=title(group),
+        draw=lambda canvas: _layers(group, looks, canvas),
+        key="Means over seeds; small points are runs." if runs(group) else "",
+    )
+
+
+def means(group: Group) -> list[Point]:
+    """A point for each method and mark that all its runs with a curve have."""
+    return [
+        of_row(
+            row, name,
+            f"{percent(mark.accuracy)} % at {100 * mark.fraction:.0f} % of the budget, {seconds(mark.seconds)}, "
+            f"{mark.reviews:,.0f} reviews",
+        )
+        | {"x": 100 * mark.fraction, "y": 100 * mark.accuracy}
+        for row, name in zip(group.rows, names(group.rows), strict=True)
+        for mark in marks(row.runs)
+        if mark.accuracy is not None and mark.seconds is not None and mark.reviews is not None
+    ]  # fmt: skip
+
+
+def runs(group: Group) -> list[Point]:
+    """A point for each run and mark of the methods that have several runs."""
+    return [
+        of_run(
+            record, name,
+            f"{percent(point.accuracy)} % at {100 * mark:.0f} % of the budget, "
+            f"{seconds(point.seconds)}, {point.reviews:,} reviews",
+        )
+        | {"x": 100 * mark, "y": 100 * point.accuracy}
+        for row, name in zip(group.rows, names(group.rows), strict=True)
+        for record in row.runs
+        if len(row.runs) > 1 and record.training is not None
+        for mark, point in zip(MARKS, record.training.curve, strict=False)
+    ]  # fmt: skip
+
+
+def _layers(group: Group, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
+    import altair as alt
+
+    found, single = means(group), runs(group)
+    across = Scale(100 * MARKS[0] - 5, 100)
+    up = widened([point["y"] for point in (*found, *single)], least=0.5)
+    axis = alt.Axis(values=[100 * mark for mark in MARKS], grid=False, labelFlush=False)
+    x = alt.X("x:Q", axis=axis).scale(**across.altair())
+    x = x.title(f"budget spent, % of {group.key.budget}")
+    y = alt.Y("y:Q").scale(**up.altair()).title("validation accuracy, %")
+    color, shape = coloured(found, looks), shaped(found, looks)
+    said = {"tooltip": "says:N", "description": "says:N"}
+    layers = [data(found).mark_line(aria=False).encode(x=x, y=y, color=color, detail="label:N")]
+    if single:
+        layers.append(data(single).mark_point(size=25, opacity=0.6).encode(x=x, y=y, color=color, shape=shape, **said))
+    layers.append(data(found).mark_point(size=80).encode(x=x, y=y, color=color, shape=shape, **said))
+    return [*layers, *end_names(found, looks, up, canvas, y)], canvas.height

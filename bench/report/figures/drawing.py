@@ -1,0 +1,111 @@
+"""A figure before it has a size, and the canvases that it can be drawn on."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["NARROW", "PICTURE", "WIDE", "Canvas", "Drawing", "Layers", "Spec", "theme"]
+
+Spec = dict[str, Any]
+"""A figure in Vega-Lite."""
+Layers = tuple[list[Any], int]
+"""Altair charts to be laid over each other, and the height of the plot in pixels."""
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """The size that a figure's texts are placed for, in pixels."""
+
+    width: int
+    """Of the plot, without its axes; where the figure is fluid, the least that it is to have."""
+    height: int
+    """Of the plot, where nothing in the figure asks for another."""
+    text: int
+    """Height of text."""
+    fluid: bool = True
+    """Whether the figure is as wide as what holds it, and has its title there, or is a picture alone."""
+
+
+PICTURE = Canvas(width=520, height=340, text=15, fluid=False)
+"""A picture in a README: still to be read where a telephone shows it at half its size."""
+WIDE = Canvas(width=420, height=320, text=15)
+NARROW = Canvas(width=230, height=300, text=13)
+"""The page on a telephone."""
+
+_FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+"""What vl-convert brings along, so that a picture is the same on every machine, and fonts of the same widths."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of one group or sweep."""
+
+    figure: str
+    """Which of the figures it is, as `--figure` names it."""
+    title: str
+    caption: str
+    """What is to be seen, in words, and how to read it."""
+    shared: str
+    """What all its runs share, the title of the table."""
+    draw: Callable[[Canvas], Layers]
+    key: str = ""
+    """What a picture says of its marks, where there is no caption below it."""
+
+    def spec(self, canvas: Canvas) -> Spec:
+        """The figure in Vega-Lite. Whether it is valid does not depend on the records: the tests check it, not each report."""
+        import altair as alt
+        from altair.utils.schemapi import debug_mode
+
+        # Altair would check each part as it is made, which takes longer than all else.
+        with debug_mode(False):
+            layers, height = self.draw(canvas)
+            chart = alt.layer(*layers).properties(description=f"{self.title}. {self.caption}", height=height)
+            if canvas.fluid:
+                chart = chart.properties(width="container", autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+            else:
+                lines = [part for text in (self.shared, self.key) for part in _lines(text, canvas)]
+                chart = chart.properties(width=canvas.width, title=alt.Title(self.title, subtitle=lines))
+            spec: Spec = chart.to_dict(validate=False)
+        # Colours and sizes of text are the theme's, which the page puts on by itself.
+        spec.pop("config", None)
+        return spec if canvas.fluid else spec | {"config": theme(dark=False, text=canvas.text, background="#ffffff")}
+
+
+def _lines(text: str, canvas: Canvas) -> list[str]:
+    """A text in lines as wide as the canvas, none of which begins with the dot between two settings."""
+    held = text.replace(" · ", "\N{NO-BREAK SPACE}· ")
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(held, round(canvas.width / (0.42 * canvas.text)))]
+
+
+def theme(*, dark: bool, text: int, background: str = "transparent") -> dict[str, Any]:
+    """What Vega-Lite calls a config: everything about a figure's looks that does not depend on what it shows."""
+    ink, quiet, grid = ("#e6e8eb", "#8b939e", "#3a4048") if dark else ("#1b1f24", "#6b7480", "#dfe3e8")
+    return {
+        "background": background,
+        "font": _FONT,
+        "padding": 8,
+        "view": {"stroke": None},
+        "axis": {
+            "labelColor": ink, "titleColor": ink, "domainColor": quiet, "tickColor": quiet, "gridColor": grid,
+            "labelFontSize": text - 1, "titleFontSize": text, "titleFontWeight": "normal", "titlePadding": 10,
+            "labelLimit": 13 * text, "labelPadding": 6,
+        },
+        "axisY": {"domain": False, "ticks": False},
+        "legend": {
+            "labelColor": ink, "titleColor": ink, "labelFontSize": text, "orient": "top", "symbolStrokeColor": ink,
+            "labelLimit": 0,
+        },
+        "title": {
+            "color": ink, "subtitleColor": quiet if dark else "#4a525c", "fontSize": text + 3, "subtitleFontSize": text - 2,
+            "fontWeight": "bold", "anchor": "start", "frame": "bounds", "offset": 16, "subtitlePadding": 6,
+        },
+        "text": {"color": ink, "fontSize": text},
+        "rule": {"color": ink},
+        # Yellow and the like are seen on any ground by the line around them.
+        "point": {"filled": True, "stroke": ink, "strokeWidth": 1, "opacity": 1},
+        "bar": {"stroke": ink, "strokeWidth": 0.5},
+        "line": {"color": ink, "strokeWidth": 2.5},
+    }  # fmt: skip

@@ -1,0 +1,97 @@
+"""The comparison as a forest plot: each method's difference from the reference, with its interval and its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.comparison import Group
+from bench.report.figures.axes import Scale, widened
+from bench.report.figures.drawing import Canvas, Drawing, Layers
+from bench.report.figures.looks import Look
+from bench.report.figures.marks import coloured, down_the_side, shaped
+from bench.report.figures.places import Box, Place, Text, settled
+from bench.report.figures.points import Point, data, names, of_row
+from bench.report.notes import title
+from bench.report.rows import points as in_points
+
+__all__ = ["differences", "drawing"]
+
+_STEP = 3.2
+"""Height of a row, in the height of its text."""
+_ABOVE = (Place(0, -13, "center", "bottom"), Place(0, -13, "right", "bottom"), Place(0, -13, "left", "bottom"))
+
+
+def drawing(group: Group, looks: Mapping[str, Look]) -> Drawing | None:
+    """The figure of a group; None where there is no reference, or nothing beside it."""
+    found = differences(group)
+    if group.reference is None or len(found) < 2:
+        return None
+    said = ", ".join(f"{point['label']} {point['said']}" for point in found[1:])
+    return Drawing(
+        figure="forest",
+        title=f"Difference from {found[0]['label']}",
+        caption=f"{said}. Paired by seed and review, with the 95 % interval of each taken alone; the verdicts are those of "
+        "the table, and where there is only one seed there is none.",
+        shared=title(group),
+        draw=lambda canvas: _layers(group, looks, canvas),
+        key="Bars: 95 % interval of each difference taken alone.",
+    )
+
+
+def differences(group: Group) -> list[Point]:
+    """A point for each method that has a difference from the reference, and the reference's zero first. In points."""
+    found = []
+    for row, name in zip(group.rows, names(group.rows), strict=True):
+        if row is group.reference:
+            zero = {"x": 0.0, "low": 0.0, "high": 0.0, "said": "reference"}
+            found.append(of_row(row, name, "the reference") | zero)
+        elif row.accuracy_difference is not None and row.paired is not None:
+            paired = row.paired
+            low, high = (row.accuracy_difference if bound is None else bound for bound in (paired.low, paired.high))
+            interval = "" if paired.low is None else f" [{in_points(low)}, {in_points(high)}]"
+            over = f"interval over {paired.covers}" if paired.covers else "no interval"
+            found.append(
+                of_row(row, name, f"{in_points(row.accuracy_difference)}{interval} points, {paired.verdict}, {over}")
+                | {"x": 100 * row.accuracy_difference, "low": 100 * low, "high": 100 * high}
+                | {"said": f"{in_points(row.accuracy_difference)} {paired.verdict}"}
+            )
+    return found
+
+
+def _layers(group: Group, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
+    import altair as alt
+
+    found = differences(group)
+    height = round(_STEP * canvas.text * len(found))
+    across = widened([point[at] for point in found for at in ("x", "low", "high")], least=0.5)
+    rows = _placed(found, across, canvas, height)
+    against = f"accuracy minus {found[0]['label']}'s, points"
+
+    def x(field: str = "x") -> Any:
+        return alt.X(f"{field}:Q", axis=alt.Axis(format="~f", tickCount=6)).scale(**across.altair()).title(against)
+
+    y = down_the_side(rows, canvas)
+    looked = {"color": coloured(rows, looks), "shape": shaped(rows, looks), "tooltip": "says:N", "description": "says:N"}
+    said = data(rows[1:]).mark_text(
+        dy=-13, baseline="bottom", align=alt.ExprRef("datum.align"), fontSize=canvas.text - 1, aria=False
+    )
+    layers = [
+        data(rows[:1]).mark_rule(strokeWidth=1.5, aria=False).encode(x=x()),
+        data(rows).mark_rule(strokeWidth=2, aria=False).encode(x=x("low"), x2="high", y=y),
+        said.encode(x=x(), y=y, text="said:N"),
+        data(rows).mark_point(size=110).encode(x=x(), y=y, **looked),
+    ]
+    return layers, height
+
+
+def _placed(found: Sequence[Point], across: Scale, canvas: Canvas, height: int) -> list[Point]:
+    """The points with the side at which their texts are held: on the line of the reference none is to stand."""
+    step, zero = height / len(found), canvas.width * across.share(0.0)
+    texts = [
+        Text(point["said"], canvas.width * across.share(point["x"]), (i + 0.5) * step, _ABOVE) for i, point in enumerate(found)
+    ]
+    # To the right of the plot there is room, to the left are the names.
+    frame = Box(0, 0, canvas.width + 6 * canvas.text, height)
+    places = settled(texts, [Box(zero - 6, 0, zero + 6, height)], frame, canvas.text - 1)
+    return [{**point, "align": place.align} for point, place in zip(found, places, strict=True)]

@@ -1,0 +1,74 @@
+"""The marks that figures are made of: methods in their looks, names down the side, and names at the ends of lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.report.figures.axes import Scale
+from bench.report.figures.drawing import Canvas
+from bench.report.figures.looks import Look
+from bench.report.figures.places import spread
+from bench.report.figures.points import Point, data
+from bench.report.rows import harmless
+
+__all__ = ["coloured", "down_the_side", "end_names", "last_points", "shaped"]
+
+
+def coloured(rows: Sequence[Point], looks: Mapping[str, Look]) -> Any:
+    """The encoding of methods as colours. There is no legend: names stand beside what they name."""
+    import altair as alt
+
+    shown = _shown(rows, looks)
+    return alt.Color("method:N").scale(domain=list(shown), range=[look.colour for look in shown.values()]).legend(None)
+
+
+def shaped(rows: Sequence[Point], looks: Mapping[str, Look]) -> Any:
+    """The encoding of methods as shapes."""
+    import altair as alt
+
+    shown = _shown(rows, looks)
+    return alt.Shape("method:N").scale(domain=list(shown), range=[look.shape for look in shown.values()]).legend(None)
+
+
+def _shown(rows: Sequence[Point], looks: Mapping[str, Look]) -> dict[str, Look]:
+    present = {row["method"] for row in rows}
+    return {harmless(method): look for method, look in looks.items() if harmless(method) in present}
+
+
+def last_points(points: Sequence[Point]) -> list[Point]:
+    """The last point of each line, of points that follow each other within a line."""
+    return list({point["label"]: point for point in points}.values())
+
+
+def end_names(points: Sequence[Point], looks: Mapping[str, Look], up: Scale, canvas: Canvas, y: Any) -> list[Any]:
+    """The names of lines at their right ends, each behind its method's point, moved apart where lines end close together.
+
+    The heights of points are in their field `y`, and the argument of that name is its encoding. Where a line does not end at
+    the right, `where` says where it does.
+    """
+    import altair as alt
+
+    ends = last_points(points)
+    wanted = [canvas.height * (1 - up.share(end["y"])) for end in ends]
+    moved = spread(wanted, 1.25 * canvas.text, canvas.height)
+    rows = [
+        {**end, "y": up.value(1 - at / canvas.height), "end": f"{end['label']} {end['y']:.1f}{end.get('where', '')}"}
+        for end, at in zip(ends, moved, strict=True)
+    ]
+    color, shape, right = coloured(rows, looks), shaped(rows, looks), alt.value("width")
+    texts = data(rows).mark_text(align="left", baseline="middle", dx=24, limit=round(0.55 * canvas.width), aria=False)
+    return [
+        data(rows).mark_point(size=60, xOffset=14, aria=False).encode(x=right, y=y, color=color, shape=shape),
+        texts.encode(x=right, y=y, text="end:N"),
+    ]
+
+
+def down_the_side(rows: Sequence[Point], canvas: Canvas, **scale: Any) -> Any:
+    """The encoding of names as rows, the first on top. A setting stands below the name of its method."""
+    import altair as alt
+
+    two_lines = "split(replace(datum.label, ')', ''), ' (')"
+    axis = alt.Axis(grid=False, labelExpr=two_lines, labelLimit=round(0.6 * canvas.width))
+    labels = list(dict.fromkeys(row["label"] for row in rows))
+    return alt.Y("label:N", axis=axis).scale(domain=labels, **scale).sort(None).title(None)

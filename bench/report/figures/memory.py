@@ -1,0 +1,87 @@
+"""Where the memory of training goes: weights, gradients, optimizer state, activations."""
+
+from __future__ import annotations
+
+from bench.comparison import Group
+from bench.costs import costs
+from bench.report.figures.drawing import Canvas, Drawing, Layers
+from bench.report.figures.marks import down_the_side
+from bench.report.figures.points import Point, data, names, of_row
+from bench.report.notes import title
+
+__all__ = ["drawing", "parts"]
+
+_PARTS = {
+    "weights": ("#2f4b7c", "#ffffff"),
+    "gradients": ("#a05195", "#ffffff"),
+    "optimizer": ("#f9a15a", "#1b1f24"),
+    "activations": ("#cfd8e3", "#1b1f24"),
+}
+"""The parts of a record's split, each with its colour and that of a number on it: from dark to light, so that they differ in
+grey as well.
+"""
+_NAMES = {"weights": "weights", "gradients": "gradients", "optimizer": "optimizer state", "activations": "activations, rest"}
+_STEP = 2.6
+"""Height of a row, in the height of its text."""
+
+
+def drawing(group: Group) -> Drawing | None:
+    """The figure of a group; None where no run measured its memory by purpose."""
+    found = parts(group)
+    if not found:
+        return None
+    total = {point["label"]: point["to"] for point in found}
+    return Drawing(
+        figure="memory-split",
+        title="Memory by purpose",
+        caption=", ".join(f"{label} {size:,.0f} MiB" for label, size in total.items())
+        + ". Medians over seeds of the peak above the baseline. Activations are the rest of the peak: work space of kernels "
+        "and kept encoder output are in them.",
+        shared=title(group),
+        draw=lambda canvas: _layers(group, canvas),
+    )
+
+
+def parts(group: Group) -> list[Point]:
+    """The parts of each method's bar, from the left to the right, in MiB."""
+    found = []
+    for row, name in zip(group.rows, names(group.rows), strict=True):
+        split = costs(row.runs).split
+        if split is None:
+            continue
+        end = 0.0
+        for part, said in _NAMES.items():
+            size = getattr(split, part) / 2**20
+            point = of_row(row, name, f"{said} {size:,.1f} MiB") | {"part": said, "size": size}
+            found.append(point | {"from": end, "to": end + size, "number": f"{size:,.0f}"})
+            end += size
+    return found
+
+
+def _layers(group: Group, canvas: Canvas) -> Layers:
+    import altair as alt
+
+    found = parts(group)
+    widest = max(point["to"] for point in found)
+    # A number stands on its part where there is room for it.
+    inside = [
+        {**point, "middle": (point["from"] + point["to"]) / 2}
+        for point in found
+        if canvas.width * point["size"] / widest > 0.65 * canvas.text * (len(point["number"]) + 1)
+    ]
+    scale, said = {"domain": [0, widest], "nice": False}, "peak above the baseline, MiB"
+    x = alt.X("from:Q", axis=alt.Axis(format=",d", tickCount=5)).scale(**scale).title(said)
+    y = down_the_side(found, canvas, padding=0.25)
+    legend = alt.Legend(title=None, symbolType="square", columns=4 if canvas.width > 300 else 2)
+    keys = list(_NAMES.values())
+    color = alt.Color("part:N", legend=legend).scale(domain=keys, range=[colour for colour, _ in _PARTS.values()]).sort(None)
+    layers = [
+        data(found).mark_bar().encode(x=x, x2="to", y=y, color=color, tooltip="says:N", description="says:N"),
+    ]
+    for part, (_, ink) in _PARTS.items():
+        numbers = [point for point in inside if point["part"] == _NAMES[part]]
+        if numbers:
+            middle = alt.X("middle:Q", axis=alt.Axis(format=",d", tickCount=5)).scale(**scale).title(said)
+            text = data(numbers).mark_text(color=ink, fontSize=canvas.text - 2, aria=False)
+            layers.append(text.encode(x=middle, y=y, text="number:N"))
+    return layers, round(_STEP * canvas.text * len({point["label"] for point in found}))

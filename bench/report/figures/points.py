@@ -1,0 +1,55 @@
+"""The data of figures: points, what each says of itself when pointed at, and the runs that it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.comparison import Row
+from bench.record import Record
+from bench.report.rows import harmless
+
+__all__ = ["DECIMALS", "Point", "data", "names", "of_row", "of_run"]
+
+Point = dict[str, Any]
+"""A row of a figure's data: `label` and `method`, `says`, the ids of its `runs`, and its numbers."""
+_LONGEST = 40
+"""Letters of a name; the tables have all of it."""
+DECIMALS = 9
+"""Of numbers in a figure: what lies beyond them may differ between processors, and a figure is not to."""
+
+
+def names(rows: Sequence[Row]) -> list[str]:
+    """A name for each row, harmless, short enough for a figure, and no two the same."""
+    found: list[str] = []
+    for row in rows:
+        name = harmless(row.label)
+        short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+        same = sum(other == short or other.startswith(f"{short} #") for other in found)
+        found.append(f"{short} #{same + 1}" if same else short)
+    return found
+
+
+def of_row(row: Row, name: str, says: str) -> Point:
+    """What the data of a figure say of a method, over its complete runs."""
+    several = f", over {len(row.runs)} runs" if len(row.runs) > 1 else ", one run"
+    return {
+        "method": harmless(row.method), "label": name, "says": f"{name}: {says}{several}",
+        "runs": [record.run_id for record in row.runs],
+    }  # fmt: skip
+
+
+def of_run(record: Record, name: str, says: str) -> Point:
+    """The same of one run."""
+    return {
+        "method": harmless(record.spec.method), "label": name, "says": f"{name}, seed {record.spec.seed}: {says}",
+        "runs": [record.run_id],
+    }  # fmt: skip
+
+
+def data(points: Sequence[Point]) -> Any:
+    """An Altair chart of these points, without a mark yet."""
+    import altair as alt
+
+    values = [{name: round(v, DECIMALS) if isinstance(v, float) else v for name, v in point.items()} for point in points]
+    return alt.Chart(alt.Data(values=values))

@@ -1,0 +1,183 @@
+"""Accuracy against what a method costs, trainable parameters or memory, and which methods no other beats at both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from bench.comparison import Group, Row
+from bench.record import Record
+from bench.report.figures.axes import Scale, line_boxes, line_layers, line_texts, lines_across, widened
+from bench.report.figures.drawing import Canvas, Drawing, Layers
+from bench.report.figures.looks import Look
+from bench.report.figures.marks import coloured, shaped
+from bench.report.figures.places import AROUND, Box, Place, Text, settled
+from bench.report.figures.points import Point, data, names, of_row, of_run
+from bench.report.notes import title
+from bench.report.rows import percent
+
+__all__ = ["MEMORY", "PARAMETERS", "Cost", "drawing", "front", "means", "runs"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What stands on the horizontal axis."""
+
+    figure: str
+    title: str
+    axis: str
+    unit: str
+    log: bool
+    of_row: Callable[[Row], float | None]
+    of_run: Callable[[Record], float | None]
+
+
+def _row_parameters(row: Row) -> float | None:
+    return None if row.body is None or row.head is None else row.body + row.head
+
+
+def _run_parameters(record: Record) -> float | None:
+    return None if record.parameters is None else record.parameters.body + record.parameters.head
+
+
+def _row_memory(row: Row) -> float | None:
+    return None if row.memory is None else row.memory / 2**20
+
+
+def _run_memory(record: Record) -> float | None:
+    """As the comparison takes a run's peak: what CUDA's allocator held, else what was resident above the baseline."""
+    memory = record.memory
+    if memory is None:
+        return None
+    return (memory.peak_above_baseline if memory.cuda_reserved is None else memory.cuda_reserved) / 2**20
+
+
+PARAMETERS = Cost(
+    "accuracy-parameters", "Accuracy and trainable parameters", "trainable parameters, log scale",
+    "trainable parameters", True, _row_parameters, _run_parameters,
+)  # fmt: skip
+MEMORY = Cost("accuracy-memory", "Accuracy and memory", "peak memory of training, MiB", "MiB", False, _row_memory, _run_memory)
+
+
+def drawing(group: Group, looks: Mapping[str, Look], cost: Cost) -> Drawing | None:
+    """The figure of a group; None where no method has both an accuracy and this cost."""
+    points = means(group, cost)
+    if not points:
+        return None
+    said = ", ".join(f"{point['label']} {point['accuracy']:.2f} %" for point in points)
+    several = any(len(row.runs) > 1 for row in group.rows)
+    return Drawing(
+        figure=cost.figure,
+        title=cost.title,
+        caption=f"{said}. Ringed and joined: no other method has more accuracy at this cost or a lower one. "
+        + ("Large points are means over seeds with their 95 % intervals, small ones runs. " if several else "One run each. ")
+        + "Dashed: floors without an encoder, and the published result of another encoder on another test.",
+        shared=title(group),
+        draw=lambda canvas: _layers(group, looks, cost, canvas),
+        key="Ringed: no method has more accuracy at this cost or less."
+        + (" Bars: 95 % interval over seeds. Small points: runs." if several else ""),
+    )
+
+
+def means(group: Group, cost: Cost) -> list[Point]:
+    """A point for each method that has an accuracy and this cost."""
+    found = []
+    for row, name in zip(group.rows, names(group.rows), strict=True):
+        x = cost.of_row(row)
+        if row.accuracy is None or not x:
+            continue
+        half = row.accuracy_half_width
+        interval = f" ±{percent(half)}" if half is not None else ""
+        found.append(
+            of_row(row, name, f"{percent(row.accuracy)}{interval} %, {x:,.0f} {cost.unit}")
+            | {"x": x, "accuracy": 100 * row.accuracy, "low": 100 * (row.accuracy - (half or 0.0))}
+            | {"high": 100 * (row.accuracy + (half or 0.0))}
+        )
+    return found
+
+
+def runs(group: Group, cost: Cost) -> list[Point]:
+    """A point for each run of the methods that have several."""
+    return [
+        of_run(record, name, f"{percent(record.test.accuracy)} %, {x:,.0f} {cost.unit}")
+        | {"x": x, "accuracy": 100 * record.test.accuracy}
+        for row, name in zip(group.rows, names(group.rows), strict=True)
+        for record in row.runs
+        if len(row.runs) > 1 and record.test is not None and (x := cost.of_run(record))
+    ]
+
+
+def front(points: Sequence[Point]) -> list[Point]:
+    """The Pareto front by rising cost: each point of it has more accuracy than all that cost as much or less."""
+    kept: list[Point] = []
+    for point in sorted(points, key=lambda p: (p["x"], -p["accuracy"])):
+        if not kept or point["accuracy"] > kept[-1]["accuracy"]:
+            kept.append(point)
+    return kept
+
+
+def _layers(group: Group, looks: Mapping[str, Look], cost: Cost, canvas: Canvas) -> Layers:
+    import altair as alt
+
+    points, single, lines = means(group, cost), runs(group, cost), lines_across(group, canvas)
+    across = widened([point["x"] for point in (*points, *single)], log=cost.log, least=1.0)
+    heights = [point[at] for point in (*points, *single, *lines) for at in ("accuracy", "low", "high") if at in point]
+    up = widened(heights, least=0.5)
+    axis = alt.Axis(values=across.ticks(), format="~s") if cost.log else alt.Axis(format=",d", tickCount=5)
+    x = alt.X("x:Q", axis=axis).scale(**across.altair()).title(cost.axis)
+
+    def y(field: str = "accuracy") -> Any:
+        return alt.Y(f"{field}:Q").scale(**up.altair()).title("test accuracy, %")
+
+    spots = [(canvas.width * across.share(p["x"]), canvas.height * (1 - up.share(p["accuracy"]))) for p in (*points, *single)]
+    line_places, labelled = _placed(points, spots, lines, up, canvas)
+    best, sure = front(points), [point for point in points if point["low"] < point["high"]]
+    place = {name: alt.ExprRef(f"datum.{name}") for name in ("dx", "dy", "align", "baseline")}
+    said = {
+        "tooltip": "says:N", "description": "says:N", "color": coloured(points, looks), "shape": shaped(points, looks),
+    }  # fmt: skip
+    layers = [
+        *line_layers(lines, line_places, y(), canvas),
+        data(best).mark_line(interpolate="step-after", strokeWidth=1.5, opacity=0.5, aria=False).encode(x=x, y=y()),
+        data(labelled).mark_text(limit=round(0.7 * canvas.width), aria=False, **place).encode(x=x, y=y(), text="label:N"),
+        data(best).mark_point(shape="circle", size=320, filled=False, strokeWidth=1.5, aria=False).encode(x=x, y=y()),
+    ]
+    if sure:
+        layers.append(data(sure).mark_rule(strokeWidth=1.5, aria=False).encode(x=x, y=y("low"), y2="high"))
+    if single:
+        layers.append(data(single).mark_point(size=35, opacity=0.75).encode(x=x, y=y(), **said))
+    layers.append(data(points).mark_point(size=110).encode(x=x, y=y(), **said))
+    return layers, canvas.height
+
+
+def _placed(
+    points: Sequence[Point], spots: Sequence[tuple[float, float]], lines: Sequence[Point], up: Scale, canvas: Canvas
+) -> tuple[list[Place], list[Point]]:
+    """Places for the texts of lines, and the points with places for their names. `spots` are all points, those first."""
+    frame, small = Box(0, 0, canvas.width, canvas.height), canvas.text - 2
+    dots = [Box(x - 11, y - 11, x + 11, y + 11) for x, y in spots]
+    at_lines = line_texts(lines, up, canvas)
+    line_places = settled(at_lines, dots, frame, small)
+    taken = [text.box(place, small) for text, place in zip(at_lines, line_places, strict=True)]
+    taken += [*dots, *line_boxes(at_lines, canvas), *_steps(points, spots)]
+    for point, (x, _) in zip(points, spots, strict=False):
+        top, bottom = (canvas.height * (1 - up.share(point[end])) for end in ("high", "low"))
+        taken.append(Box(x - 2, top, x + 2, bottom))
+    at_points = [Text(point["label"], x, y, AROUND) for point, (x, y) in zip(points, spots, strict=False)]
+    places = settled(at_points, taken, frame, canvas.text)
+    return line_places, [
+        {**point, "dx": place.dx, "dy": place.dy, "align": place.align, "baseline": place.baseline}
+        for point, place in zip(points, places, strict=True)
+    ]
+
+
+def _steps(points: Sequence[Point], spots: Sequence[tuple[float, float]]) -> list[Box]:
+    """What the line of the front covers: from each point to the right, and then up to the next."""
+    on_front = [spots[points.index(point)] for point in front(points)]
+    return [
+        box
+        for (x, y), (to_x, to_y) in pairwise(on_front)
+        for box in (Box(x, y - 1, to_x, y + 1), Box(to_x - 1, to_y, to_x + 1, y))
+    ]

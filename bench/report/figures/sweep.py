@@ -1,0 +1,101 @@
+"""Accuracy as the budget grows: each budget a run of its own. The one figure in which budgets stand together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from bench.comparison import Row
+from bench.report.figures.axes import Scale, line_layers, line_texts, lines_across, widened
+from bench.report.figures.drawing import Canvas, Drawing, Layers
+from bench.report.figures.looks import Look
+from bench.report.figures.marks import coloured, end_names, last_points, shaped
+from bench.report.figures.places import Box, settled
+from bench.report.figures.points import Point, data, names, of_row
+from bench.report.notes import title
+from bench.report.rows import harmless, percent
+from bench.sweep import Sweep
+
+__all__ = ["drawing", "means"]
+
+
+def drawing(sweep: Sweep, looks: Mapping[str, Look]) -> Drawing | None:
+    """The figure of a sweep; None where no run of it is complete."""
+    found = means(sweep)
+    if not found:
+        return None
+    ends = ", ".join(f"{end['label']} {end['y']:.2f} % at {end['budget']}" for end in last_points(found))
+    crossings = " ".join(
+        harmless(f"{crossing.label} and {sweep.reference} cross at about {crossing.at:,.3g} {crossing.below.unit}.")
+        for crossing in sweep.crossings
+        if crossing.at is not None
+    )
+    budgets = ", ".join(map(str, sweep.budgets))
+    first = sweep.groups[0]
+    return Drawing(
+        figure="sweep",
+        title="Accuracy as the budget grows",
+        caption=f"{ends}. Means over seeds, with the 95 % interval over seeds where there are several. {crossings} Each budget "
+        "is a run of its own with a whole schedule. Dashed: the floor on all reviews, and the published result of another "
+        "encoder on another test.",
+        shared=title(replace(first, key=first.key._replace(budget=budgets))),
+        draw=lambda canvas: _layers(sweep, looks, canvas),
+        key="Each budget is a run of its own. Bars: 95 % interval over seeds, where there are several.",
+    )
+
+
+def means(sweep: Sweep) -> list[Point]:
+    """A point for each method and budget that has a complete run, by method and then by budget."""
+    found = []
+    for line, name in zip(sweep.lines, names(_any_rows(sweep)), strict=True):
+        for row, budget in zip(line.rows, sweep.budgets, strict=True):
+            if row is None or row.accuracy is None:
+                continue
+            half = row.accuracy_half_width
+            interval = f" ±{percent(half)}" if half is not None else ""
+            found.append(
+                of_row(row, name, f"{percent(row.accuracy)}{interval} % at {budget}")
+                | {"x": budget.amount, "y": 100 * row.accuracy, "budget": str(budget)}
+                | {"where": "" if budget == sweep.budgets[-1] else f" at {budget}"}
+                | {"low": 100 * (row.accuracy - (half or 0.0)), "high": 100 * (row.accuracy + (half or 0.0))}
+            )
+    return found
+
+
+def _any_rows(sweep: Sweep) -> list[Row]:
+    """A row of each line, under the line's label."""
+    return [replace(next(row for row in line.rows if row is not None), label=line.label) for line in sweep.lines]
+
+
+def _layers(sweep: Sweep, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
+    import altair as alt
+
+    found, lines = means(sweep), lines_across(sweep.groups[-1], canvas, equal=False)
+    amounts = sorted({budget.amount for budget in sweep.budgets})
+    across = Scale(amounts[0] / 1.25, amounts[-1] * 1.02, log=True)
+    heights = [point[at] for point in (*found, *lines) for at in ("y", "accuracy", "low", "high") if at in point]
+    up = widened(heights, least=0.5)
+    unit = sweep.budgets[0].unit
+    form = "~s" if amounts[-1] >= 100_000 else ",.6~g"
+    axis = alt.Axis(values=amounts, format=form, grid=False, labelFlush=False)
+    x = alt.X("x:Q", axis=axis).scale(**across.altair())
+    x = x.title(f"budget, {'device seconds' if unit == 'seconds' else unit}, log scale")
+
+    def y(field: str) -> Any:
+        return alt.Y(f"{field}:Q").scale(**up.altair()).title("test accuracy, %")
+
+    spots = [(canvas.width * across.share(p["x"]), canvas.height * (1 - up.share(p["y"]))) for p in found]
+    dots = [Box(left - 8, top - 8, left + 8, top + 8) for left, top in spots]
+    places = settled(line_texts(lines, up, canvas), dots, Box(0, 0, canvas.width, canvas.height), canvas.text - 2)
+    color, shape = coloured(found, looks), shaped(found, looks)
+    sure = [point for point in found if point["low"] < point["high"]]
+    layers = [
+        *line_layers(lines, places, y("accuracy"), canvas),
+        data(found).mark_line(aria=False).encode(x=x, y=y("y"), color=color, detail="label:N"),
+    ]
+    if sure:
+        layers.append(data(sure).mark_rule(strokeWidth=1.5, aria=False).encode(x=x, y=y("low"), y2="high"))
+    said = {"tooltip": "says:N", "description": "says:N"}
+    layers.append(data(found).mark_point(size=90).encode(x=x, y=y("y"), color=color, shape=shape, **said))
+    return [*layers, *end_names(found, looks, up, canvas, y("y"))], canvas.height

@@ -1,0 +1,127 @@
+"""The report as one HTML file: every table, figures that answer to the pointer, and all that they need. It uses no network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bench import __version__
+from bench.comparison import Group
+from bench.report import budgets, costs, curves, tuning
+from bench.report.figures import NARROW, WIDE, Canvas, Drawing, looks_of, of_group, of_sweep, theme
+from bench.report.notes import notes, title
+from bench.report.page.content import Chapter, comparison, known_runs, runs_table
+from bench.report.rows import harmless
+from bench.sensitivity import Sensitivity
+from bench.sweep import sweeps
+
+__all__ = ["page"]
+
+_HERE = Path(__file__).parent
+_CANVASES = {"wide": WIDE, "narrow": NARROW}
+"""What figures are drawn on, as the script of the page calls it."""
+
+
+def page(groups: Sequence[Group], trials: Sequence[Sensitivity]) -> str:
+    """The whole report: a chapter for each group, then one for each sweep of budgets, then the tuning trials."""
+    import jinja2
+    from markupsafe import Markup
+
+    chapters = list(_chapters(groups, trials))
+    drawings = {name: drawing for chapter in chapters for name, drawing in chapter.figures.items()}
+    scripts = [_script(_vega()), _script((_HERE / "page.js").read_text(encoding="utf-8"))]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # Names from records may hold characters that turn a line around.
+        finalize=lambda value: harmless(value) if type(value) is str else value,
+    )
+    return environment.get_template("page.html").render(
+        version=__version__,
+        chapters=chapters,
+        policy=_policy(scripts),
+        data=Markup(_inert(_data(drawings, groups))),  # noqa: S704 - no character of it can end a script
+        scripts=[Markup(script) for script in scripts],  # noqa: S704 - the suite's own
+    )
+
+
+def _chapters(groups: Sequence[Group], trials: Sequence[Sensitivity]) -> Iterator[Chapter]:
+    looks = looks_of(groups)
+    for i, group in enumerate(groups, 1):
+        equal = budgets.equal_reviews(group)
+        yield Chapter(
+            anchor=f"group-{i}",
+            title=title(group),
+            notes=notes(group),
+            comparison=comparison(group, looks),
+            figures=_named(f"group-{i}", of_group(group, looks)),
+            runs=runs_table(group, looks),
+            sections=[*curves.sections(group), *costs.sections(group), *([equal] if equal else [])],
+        )
+    for i, sweep in enumerate(sweeps(groups), 1):
+        sections = budgets.sections(sweep)
+        figures = _named(f"budgets-{i}", of_sweep(sweep, looks))
+        yield Chapter(f"budgets-{i}", sections[0].title, figures=figures, sections=sections)
+    for i, found in enumerate(trials, 1):
+        section = tuning.section(found)
+        yield Chapter(f"tuning-{i}", section.title, sections=[section])
+
+
+def _named(anchor: str, drawings: Iterable[Drawing]) -> dict[str, Drawing]:
+    return {f"{anchor}-{drawing.figure}": drawing for drawing in drawings}
+
+
+def _data(drawings: Mapping[str, Drawing], groups: Sequence[Group]) -> dict[str, Any]:
+    """What the page's script draws, and says of each point."""
+    return {
+        "figures": {
+            name: {size: _fluid(drawing, canvas) for size, canvas in _CANVASES.items()} for name, drawing in drawings.items()
+        },
+        "themes": {
+            name: {size: theme(dark=name == "dark", text=canvas.text) for size, canvas in _CANVASES.items()}
+            for name in ("light", "dark")
+        },
+        "runs": known_runs(groups),
+    }
+
+
+def _fluid(drawing: Drawing, canvas: Canvas) -> dict[str, Any]:
+    """Without the address of its schema: the page is not to name any place on the network."""
+    return {key: value for key, value in drawing.spec(canvas).items() if key != "$schema"}
+
+
+def _inert(data: dict[str, Any]) -> str:
+    """JSON that can stand in a script: without the characters that could end it or begin another."""
+    return json.dumps(data).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+@cache
+def _vega() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, which vl-convert brings along."""
+    import altair as alt
+    import vl_convert
+
+    version = "_".join(alt.SCHEMA_VERSION.split(".")[:2])
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
+
+
+def _script(code: str) -> str:
+    """A script as a browser reads it out of the page, whose text its hash is of: lines end in one character, and no string
+    in it ends the element.
+    """
+    return code.replace("\r\n", "\n").replace("\r", "\n").replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _policy(scripts: Iterable[str]) -> str:
+    """The content security policy: these scripts alone, the page's own styles, and nothing from anywhere else."""
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{found}'" for found in hashes)
+    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

@@ -1,0 +1,168 @@
+"""What the page shows, as plain values: tables with something to sort by, runs with what is known of them, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from bench.comparison import Group
+from bench.record import Floor, Record
+from bench.report.figures import Drawing, Look
+from bench.report.lines import Line, lines
+from bench.report.rows import harmless, mebibytes, percent
+from bench.report.section import Section
+from bench.report.tables import HEADERS, cells
+
+__all__ = ["Cell", "Chapter", "Column", "Table", "about", "comparison", "known_runs", "runs_table"]
+
+_NONE = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    header: str
+    number: bool = True
+    """Whether it is sorted by numbers; by words else."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    text: str
+    value: float | str | None = None
+    """What it is sorted by; None comes last."""
+    look: Look | None = None
+    """Of the method that it names."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that can be sorted, but for its last rows."""
+
+    columns: list[Column]
+    rows: list[list[Cell]]
+    below: list[list[Cell]] = field(default_factory=list)
+    """What the rows are seen against."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A part of the page: one group of comparable runs, or a view of several groups. Groups never share a chapter's figures."""
+
+    anchor: str
+    title: str
+    notes: list[str] = field(default_factory=list)
+    comparison: Table | None = None
+    figures: dict[str, Drawing] = field(default_factory=dict)
+    """By the name under which the page's script finds them."""
+    runs: Table | None = None
+    sections: list[Section] = field(default_factory=list)
+
+
+def comparison(group: Group, looks: Mapping[str, Look]) -> Table:
+    """The table of a group, with its texts as in every other format."""
+    rows = [
+        [Cell(text, value) for text, value in zip(texts, _values(line), strict=True)]
+        for line, texts in zip(lines(group), cells(group), strict=True)
+    ]
+    methods = len(group.rows)
+    for named, row in zip(rows[:methods], group.rows, strict=True):
+        named[0] = replace(named[0], look=looks.get(row.method))
+    return Table([Column(name, name not in {"method", "verdict"}) for name in HEADERS], rows[:methods], rows[methods:])
+
+
+def _values(line: Line) -> list[float | str | None]:
+    """What each cell of a line is sorted by, in the order of `HEADERS`. The reference differs from itself by nothing."""
+    paired = line.paired
+    return [
+        line.label,
+        line.accuracy,
+        0.0 if line.role == "reference" else line.accuracy_difference,
+        paired.verdict if paired else None,
+        paired.p_holm if paired else None,
+        paired.resolvable if paired else None,
+        line.precision,
+        line.recall,
+        line.f1,
+        line.body,
+        line.head,
+        line.memory,
+        line.reviews_seen,
+        line.reviews_per_second,
+        line.complete,
+    ]
+
+
+_RUNS = [
+    Column("run", number=False), Column("method", number=False), Column("seed"), Column("state", number=False),
+    Column("why", number=False), Column("accuracy %"), Column("trains: body"), Column("memory MiB"), Column("reviews seen"),
+    Column("device s"), Column("settings", number=False), Column("machine", number=False), Column("versions", number=False),
+    Column("commit", number=False), Column("finished", number=False),
+]  # fmt: skip
+
+
+def runs_table(group: Group, looks: Mapping[str, Look]) -> Table:
+    """Every run of a group, whatever it ended in, by method and seed."""
+    return Table(
+        _RUNS,
+        [
+            _run(record, row.label, looks.get(row.method))
+            for row in group.rows
+            for record in sorted((*row.runs, *row.others), key=lambda r: r.spec.seed)
+        ],
+    )
+
+
+def _run(record: Record, label: str, look: Look | None) -> list[Cell]:
+    known = about(record)
+    accuracy = record.test.accuracy if record.test else None
+    body = record.parameters.body if record.parameters else None
+    memory = record.memory.peak_above_baseline if record.memory else None
+    seen = record.training.reviews_seen if record.training else None
+    charged = record.seconds.charged if record.seconds else None
+    return [
+        _words(record.run_id),
+        Cell(label, label, look),
+        Cell(str(record.spec.seed), record.spec.seed),
+        _words(record.state),
+        _words("" if record.state == "complete" else record.reason or "no reason was recorded"),
+        Cell(percent(accuracy), accuracy),
+        Cell(_NONE if body is None else f"{body:,}", body),
+        Cell(mebibytes(memory), memory),
+        Cell(_NONE if seen is None else f"{seen:,}", seen),
+        Cell(_NONE if charged is None else f"{charged:,.1f}", charged),
+        *(_words(known[name]) for name in ("settings", "machine", "versions", "commit", "finished")),
+    ]
+
+
+def _words(text: str) -> Cell:
+    return Cell(text, text)
+
+
+def about(record: Record | Floor) -> dict[str, str]:
+    """What a point says of the run that it is, in the order in which it says it."""
+    machine = record.environment
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(machine.versions.items()))
+    commit = (machine.commit or "unknown")[:12] + (", with uncommitted changes" if machine.dirty else "")
+    known = {"run": record.run_id}
+    if isinstance(record, Record):
+        spec = record.spec
+        known |= {
+            "method": spec.method,
+            "settings": ", ".join(f"{name} {value}" for name, value in sorted(spec.hyperparameters.items())),
+            "seed": str(spec.seed),
+            "state": record.state + (", contended" if record.compute and record.compute.contended else ""),
+        }
+    known |= {
+        "machine": f"{machine.device}, {machine.threads} threads, {machine.platform}",
+        "versions": f"Python {machine.python}, {versions}",
+        "commit": commit,
+        "finished": record.finished,
+    }
+    return {name: harmless(text) for name, text in known.items()}
+
+
+def known_runs(groups: Sequence[Group]) -> dict[str, dict[str, str]]:
+    """All of them, by run id: what the points of figures are looked up in."""
+    found: list[Record | Floor] = [record for group in groups for row in group.rows for record in (*row.runs, *row.others)]
+    found += [floor for group in groups for floor in group.floors]
+    return {record.run_id: about(record) for record in found}

@@ -1,0 +1,145 @@
+"""What a cluster of one and two workers does in an hour, and what scheduling and gathering cost a run: `make cluster`.
+
+The same runs, counted in steps and of one thread each, are done here one after the other, then on a Ray cluster with one node
+of one CPU, then with two. All of it is on this machine, and whoever asks needs a little of it too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from tabulate import tabulate
+
+from bench.device import device_model
+from bench.engines.cluster import Cluster, connected
+from bench.execution import carry_out
+from bench.files import atomic_write
+from bench.matrix import Matrix, Request, plan
+from bench.provenance import environment
+from bench.record import Floor, Record
+from bench.store import load
+from tests.nodes import nodes
+
+__all__ = ["Row", "measure", "row_of", "table"]
+
+OUT = Path("results/cluster.json")
+WORKERS = (1, 2)
+NOTES = [
+    "runs an hour: from the end of each worker's first run to the end of the last; a first run also waits for the libraries, "
+    "which a worker imports once.",
+    "around a run: seconds between two runs of one worker in which no run's process lived: scheduling, sending, writing.",
+    "GFLOP/s: the median of what the runs measured before and after training, on their one thread; two workers share caches "
+    "and memory, and the machine with whoever asks.",
+]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to do the runs."""
+
+    way: str
+    workers: int
+    runs: int
+    seconds: float
+    """Of all, from the call to the last record."""
+    runs_an_hour: float
+    run_seconds: float
+    """Median life of a run's process, by the clock of the process that started it, without each worker's first run."""
+    around_seconds: float
+    """What passes between two of them on one worker."""
+    training_seconds: float
+    """Median of what a run's training took: more where workers share the machine."""
+    gflops: float
+
+
+def row_of(way: str, workers: int, records: Sequence[Record], ends: Sequence[float], seconds: float) -> Row:
+    """The row of complete runs, given when each record was told of, in seconds from the call."""
+    measured = sorted(zip(ends, records, strict=True), key=lambda pair: pair[0])[workers:]
+    lives = [record.seconds.outside or 0.0 for _, record in measured if record.seconds is not None]
+    rate = len(measured) / (max(ends) - sorted(ends)[workers - 1])
+    rates = [rate for _, record in measured if (c := record.compute) is not None for rate in (c.matmul_before, c.matmul_after)]
+    return Row(
+        way=way, workers=workers, runs=len(records), seconds=seconds, runs_an_hour=3600 * rate, run_seconds=median(lives),
+        around_seconds=workers / rate - median(lives), gflops=median(rates),
+        training_seconds=median(record.seconds.charged for _, record in measured if record.seconds is not None),
+    )  # fmt: skip
+
+
+def timed(way: str, workers: int, matrix: Matrix, cluster: Cluster | None) -> Row:
+    """Do a matrix in a folder of its own."""
+    ends: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+
+        def tell(record: Record | Floor, path: Path, new: bool) -> None:
+            ends[record.run_id] = time.monotonic() - began
+
+        done = carry_out(matrix, Path(folder), force=False, tell=tell, announce=lambda choice: None, cluster=cluster)
+        seconds = time.monotonic() - began
+        records = [record for record in load(Path(folder)) if isinstance(record, Record)]
+    if not done:
+        raise RuntimeError(f"{way}: {[record.reason for record in records if record.state != 'complete']}")
+    return row_of(way, workers, records, [ends[record.run_id] for record in records], seconds)
+
+
+def measure(request: Request, workers: Sequence[int] = WORKERS) -> list[Row]:
+    """A row for this machine's own engine, and one for each number of workers, each with the same runs on one thread."""
+    rows: list[Row] = []
+    for count in (0, *workers):
+        with ExitStack() as stack:
+            # The nodes have the whole machine; whoever asks has one core, and with it a run one thread.
+            address = stack.enter_context(nodes(*[1] * count)).address if count else None
+            whole = os.sched_getaffinity(0)
+            stack.callback(os.sched_setaffinity, 0, whole)
+            os.sched_setaffinity(0, {min(whole)})
+            cluster = None if address is None else stack.enter_context(connected(address))
+            rows.append(timed("ray" if count else "local", count or 1, plan(request), cluster))
+    return rows
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows for the terminal."""
+    heads = ["way", "workers", "runs", "seconds", "runs an hour", "a run s", "around a run s", "training s", "GFLOP/s"]
+    cells = [
+        [row.way, row.workers, row.runs, f"{row.seconds:.1f}", f"{row.runs_an_hour:,.0f}", f"{row.run_seconds:.1f}",
+         f"{row.around_seconds:.2f}", f"{row.training_seconds:.1f}", f"{row.gflops:.0f}"]
+        for row in rows
+    ]  # fmt: skip
+    return tabulate(cells, heads, disable_numparse=True, colalign=("left", *["right"] * 8))
+
+
+def main() -> None:
+    """Measure, print, and write the JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--encoder", default="minilm")
+    parser.add_argument("--budget", default="12 steps")
+    parser.add_argument("--seeds", default="4", help="runs of each of the two methods")
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args()
+    request = Request(
+        ["houlsby", "lora"], given.encoder, budget=given.budget, seeds=given.seeds, test_limit=40, device="cpu"
+    )  # fmt: skip
+    rows = measure(request)
+    print(table(rows))
+    print(*(f"- {note}" for note in NOTES), sep="\n")
+    content = {
+        "asked": {"methods": request.methods, "encoder": request.encoder, "budget": request.budget, "seeds": request.seeds},
+        "notes": NOTES,
+        "environment": environment(device=device_model("cpu"), threads=1).model_dump(),
+        "rows": [asdict(row) for row in rows],
+    }
+    with atomic_write(given.out) as file:
+        file.write(json.dumps(content, indent=1).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

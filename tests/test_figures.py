@@ -1,0 +1,424 @@
+"""The figures: the numbers of the tables in them, no text on another, and no power to what stands in records."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import methods
+from bench.choices import Figure
+from bench.cli import main
+from bench.comparison import Group, compare
+from bench.errors import UserError
+from bench.record import Floor, Record
+from bench.report.figures import (
+    LACKING,
+    NARROW,
+    PICTURE,
+    Canvas,
+    Drawing,
+    drawings,
+    forest,
+    looks_of,
+    memory,
+    of_group,
+    scatter,
+)
+from bench.report.figures import curves as curves_figure
+from bench.report.figures import sweep as sweep_figure
+from bench.report.figures.__main__ import FOLDER, committed
+from bench.report.figures.axes import Scale, widened
+from bench.report.figures.looks import COLOURS, SHAPES, looks
+from bench.report.figures.pictures import mark, picture, written
+from bench.report.figures.places import AROUND, Box, Text, settled, spread
+from bench.report.figures.points import names
+from bench.report.lines import lines
+from bench.spec import Budget
+from bench.store import save
+from bench.sweep import sweeps
+from tests.records import ended, floor, run
+from tests.test_report import HOSTILE, hostile, usual
+from tests.test_sections import learning
+
+ORDER = ["houlsby", "pfeiffer", "lora", "full", "head-only"]
+SVG = "{http://www.w3.org/2000/svg}"
+PLAIN = {"svg", "title", "desc", "g", "path", "text", "tspan", "rect", "line", "defs"}
+"""What a drawing is made of, none of which runs or fetches anything."""
+
+
+def groups(*records: Record | Floor, reference: str = "houlsby") -> list[Group]:
+    return compare(records, reference, ORDER)
+
+
+def one(*records: Record | Floor) -> Group:
+    (group,) = groups(*records)
+    return group
+
+
+def swept() -> list[Record | Floor]:
+    wrong = {"houlsby": (40, 30, 22), "full": (50, 28, 20), "lora": (44, 33, 24)}
+    return [
+        run(method, seed, found + seed, spec={"budget": Budget(amount=amount, unit="seconds")})
+        for method, each in wrong.items()
+        for amount, found in zip((15, 60, 240), each, strict=True)
+        for seed in range(2)
+    ] + [floor(22404)]
+
+
+def one_of_each(records: list[Record | Floor]) -> list[Drawing]:
+    """The last drawing of each figure."""
+    return list({drawing.figure: drawing for drawing in drawings(groups(*records)).values()}.values())
+
+
+def found_in(spec: Any, key: str) -> Iterator[Any]:
+    """Every value under a key, however deep."""
+    if isinstance(spec, dict):
+        yield from (value for name, value in spec.items() if name == key)
+        yield from (found for value in spec.values() for found in found_in(value, key))
+    elif isinstance(spec, list):
+        yield from (found for value in spec for found in found_in(value, key))
+
+
+# Which figures there are
+
+
+def test_every_figure_of_the_option_exists_and_can_be_drawn() -> None:
+    assert set(LACKING) == set(Figure) - {Figure.all}
+    found = drawings(groups(*swept()))
+    assert {drawing.figure for drawing in found.values()} == set(LACKING)
+    assert "sweep-minilm" in found
+    assert {name for name in found if name.startswith("forest")} == {f"forest-minilm-{b}s" for b in (15, 60, 240)}
+
+
+def test_groups_that_share_encoder_and_budget_get_names_of_their_own() -> None:
+    found = drawings(groups(run(), run("lora"), run(spec={"max_length": 256}), run("lora", spec={"max_length": 256})))
+    assert [name for name in found if name.startswith("curves")] == ["curves-minilm-60s", "curves-minilm-60s-2"]
+
+
+def test_a_figure_without_anything_to_show_is_not_there() -> None:
+    bare = {"training": None, "memory": None}
+    found = {drawing.figure for drawing in of_group(one(run(**bare), ended("lora", "failed")), looks([]))}
+    assert found == {"accuracy-parameters"}
+    assert not of_group(one(ended("houlsby", "failed")), looks([]))
+    assert not list(drawings([]))
+
+
+# Colours and shapes
+
+
+def test_the_five_methods_of_the_comparison_keep_their_looks() -> None:
+    found = looks(["of-another-machine", "lora"])
+    assert list(found)[:5] == ORDER
+    assert [found[name].colour for name in ORDER] == list(COLOURS[:5])
+    assert found["of-another-machine"] == looks(["of-another-machine"])["of-another-machine"]
+    assert list(found)[-1] == "of-another-machine"
+    assert looks([]).keys() == set(methods.names())
+
+
+def test_no_two_of_many_methods_look_alike() -> None:
+    found = looks(f"method-{i:02}" for i in range(len(COLOURS) * len(SHAPES) - len(methods.names())))
+    assert len({(look.colour, look.shape) for look in found.values()}) == len(found) == 56
+
+
+def test_a_method_looks_the_same_in_every_figure() -> None:
+    expected = looks([])
+    for drawing in one_of_each(swept()):
+        for scale in (color["scale"] for color in found_in(drawing.spec(PICTURE), "color") if isinstance(color, dict)):
+            if "houlsby" in scale["domain"]:
+                assert scale["range"] == [expected[name].colour for name in scale["domain"]]
+
+
+# Numbers
+
+
+def test_points_are_the_means_of_the_table_and_the_runs_beside_them() -> None:
+    group = one(*usual())
+    points, single = scatter.means(group, scatter.PARAMETERS), scatter.runs(group, scatter.PARAMETERS)
+    table = [line for line in lines(group) if line.role in {"reference", "method"}]
+    assert [point["label"] for point in points] == [line.label for line in table]
+    for point, line, row in zip(points, table, group.rows, strict=True):
+        assert point["accuracy"] == pytest.approx(100 * (line.accuracy or 0))
+        assert point["x"] == (line.body or 0) + (line.head or 0)
+        assert point["high"] - point["accuracy"] == pytest.approx(100 * (line.accuracy_half_width or 0))
+        assert point["runs"] == [record.run_id for record in row.runs]
+    by_run = {point["runs"][0]: point["accuracy"] for point in single}
+    several = [record for row in group.rows if len(row.runs) > 1 for record in row.runs]
+    assert by_run == {record.run_id: pytest.approx(100 * record.test.accuracy) for record in several if record.test}
+
+
+def test_memory_is_what_the_comparison_counts() -> None:
+    measured = run().memory
+    assert measured
+    on_gpu = measured.model_copy(update={"cuda_reserved": 500 * 2**20, "cuda_allocated": 400 * 2**20})
+    group = one(run(memory=on_gpu), run(seed=1, memory=on_gpu), run("lora"))
+    assert [point["x"] for point in scatter.means(group, scatter.MEMORY)] == [500, 300]
+    assert [point["x"] for point in scatter.runs(group, scatter.MEMORY)] == [500, 500]
+
+
+def test_the_forest_is_the_verdicts_of_the_comparison() -> None:
+    group = one(*usual())
+    found = forest.differences(group)
+    assert [point["label"] for point in found] == [row.label for row in group.rows]
+    assert (found[0]["x"], found[0]["said"]) == (0, "reference")
+    for point, row in zip(found[1:], group.rows[1:], strict=True):
+        assert row.paired
+        assert point["x"] == pytest.approx(100 * (row.accuracy_difference or 0))
+        if row.paired.low is not None and row.paired.high is not None:
+            assert (point["low"], point["high"]) == pytest.approx((100 * row.paired.low, 100 * row.paired.high))
+        assert point["said"].endswith(row.paired.verdict)
+
+
+def test_a_curve_has_its_means_and_its_runs() -> None:
+    group = one(learning(0.6, 0.7, 0.8, 0.9), learning(0.7, 0.7, 0.8, 0.8, seed=1), learning(0.5, 0.6, 0.7, 0.8, method="lora"))
+    points = curves_figure.means(group)
+    assert [(point["x"], point["y"]) for point in points if point["label"] == "houlsby"] == [
+        (25, pytest.approx(65)), (50, pytest.approx(70)), (75, pytest.approx(80)), (100, pytest.approx(85)),
+    ]  # fmt: skip
+    assert len(curves_figure.runs(group)) == 8
+
+
+def test_parts_of_memory_follow_each_other_and_add_up() -> None:
+    found = memory.parts(one(run(), run("lora")))
+    assert [point["part"] for point in found[:4]] == ["weights", "gradients", "optimizer state", "activations, rest"]
+    assert [point["from"] for point in found[:4]] == [0, *(point["to"] for point in found[:3])]
+    assert found[3]["to"] == pytest.approx(300)
+
+
+def test_the_sweep_has_every_budget_and_says_where_lines_cross() -> None:
+    (sweep,) = sweeps(groups(*swept()))
+    found = sweep_figure.means(sweep)
+    assert [(point["label"], point["x"]) for point in found[:3]] == [("houlsby", 15), ("houlsby", 60), ("houlsby", 240)]
+    assert found[0]["y"] == pytest.approx(100 * (sweep.groups[0].rows[0].accuracy or 0))
+    drawing = sweep_figure.drawing(sweep, looks([]))
+    assert drawing
+    assert ("cross at about" in drawing.caption) == any(crossing.at is not None for crossing in sweep.crossings)
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=12))
+def test_nothing_on_the_front_is_beaten_and_all_else_is(found: list[tuple[int, int]]) -> None:
+    points = [{"x": x, "accuracy": accuracy} for x, accuracy in found]
+    kept = scatter.front(points)
+
+    def beaten(point: dict[str, int]) -> bool:
+        return any(
+            other["x"] <= point["x"] and other["accuracy"] >= point["accuracy"]
+            and (other["x"], other["accuracy"]) != (point["x"], point["accuracy"])
+            for other in points
+        )  # fmt: skip
+
+    assert not any(map(beaten, kept))
+    assert all(beaten(point) or point in kept for point in points)
+    assert [point["x"] for point in kept] == sorted({point["x"] for point in kept})
+
+
+# Places of texts
+
+
+def test_names_of_points_that_almost_coincide_do_not() -> None:
+    spots = [(200.0, 100.0), (212.0, 102.0), (195.0, 110.0), (30.0, 30.0), (515.0, 150.0)]
+    texts = [Text(name, x, y, AROUND) for name, (x, y) in zip(ORDER, spots, strict=True)]
+    frame, dots = Box(0, 0, 520, 340), [Box(x - 8, y - 8, x + 8, y + 8) for x, y in spots]
+    boxes = [text.box(place, 15) for text, place in zip(texts, settled(texts, dots, frame, 15), strict=True)]
+    for i, box in enumerate(boxes):
+        assert not any(box.shared(other) for other in [*dots, *boxes[:i]])
+        assert box.shared(frame) == pytest.approx(box.area)
+
+
+@given(st.lists(st.floats(0, 300), max_size=12))
+def test_names_at_the_ends_of_lines_are_apart_and_in_order(wanted: list[float]) -> None:
+    found = spread(wanted, 20, 300)
+    placed = sorted(found)
+    assert all(after - before >= 20 - 1e-6 for before, after in pairwise(placed))
+    assert max(found, default=0) <= 300
+    assert sorted(range(len(wanted)), key=lambda i: (wanted[i], i)) == sorted(range(len(found)), key=lambda i: found[i])
+
+
+def test_names_are_short_harmless_and_different() -> None:
+    row = one(run()).rows[0]
+    labels = ["lora", "lora", "a\x1b", "a\u202e", "x" * 80, "x" * 81, ""]
+    found = names([replace(row, label=label) for label in labels])
+    assert found[:2] == ["lora", "lora #2"]
+    assert len(set(found)) == len(found)
+    assert all(name.isprintable() and len(name) <= 43 for name in found)
+
+
+def test_a_scale_is_what_it_is_in_vega() -> None:
+    scale = widened([10, 1000], log=True)
+    assert scale.share(100) == pytest.approx(0.5)
+    assert scale.low < 10 < 1000 < scale.high
+    assert scale.ticks() == [10, 100, 1000]
+    assert Scale(2.0e5, 9.0e5, log=True).ticks() == [200_000, 500_000]
+    assert Scale(20.0, 40.0).value(Scale(20.0, 40.0).share(33)) == pytest.approx(33)
+
+
+# Specifications and pictures
+
+
+@pytest.mark.parametrize("canvas", [PICTURE, NARROW], ids=["picture", "page"])
+def test_specifications_are_valid_and_no_word_of_a_record_is_an_expression(canvas: Canvas) -> None:
+    import altair as alt
+
+    own = {"datum.dx", "datum.dy", "datum.align", "datum.baseline", "split(replace(datum.label, ')', ''), ' (')"}
+    for drawing in [*one_of_each(hostile('datum.x"]; alert(1); ["')), *one_of_each(swept())]:
+        spec = drawing.spec(canvas)
+        alt.LayerChart.validate(spec)
+        assert {*found_in(spec, "expr"), *found_in(spec, "labelExpr")} <= own
+        for key in ("transform", "params", "url", "href", "test", "filter", "calculate"):
+            assert not any(True for _ in found_in(spec, key))
+
+
+def test_a_specification_that_is_not_valid_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    import altair as alt
+
+    (drawing,) = (drawing for drawing in one_of_each(swept()) if drawing.figure == "sweep")
+    spec = drawing.spec(PICTURE)
+    spec["layer"][0]["mark"]["strokeDash"] = "often"
+    with pytest.raises(jsonschema.ValidationError):
+        alt.LayerChart.validate(spec)
+
+
+def ugly(*more: str) -> list[Record | Floor]:
+    """One group in which every hostile word is a method, a setting, a name of the encoder and a reason."""
+    words = [*HOSTILE, *more]
+    named = [{"encoder": text, "hyperparameters": {"learning_rate": 0.001, "x": text}} for text in words]
+    return [
+        run(),
+        *(run(text, 0, 20 + i, spec=spec) for i, (text, spec) in enumerate(zip(words, named, strict=True))),
+        *(ended(text, "failed", text, seed=1, spec=spec) for text, spec in zip(words, named, strict=True)),
+        floor(22404),
+    ]
+
+
+def test_hostile_names_are_plain_text_in_a_picture() -> None:
+    group = one(*ugly())
+    made = of_group(group, looks_of([group]))
+    assert [drawing.figure for drawing in made] == [figure for figure in LACKING if figure != Figure.sweep]
+    for drawing in made:
+        tree = ElementTree.fromstring(picture(drawing, "svg"))
+        assert {element.tag.removeprefix(SVG) for element in tree.iter()} <= PLAIN
+        said = [*tree.itertext(), *(value for element in tree.iter() for value in element.attrib.values())]
+        assert all(text.replace("\n", "").isprintable() for text in said)
+        assert not [name for element in tree.iter() for name in element.attrib if name.startswith("on") or "href" in name]
+
+
+def test_a_picture_is_the_same_every_time_and_says_what_it_was_drawn_from() -> None:
+    drawing = drawings(groups(*usual()))["forest-minilm-60s"]
+    svg = picture(drawing, "svg")
+    assert svg == picture(drawing, "svg")
+    assert svg.decode().splitlines()[-1] == mark(drawing.spec(PICTURE))
+    assert mark(drawing.spec(PICTURE)) != mark(replace(drawing, shared="other runs").spec(PICTURE))
+    tree = ElementTree.fromstring(svg)
+    texts = {text for element in tree.iter(f"{SVG}text") for text in [element.text]}
+    assert {"Difference from houlsby", "houlsby", "pfeiffer", "full"} <= texts
+    assert drawing.caption in tree.findtext(f"{SVG}desc", "")
+
+
+def test_the_committed_figures_are_those_of_the_committed_records() -> None:
+    expected = committed()
+    assert {path.name for path in FOLDER.iterdir()} == set(expected), "run: make figures"
+    for name, drawing in expected.items():
+        last = (FOLDER / name).read_text(encoding="utf-8").splitlines()[-1]
+        assert last == mark(drawing.spec(PICTURE)), f"{name} is of other records; run: make figures"
+
+
+# What the command writes
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    for record in usual():
+        save(tmp_path / "runs", record)
+    return tmp_path / "runs"
+
+
+def report(runs: Path, *arguments: str) -> None:
+    with pytest.raises(SystemExit) as ended_with:
+        main(["report", "--results", str(runs), *arguments])
+    assert ended_with.value.code == 0
+
+
+def test_a_file_gets_one_figure_and_a_folder_all(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report(runs, "--format", "svg", "--out", str(tmp_path / "one.svg"))
+    assert "Accuracy and trainable parameters" in (tmp_path / "one.svg").read_text()
+    assert capsys.readouterr().out == f"{tmp_path / 'one.svg'}\n"
+    report(runs, "--format", "svg", "--out", str(tmp_path / "all"))
+    assert {path.name for path in (tmp_path / "all").iterdir()} == {
+        f"{figure}-minilm-60s.svg" for figure in LACKING if figure != Figure.sweep
+    }
+    assert len(capsys.readouterr().out.splitlines()) == 5
+    report(runs, "--format", "png", "--figure", "forest", "--out", str(tmp_path / "some"))
+    (only,) = (tmp_path / "some").iterdir()
+    assert only.read_bytes().startswith(b"\x89PNG\r\n")
+    capsys.readouterr()
+    report(runs, "--format", "svg", "--figure", "forest")
+    assert ElementTree.fromstring(capsys.readouterr().out).tag == f"{SVG}svg"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--format", "svg", "--figure", "sweep"], "nothing to draw here as --figure sweep: no runs that differ in the amount"),
+        (["--format", "svg", "--figure", "all", "--out", "x.svg"], "--figure all is 5 pictures here (accuracy-parameters-"),
+        (["--format", "png"], "a PNG is not text: name a file or a folder for it with --out"),
+        (["--format", "png", "--out", "x.svg"], "--out 'x.svg' is no name for --format png: a picture ends in .png"),
+        (["--format", "svg", "--view", "curves"], "--view chooses tables; with --format svg say --figure"),
+        (["--figure", "forest"], "--figure goes with --format svg or png; --format table has no single figures"),
+        (["--format", "svg", "--figure", "pie"], "'pie' is not one of"),
+        (["--format", "svg", "--out", "/dev/null/x.svg"], "the picture cannot be written to '/dev/null/x.svg'"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line(
+    arguments: list[str], message: str, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(SystemExit) as ended_with:
+        main(["report", "--results", str(runs), *arguments])
+    captured = capsys.readouterr()
+    assert ended_with.value.code == 2
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+    assert message in captured.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_picture_of_several_groups_names_them() -> None:
+    several = drawings(groups(run(), run("lora"), run(spec={"max_length": 256}), run("lora", spec={"max_length": 256})))
+    with pytest.raises(UserError, match=r"--figure curves is 2 pictures here \(curves-minilm-60s, curves-minilm-60s-2\)"):
+        written(several, figure=Figure.curves, kind="svg", out=Path("x.svg"))
+
+
+def test_drawing_imports_no_library_of_models(runs: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys; from bench.cli import main\n"
+        "try: main(['report', '--results', sys.argv[1], '--format', 'html', '--out', sys.argv[2]])\n"
+        "except SystemExit as end: assert end.code == 0, end\n"
+        "print(sorted({'torch', 'transformers', 'sklearn', 'pandas'} & sys.modules.keys()), 'vl_convert' in sys.modules)\n"
+    )
+    command = [sys.executable, "-c", script, str(runs), str(tmp_path / "report.html")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr, done.returncode) == ("[] True\n", "", 0)
+    assert (tmp_path / "report.html").stat().st_size < 3_000_000
+
+
+def test_tables_are_written_without_what_draws(runs: Path) -> None:
+    script = (
+        "import sys; from bench.report import render; from pathlib import Path\n"
+        "render(Path(sys.argv[1]), reference='houlsby', style='table')\n"
+        "print(sorted({'altair', 'vl_convert', 'jinja2', 'bench.report.figures'} & sys.modules.keys()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(runs)], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "[]\n"

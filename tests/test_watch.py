@@ -1,0 +1,388 @@
+"""What a watcher sees of runs, and that it never gets in their way."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import bench.status as status
+import bench.watch as watch
+from bench.cli import main
+from bench.jobs import record_of
+from bench.locks import alone, lock_path
+from bench.matrix import Matrix, Request, plan
+from bench.standing import Folder, Going, Standing, standing
+from bench.status import Note, going_on, read_status
+from bench.store import save
+from tests.records import ended, kept, run
+from tests.test_bad_input import HEAVY, imported_by
+from tests.test_tuning import trial
+
+RUN = "a" * 16
+
+
+@contextmanager
+def held(out: Path, run_id: str = RUN, name: str = "lora seed 0, 60 s", number: int = 2, runs: int = 5) -> Iterator[Note]:
+    """A run of this process that goes on."""
+    path = lock_path(out, run_id)
+    with alone(path, lambda: None):
+        note = Note(path, name, "minilm on embedded", number, runs)
+        yield note
+        note.close()
+
+
+def said(out: Path, *arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        main(["watch", "--out", str(out), *arguments])
+    shown = capsys.readouterr()
+    return int(caught.value.code or 0), shown.out, shown.err
+
+
+def everything(folder: Path) -> dict[str, tuple[int, bytes]]:
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_that_is_not_there_yet_is_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = said(tmp_path / "none", "--once", capsys=capsys)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1] == "nothing yet"
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    code, _, err = said(tmp_path / "file", "--once", capsys=capsys)
+    assert (code, err.count("is not a folder of records; name one with --out")) == (2, 1)
+
+
+def test_what_is_done_and_what_is_best(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept(tmp_path, run("houlsby", 0, wrong=20))
+    kept(tmp_path, run("houlsby", 1, wrong=30))
+    kept(tmp_path, run("lora", 0, wrong=22))
+    # Of another length: it would be the best, but stands in another table.
+    kept(tmp_path, run("full", 0, wrong=10, spec={"max_length": 64}, finished="2025-01-01T00:00:00+00:00"))
+    save(tmp_path, ended("pfeiffer", "failed"))
+    (tmp_path / "torn.json").write_text("{")
+    before = everything(tmp_path)
+    code, out, _ = said(tmp_path, "--once", capsys=capsys)
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[1:] == [
+        "4 complete, 1 failed",
+        "files that are no whole records: 1; `report` names them",
+        "best so far [minilm on embedded, 60 s]: lora 89.00 %, houlsby 87.50 % (2 seeds)",
+        "best so far [minilm on embedded, 60 s]: full 95.00 %",
+    ]
+    assert everything(tmp_path) == before
+
+
+def test_records_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import bench.standing as module
+
+    asked: list[str] = []
+    read = module.read
+    monkeypatch.setattr(module, "read", lambda path: (asked.append(path.name), read(path))[1])
+    folder, first = Folder(tmp_path), kept(tmp_path, run(seed=0))
+    assert len(folder.records()[0]) == len(folder.records()[0]) == 1
+    second = kept(tmp_path, run(seed=1))
+    assert len(folder.records()[0]) == 2
+    second.write_text(second.read_text().replace("0.9", "0.8"))  # edited: it is no whole record any more
+    os.utime(second, (1, 1))  # two writes in one tick of the clock would look alike
+    assert folder.records()[1] == 1
+    first.unlink()
+    assert folder.records() == ([], 1)
+    assert asked == [first.name, second.name, second.name]
+
+
+def test_a_run_that_goes_on_tells_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with held(tmp_path) as note:
+        (now,) = standing(Folder(tmp_path), None).going
+        assert (now.name, now.setting, now.phase, now.share) == ("lora seed 0, 60 s", "minilm on embedded", "set-up", 0.0)
+        note.hears("training", 0.4)
+        (now,) = standing(Folder(tmp_path), None).going
+        assert (now.phase, now.share) == ("training", 0.4)
+        before = everything(tmp_path)
+        code, out, _ = said(tmp_path, "--once", capsys=capsys)
+        assert code == 0
+        assert "lora seed 0, 60 s" in out
+        assert "training 40%" in out
+        assert "1 running" in out
+        assert everything(tmp_path) == before
+    assert standing(Folder(tmp_path), None).going == []
+    assert list(tmp_path.iterdir()) == [], "the line goes with the lock"
+
+
+def test_how_long_it_will_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others took 67 s; two are in hand, by one process that has one more to do."""
+    kept(tmp_path, run("houlsby", 5))
+    now = 1000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    first, second = run("lora", 0).run_id, run("lora", 1).run_id
+    with held(tmp_path, first, number=3, runs=5) as one, held(tmp_path, second, number=4, runs=5) as two:
+        now += 30
+        one.hears("training", 0.5)
+        two.hears("test", 0.5)
+        found = standing(Folder(tmp_path), None)
+        by_half, by_most = 30 * (1 - 0.375) / 0.375, 30 * 0.15 / 0.85
+        assert sorted(run.left for run in found.going if run.left) == pytest.approx([by_most, by_half])
+        assert found.left == pytest.approx((by_half + by_most + 67) / 2)
+
+
+def test_a_run_that_was_killed_does_not_go_on(tmp_path: Path) -> None:
+    """Its lock and its line are still there, and so is its checkpoint; nobody removes them but the next run."""
+    code = (
+        "import os, pathlib, signal\nfrom bench.locks import alone\nfrom bench.status import Note\n"
+        f"path = pathlib.Path({str(lock_path(tmp_path, RUN))!r})\n"
+        "with alone(path, print):\n    Note(path, 'lora', 'minilm', 1, 1)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / f"{RUN}.safetensors").touch()
+    path = lock_path(tmp_path, RUN)
+    told = read_status(path)
+    assert told is not None
+    assert told.name == "lora"
+    found = standing(Folder(tmp_path), None)
+    assert (found.going, found.stopped) == ([], [RUN])
+    assert path.exists()
+    # Another process with its number is not it.
+    assert not going_on(path, told.model_copy(update={"process": os.getpid()}))
+    # Processes of another machine cannot be asked for: what counts is how long they have been silent.
+    elsewhere = told.model_copy(update={"machine": "another"})
+    assert going_on(path, elsewhere)
+    os.utime(path, (time.time() - 2 * status.SILENCE,) * 2)
+    assert not going_on(path, elsewhere)
+
+
+def test_a_watcher_never_holds_a_run_up(tmp_path: Path) -> None:
+    """A run takes and leaves its lock hundreds of times under the eyes of watchers, and never meets one that has it."""
+    waits, over = [0], threading.Event()
+
+    def look() -> None:
+        folder = Folder(tmp_path)
+        while not over.is_set():
+            standing(folder, None)
+
+    def waited() -> None:
+        waits[0] += 1
+
+    watchers = [threading.Thread(target=look) for _ in range(2)]
+    for watcher in watchers:
+        watcher.start()
+    try:
+        for number in range(300):
+            with alone(lock_path(tmp_path, RUN), waited):
+                Note(lock_path(tmp_path, RUN), "lora", "minilm", number, 300).close()
+    finally:
+        over.set()
+        for watcher in watchers:
+            watcher.join()
+    assert waits == [0]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\0" * 3000, b"[]", b'{"name": 3}', b"\xff" * 100, b"9" * 5000, b'{"name": "x", "process": -1}']
+)
+def test_any_lock_can_be_read(tmp_path: Path, content: bytes) -> None:
+    path = lock_path(tmp_path, RUN)
+    path.parent.mkdir()
+    path.write_bytes(content)
+    assert read_status(path) is None
+    (now,) = standing(Folder(tmp_path), None).going  # it may just be beginning
+    assert now == Going("a run", "", "set-up", 0.0, None, None)
+
+
+def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
+    folder = lock_path(tmp_path, "").parent
+    folder.mkdir()
+    os.mkfifo(folder / "b.lock")
+    (folder / "c.lock").symlink_to(folder / "nowhere")
+    (folder / "d.lock").mkdir()
+    os.mkfifo(tmp_path / "pipe.json")
+    assert standing(Folder(tmp_path), None).damaged == 1
+
+
+def test_a_line_is_written_once_a_second_and_where_it_cannot_be_nothing_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, written = 100.0, []
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda *arguments: (written.append(json.loads(arguments[1])), pwrite(*arguments)))
+    with held(tmp_path) as note:
+        for step in range(30):
+            now += 0.1
+            note.hears("training", step / 30)
+        note.hears("test", 0.0)
+        told = read_status(lock_path(tmp_path, RUN))
+        assert told is not None
+        assert told.phase == "test"
+    assert [line["phase"] for line in written] == ["set-up", "training", "training", "training", "test"]
+
+    def full(*arguments: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with held(tmp_path) as note:
+        note.hears("test", 0.5)
+    nowhere = Note(tmp_path / "none", "\ud800" * 300, "x" * 300, 1, 1)
+    nowhere.hears("training", 1.02)
+    nowhere.close()
+
+
+def test_names_command_no_terminal(tmp_path: Path) -> None:
+    hostile = "\x1b[2J\u202eevil\n[red]"
+    now = Standing([Going(hostile, hostile, hostile, 0.5, 1.0, 2.0)], {"complete": 1}, 1, 2, [hostile], [], 3.0, 0)
+    console = Console(file=io.StringIO(), record=True, width=200)
+    console.print(watch.screen(now, Path(hostile)))
+    shown = console.export_text() + watch.line(now)
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert "[red]" in shown, "it is no markup"
+
+
+@pytest.fixture
+def asked(tiny_folder: Path, small_folder: Path) -> Callable[..., list[Matrix]]:
+    def of(**fields: object) -> list[Matrix]:
+        settings = {"encoder": str(tiny_folder), "data": str(small_folder), "budget": "4 steps", "device": "cpu", **fields}
+        return [plan(Request(["lora", "houlsby"], **settings))]  # type: ignore[arg-type]
+
+    return of
+
+
+def test_what_was_asked_for_and_is_left(asked: Callable[..., list[Matrix]], tmp_path: Path) -> None:
+    matrices, folder = asked(seeds="2"), Folder(tmp_path)
+    first, second, third, fourth = matrices[0].jobs
+    kept(tmp_path, run("full"))  # of somebody else
+    assert standing(folder, matrices).to_do == 4
+    save(tmp_path, record_of(first, "complete"))
+    save(tmp_path, record_of(second, "diverged", "the loss became nan"))
+    save(tmp_path, record_of(third, "failed", "its process died"))
+    with held(tmp_path, third.run_id), held(tmp_path, "f" * 16, name="full seed 7"):
+        found = standing(folder, matrices)
+        assert [run.name for run in found.going] == ["lora seed 0, 60 s"]
+        assert (found.states, found.to_do, found.asked) == ({"complete": 1, "diverged": 1}, 1, 4)
+        assert not found.over
+    found = standing(folder, matrices)
+    assert (found.states["failed"], found.to_do) == (1, 2)
+    for job in (third, fourth):
+        save(tmp_path, record_of(job, "complete"))
+    assert standing(folder, matrices).over
+    assert "all 4 in hand or done" in watch.line(standing(folder, matrices))
+
+
+def test_runs_follow_from_the_trials(asked: Callable[..., list[Matrix]], tmp_path: Path) -> None:
+    matrices, folder = asked(tune=2), Folder(tmp_path)
+    (matrix,) = matrices
+    made = trial(0.001, accuracy=0.7)
+    for i, job in enumerate(matrix.trials):
+        assert standing(folder, matrices).asked == 6
+        assert made.training is not None
+        curve = [point.model_copy(update={"accuracy": 0.7 + i / 100}) for point in made.training.curve]
+        save(tmp_path, record_of(job, "complete", training=made.training.model_copy(update={"curve": curve})))
+    found = standing(folder, matrices)
+    assert (found.asked, found.to_do) == (6, 2)
+    # The later trials were better: the runs are at their rates, and have other ids than at the declared ones.
+    for job, best in zip(matrix.jobs, matrix.trials[2:], strict=True):
+        save(tmp_path, record_of(job.at_rate(float(best.spec.hyperparameters["learning_rate"] or 0)), "complete"))
+    assert standing(folder, matrices).over
+
+
+def test_a_real_run_is_seen_in_all_its_phases(
+    tiny_folder: Path, small_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run is in this thread, as in a process of its own; the watcher looks from another."""
+    seen: list[Standing] = []
+    over = threading.Event()
+
+    def look() -> None:
+        folder = Folder(tmp_path / "out")
+        while not over.is_set():
+            seen.append(standing(folder, None))
+            time.sleep(0.02)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    what = ["--method", "lora", "--encoder", str(tiny_folder), "--data", str(small_folder), "--max-length", "32"]
+    what += ["--test-limit", "20", "--budget", "150 steps"]
+    try:
+        with pytest.raises(SystemExit) as caught:
+            main(["run", *what, "--out", str(tmp_path / "out")])
+    finally:
+        over.set()
+        watcher.join()
+    assert not caught.value.code
+    going = [run for now in seen for run in now.going]
+    assert {"training", "test"} <= {run.phase for run in going}
+    assert {run.name for run in going} == {"lora seed 0, 150 steps"}
+    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".json") == ["logits"]
+    capsys.readouterr()
+    # Now that all is done, a watcher of just this shows it and ends; it is given what the run was given.
+    code, out, err = said(tmp_path / "out", *what, "--interval", "0.2", capsys=capsys)
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    assert "1 complete, all 1 in hand or done" in out
+
+
+def test_it_ends_without_a_trace(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench", "watch", "--out", str(tmp_path), "--interval", "0.2"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline().rstrip().endswith("nothing yet")
+    assert process.stdout.readline().rstrip().endswith("nothing yet")
+    process.send_signal(signal.SIGTERM)  # which the command hears like Ctrl-C, also where a script ignores that
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whoever_reads_it_may_leave(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench", "watch", "--out", str(tmp_path), "--interval", "0.2"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(10) == 0
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--seeds", "3"], "--seeds is part of what is run; name the methods too, with --method"),
+        (["--suite", "quick", "--seeds", "3"], "--seeds cannot stand beside --suite"),
+        (["--suite", "quik"], "did you mean 'quick'"),
+        (["--method", "hulsby"], "houlsby"),
+        (["--interval", "0"], "--interval"),
+    ],
+)
+def test_what_cannot_be_watched(arguments: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = said(tmp_path, "--once", *arguments, capsys=capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert says in err
+
+
+def test_it_imports_nothing_heavy(tmp_path: Path) -> None:
+    kept(tmp_path, run())
+    modules, code = imported_by(["watch", "--once", "--out", str(tmp_path)], tmp_path)
+    assert code == 0
+    assert not modules & HEAVY
+    modules, code = imported_by(["watch", "--once", "--suite", "quick", "--device", "cpu"], tmp_path)
+    assert code == 0
+    assert not modules & (HEAVY - {"pandas"})  # which reads the reviews, as those runs would
