@@ -16,8 +16,8 @@ from bench.checkpoint import find
 from bench.cli import main
 from bench.record import MARKS, CurvePoint, Energy, Evaluation, Floor, Latency, Record, pack_bits, unpack_bits
 from bench.spec import TUNING_SEED, Budget, run_id
-from bench.store import logits_sha256, read, save
-from tests.records import LABELS, ended, evaluation, floor, kept, logits_for, run
+from bench.store import logits_sha256, save
+from tests.records import COMMITTED, LABELS, ended, evaluation, floor, kept, logits_for, run
 
 Damage = Callable[[Record], Record]
 
@@ -468,20 +468,14 @@ def test_the_command_never_imports_torch(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-REFERENCE = Path(__file__).parent.parent / "results" / "reference"
-OLD_FAULT = "peak by the kernel"
-"""Under rules version 1 the kernel's count was read after a reset had lowered it."""
-
-
 @pytest.fixture(scope="module")
-def reference() -> dict[str, Outcome]:
-    return {outcome.path.name: outcome for outcome in audit([REFERENCE])}
+def committed() -> dict[str, Outcome]:
+    return {outcome.path.name: outcome for outcome in audit(COMMITTED)}
 
 
-@pytest.mark.parametrize("path", sorted(REFERENCE.glob("*.json")), ids=lambda path: path.stem)
-def test_every_committed_record_passes(path: Path, reference: dict[str, Outcome]) -> None:
-    outcome, version = reference[path.name], read(path).rules_version
-    if version < 2 and outcome.failed is not None:
-        assert outcome.failed[0] == OLD_FAULT
-    else:
-        assert outcome.failed is None, outcome.text()
+@pytest.mark.parametrize(
+    "path", sorted(path for folder in COMMITTED for path in folder.glob("*.json")), ids=lambda path: path.stem
+)
+def test_every_committed_record_passes(path: Path, committed: dict[str, Outcome]) -> None:
+    outcome = committed[path.name]
+    assert outcome.failed is None, outcome.text()

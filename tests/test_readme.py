@@ -5,30 +5,46 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from bench.record import Record
-from bench.report.readme import ROOT, updated
+from bench.report.readme import DOCUMENTS, ROOT, updated
 from bench.store import Damaged, load, load_logits
+from tests.records import COMMITTED
 
-RESULTS = ROOT / "results" / "reference"
+RESULTS = ROOT / "results"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_table_is_that_of_the_committed_records() -> None:
-    assert updated(README, RESULTS) == README, "run: make readme"
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_tables_are_those_of_the_committed_records(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert text.count(": begin, written by make readme -->") == text.count("<!-- end -->") > 0
+    assert updated(text, RESULTS) == text, "run: make readme"
 
 
-def test_committed_records_are_whole_and_clean() -> None:
-    found = list(load(RESULTS))
+def test_every_mark_is_filled() -> None:
+    begin, end = "<!-- tuning of reference: begin, written by make readme -->", "<!-- end -->"
+    text = updated(f"a\n{begin}\nold\n{end}\nb\n{begin}\n{end}\n", RESULTS)
+    assert "old" not in text
+    assert text.startswith(f"a\n{begin}\n**Tuning trials")
+    assert text.count("**Tuning trials") == 2
+    assert f"\n{end}\nb\n" in text
+
+
+@pytest.mark.parametrize("folder", COMMITTED, ids=lambda folder: folder.name)
+def test_committed_records_are_whole_and_clean(folder: Path) -> None:
+    found = list(load(folder))
+    assert found
     assert not [item for item in found if isinstance(item, Damaged)]
     for record in found:
         assert not isinstance(record, Damaged)
         assert record.environment.dirty is False
         assert record.environment.commit
         if isinstance(record, Record) and record.test is not None and record.test.logits_sha256:
-            logits = load_logits(RESULTS, record.test.logits_sha256)
+            logits = load_logits(folder, record.test.logits_sha256)
             assert len(logits) == record.test.reviews
 
 
