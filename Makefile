@@ -42,7 +42,7 @@ bench-update: measure
 
 measure: install
 	@mkdir -p $(dir $(RESULTS))
-	$(BIN)/python -m pytest -q tests/benchmarks --benchmark-only --benchmark-enable --benchmark-json=$(RESULTS)
+	$(BIN)/python -m pytest -q -m '' tests/benchmarks --benchmark-only --benchmark-enable --benchmark-json=$(RESULTS)
 
 # Memory and disk of one encoder with k adapters against k full copies; writes results/sharing.json.
 sharing: install

@@ -200,7 +200,7 @@ class MatmulRate:
         return min(self.before, self.after) < CONTENDED * self.quiet
 
 
-def matmul_rate(seconds: float = 1.0) -> float:
+def matmul_rate(seconds: float = 0.5) -> float:
     """Median rate in GFLOP/s of 768x768 fp32 matrix products over about `seconds`, on torch's threads."""
     size = 768
     a, b = torch.ones(size, size), torch.ones(size, size)

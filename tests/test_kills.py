@@ -117,6 +117,7 @@ def family(pid: int) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_the_command_itself_goes_on_after_a_kill(
     tiny_folder: Path, small_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,7 +72,7 @@ def test_tokenisation(benchmark: BenchmarkFixture, minilm: Checkpoint, small_sou
     assert len(arrays["test_labels"]) == len(made.test)
 
 
-@pytest.mark.parametrize("count", [1000, 10_000])
+@pytest.mark.parametrize("count", [1000, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_report(
     benchmark: BenchmarkFixture, minilm: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int
 ) -> None:
