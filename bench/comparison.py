@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median, stdev
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench.intervals import half_width
 from bench.record import Floor, Record
+from bench.spec import Budget
 from bench.verdicts import Paired, verdicts
 
 __all__ = ["Group", "GroupKey", "Row", "Setting", "compare", "encoder_names", "setting_labels"]
@@ -65,7 +66,7 @@ class Row:
     body: int | None
     head: int | None
     memory: float | None
-    """Median peak above the baseline, bytes."""
+    """Median of `Memory.taken`, bytes."""
     reviews_seen: float | None
     reviews_per_second: float | None
 
@@ -109,7 +110,7 @@ def compare(records: Iterable[Record | Floor], reference: str, order: list[str])
     """Group what is comparable, and put each method beside `reference`. `order` sorts the other methods.
 
     Tuning trials are no part of a comparison. A run that is there twice counts once: complete rather than not, else the
-    later one.
+    later one. Groups that differ in their budget alone stand together, by its unit and its amount.
     """
     grouped: dict[GroupKey, list[Record]] = defaultdict(list)
     floors: dict[str, Floor] = {}
@@ -118,8 +119,13 @@ def compare(records: Iterable[Record | Floor], reference: str, order: list[str])
             floors[record.run_id] = record
         elif record.spec.purpose == "run":
             grouped[_key(record)].append(record)
-    found = sorted(grouped.items(), key=lambda item: str(item[0]))
+    found = sorted(grouped.items(), key=lambda item: _place(item[0], item[1][0].spec.budget))
     return [_group(key, _once(runs), list(floors.values()), reference, order) for key, runs in found]
+
+
+def _place(key: GroupKey, budget: Budget) -> tuple[Any, ...]:
+    """What groups are sorted by: numbers as numbers, for as text 120 s would come before 15 s, and none before any."""
+    return (*((value is not None, value) for value in key._replace(budget="")), budget.unit, budget.amount)
 
 
 def _once(records: list[Record]) -> list[Record]:
@@ -197,7 +203,7 @@ def _row(label: str, records: list[Record]) -> Row:
         paired=None,
         body=parameters.body if parameters else None,
         head=parameters.head if parameters else None,
-        memory=median(m) if (m := [_peak(r) for r in runs if r.memory]) else None,
+        memory=float(median(taken)) if (taken := [r.memory.taken for r in runs if r.memory]) else None,
         reviews_seen=_mean([float(r.training.reviews_seen) for r in runs if r.training]),
         reviews_per_second=_mean(
             [r.training.reviews_seen / r.seconds.charged for r in runs if r.training and r.seconds and r.seconds.charged]
@@ -214,12 +220,6 @@ def _beside(row: Row, centre: Row, seeds: list[int]) -> Row:
         accuracy_difference=_mean([one.accuracy - other.accuracy for one, other in pairs]),
         f1_difference=_mean([one.f1 - other.f1 for one, other in pairs]),
     )
-
-
-def _peak(record: Record) -> float:
-    assert record.memory is not None
-    on_cuda = record.memory.cuda_reserved
-    return float(on_cuda if on_cuda is not None else record.memory.peak_above_baseline)
 
 
 def _mean(values: list[float]) -> float | None:

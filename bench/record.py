@@ -205,6 +205,11 @@ class Memory(_Part):
     split: MemorySplit | None = None
     """Weights, gradients, optimizer state and activations apart."""
 
+    @property
+    def taken(self) -> int:
+        """The memory of every table, figure and cap: what CUDA's allocator held, else what was resident above the baseline."""
+        return self.peak_above_baseline if self.cuda_reserved is None else self.cuda_reserved
+
 
 class Compute(_Part):
     """How much of the machine the run had."""

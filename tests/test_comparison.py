@@ -82,6 +82,21 @@ def test_groups_never_mix(other: dict[str, Any]) -> None:
     assert [[row.method for row in group.rows] for group in groups] == [["houlsby", "lora"]] * 2
 
 
+def test_groups_stand_by_their_budget_and_not_by_its_letters() -> None:
+    def seconds(amount: float) -> dict[str, Any]:
+        return {"budget": Budget(amount=amount, unit="seconds")}
+
+    steps = {"budget": Budget(amount=9, unit="steps")}
+    specs = [seconds(240), steps, seconds(60), seconds(7.5), seconds(120), {"max_length": 64}, {"threads": 10}, {"threads": 4}]
+    groups = compare([run(spec=spec) for spec in specs], "houlsby", ORDER)
+    assert [(group.key.threads, group.key.max_length, group.key.budget) for group in groups] == [
+        (2, 64, "60 s"), (2, 128, "7.5 s"), (2, 128, "60 s"), (2, 128, "120 s"), (2, 128, "240 s"), (2, 128, "9 steps"),
+        (4, 128, "60 s"), (10, 128, "60 s"),
+    ]  # fmt: skip
+    limited = compare([run(spec={"test_limit": limit}) for limit in (1000, None, 200)], "houlsby", ORDER)
+    assert [group.key.test_limit for group in limited] == [None, 200, 1000]
+
+
 def test_an_encoder_is_known_by_its_content() -> None:
     later = {"finished": "2026-02-02T00:00:00+00:00"}
     group = one_group(

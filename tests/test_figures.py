@@ -21,7 +21,8 @@ from bench.choices import Figure
 from bench.cli import main
 from bench.comparison import Group, compare
 from bench.errors import UserError
-from bench.record import Floor, Record
+from bench.record import Floor, MemorySplit, Record
+from bench.report.budgets import sections
 from bench.report.figures import (
     LACKING,
     NARROW,
@@ -38,11 +39,11 @@ from bench.report.figures import (
 from bench.report.figures import curves as curves_figure
 from bench.report.figures import sweep as sweep_figure
 from bench.report.figures.__main__ import FOLDER, committed
-from bench.report.figures.axes import Scale, widened
+from bench.report.figures.axes import Scale, lines_across, widened
 from bench.report.figures.looks import COLOURS, SHAPES, looks
 from bench.report.figures.pictures import mark, picture, written
 from bench.report.figures.places import AROUND, Box, Text, settled, spread
-from bench.report.figures.points import names
+from bench.report.figures.points import CUT, names
 from bench.report.lines import lines
 from bench.spec import Budget
 from bench.store import save
@@ -131,6 +132,19 @@ def test_no_two_of_many_methods_look_alike() -> None:
     assert len({(look.colour, look.shape) for look in found.values()}) == len(found) == 56
 
 
+def test_lines_of_one_colour_differ_in_their_dashes() -> None:
+    found = looks([])
+    assert found["pfeiffer-matched"].colour == found["houlsby"].colour
+    assert len({(look.colour, look.dash) for look in found.values()}) == len(found)
+    drawing = next(d for d in of_group(one(run(), run("pfeiffer-matched")), found) if d.figure == "curves")
+    scales = [dash["scale"] for dash in found_in(drawing.spec(PICTURE), "strokeDash") if isinstance(dash, dict)]
+    assert scales
+    for scale in scales:
+        assert dict(zip(scale["domain"], map(tuple, scale["range"]), strict=True)) == {
+            "houlsby": found["houlsby"].dash, "pfeiffer-matched": found["pfeiffer-matched"].dash,
+        }  # fmt: skip
+
+
 def test_a_method_looks_the_same_in_every_figure() -> None:
     expected = looks([])
     for drawing in one_of_each(swept()):
@@ -166,6 +180,131 @@ def test_memory_is_what_the_comparison_counts() -> None:
     assert [point["x"] for point in scatter.runs(group, scatter.MEMORY)] == [500, 500]
 
 
+def test_floors_of_several_seeds_are_one_line_and_one_row() -> None:
+    records = [*seeing(9000, 9100), run("lora"), run("lora", 1), floor(22404, 30), floor(9000, 36), floor(9100, 44)]
+    group = one(*records)
+    assert len(group.floors) == 3
+    of_all, alike, published = lines_across(group, PICTURE)
+    assert alike["accuracy"] == pytest.approx(80)
+    assert set(alike["runs"]) == {found.run_id for found in group.floors[1:]}
+    assert alike["text"] == "floor, 9,050 reviews, mean of 2: 80.00"
+    assert "on 9,050 reviews, mean of 2, without an encoder: 80.00 %" in alike["says"]
+    assert (of_all["text"], len(of_all["runs"])) == ("floor, 22,404 reviews: 85.00", 1)
+    assert lines_across(group, PICTURE, equal=False) == [of_all, published]
+    row = lines(group)[-2]
+    assert row.label.endswith("as many reviews as the reference, mean of 2")
+    assert (row.accuracy, row.reviews_seen, row.accuracy_difference) == (pytest.approx(0.8), 9050, pytest.approx(-0.1))
+    assert [line.role for line in lines(group)].count("floor") == 2
+
+
+def seeing(*reviews: int) -> list[Record]:
+    """The reference over as many seeds, each of which saw so many different reviews."""
+    training = run().training
+    assert training
+    each = [training.model_copy(update={"reviews_distinct": seen}) for seen in reviews]
+    return [run(seed=seed, training=found) for seed, found in enumerate(each)]
+
+
+def test_intervals_end_where_accuracies_do() -> None:
+    apart = one(run(wrong=100), run(seed=1, wrong=20), run(seed=2, wrong=18), run("lora"), run("lora", 1))
+    half = apart.rows[0].accuracy_half_width
+    assert half is not None
+    assert (apart.rows[0].accuracy or 0) + half > 1
+    for cost in (scatter.PARAMETERS, scatter.MEMORY):
+        point = scatter.means(apart, cost)[0]
+        assert 0 <= point["low"] < point["accuracy"] < point["high"] == 100
+        drawing = scatter.drawing(apart, looks([]), cost)
+        assert drawing
+        assert CUT in drawing.caption
+        assert CUT in drawing.key
+        tops = [scale["domain"][1] for y in found_in(drawing.spec(PICTURE), "y") if (scale := y.get("scale"))]
+        assert tops
+        assert max(tops) <= 100
+    usual_drawing = scatter.drawing(one(*usual()), looks([]), scatter.PARAMETERS)
+    assert usual_drawing
+    assert CUT not in usual_drawing.caption
+
+
+def test_the_front_is_said_to_be_one_of_estimates() -> None:
+    group = one(*usual())
+    for cost, middle in ((scatter.PARAMETERS, "mean accuracy over"), (scatter.MEMORY, "mean accuracy and median memory over")):
+        drawing = scatter.drawing(group, looks([]), cost)
+        assert drawing
+        for said in (drawing.caption, drawing.key):
+            assert "unresolved" in said
+            assert f"{middle} seeds" in said
+
+
+def test_figures_say_what_stands_beside_the_numbers_in_tables() -> None:
+    group = one(*usual(), ended("lora", "out-of-memory"), ended("lora", "failed", seed=1))
+    made = of_group(group, looks([]))
+    assert len(made) == 5
+    for drawing in made:
+        for said in (drawing.caption, drawing.key):
+            assert "† In runs of pfeiffer other work took a share of the budget." in said
+            assert "Without a number here: lora (1 failed, 1 out-of-memory)." in said
+    every = of_group(one(run(contended=True), run("lora", contended=True)), looks([]))
+    assert all("† In runs of every method other work" in drawing.key for drawing in every)
+    assert not any("†" in drawing.key for drawing in of_group(one(run(), run("lora")), looks([])))
+    unmeasured = of_group(one(run(), run("lora", memory=None)), looks([]))
+    assert ["Without a number here: lora." in drawing.key for drawing in unmeasured] == [False, True, False, False, True]
+
+
+def test_a_sweep_says_which_budgets_a_method_did_not_complete() -> None:
+    short = {"budget": Budget(amount=15, unit="seconds")}
+    records = [run(), run(spec=short), run("lora", contended=True), ended("lora", "failed", spec=short)]
+    (drawing,) = (found for found in drawings(groups(*records)).values() if found.figure == "sweep")
+    assert "† In runs of lora other work took" in drawing.caption
+    assert "Without a number here: lora at 15 s (1 failed)." in drawing.key
+
+
+def test_an_interval_over_one_seed_looks_otherwise_and_is_named() -> None:
+    group = one(
+        *(run(seed=seed, wrong=20 + seed) for seed in range(3)), *(run("lora", s, 24 + s) for s in range(3)), run("full")
+    )
+    assert dashed(group) == ([["lora"]], [["full"]])
+    drawing = forest.drawing(group, looks([]))
+    assert drawing
+    for said in (drawing.key, drawing.caption):
+        assert "Bars: 95 % interval of each difference taken alone, over seeds and reviews." in said
+        assert "Dashed: over the reviews of one seed, and what other seeds would change is not in it." in said
+    assert dashed(one(run(), run("lora"))) == ([], [["lora"]])
+    alone = forest.drawing(one(run(), run("lora")), looks([]))
+    assert alone
+    assert alone.key.startswith("Dashed bars: 95 % interval of each difference taken alone, over the reviews of one seed")
+    assert dashed(one(run(), run(seed=1), run("lora"), run("lora", 1, 30))) == ([["lora"]], [])
+
+
+def dashed(group: Group) -> tuple[list[list[str]], list[list[str]]]:
+    """Whose intervals a forest draws with whole lines, and whose with broken ones."""
+    drawing = forest.drawing(group, looks([]))
+    assert drawing
+    layers = [
+        layer for layer in drawing.spec(PICTURE)["layer"] if layer["mark"]["type"] == "rule" and "x2" in layer["encoding"]
+    ]
+    whose = [([point["label"] for point in layer["data"]["values"]], "strokeDash" in layer["mark"]) for layer in layers]
+    return [names for names, broken in whose if not broken], [names for names, broken in whose if broken]
+
+
+def test_texts_of_the_forest_are_inside_it_and_not_on_its_line() -> None:
+    group = one(
+        run(wrong=30), run(seed=1, wrong=30), run("lora", 0, 20), run("lora", 1, 22), run("full", 0, 60), run("full", 1, 62)
+    )
+    drawing = forest.drawing(group, looks([]))
+    assert drawing
+    for canvas in (PICTURE, NARROW):
+        (layer,) = (layer for layer in drawing.spec(canvas)["layer"] if layer["mark"]["type"] == "text")
+        low, high = layer["encoding"]["x"]["scale"]["domain"]
+        assert [point["label"] for point in layer["data"]["values"]] == ["lora", "full"]
+        for point in layer["data"]["values"]:
+            at, zero = (canvas.width * (value - low) / (high - low) for value in (point["x"], 0))
+            width = 0.5 * (canvas.text - 1) * len(point["said"])
+            left = at + point["dx"] - {"left": 0, "center": width / 2, "right": width}[point["align"]]
+            assert left >= 0
+            assert left + width <= canvas.width
+            assert not left < zero < left + width
+
+
 def test_the_forest_is_the_verdicts_of_the_comparison() -> None:
     group = one(*usual())
     found = forest.differences(group)
@@ -195,6 +334,27 @@ def test_parts_of_memory_follow_each_other_and_add_up() -> None:
     assert found[3]["to"] == pytest.approx(300)
 
 
+def test_parts_of_memory_are_of_what_they_add_up_to() -> None:
+    measured = run().memory
+    assert measured
+    on_gpu = measured.model_copy(update={"cuda_reserved": 500 * 2**20, "cuda_allocated": 300 * 2**20})
+    for held, said in ((measured, "peak above the baseline"), (on_gpu, "peak of torch's allocations on the GPU")):
+        drawing = memory.drawing(one(run(memory=held), run("lora", memory=held)))
+        assert drawing
+        assert f"Medians over seeds of the {said}." in drawing.caption
+        titles = {x.get("title") for x in found_in(drawing.spec(PICTURE), "x") if isinstance(x, dict) and "field" in x}
+        assert titles == {f"{said}, MiB"}
+
+
+def test_a_split_of_nothing_is_drawn() -> None:
+    measured = run().memory
+    assert measured
+    nothing = measured.model_copy(update={"split": MemorySplit(weights=0, gradients=0, optimizer=0, activations=0)})
+    drawing = memory.drawing(one(run(memory=nothing)))
+    assert drawing
+    assert drawing.spec(PICTURE)["layer"]
+
+
 def test_the_sweep_has_every_budget_and_says_where_lines_cross() -> None:
     (sweep,) = sweeps(groups(*swept()))
     found = sweep_figure.means(sweep)
@@ -203,6 +363,23 @@ def test_the_sweep_has_every_budget_and_says_where_lines_cross() -> None:
     drawing = sweep_figure.drawing(sweep, looks([]))
     assert drawing
     assert ("cross at about" in drawing.caption) == any(crossing.at is not None for crossing in sweep.crossings)
+
+
+def test_a_crossing_is_told_as_the_table_tells_it() -> None:
+    wrong = {"houlsby": (60, 20), "full": (20, 60)}
+    records = [
+        run(method, seed, found + seed % 2, spec={"budget": Budget(amount=amount, unit="steps")})
+        for method, each in wrong.items()
+        for amount, found in zip((1000, 2000), each, strict=True)
+        for seed in range(4)
+    ]
+    (sweep,) = sweeps(groups(*records))
+    drawing = sweep_figure.drawing(sweep, looks([]))
+    assert drawing
+    said = " cross at about 1,400 steps."
+    assert f"full and houlsby{said}" in drawing.caption
+    assert any(note.endswith(said) for section in sections(sweep) for note in section.notes)
+    assert drawing.shared in sections(sweep)[0].title
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=12))
@@ -375,6 +552,7 @@ def test_a_file_gets_one_figure_and_a_folder_all(runs: Path, tmp_path: Path, cap
         (["--format", "svg", "--view", "curves"], "--view chooses tables; with --format svg say --figure"),
         (["--figure", "forest"], "--figure goes with --format svg or png; --format table has no single figures"),
         (["--format", "svg", "--figure", "pie"], "'pie' is not one of"),
+        (["--format", "html"], "a page is not to be read in a terminal: name a file for it with --out"),
         (["--format", "svg", "--out", "/dev/null/x.svg"], "the picture cannot be written to '/dev/null/x.svg'"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
@@ -384,6 +562,7 @@ def test_bad_input_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(SystemExit) as ended_with:
         main(["report", "--results", str(runs), *arguments])

@@ -29,11 +29,12 @@ from bench.comparison import Group, compare
 from bench.record import Floor, Record
 from bench.report import render
 from bench.report.page import page
+from bench.report.rows import run_line
 from bench.report.tables import HEADERS, cells
 from bench.sensitivity import sensitivities
 from bench.spec import Budget
 from bench.store import save
-from tests.records import run
+from tests.records import MACHINE, run
 from tests.test_figures import ORDER, found_in, ugly
 from tests.test_report import HOSTILE, hostile, usual
 from tests.test_sections import trial
@@ -44,6 +45,7 @@ in_browser = pytest.mark.skipif(
 )
 WIDTH = 1200
 """Pixels of the usual screen."""
+NEXT_FRAME = "const next = () => requestAnimationFrame(() => arguments[arguments.length - 1]());"
 BREAKING = (
     "</script><script>alert(1)</script>", "<!--<script>", '"><img src=x onerror=alert(1)>', "' onmouseover='alert(1)",
     "{{ 7 * 7 }}{% raw %}", "&lt;b&gt;", "\u2028\u2029\ufeff", "]]>",
@@ -60,6 +62,19 @@ def records() -> list[Record | Floor]:
 def breaking() -> list[Record | Floor]:
     """Hostile words in every place of a record that is free text: all as names in one group, and one as everything else."""
     return [*ugly(*BREAKING), *hostile(BREAKING[0])[:4]]
+
+
+def lengthy() -> list[Record | Floor]:
+    """Three seeds whose machine and versions are as long as they are in practice, and whose states and times differ."""
+    libraries = {f"library-number-{i:02}": f"1.{i}.0+cpu" for i in range(12)}
+    machine = MACHINE.model_copy(
+        update={"device": "Some(R) Vendor(R) Processor @ 2.80GHz", "versions": libraries, "commit": "c" * 40}
+    )
+    return [
+        run(method, seed, 20 + seed, contended=seed == 1, environment=machine, finished=f"2026-01-0{seed + 1}T00:00:00+00:00")
+        for method in ("houlsby", "pfeiffer")
+        for seed in range(3)
+    ]
 
 
 def written(found: list[Record | Floor]) -> str:
@@ -194,6 +209,7 @@ def test_headings_labels_and_captions(html: str) -> None:
     parsed = Parsed(html)
     elements, ids = parsed.elements, parsed.attributes("id")
     assert dict(elements)["html"] == {"lang": "en"}
+    assert "aria-busy" not in dict(elements)["body"]  # without a script it would be busy for ever
     assert len(ids) == len(set(ids))
     levels = [int(tag[1]) for tag, _ in elements if re.fullmatch("h[1-6]", tag)]
     assert levels.count(1) == 1
@@ -208,6 +224,18 @@ def test_headings_labels_and_captions(html: str) -> None:
     assert all("scope" in found for tag, found in elements if tag == "th")
     buttons = sum(tag == "button" for tag, _ in elements)
     assert len(parsed.attributes("aria-sort")) == buttons - 1  # the other one turns the colours over
+
+
+def test_the_memory_of_a_run_is_what_the_comparison_counts() -> None:
+    measured = run().memory
+    assert measured
+    on_gpu = run(memory=measured.model_copy(update={"cuda_reserved": 500 * 2**20, "cuda_allocated": 400 * 2**20}))
+    parsed = Parsed(written([on_gpu, run("lora")]))
+    for name, known in (("group-1-comparison", ["500", "300"]), ("group-1-runs", ["500", "300"])):
+        header, *rows = parsed.tables[name]
+        assert [row[header.index("memory MiB")] for row in rows[:2]] == known
+    assert "500 MiB" in run_line(on_gpu)
+    assert "300 MiB" in run_line(run())
 
 
 def test_one_seed_is_said(html: str) -> None:
@@ -262,9 +290,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
 @pytest.fixture(scope="module")
 def files(html: str, hostile_html: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
-    found = {"usual": folder / "usual.html", "hostile": folder / "hostile.html"}
+    found = {name: folder / f"{name}.html" for name in ("usual", "hostile", "lengthy")}
     found["usual"].write_text(html, encoding="utf-8")
     found["hostile"].write_text(hostile_html, encoding="utf-8")
+    found["lengthy"].write_text(written(lengthy()), encoding="utf-8")
     return found
 
 
@@ -273,9 +302,11 @@ def drawn(browser: webdriver.Chrome) -> None:
     WebDriverWait(browser, 60).until(lambda b: b.find_element(By.TAG_NAME, "body").get_attribute("aria-busy") == "false")
 
 
-def resized(browser: webdriver.Chrome, width: int) -> None:
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+def resized(browser: webdriver.Chrome, width: int, height: int = 900) -> None:
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    # A page that is about to be laid out anew may still look as if it had been.
+    browser.execute_async_script(f"{NEXT_FRAME} setTimeout(() => requestAnimationFrame(next), 100);")
 
 
 def as_wide_as_what_holds_it(browser: webdriver.Chrome) -> bool:
@@ -307,9 +338,7 @@ def visible(browser: webdriver.Chrome, selector: str) -> WebElement:
     """The element in the middle of the screen, with nothing left to scroll."""
     element = browser.find_element(By.CSS_SELECTOR, selector)
     browser.execute_async_script(
-        "arguments[0].scrollIntoView({block: 'center'});"
-        "requestAnimationFrame(() => requestAnimationFrame(() => arguments[arguments.length - 1]()));",
-        element,
+        f"arguments[0].scrollIntoView({{block: 'center'}}); {NEXT_FRAME} requestAnimationFrame(next);", element
     )
     return element
 
@@ -365,6 +394,145 @@ def test_a_point_says_which_run_it_is(browser: webdriver.Chrome, files: dict[str
     WebDriverWait(browser, 10).until(lambda _: tip.is_displayed())
     assert group.rows[0].runs[0].run_id in tip.text
     assert group.rows[0].runs[1].run_id not in tip.text
+
+
+@in_browser
+@pytest.mark.parametrize(
+    ("width", "height", "named"), [(1366, 650, 3), (390, 844, 3), (1366, 465, 1)], ids=["laptop", "telephone", "slit"]
+)
+def test_what_a_point_says_is_all_on_the_screen(
+    browser: webdriver.Chrome, files: dict[str, Path], width: int, height: int, named: int
+) -> None:
+    opened(browser, files["lengthy"])
+    try:
+        resized(browser, width, height)
+        WebDriverWait(browser, 30).until(as_wide_as_what_holds_it)
+        drawn(browser)
+        mean = "[data-figure='group-1-accuracy-parameters'] path[aria-label^='pfeiffer: 89.50']"
+        ActionChains(browser).move_to_element(visible(browser, mean)).perform()
+        tip = browser.find_element(By.ID, "tip")
+        WebDriverWait(browser, 10).until(lambda _: tip.is_displayed())
+        inside = browser.execute_script(
+            "const inside = (at) => at.left >= 0 && at.top >= 0 && at.right <= innerWidth && at.bottom <= innerHeight;"
+            "return [arguments[0], ...arguments[0].querySelectorAll('*')].map((part) => inside(part.getBoundingClientRect()));",
+            tip,
+        )
+        assert len(inside) > 10
+        assert all(inside)
+        runs = [record for record in lengthy() if isinstance(record, Record) and record.spec.method == "pfeiffer"]
+        assert [record.run_id in tip.text for record in runs] == [True] * named + [False] * (3 - named)
+        assert tip.text.count("library-number-07") == 1
+        assert ("Not named here: 2 of its runs" in tip.text) == (named == 1)
+    finally:
+        resized(browser, WIDTH)
+    WebDriverWait(browser, 30).until(as_wide_as_what_holds_it)
+    drawn(browser)
+
+
+@in_browser
+def test_points_are_reached_by_keys(browser: webdriver.Chrome, files: dict[str, Path]) -> None:
+    opened(browser, files["usual"])
+    number, _ = first_group(records(), 5)
+    tip = browser.find_element(By.ID, "tip")
+
+    def focused() -> tuple[str, str]:
+        """The figure and the point that have the focus."""
+        script = "const e = document.activeElement; return [e.closest('[data-figure]')?.dataset.figure, e.ariaLabel]"
+        found: list[str] = browser.execute_script(script)
+        return found[0], found[1]
+
+    def pressed(*keys: str) -> tuple[str, str]:
+        ActionChains(browser).send_keys(*keys).perform()
+        return focused()
+
+    stops = "return [...document.querySelectorAll('.plot')].map((plot) => plot.querySelectorAll('[tabindex=\"0\"]').length)"
+    assert set(browser.execute_script(stops)) == {1}
+    # The last place before the figures that Tab stops at is a heading of the comparison.
+    visible(browser, f"#group-{number}-comparison thead th:last-child button")
+    browser.execute_script(f"document.querySelector('#group-{number}-comparison thead th:last-child button').focus()")
+    assert pressed(Keys.TAB)[0] == f"group-{number}-accuracy-parameters"
+    assert pressed(Keys.TAB)[0] == f"group-{number}-accuracy-memory"
+    ActionChains(browser).key_down(Keys.SHIFT).send_keys(Keys.TAB).key_up(Keys.SHIFT).perform()
+    figure, first = focused()
+    assert figure == f"group-{number}-accuracy-parameters"
+    passed = [first]
+    while (point := pressed(Keys.ARROW_RIGHT)[1]) != first:
+        assert point not in passed
+        passed.append(point)
+    every = f"[data-figure='{figure}'] :is(path, line)[role='graphics-symbol'][aria-label]"
+    assert len(passed) == len(browser.find_elements(By.CSS_SELECTOR, every)) > 8
+    assert pressed(Keys.ARROW_LEFT) == (figure, passed[-1])
+    while not point.startswith("pfeiffer: 88.00"):
+        point = pressed(Keys.ARROW_LEFT)[1]
+    WebDriverWait(browser, 10).until(lambda _: tip.is_displayed())
+    for seed in range(3):
+        assert run("pfeiffer", seed, 24, contended=True).run_id in tip.text
+    assert browser.execute_script("return document.activeElement.getAttribute('aria-describedby')") == "tip"
+    assert set(browser.execute_script(stops)) == {1}
+    ActionChains(browser).send_keys(Keys.ESCAPE).perform()
+    assert not tip.is_displayed()
+    assert focused() == (figure, point)
+    # Down a forest are its methods.
+    browser.execute_script(f"document.querySelector(\"[data-figure='group-{number}-forest'] [tabindex='0']\").focus()")
+    below = [pressed(Keys.ARROW_DOWN)[1].split(":")[0] for _ in range(4)]
+    assert below[:3] == ["pfeiffer", "full", "head-only (learning_rate 0.001)"]
+    WebDriverWait(browser, 10).until(lambda _: tip.is_displayed())
+    browser.execute_script("document.activeElement.blur()")
+    assert not tip.is_displayed()
+    assert browser.get_log("browser") == []
+
+
+@in_browser
+def test_on_paper_nothing_is_folded_dark_or_cut(browser: webdriver.Chrome, files: dict[str, Path]) -> None:
+    opened(browser, files["usual"])
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    number, _ = first_group(records(), 5)
+    field = browser.find_element(By.ID, f"group-{number}-filter")
+    label = ".plot .role-axis-label text"
+
+    def colour(selector: str, name: str) -> str:
+        script = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
+        found: str = browser.execute_script(script, selector, name)
+        return found
+
+    try:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": dark})
+        WebDriverWait(browser, 30, ignored_exceptions=[WebDriverException]).until(
+            lambda _: colour(label, "fill") == "rgb(230, 232, 235)"
+        )
+        drawn(browser)
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": dark})
+        ink = "rgb(27, 31, 36)"
+        assert (colour("body", "color"), colour("body", "backgroundColor")) == (ink, "rgb(255, 255, 255)")
+        drawings = "[...document.querySelectorAll('.plot svg *')].map((part) => getComputedStyle(part))"
+        used = set(browser.execute_script(f"return {drawings}.flatMap((style) => [style.fill, style.stroke])"))
+        assert ink in used
+        assert not used & {"rgb(230, 232, 235)", "rgb(139, 147, 158)", "rgb(58, 64, 72)"}
+        assert colour("figure", "breakInside") == "avoid"
+        assert not field.is_displayed()
+        field_is_shown = "return arguments[0].checkVisibility()"
+        browser.execute_script("arguments[0].value = 'pfeiffer'; arguments[0].dispatchEvent(new Event('input'))", field)
+        assert browser.execute_script(field_is_shown, field)
+        browser.execute_script("arguments[0].value = ''; arguments[0].dispatchEvent(new Event('input'))", field)
+        assert not browser.execute_script(field_is_shown, field)
+        # A page of A4 within the margins that browsers take.
+        resized(browser, 718)
+        drawn(browser)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 718
+        folds = "[...document.querySelectorAll('details')].map((part) => part.open)"
+        before = browser.execute_script(f"return {folds}")
+        assert False in before
+        browser.execute_script(f"addEventListener('beforeprint', () => (window.printed = {folds}), {{ once: true }})")
+        browser.execute_cdp_cmd("Page.printToPDF", {})
+        assert set(browser.execute_script("return window.printed")) == {True}
+        assert browser.execute_script(f"return {folds}") == before
+    finally:
+        resized(browser, WIDTH)
+        light = [{"name": "prefers-color-scheme", "value": "light"}]
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": light})
+    WebDriverWait(browser, 30).until(as_wide_as_what_holds_it)
+    drawn(browser)
+    assert browser.get_log("browser") == []
 
 
 @in_browser

@@ -12,13 +12,13 @@ from bench.report.section import Section, plus_minus
 from bench.spec import Budget
 from bench.sweep import Crossing, Line, Sweep, budget_of
 
-__all__ = ["as_json", "equal_reviews", "sections"]
+__all__ = ["as_json", "equal_reviews", "rounded", "sections", "sweep_title"]
 
 
 def sections(sweep: Sweep) -> list[Section]:
     """Two tables: test accuracy by method and budget, and its difference from the reference with the verdict on it."""
     heads = [("", str(budget)) for budget in sweep.budgets]
-    name = _title(sweep)
+    name = sweep_title(sweep)
     accuracy = Section(
         title=f"Test accuracy by budget · {name}",
         headers=[("method", ""), *heads],
@@ -46,7 +46,8 @@ def _others(line: Line, sweep: Sweep) -> bool:
     return any(row is not None and row is not group.reference and row.accuracy_difference is not None for row, group in beside)
 
 
-def _title(sweep: Sweep) -> str:
+def sweep_title(sweep: Sweep) -> str:
+    """What all runs of a sweep share, and its budgets."""
     first = sweep.groups[0]
     return title(replace(first, key=first.key._replace(budget=", ".join(map(str, sweep.budgets)))))
 
@@ -94,19 +95,18 @@ def _crossing(crossing: Crossing, sweep: Sweep) -> str:
     below, above = crossing.below, crossing.above
     rises = crossing.differences[0] < 0
     if crossing.at is not None:
-        at = Budget(amount=crossing.at, unit=below.unit)
         return (
             f"{crossing.label} is {'below' if rises else 'above'} {sweep.reference} at {below} and "
-            f"{'above' if rises else 'below'} it at {above}: they cross at about {_rounded(at)}."
+            f"{'above' if rises else 'below'} it at {above}: they cross at about {rounded(crossing)}."
         )
     sides = [str(budget) for budget, sure in zip((below, above), crossing.resolved, strict=True) if sure]
     but = f"only that at {sides[0]}" if sides else "neither"
     return f"{crossing.label}: the difference changes sign between {below} and {above}, but {but} is resolved."
 
 
-def _rounded(budget: Budget) -> str:
-    digits = float(f"{budget.amount:.2g}")
-    return str(Budget(amount=digits, unit=budget.unit))
+def rounded(crossing: Crossing) -> str:
+    """Where the lead changes, in two digits: more of them no interpolation knows."""
+    return str(Budget(amount=float(f"{crossing.at:.2g}"), unit=crossing.below.unit))
 
 
 _SAME = {"epochs": "reviews", "steps": "reviews", "tokens": "tokens"}
@@ -157,7 +157,7 @@ def _mean(row: Row, field: str) -> str:
 def as_json(sweep: Sweep) -> dict[str, object]:
     """The same as plain values: shares of 1, budgets in their unit; null where there is none."""
     return {
-        "title": _title(sweep),
+        "title": sweep_title(sweep),
         "unit": sweep.budgets[0].unit,
         "budgets": [budget.amount for budget in sweep.budgets],
         "reference": sweep.reference,

@@ -12,7 +12,7 @@ from bench.report.notes import title
 from bench.report.rows import percent
 from bench.report.section import Section, plus_minus
 
-__all__ = ["as_json", "sections"]
+__all__ = ["as_json", "peak", "sections"]
 
 _Cell = Callable[[Costs], str]
 _Column = tuple[tuple[str, str], _Cell]
@@ -28,7 +28,7 @@ def sections(group: Group) -> list[Section]:
         return []
     found = [costs(row.runs) for row in rows]
     notes = [
-        "Medians over seeds. Activations are the rest of the peak above the baseline, beyond weights, gradients and "
+        f"Medians over seeds. Activations are the rest of the {peak(group)}, beyond weights, gradients and "
         "optimizer: work space of kernels and kept encoder output too."
     ]
     sources = sorted({record.energy.source for row in rows for record in row.runs if record.energy})
@@ -37,6 +37,12 @@ def sections(group: Group) -> list[Section]:
     training = _section(f"Costs of training · {title(group)}", rows, found, _TRAINING, notes)
     use = _section(f"Costs in use, and other reviews · {title(group)}", rows, found, _used(found), _notes(found))
     return [part for part in (training, use) if len(part.headers) > 1]
+
+
+def peak(group: Group) -> str:
+    """What the parts of a group's memory add up to, in words."""
+    on_cuda = any(record.memory and record.memory.cuda_allocated is not None for record in group.runs)
+    return "peak of torch's allocations on the GPU" if on_cuda else "peak above the baseline"
 
 
 _TRAINING: list[_Column] = [

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
 from bench.comparison import Group, Row
 from bench.record import Floor
 from bench.verdicts import Paired
 
-__all__ = ["Line", "lines", "listed"]
+__all__ = ["PUBLISHED", "Line", "ended", "floors", "lines", "listed"]
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,30 @@ TP 11,817, FP 778, FN 683, TN 11,722 (deepmancer/roberta-adapter-fine-tuning).""
 
 def lines(group: Group) -> list[Line]:
     """The methods, the reference first, then the floors, then the published result."""
-    return [*(_method(row, group) for row in group.rows), *(_floor(floor, group) for floor in group.floors), PUBLISHED]
+    return [*(_method(row, group) for row in group.rows), *(_floor(found, group) for found in floors(group)), PUBLISHED]
+
+
+def floors(group: Group) -> list[list[Floor]]:
+    """The floors of a group, those together that are shown as one: that on all reviews, then those on as many as the
+    reference saw, of which each of its seeds has its own.
+    """
+    whole = [floor for floor in group.floors if _is_whole(floor)]
+    alike = [floor for floor in group.floors if not _is_whole(floor)]
+    return [found for found in (whole, alike) if found]
+
+
+def _is_whole(floor: Floor) -> bool:
+    return floor.spec.train_reviews == floor.data.train
+
+
+def ended(row: Row) -> str:
+    """How many runs of a row did not complete, by what they ended in: "1 failed, 2 cancelled"."""
+    states = [record.state for record in row.others]
+    return ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
 
 
 def _method(row: Row, group: Group) -> Line:
     is_reference = group.reference is row
-    states = [record.state for record in row.others]
     return Line(
         role="reference" if is_reference else "method",
         label=row.label,
@@ -84,24 +104,26 @@ def _method(row: Row, group: Group) -> Line:
         reviews_seen=row.reviews_seen,
         reviews_per_second=row.reviews_per_second,
         complete=len(row.runs),
-        others=", ".join(f"{states.count(state)} {state}" for state in sorted(set(states))),
+        others=ended(row),
         contended=any(record.compute is not None and record.compute.contended for record in row.runs),
     )
 
 
-def _floor(floor: Floor, group: Group) -> Line:
-    seen, test, centre = floor.spec.train_reviews, floor.test, group.reference
-    which = "all reviews" if seen == floor.data.train else "as many reviews as the reference"
+def _floor(found: Sequence[Floor], group: Group) -> Line:
+    tests, centre = [floor.test for floor in found], group.reference
+    which = "all reviews" if _is_whole(found[0]) else "as many reviews as the reference"
+    each = f", mean of {len(found)}" if len(found) > 1 else ""
+    accuracy, f1 = fmean(test.accuracy for test in tests), fmean(test.f1 for test in tests)
     return Line(
         role="floor",
-        label=f"floor: TF-IDF + logistic regression, {which}",
-        accuracy=test.accuracy,
-        accuracy_difference=None if centre is None or centre.accuracy is None else test.accuracy - centre.accuracy,
-        precision=test.precision,
-        recall=test.recall,
-        f1=test.f1,
-        f1_difference=None if centre is None or centre.f1 is None else test.f1 - centre.f1,
-        reviews_seen=seen,
+        label=f"floor: TF-IDF + logistic regression, {which}{each}",
+        accuracy=accuracy,
+        accuracy_difference=None if centre is None or centre.accuracy is None else accuracy - centre.accuracy,
+        precision=fmean(test.precision for test in tests),
+        recall=fmean(test.recall for test in tests),
+        f1=f1,
+        f1_difference=None if centre is None or centre.f1 is None else f1 - centre.f1,
+        reviews_seen=fmean(floor.spec.train_reviews for floor in found),
     )
 
 

@@ -47,7 +47,7 @@ def run_line(record: Record) -> str:
         rate = record.training.reviews_seen / record.seconds.charged
         parts.append(f"{record.training.reviews_seen:,} reviews in {record.seconds.charged:.1f} s ({rate:.1f}/s)")
     if record.memory:
-        parts.append(f"{mebibytes(record.memory.peak_above_baseline)} MiB")
+        parts.append(f"{mebibytes(record.memory.taken)} MiB")
     if record.compute and record.compute.contended:
         parts.append("contended")
     return harmless("  ".join(parts) + f"  [{spec.encoder}, {spec.budget}]")

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from bench.choices import Figure
 from bench.comparison import Group
 from bench.report.figures import curves, forest, memory, scatter, sweep
-from bench.report.figures.drawing import NARROW, PICTURE, WIDE, Canvas, Drawing, Spec, theme
+from bench.report.figures.caveats import beside_group, beside_sweep
+from bench.report.figures.drawing import INKS, NARROW, PICTURE, WIDE, Canvas, Drawing, Spec, theme, vl_version
 from bench.report.figures.looks import Look, looks
 from bench.sweep import Sweep, budget_of, sweeps
 
 __all__ = [
-    "LACKING", "NARROW", "PICTURE", "WIDE", "Canvas", "Drawing", "Look", "Spec", "drawings", "looks_of", "of_group", "of_sweep",
-    "theme",
+    "INKS", "LACKING", "NARROW", "PICTURE", "WIDE", "Canvas", "Drawing", "Look", "Spec", "drawings", "looks_of", "of_group",
+    "of_sweep", "theme", "vl_version",
 ]  # fmt: skip
 
 LACKING = {
@@ -43,13 +44,13 @@ def of_group(group: Group, look: Mapping[str, Look]) -> list[Drawing]:
         curves.drawing(group, look),
         memory.drawing(group),
     )
-    return [drawing for drawing in made if drawing is not None]
+    return [beside_group(drawing, group) for drawing in made if drawing is not None]
 
 
 def of_sweep(found: Sweep, look: Mapping[str, Look]) -> list[Drawing]:
     """The figure of groups that differ in their budget alone, if a run of them is complete."""
     made = sweep.drawing(found, look)
-    return [] if made is None else [made]
+    return [] if made is None else [beside_sweep(made, found)]
 
 
 def drawings(groups: Sequence[Group]) -> dict[str, Drawing]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from bench.comparison import Group
+from bench.record import Floor
 from bench.report.figures.drawing import Canvas
 from bench.report.figures.places import Box, Place, Text
 from bench.report.figures.points import DECIMALS, Point, data
-from bench.report.lines import PUBLISHED
+from bench.report.lines import PUBLISHED, floors
 from bench.report.rows import percent
 
 __all__ = ["Scale", "line_boxes", "line_layers", "line_texts", "lines_across", "widened"]
@@ -48,22 +50,25 @@ class Scale:
         return [step * power for power in powers for step in (1, 2, 5) if self.low <= step * power <= self.high]
 
 
-def widened(values: Iterable[float], *, log: bool = False, least: float = 0.0) -> Scale:
-    """A scale with all values inside it, and room at its ends: 8 % of what they span, and at least `least`."""
+def widened(
+    values: Iterable[float], *, log: bool = False, least: float = 0.0, ends: tuple[float, float] = (-math.inf, math.inf)
+) -> Scale:
+    """A scale with all values inside it, and room at its ends: 8 % of what they span, and at least `least`, but not beyond
+    `ends`, outside of which no value can be.
+    """
     found = list(values)
     low, high = min(found), max(found)
     if log:
         factor = max((high / low) ** 0.08, 1.8)
         return Scale(low / factor, high * factor, log=True)
     room = max(0.08 * (high - low), least)
-    return Scale(low - room, high + room)
+    return Scale(max(low - room, ends[0]), min(high + room, ends[1]))
 
 
 def lines_across(group: Group, canvas: Canvas, *, equal: bool = True) -> list[Point]:
     """What every method is seen against: the floors on the same test (without `equal` only the one on all reviews), and the
     published result.
     """
-    floors = [floor for floor in group.floors if equal or floor.spec.train_reviews == floor.data.train]
     assert PUBLISHED.accuracy is not None
     wide = canvas.width > 300
     published = {
@@ -72,19 +77,20 @@ def lines_across(group: Group, canvas: Canvas, *, equal: bool = True) -> list[Po
         "accuracy": 100 * PUBLISHED.accuracy,
         "runs": [],
     }
-    return [
-        *(
-            {
-                "text": f"floor, {floor.spec.train_reviews:,}{' reviews' if wide else ''}: {percent(floor.test.accuracy)}",
-                "says": f"floor: TF-IDF and logistic regression on {floor.spec.train_reviews:,} reviews, without an encoder: "
-                f"{percent(floor.test.accuracy)} %",
-                "accuracy": 100 * floor.test.accuracy,
-                "runs": [floor.run_id],
-            }
-            for floor in floors
-        ),
-        published,
-    ]
+    shown = [found for found in floors(group) if equal or found[0].spec.train_reviews == found[0].data.train]
+    return [*(_floor(found, wide=wide) for found in shown), published]
+
+
+def _floor(found: Sequence[Floor], *, wide: bool) -> Point:
+    """Those of several seeds as one line, at their mean: they saw almost as many reviews, and their texts would cover it."""
+    reviews, accuracy = f"{fmean(floor.spec.train_reviews for floor in found):,.0f}", fmean(f.test.accuracy for f in found)
+    each = f", mean of {len(found)}" if len(found) > 1 else ""
+    return {
+        "text": f"floor, {reviews}{' reviews' if wide else ''}{each}: {percent(accuracy)}",
+        "says": f"floor: TF-IDF and logistic regression on {reviews} reviews{each}, without an encoder: {percent(accuracy)} %",
+        "accuracy": 100 * accuracy,
+        "runs": [floor.run_id for floor in found],
+    }
 
 
 def line_texts(lines: Sequence[Point], up: Scale, canvas: Canvas) -> list[Text]:

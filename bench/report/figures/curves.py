@@ -10,8 +10,8 @@ from bench.record import MARKS
 from bench.report.figures.axes import Scale, widened
 from bench.report.figures.drawing import Canvas, Drawing, Layers
 from bench.report.figures.looks import Look
-from bench.report.figures.marks import coloured, end_names, last_points, shaped
-from bench.report.figures.points import Point, data, names, of_row, of_run
+from bench.report.figures.marks import coloured, end_names, last_points, lines_of, shaped
+from bench.report.figures.points import Point, data, labels, names, of_row, of_run
 from bench.report.notes import title
 from bench.report.rows import percent
 from bench.report.section import seconds
@@ -33,6 +33,7 @@ def drawing(group: Group, looks: Mapping[str, Look]) -> Drawing | None:
         "the share of the budget spent: a point on the way is not where a smaller budget would end.",
         shared=title(group),
         draw=lambda canvas: _layers(group, looks, canvas),
+        shown=labels(found),
         key="Means over seeds; small points are runs." if runs(group) else "",
     )
 
@@ -73,14 +74,14 @@ def _layers(group: Group, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
 
     found, single = means(group), runs(group)
     across = Scale(100 * MARKS[0] - 5, 100)
-    up = widened([point["y"] for point in (*found, *single)], least=0.5)
+    up = widened([point["y"] for point in (*found, *single)], least=0.5, ends=(0, 100))
     axis = alt.Axis(values=[100 * mark for mark in MARKS], grid=False, labelFlush=False)
     x = alt.X("x:Q", axis=axis).scale(**across.altair())
     x = x.title(f"budget spent, % of {group.key.budget}")
     y = alt.Y("y:Q").scale(**up.altair()).title("validation accuracy, %")
     color, shape = coloured(found, looks), shaped(found, looks)
     said = {"tooltip": "says:N", "description": "says:N"}
-    layers = [data(found).mark_line(aria=False).encode(x=x, y=y, color=color, detail="label:N")]
+    layers = lines_of(found, looks, x, y)
     if single:
         layers.append(data(single).mark_point(size=25, opacity=0.6).encode(x=x, y=y, color=color, shape=shape, **said))
     layers.append(data(found).mark_point(size=80).encode(x=x, y=y, color=color, shape=shape, **said))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["NARROW", "PICTURE", "WIDE", "Canvas", "Drawing", "Layers", "Spec", "theme"]
+__all__ = ["INKS", "NARROW", "PICTURE", "WIDE", "Canvas", "Drawing", "Layers", "Spec", "theme", "vl_version"]
 
 Spec = dict[str, Any]
 """A figure in Vega-Lite."""
@@ -35,6 +35,8 @@ WIDE = Canvas(width=420, height=320, text=15)
 NARROW = Canvas(width=230, height=300, text=13)
 """The page on a telephone."""
 
+INKS = {"light": ("#1b1f24", "#6b7480", "#dfe3e8"), "dark": ("#e6e8eb", "#8b939e", "#3a4048")}
+"""The colours of texts, of axes, and of the lines behind what is drawn."""
 _FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 """What vl-convert brings along, so that a picture is the same on every machine, and fonts of the same widths."""
 
@@ -53,6 +55,8 @@ class Drawing:
     draw: Callable[[Canvas], Layers]
     key: str = ""
     """What a picture says of its marks, where there is no caption below it."""
+    shown: frozenset[str] = frozenset()
+    """Names of the methods in it: one without a number that the figure is of is not."""
 
     def spec(self, canvas: Canvas) -> Spec:
         """The figure in Vega-Lite. Whether it is valid does not depend on the records: the tests check it, not each report."""
@@ -80,9 +84,16 @@ def _lines(text: str, canvas: Canvas) -> list[str]:
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(held, round(canvas.width / (0.42 * canvas.text)))]
 
 
+def vl_version() -> str:
+    """The version of Vega-Lite that specifications are written in, as vl-convert names it."""
+    import altair as alt
+
+    return "_".join(alt.SCHEMA_VERSION.split(".")[:2])
+
+
 def theme(*, dark: bool, text: int, background: str = "transparent") -> dict[str, Any]:
     """What Vega-Lite calls a config: everything about a figure's looks that does not depend on what it shows."""
-    ink, quiet, grid = ("#e6e8eb", "#8b939e", "#3a4048") if dark else ("#1b1f24", "#6b7480", "#dfe3e8")
+    ink, quiet, grid = INKS["dark" if dark else "light"]
     return {
         "background": background,
         "font": _FONT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bench.comparison import Group
@@ -11,15 +12,17 @@ from bench.report.figures.drawing import Canvas, Drawing, Layers
 from bench.report.figures.looks import Look
 from bench.report.figures.marks import coloured, down_the_side, shaped
 from bench.report.figures.places import Box, Place, Text, settled
-from bench.report.figures.points import Point, data, names, of_row
+from bench.report.figures.points import Point, data, labels, names, of_row
 from bench.report.notes import title
 from bench.report.rows import points as in_points
 
 __all__ = ["differences", "drawing"]
 
+ONE = "reviews of one seed"
+"""What an interval covers that says nothing of other seeds."""
 _STEP = 3.2
 """Height of a row, in the height of its text."""
-_ABOVE = (Place(0, -13, "center", "bottom"), Place(0, -13, "right", "bottom"), Place(0, -13, "left", "bottom"))
+_ABOVE = (Place(0, -13, "center", "bottom"), Place(-8, -13, "right", "bottom"), Place(8, -13, "left", "bottom"))
 
 
 def drawing(group: Group, looks: Mapping[str, Look]) -> Drawing | None:
@@ -31,12 +34,28 @@ def drawing(group: Group, looks: Mapping[str, Look]) -> Drawing | None:
     return Drawing(
         figure="forest",
         title=f"Difference from {found[0]['label']}",
-        caption=f"{said}. Paired by seed and review, with the 95 % interval of each taken alone; the verdicts are those of "
-        "the table, and where there is only one seed there is none.",
+        caption=" ".join(
+            [
+                f"{said}. Paired by seed and review.",
+                *_bars(found),
+                "The verdicts are those of the table, and one seed gives none.",
+            ]
+        ),
         shared=title(group),
         draw=lambda canvas: _layers(group, looks, canvas),
-        key="Bars: 95 % interval of each difference taken alone.",
+        key=" ".join(_bars(found)),
+        shown=labels(found),
     )
+
+
+def _bars(found: Sequence[Point]) -> list[str]:
+    """What the bars are. One over a single seed is shorter than over several for what it leaves out."""
+    each, covered = "95 % interval of each difference taken alone, over", {point["covers"] for point in found}
+    said = [f"Bars: {each} seeds and reviews."] if "seeds and reviews" in covered else []
+    if ONE in covered:
+        begin = "Dashed: over" if said else f"Dashed bars: {each}"
+        said.append(f"{begin} the reviews of one seed, and what other seeds would change is not in it.")
+    return said
 
 
 def differences(group: Group) -> list[Point]:
@@ -44,7 +63,7 @@ def differences(group: Group) -> list[Point]:
     found = []
     for row, name in zip(group.rows, names(group.rows), strict=True):
         if row is group.reference:
-            zero = {"x": 0.0, "low": 0.0, "high": 0.0, "said": "reference"}
+            zero = {"x": 0.0, "low": 0.0, "high": 0.0, "said": "reference", "covers": None}
             found.append(of_row(row, name, "the reference") | zero)
         elif row.accuracy_difference is not None and row.paired is not None:
             paired = row.paired
@@ -54,7 +73,7 @@ def differences(group: Group) -> list[Point]:
             found.append(
                 of_row(row, name, f"{in_points(row.accuracy_difference)}{interval} points, {paired.verdict}, {over}")
                 | {"x": 100 * row.accuracy_difference, "low": 100 * low, "high": 100 * high}
-                | {"said": f"{in_points(row.accuracy_difference)} {paired.verdict}"}
+                | {"said": f"{in_points(row.accuracy_difference)} {paired.verdict}", "covers": paired.covers}
             )
     return found
 
@@ -64,7 +83,7 @@ def _layers(group: Group, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
 
     found = differences(group)
     height = round(_STEP * canvas.text * len(found))
-    across = widened([point[at] for point in found for at in ("x", "low", "high")], least=0.5)
+    across = _roomy(found, widened([point[at] for point in found for at in ("x", "low", "high")], least=0.5), canvas)
     rows = _placed(found, across, canvas, height)
     against = f"accuracy minus {found[0]['label']}'s, points"
 
@@ -74,15 +93,35 @@ def _layers(group: Group, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
     y = down_the_side(rows, canvas)
     looked = {"color": coloured(rows, looks), "shape": shaped(rows, looks), "tooltip": "says:N", "description": "says:N"}
     said = data(rows[1:]).mark_text(
-        dy=-13, baseline="bottom", align=alt.ExprRef("datum.align"), fontSize=canvas.text - 1, aria=False
-    )
+        dx=alt.ExprRef("datum.dx"), dy=-13, baseline="bottom", align=alt.ExprRef("datum.align"), fontSize=canvas.text - 1,
+        aria=False,
+    )  # fmt: skip
+    alone = [point for point in rows if point["covers"] == ONE]
+    sure = [point for point in rows if point["covers"] not in {ONE, None}]
     layers = [
         data(rows[:1]).mark_rule(strokeWidth=1.5, aria=False).encode(x=x()),
-        data(rows).mark_rule(strokeWidth=2, aria=False).encode(x=x("low"), x2="high", y=y),
+        *(
+            data(bars).mark_rule(strokeWidth=2, aria=False, **dash).encode(x=x("low"), x2="high", y=y)
+            for bars, dash in ((sure, {}), (alone, {"strokeDash": [4, 3]}))
+            if bars
+        ),
         said.encode(x=x(), y=y, text="said:N"),
         data(rows).mark_point(size=110).encode(x=x(), y=y, **looked),
     ]
     return layers, height
+
+
+def _roomy(found: Sequence[Point], across: Scale, canvas: Canvas) -> Scale:
+    """The scale with room to the right of each point that is not below the reference: a text that began there would end at
+    the edge of the page.
+    """
+    high = across.high
+    for point in found[1:]:
+        text = Text(point["said"], 0, 0, _ABOVE)
+        if point["x"] >= 0:
+            share = 1 - text.box(_ABOVE[-1], canvas.text - 1).right / canvas.width
+            high = max(high, across.low + (point["x"] - across.low) / max(share, 0.3))
+    return replace(across, high=high)
 
 
 def _placed(found: Sequence[Point], across: Scale, canvas: Canvas, height: int) -> list[Point]:
@@ -91,7 +130,6 @@ def _placed(found: Sequence[Point], across: Scale, canvas: Canvas, height: int) 
     texts = [
         Text(point["said"], canvas.width * across.share(point["x"]), (i + 0.5) * step, _ABOVE) for i, point in enumerate(found)
     ]
-    # To the right of the plot there is room, to the left are the names.
-    frame = Box(0, 0, canvas.width + 6 * canvas.text, height)
+    frame = Box(0, 0, canvas.width, height)
     places = settled(texts, [Box(zero - 6, 0, zero + 6, height)], frame, canvas.text - 1)
-    return [{**point, "align": place.align} for point, place in zip(found, places, strict=True)]
+    return [{**point, "align": place.align, "dx": place.dx} for point, place in zip(found, places, strict=True)]

@@ -12,7 +12,7 @@ from bench.report.figures.places import spread
 from bench.report.figures.points import Point, data
 from bench.report.rows import harmless
 
-__all__ = ["coloured", "down_the_side", "end_names", "last_points", "shaped"]
+__all__ = ["coloured", "down_the_side", "end_names", "last_points", "lines_of", "shaped"]
 
 
 def coloured(rows: Sequence[Point], looks: Mapping[str, Look]) -> Any:
@@ -29,6 +29,19 @@ def shaped(rows: Sequence[Point], looks: Mapping[str, Look]) -> Any:
 
     shown = _shown(rows, looks)
     return alt.Shape("method:N").scale(domain=list(shown), range=[look.shape for look in shown.values()]).legend(None)
+
+
+def lines_of(rows: Sequence[Point], looks: Mapping[str, Look], x: Any, y: Any) -> list[Any]:
+    """A line a method. Below each is a wider one in the colour of text, for yellow alone is hardly seen on white."""
+    import altair as alt
+
+    shown = _shown(rows, looks)
+    dash = alt.StrokeDash("method:N").scale(domain=list(shown), range=[list(look.dash) for look in shown.values()]).legend(None)
+    placed = {"x": x, "y": y, "detail": "label:N", "strokeDash": dash}
+    return [
+        data(rows).mark_line(strokeWidth=4, opacity=0.45, aria=False).encode(**placed),
+        data(rows).mark_line(aria=False).encode(**placed, color=coloured(rows, looks)),
+    ]
 
 
 def _shown(rows: Sequence[Point], looks: Mapping[str, Look]) -> dict[str, Look]:

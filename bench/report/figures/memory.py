@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bench.comparison import Group
 from bench.costs import costs
+from bench.report.costs import peak
 from bench.report.figures.drawing import Canvas, Drawing, Layers
 from bench.report.figures.marks import down_the_side
-from bench.report.figures.points import Point, data, names, of_row
+from bench.report.figures.points import Point, data, labels, names, of_row
 from bench.report.notes import title
 
 __all__ = ["drawing", "parts"]
@@ -35,10 +38,11 @@ def drawing(group: Group) -> Drawing | None:
         figure="memory-split",
         title="Memory by purpose",
         caption=", ".join(f"{label} {size:,.0f} MiB" for label, size in total.items())
-        + ". Medians over seeds of the peak above the baseline. Activations are the rest of the peak: work space of kernels "
+        + f". Medians over seeds of the {peak(group)}. Activations are the rest of the peak: work space of kernels "
         "and kept encoder output are in them.",
         shared=title(group),
         draw=lambda canvas: _layers(group, canvas),
+        shown=labels(found),
     )
 
 
@@ -62,26 +66,27 @@ def _layers(group: Group, canvas: Canvas) -> Layers:
     import altair as alt
 
     found = parts(group)
-    widest = max(point["to"] for point in found)
+    widest = max(point["to"] for point in found) or 1.0
     # A number stands on its part where there is room for it.
     inside = [
         {**point, "middle": (point["from"] + point["to"]) / 2}
         for point in found
         if canvas.width * point["size"] / widest > 0.65 * canvas.text * (len(point["number"]) + 1)
     ]
-    scale, said = {"domain": [0, widest], "nice": False}, "peak above the baseline, MiB"
-    x = alt.X("from:Q", axis=alt.Axis(format=",d", tickCount=5)).scale(**scale).title(said)
+
+    def x(field: str) -> Any:
+        axis = alt.Axis(format=",d", tickCount=5)
+        return alt.X(f"{field}:Q", axis=axis).scale(domain=[0, widest], nice=False).title(f"{peak(group)}, MiB")
+
     y = down_the_side(found, canvas, padding=0.25)
     legend = alt.Legend(title=None, symbolType="square", columns=4 if canvas.width > 300 else 2)
     keys = list(_NAMES.values())
     color = alt.Color("part:N", legend=legend).scale(domain=keys, range=[colour for colour, _ in _PARTS.values()]).sort(None)
-    layers = [
-        data(found).mark_bar().encode(x=x, x2="to", y=y, color=color, tooltip="says:N", description="says:N"),
-    ]
+    said = {"tooltip": "says:N", "description": "says:N"}
+    layers = [data(found).mark_bar().encode(x=x("from"), x2="to", y=y, color=color, **said)]
     for part, (_, ink) in _PARTS.items():
         numbers = [point for point in inside if point["part"] == _NAMES[part]]
         if numbers:
-            middle = alt.X("middle:Q", axis=alt.Axis(format=",d", tickCount=5)).scale(**scale).title(said)
             text = data(numbers).mark_text(color=ink, fontSize=canvas.text - 2, aria=False)
-            layers.append(text.encode(x=middle, y=y, text="number:N"))
+            layers.append(text.encode(x=x("middle"), y=y, text="number:N"))
     return layers, round(_STEP * canvas.text * len({point["label"] for point in found}))

@@ -10,8 +10,8 @@ from typing import Literal
 
 from bench.choices import Figure
 from bench.errors import UserError
-from bench.files import atomic_write, sha256_bytes
-from bench.report.figures import LACKING, PICTURE, Drawing, Spec
+from bench.files import sha256_bytes, write_out
+from bench.report.figures import LACKING, PICTURE, Drawing, Spec, vl_version
 
 __all__ = ["Kind", "mark", "picture", "written"]
 
@@ -39,7 +39,7 @@ def written(found: Mapping[str, Drawing], *, figure: Figure | None, kind: Kind, 
     if out is not None and whole:
         paths = [out / f"{name}.{kind}" for name in chosen]
         for path, drawing in zip(paths, chosen.values(), strict=True):
-            _write(path, picture(drawing, kind))
+            write_out(path, picture(drawing, kind), "the picture")
         return "\n".join(str(path) for path in paths)
     if len(chosen) > 1:
         raise UserError(
@@ -47,7 +47,7 @@ def written(found: Mapping[str, Drawing], *, figure: Figure | None, kind: Kind, 
         )
     (drawing,) = chosen.values()
     if out is not None:
-        _write(out, picture(drawing, kind))
+        write_out(out, picture(drawing, kind), "the picture")
         return str(out)
     if kind == "png":
         raise UserError("a PNG is not text: name a file or a folder for it with --out")
@@ -62,21 +62,11 @@ def _is_folder(out: Path, kind: Kind) -> bool:
     return False
 
 
-def _write(path: Path, content: bytes) -> None:
-    try:
-        with atomic_write(path) as file:
-            file.write(content)
-    except OSError as error:
-        raise UserError(f"the picture cannot be written to {str(path)!r} ({error.strerror}); choose another --out") from None
-
-
 def picture(drawing: Drawing, kind: Kind) -> bytes:
     """A figure as a file: PNG, or SVG that says in words what is to be seen and ends with a mark of what it was drawn from."""
-    import altair as alt
     import vl_convert
 
-    spec = drawing.spec(PICTURE)
-    version = "_".join(alt.SCHEMA_VERSION.split(".")[:2])
+    spec, version = drawing.spec(PICTURE), vl_version()
     if kind == "png":
         return vl_convert.vegalite_to_png(spec, vl_version=version, scale=_SCALE, allowed_base_urls=[])
     svg = vl_convert.vegalite_to_svg(spec, vl_version=version, allowed_base_urls=[])

@@ -9,7 +9,7 @@ from bench.comparison import Row
 from bench.record import Record
 from bench.report.rows import harmless
 
-__all__ = ["DECIMALS", "Point", "data", "names", "of_row", "of_run"]
+__all__ = ["CUT", "DECIMALS", "Point", "data", "interval", "is_cut", "labels", "names", "of_row", "of_run"]
 
 Point = dict[str, Any]
 """A row of a figure's data: `label` and `method`, `says`, the ids of its `runs`, and its numbers."""
@@ -45,6 +45,28 @@ def of_run(record: Record, name: str, says: str) -> Point:
         "method": harmless(record.spec.method), "label": name, "says": f"{name}, seed {record.spec.seed}: {says}",
         "runs": [record.run_id],
     }  # fmt: skip
+
+
+CUT = "Intervals end at 0 and 100 %, where accuracies do."
+
+
+def interval(row: Row) -> Point:
+    """The ends of the 95 % interval of a row's accuracy over seeds, in %; both are the accuracy where there is none. An
+    interval from a few seeds that are far apart would go on where no accuracy can be, and an axis with it.
+    """
+    middle, half = row.accuracy or 0.0, row.accuracy_half_width or 0.0
+    return {"low": 100 * max(0.0, middle - half), "high": 100 * min(1.0, middle + half)}
+
+
+def is_cut(row: Row) -> bool:
+    """Whether that interval would go on beyond 0 or 100 %."""
+    middle, half = row.accuracy, row.accuracy_half_width
+    return middle is not None and half is not None and not half <= middle <= 1 - half
+
+
+def labels(points: Sequence[Point]) -> frozenset[str]:
+    """Whose points they are."""
+    return frozenset(point["label"] for point in points)
 
 
 def data(points: Sequence[Point]) -> Any:

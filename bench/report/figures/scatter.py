@@ -14,9 +14,10 @@ from bench.report.figures.drawing import Canvas, Drawing, Layers
 from bench.report.figures.looks import Look
 from bench.report.figures.marks import coloured, shaped
 from bench.report.figures.places import AROUND, Box, Place, Text, settled
-from bench.report.figures.points import Point, data, names, of_row, of_run
+from bench.report.figures.points import CUT, Point, data, interval, is_cut, labels, names, of_row, of_run
 from bench.report.notes import title
 from bench.report.rows import percent
+from bench.report.section import plus_minus
 
 __all__ = ["MEMORY", "PARAMETERS", "Cost", "drawing", "front", "means", "runs"]
 
@@ -29,6 +30,8 @@ class Cost:
     title: str
     axis: str
     unit: str
+    large: str
+    """What the point of a method with several runs is."""
     log: bool
     of_row: Callable[[Row], float | None]
     of_run: Callable[[Record], float | None]
@@ -47,18 +50,17 @@ def _row_memory(row: Row) -> float | None:
 
 
 def _run_memory(record: Record) -> float | None:
-    """As the comparison takes a run's peak: what CUDA's allocator held, else what was resident above the baseline."""
-    memory = record.memory
-    if memory is None:
-        return None
-    return (memory.peak_above_baseline if memory.cuda_reserved is None else memory.cuda_reserved) / 2**20
+    return None if record.memory is None else record.memory.taken / 2**20
 
 
 PARAMETERS = Cost(
     "accuracy-parameters", "Accuracy and trainable parameters", "trainable parameters, log scale",
-    "trainable parameters", True, _row_parameters, _run_parameters,
+    "trainable parameters", "mean accuracy over seeds", True, _row_parameters, _run_parameters,
 )  # fmt: skip
-MEMORY = Cost("accuracy-memory", "Accuracy and memory", "peak memory of training, MiB", "MiB", False, _row_memory, _run_memory)
+MEMORY = Cost(
+    "accuracy-memory", "Accuracy and memory", "peak memory of training, MiB", "MiB",
+    "mean accuracy and median memory over seeds", False, _row_memory, _run_memory,
+)  # fmt: skip
 
 
 def drawing(group: Group, looks: Mapping[str, Look], cost: Cost) -> Drawing | None:
@@ -67,17 +69,21 @@ def drawing(group: Group, looks: Mapping[str, Look], cost: Cost) -> Drawing | No
     if not points:
         return None
     said = ", ".join(f"{point['label']} {point['accuracy']:.2f} %" for point in points)
-    several = any(len(row.runs) > 1 for row in group.rows)
+    large, key = "One run each.", ""
+    if any(len(row.runs) > 1 for row in group.rows):
+        cut = f" {CUT}" if any(map(is_cut, group.rows)) else ""
+        large = f"Large points are {cost.large}, bars 95 % intervals of that mean, small points runs.{cut}"
+        key = f" Points: {cost.large}. Bars: 95 % interval over seeds. Small points: runs.{cut}"
     return Drawing(
         figure=cost.figure,
         title=cost.title,
-        caption=f"{said}. Ringed and joined: no other method has more accuracy at this cost or a lower one. "
-        + ("Large points are means over seeds with their 95 % intervals, small ones runs. " if several else "One run each. ")
-        + "Dashed: floors without an encoder, and the published result of another encoder on another test.",
+        caption=f"{said}. Ringed and joined: the front of these estimates, each more accurate than all that cost as much or "
+        "less; whether neighbours on it really differ, the verdicts say, and it may be unresolved. "
+        f"{large} Dashed: floors without an encoder, and the published result of another encoder on another test.",
         shared=title(group),
         draw=lambda canvas: _layers(group, looks, cost, canvas),
-        key="Ringed: no method has more accuracy at this cost or less."
-        + (" Bars: 95 % interval over seeds. Small points: runs." if several else ""),
+        key=f"Ringed: front of the points shown; neighbours on it may be unresolved.{key}",
+        shown=labels(points),
     )
 
 
@@ -88,12 +94,10 @@ def means(group: Group, cost: Cost) -> list[Point]:
         x = cost.of_row(row)
         if row.accuracy is None or not x:
             continue
-        half = row.accuracy_half_width
-        interval = f" ±{percent(half)}" if half is not None else ""
         found.append(
-            of_row(row, name, f"{percent(row.accuracy)}{interval} %, {x:,.0f} {cost.unit}")
-            | {"x": x, "accuracy": 100 * row.accuracy, "low": 100 * (row.accuracy - (half or 0.0))}
-            | {"high": 100 * (row.accuracy + (half or 0.0))}
+            of_row(row, name, f"{plus_minus(row.accuracy, row.accuracy_half_width)} %, {x:,.0f} {cost.unit}")
+            | {"x": x, "accuracy": 100 * row.accuracy}
+            | interval(row)
         )
     return found
 
@@ -124,7 +128,7 @@ def _layers(group: Group, looks: Mapping[str, Look], cost: Cost, canvas: Canvas)
     points, single, lines = means(group, cost), runs(group, cost), lines_across(group, canvas)
     across = widened([point["x"] for point in (*points, *single)], log=cost.log, least=1.0)
     heights = [point[at] for point in (*points, *single, *lines) for at in ("accuracy", "low", "high") if at in point]
-    up = widened(heights, least=0.5)
+    up = widened(heights, least=0.5, ends=(0, 100))
     axis = alt.Axis(values=across.ticks(), format="~s") if cost.log else alt.Axis(format=",d", tickCount=5)
     x = alt.X("x:Q", axis=axis).scale(**across.altair()).title(cost.axis)
 
@@ -157,14 +161,14 @@ def _placed(
 ) -> tuple[list[Place], list[Point]]:
     """Places for the texts of lines, and the points with places for their names. `spots` are all points, those first."""
     frame, small = Box(0, 0, canvas.width, canvas.height), canvas.text - 2
-    dots = [Box(x - 11, y - 11, x + 11, y + 11) for x, y in spots]
-    at_lines = line_texts(lines, up, canvas)
-    line_places = settled(at_lines, dots, frame, small)
-    taken = [text.box(place, small) for text, place in zip(at_lines, line_places, strict=True)]
-    taken += [*dots, *line_boxes(at_lines, canvas), *_steps(points, spots)]
+    drawn = [*(Box(x - 11, y - 11, x + 11, y + 11) for x, y in spots), *_steps(points, spots)]
     for point, (x, _) in zip(points, spots, strict=False):
         top, bottom = (canvas.height * (1 - up.share(point[end])) for end in ("high", "low"))
-        taken.append(Box(x - 2, top, x + 2, bottom))
+        drawn.append(Box(x - 2, top, x + 2, bottom))
+    at_lines = line_texts(lines, up, canvas)
+    line_places = settled(at_lines, drawn, frame, small)
+    taken = [*drawn, *line_boxes(at_lines, canvas)]
+    taken += [text.box(place, small) for text, place in zip(at_lines, line_places, strict=True)]
     at_points = [Text(point["label"], x, y, AROUND) for point, (x, y) in zip(points, spots, strict=False)]
     places = settled(at_points, taken, frame, canvas.text)
     return line_places, [

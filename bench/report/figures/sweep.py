@@ -7,17 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 from bench.comparison import Row
+from bench.report.budgets import rounded, sweep_title
 from bench.report.figures.axes import Scale, line_layers, line_texts, lines_across, widened
 from bench.report.figures.drawing import Canvas, Drawing, Layers
 from bench.report.figures.looks import Look
-from bench.report.figures.marks import coloured, end_names, last_points, shaped
+from bench.report.figures.marks import coloured, end_names, last_points, lines_of, shaped
 from bench.report.figures.places import Box, settled
-from bench.report.figures.points import Point, data, names, of_row
-from bench.report.notes import title
-from bench.report.rows import harmless, percent
+from bench.report.figures.points import CUT, Point, data, interval, is_cut, labels, names, of_row
+from bench.report.rows import harmless
+from bench.report.section import plus_minus
 from bench.sweep import Sweep
 
-__all__ = ["drawing", "means"]
+__all__ = ["drawing", "means", "named"]
 
 
 def drawing(sweep: Sweep, looks: Mapping[str, Look]) -> Drawing | None:
@@ -27,45 +28,44 @@ def drawing(sweep: Sweep, looks: Mapping[str, Look]) -> Drawing | None:
         return None
     ends = ", ".join(f"{end['label']} {end['y']:.2f} % at {end['budget']}" for end in last_points(found))
     crossings = " ".join(
-        harmless(f"{crossing.label} and {sweep.reference} cross at about {crossing.at:,.3g} {crossing.below.unit}.")
+        harmless(f"{crossing.label} and {sweep.reference} cross at about {rounded(crossing)}.")
         for crossing in sweep.crossings
         if crossing.at is not None
     )
-    budgets = ", ".join(map(str, sweep.budgets))
-    first = sweep.groups[0]
+    cut = f" {CUT}" if any(is_cut(row) for line in sweep.lines for row in line.rows if row is not None) else ""
     return Drawing(
         figure="sweep",
         title="Accuracy as the budget grows",
-        caption=f"{ends}. Means over seeds, with the 95 % interval over seeds where there are several. {crossings} Each budget "
-        "is a run of its own with a whole schedule. Dashed: the floor on all reviews, and the published result of another "
-        "encoder on another test.",
-        shared=title(replace(first, key=first.key._replace(budget=budgets))),
+        caption=f"{ends}. Means over seeds, with the 95 % interval over seeds where there are several.{cut} {crossings} "
+        "Each budget is a run of its own with a whole schedule. Broken lines across: the floor on all reviews, and the "
+        "published result of another encoder on another test.",
+        shared=sweep_title(sweep),
         draw=lambda canvas: _layers(sweep, looks, canvas),
-        key="Each budget is a run of its own. Bars: 95 % interval over seeds, where there are several.",
+        key=f"Each budget is a run of its own. Bars: 95 % interval over seeds, where there are several.{cut}",
+        shown=labels(found),
     )
 
 
 def means(sweep: Sweep) -> list[Point]:
     """A point for each method and budget that has a complete run, by method and then by budget."""
     found = []
-    for line, name in zip(sweep.lines, names(_any_rows(sweep)), strict=True):
-        for row, budget in zip(line.rows, sweep.budgets, strict=True):
+    for name, rows in named(sweep).items():
+        for row, budget in zip(rows, sweep.budgets, strict=True):
             if row is None or row.accuracy is None:
                 continue
-            half = row.accuracy_half_width
-            interval = f" ±{percent(half)}" if half is not None else ""
             found.append(
-                of_row(row, name, f"{percent(row.accuracy)}{interval} % at {budget}")
+                of_row(row, name, f"{plus_minus(row.accuracy, row.accuracy_half_width)} % at {budget}")
                 | {"x": budget.amount, "y": 100 * row.accuracy, "budget": str(budget)}
                 | {"where": "" if budget == sweep.budgets[-1] else f" at {budget}"}
-                | {"low": 100 * (row.accuracy - (half or 0.0)), "high": 100 * (row.accuracy + (half or 0.0))}
+                | interval(row)
             )
     return found
 
 
-def _any_rows(sweep: Sweep) -> list[Row]:
-    """A row of each line, under the line's label."""
-    return [replace(next(row for row in line.rows if row is not None), label=line.label) for line in sweep.lines]
+def named(sweep: Sweep) -> dict[str, list[Row | None]]:
+    """The rows of each line by its name in the figure, a row a budget."""
+    labelled = [replace(next(row for row in line.rows if row is not None), label=line.label) for line in sweep.lines]
+    return {name: line.rows for name, line in zip(names(labelled), sweep.lines, strict=True)}
 
 
 def _layers(sweep: Sweep, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
@@ -75,7 +75,7 @@ def _layers(sweep: Sweep, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
     amounts = sorted({budget.amount for budget in sweep.budgets})
     across = Scale(amounts[0] / 1.25, amounts[-1] * 1.02, log=True)
     heights = [point[at] for point in (*found, *lines) for at in ("y", "accuracy", "low", "high") if at in point]
-    up = widened(heights, least=0.5)
+    up = widened(heights, least=0.5, ends=(0, 100))
     unit = sweep.budgets[0].unit
     form = "~s" if amounts[-1] >= 100_000 else ",.6~g"
     axis = alt.Axis(values=amounts, format=form, grid=False, labelFlush=False)
@@ -92,7 +92,7 @@ def _layers(sweep: Sweep, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
     sure = [point for point in found if point["low"] < point["high"]]
     layers = [
         *line_layers(lines, places, y("accuracy"), canvas),
-        data(found).mark_line(aria=False).encode(x=x, y=y("y"), color=color, detail="label:N"),
+        *lines_of(found, looks, x, y("y")),
     ]
     if sure:
         layers.append(data(sure).mark_rule(strokeWidth=1.5, aria=False).encode(x=x, y=y("low"), y2="high"))

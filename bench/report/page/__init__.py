@@ -13,7 +13,7 @@ from typing import Any
 from bench import __version__
 from bench.comparison import Group
 from bench.report import budgets, costs, curves, tuning
-from bench.report.figures import NARROW, WIDE, Canvas, Drawing, looks_of, of_group, of_sweep, theme
+from bench.report.figures import INKS, NARROW, WIDE, Canvas, Drawing, looks_of, of_group, of_sweep, theme, vl_version
 from bench.report.notes import notes, title
 from bench.report.page.content import Chapter, comparison, known_runs, runs_table
 from bench.report.rows import harmless
@@ -48,6 +48,7 @@ def page(groups: Sequence[Group], trials: Sequence[Sensitivity]) -> str:
         version=__version__,
         chapters=chapters,
         policy=_policy(scripts),
+        inks=list(zip(INKS["dark"], INKS["light"], strict=True)),
         data=Markup(_inert(_data(drawings, groups))),  # noqa: S704 - no character of it can end a script
         scripts=[Markup(script) for script in scripts],  # noqa: S704 - the suite's own
     )
@@ -106,11 +107,9 @@ def _inert(data: dict[str, Any]) -> str:
 @cache
 def _vega() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, which vl-convert brings along."""
-    import altair as alt
     import vl_convert
 
-    version = "_".join(alt.SCHEMA_VERSION.split(".")[:2])
-    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=vl_version())
 
 
 def _script(code: str) -> str:

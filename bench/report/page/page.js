@@ -49,6 +49,7 @@
     drawn.get(plot)?.finalize();
     try {
       drawn.set(plot, await vegaEmbed(plot, data.figures[plot.dataset.figure][size], options));
+      makeStop(pointsOf(plot), pointsOf(plot)[0]);
     } catch (error) {
       drawn.delete(plot);
       plot.textContent = "This figure could not be drawn; its numbers are in the tables.";
@@ -57,6 +58,7 @@
   }
 
   function drawAll() {
+    tip.hidden = true;
     drawing = drawing.then(async () => {
       document.body.setAttribute("aria-busy", "true");
       for (const plot of plots) await draw(plot);
@@ -75,30 +77,92 @@
     return made;
   }
 
-  function described(run) {
+  function listed(names, known) {
     const list = document.createElement("dl");
-    for (const [name, text] of Object.entries(data.runs[run] ?? { run })) list.append(element("dt", name), element("dd", text));
+    for (const name of names) list.append(element("dt", name), element("dd", known[name]));
     return list;
+  }
+
+  // What its runs share is said once, and then how each differs: whole, three of them are taller than a screen.
+  function described(runs) {
+    const known = runs.map((run) => data.runs[run] ?? { run });
+    const names = Object.keys(known[0]);
+    const shared = names.filter((name) => known.every((run) => run[name] === known[0][name]));
+    const own = names.filter((name) => !shared.includes(name));
+    return [listed(shared, known[0]), ...(own.length ? known.map((run) => listed(own, run)) : [])];
+  }
+
+  function fill(value, runs, most) {
+    tip.replaceChildren(element("p", value), ...(most ? described(runs.slice(0, most)) : []));
+    if (runs.length > most) tip.append(element("p", `Not named here: ${runs.length - most} of its runs`));
   }
 
   function showTip(handler, event, item, value) {
     tip.hidden = !value;
     if (!value) return;
     const runs = item.datum.runs ?? [];
-    tip.replaceChildren(element("p", value), ...runs.slice(0, MOST_RUNS).map(described));
-    if (runs.length > MOST_RUNS) tip.append(element("p", `and ${runs.length - MOST_RUNS} runs more`));
-    // Beside the pointer, on the side where there is room.
-    const { offsetWidth: width, offsetHeight: height } = tip;
-    const left = event.clientX + 14 + width < innerWidth ? event.clientX + 14 : event.clientX - 14 - width;
-    const top = event.clientY + 14 + height < innerHeight ? event.clientY + 14 : event.clientY - 14 - height;
-    tip.style.left = `${Math.max(4, left)}px`;
-    tip.style.top = `${Math.max(4, top)}px`;
+    // It cannot be scrolled, so it holds as many runs as the screen has room for.
+    let most = Math.min(runs.length, MOST_RUNS);
+    do fill(value, runs, most);
+    while (tip.offsetHeight > innerHeight - 8 && most--);
+    // Beside the pointer, on the side where there is room, and never over the edge.
+    const beside = (at, size, room) => Math.max(4, Math.min(at + 14 + size < room ? at + 14 : at - 14 - size, room - size - 4));
+    tip.style.left = `${beside(event.clientX, tip.offsetWidth, innerWidth)}px`;
+    tip.style.top = `${beside(event.clientY, tip.offsetHeight, innerHeight)}px`;
+  }
+
+  // By keys a figure is one stop, and arrows go from point to point in the order in which they stand across it or down.
+
+  const POINT = ":is(path, line)[role='graphics-symbol'][aria-label]";
+  const STEPS = { ArrowRight: ["x", 1], ArrowLeft: ["x", -1], ArrowDown: ["y", 1], ArrowUp: ["y", -1] };
+  const pointsOf = (plot) => [...plot.querySelectorAll(POINT)];
+
+  function makeStop(points, stop) {
+    for (const point of points) point.setAttribute("tabindex", point === stop ? "0" : "-1");
+  }
+
+  function inOrder(points, axis) {
+    const places = new Map(points.map((point) => [point, point.getBoundingClientRect()]));
+    const compare = (one, other, along) => places.get(one)[along] - places.get(other)[along];
+    return points.sort((one, other) => compare(one, other, axis) || compare(one, other, axis === "x" ? "y" : "x"));
+  }
+
+  function showFocused(point) {
+    const { right: clientX, bottom: clientY } = point.getBoundingClientRect();
+    // Vega keeps what a mark shows at its element, where its own handler of the pointer finds it too.
+    showTip(null, { clientX, clientY }, point.__data__, point.getAttribute("aria-label"));
+  }
+
+  for (const plot of plots) {
+    plot.addEventListener("focusin", ({ target }) => {
+      if (!target.matches(POINT)) return;
+      makeStop(pointsOf(plot), target);
+      target.setAttribute("aria-describedby", "tip");
+      showFocused(target);
+    });
+    plot.addEventListener("focusout", () => (tip.hidden = true));
+    plot.addEventListener("keydown", (event) => {
+      const [axis, step] = STEPS[event.key] ?? [];
+      if (!axis || !event.target.matches(POINT)) return;
+      event.preventDefault();
+      const points = inOrder(pointsOf(plot), axis);
+      points.at((points.indexOf(event.target) + step) % points.length).focus();
+    });
   }
 
   addEventListener("keydown", (event) => {
     if (event.key === "Escape") tip.hidden = true;
   });
-  addEventListener("scroll", () => (tip.hidden = true), { passive: true });
+  // What has the focus is scrolled to after it has got it.
+  addEventListener(
+    "scroll",
+    () => {
+      if (tip.hidden) return;
+      if (document.activeElement.matches(POINT)) showFocused(document.activeElement);
+      else tip.hidden = true;
+    },
+    { passive: true },
+  );
 
   // Tables. What was not measured stays last, whichever way a column is sorted.
 
@@ -130,9 +194,21 @@
         const text = [...row.cells].map((cell) => cell.textContent.toLowerCase()).join(" ");
         row.hidden = !words.every((word) => text.includes(word));
       }
+      input.parentElement.classList.toggle("idle", !words.length);
       output.textContent = `${[...rows].filter((row) => !row.hidden).length} of ${rows.length}`;
     };
     input.addEventListener("input", filter);
     filter(); // what a browser kept in the field from before
   }
+
+  // On paper nothing can be unfolded.
+
+  let folded = [];
+  addEventListener("beforeprint", () => {
+    folded = [...document.querySelectorAll("details:not([open])")];
+    for (const part of folded) part.open = true;
+  });
+  addEventListener("afterprint", () => {
+    for (const part of folded) part.open = false;
+  });
 })();
