@@ -34,6 +34,14 @@ def test_every_mark_is_filled() -> None:
     assert f"\n{end}\nb\n" in text
 
 
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_picture_that_is_shown_is_there(name: str) -> None:
+    document = ROOT / name
+    links = re.findall(r"!\[[^]]*\]\(([^)\s]+)\)", document.read_text(encoding="utf-8"))
+    assert links
+    assert [link for link in links if not (document.parent / link).is_file()] == []
+
+
 @pytest.mark.parametrize("folder", COMMITTED, ids=lambda folder: folder.name)
 def test_committed_records_are_whole_and_clean(folder: Path) -> None:
     found = list(load(folder))
