@@ -16,6 +16,7 @@ from bench import __version__
 from bench.choices import AnswerFormat, Device, Figure, Format, View
 from bench.cli_runs import RUNS, run, watch
 from bench.errors import UserError
+from bench.files import write_out
 
 __all__ = ["app", "main"]
 
@@ -73,24 +74,16 @@ def report(
     else:
         if figure is not None:
             raise UserError(f"--figure goes with --format svg or png; --format {format_} has no single figures")
+        if format_ is Format.html and out is None and sys.stdout.isatty():
+            raise UserError("a page is not to be read in a terminal: name a file for it with --out")
         shown = [str(name) for name in view or ()]
         text = render(folder, reference=reference, style=str(format_), view=shown, left_out=left_out)
         if out is None:
             print(text)
         else:
-            _write(out, text)
+            write_out(out, text.encode() + b"\n", "the report")
     if strict and left_out:
         raise typer.Exit(1)
-
-
-def _write(out: Path, text: str, what: str = "the report") -> None:
-    from bench.files import atomic_write
-
-    try:
-        with atomic_write(out) as file:
-            file.write(text.encode() + b"\n")
-    except OSError as error:
-        raise UserError(f"{what} cannot be written to {str(out)!r} ({error.strerror}); choose another --out") from None
 
 
 @app.command()
@@ -135,7 +128,7 @@ def predict(
     if out is None:
         print(text)
     else:
-        _write(out, text, "what was predicted")
+        write_out(out, text.encode() + b"\n", "what was predicted")
     if not same:
         raise typer.Exit(1)
 

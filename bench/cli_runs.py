@@ -172,8 +172,9 @@ def watch(
         float, typer.Option(min=0.2, max=3600, help="Seconds between two looks; where there is no terminal, between two lines.")
     ] = 2.0,
 ) -> None:
-    """Show how far runs are: those of a command or suite, told as to `run`, else whatever goes on in the folder. It can be
-    begun and ended at any time; nothing is written, and no run is held up.
+    """Show how far runs are, here or on a cluster: whatever goes on in the folder, or just what --suite, or --method and the
+    options beside it, say as to `run`. With --device auto that is what this machine would do. It can be begun and ended at any
+    time; nothing is written, and no run is held up.
     """
     from bench.watch import follow
 

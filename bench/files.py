@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from bench.errors import UserError
+
 __all__ = [
     "TEMPORARY",
     "atomic_write",
@@ -24,6 +26,7 @@ __all__ = [
     "sweep",
     "temporary_file",
     "temporary_folder",
+    "write_out",
 ]
 
 TEMPORARY = ".bench.tmp"
@@ -60,6 +63,19 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_out(path: Path, content: bytes, what: str) -> None:
+    """Write what was asked for with `--out`, `what` in words.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    try:
+        with atomic_write(path) as file:
+            file.write(content)
+    except OSError as error:
+        raise UserError(f"{what} cannot be written to {str(path)!r} ({error.strerror}); choose another --out") from None
 
 
 def temporary_file(path: Path, tries: int = 20) -> tuple[int, Path]:

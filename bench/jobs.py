@@ -16,7 +16,7 @@ from bench.provenance import environment
 from bench.record import DataCut, Encoder, Record, State
 from bench.spec import RunSpec, run_id
 
-__all__ = ["KEPT", "Job", "Notify", "Outcome", "job_of", "nobody", "record_of", "snapshot_path"]
+__all__ = ["KEPT", "Job", "Notify", "Outcome", "job_of", "nobody", "record_of", "run_name", "snapshot_path"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,13 @@ the file before the call returns. It is no part of the progress, and nobody hear
 
 def nobody(phase: str, share: float, line: str | None = None) -> None:
     """Tell nobody."""
+
+
+def run_name(spec: RunSpec) -> str:
+    """What a person calls a run, among the others of its command."""
+    rate = spec.hyperparameters.get("learning_rate")
+    trial = f"trial at {rate:g}" if isinstance(rate, int | float) else "trial"
+    return f"{spec.method} {trial if spec.purpose == 'trial' else f'seed {spec.seed}'}, {spec.budget}"
 
 
 def snapshot_path(out: Path, run_id: str) -> Path:

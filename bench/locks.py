@@ -26,7 +26,8 @@ def lock_path(out: Path, run_id: str) -> Path:
 def alone(path: Path, waits: Callable[[], None]) -> Iterator[None]:
     """Hold the lock of `path`, which is there only as long as someone holds it or waits for it.
 
-    `waits` is called once if another process holds it. A file system without locks gives none, and nobody waits.
+    `waits` is called at each look while another process holds it, and may raise. A file system without locks gives none, and
+    nobody waits.
 
     Raises:
         OSError: if the file cannot be made.
@@ -59,16 +60,13 @@ def tidy(out: Path) -> None:
 
 
 def _locked(path: Path, waits: Callable[[], None]) -> int:
-    said = False
     while True:
         handle = _opened(path)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(handle)
-            if not said:
-                waits()
-            said = True
+            waits()
             time.sleep(WAIT)
             continue
         except OSError:

@@ -99,9 +99,10 @@ class Keeper:
         except OSError as error:
             self._give_up(error)
             return
+        self._at_step = step  # also where a stop comes before the rest: it is not kept once more
         self.kept()
         seconds = time.monotonic() - began
-        self._spent, self._measured, self._at_step = self._spent + seconds, (size, seconds), step
+        self._spent, self._measured = self._spent + seconds, (size, seconds)
 
     def restore(self) -> None:
         """Put the loop where the last snapshot was taken. One that is damaged or another's is named, and nothing is changed."""

@@ -55,6 +55,8 @@ class _Work:
     memory: MemoryMeter = field(init=False)
     stop: Stop = field(default_factory=Stop)
     keeper: Keeper | None = None
+    answered: bool = True
+    """Whether whoever copies snapshots has answered to the last."""
 
     def __post_init__(self) -> None:
         self.memory = MemoryMeter(self.job.spec.device)
@@ -81,7 +83,7 @@ class _Work:
         loop = Loop(classifier, task, spec, method.encodes_once, clock, memory, self._step_taken)
         loop.rehearse()
         before_this = self._go_on(loop)
-        self.stop.busy = lambda: not loop.whole
+        self.stop.busy = lambda: not (loop.whole and self.answered)
         started = self.since()
         self.tell("training", loop.ledger.fraction)
         try:
@@ -121,13 +123,19 @@ class _Work:
             return 0.0
         keeper = Keeper(
             self.job.snapshot, owner_of(self.job), loop,
-            say=lambda line: self.notify("training", 0.0, line), kept=lambda: self.notify(KEPT, 1.0),
+            say=lambda line: self.notify("training", 0.0, line), kept=self._kept,
         )  # fmt: skip
         with self.memory.paused():
             keeper.try_disk()
             keeper.restore()
         self.keeper, self.parts["resumed"] = keeper, keeper.resumed
         return keeper.before
+
+    def _kept(self) -> None:
+        # No stop comes in between: the answer that nobody waited for would then be taken for the one to the next snapshot.
+        self.answered = False
+        self.notify(KEPT, 1.0)
+        self.answered = True
 
     def keep(self) -> None:
         """Keep what was trained so far, if it is of one piece and kept in a moment."""

@@ -15,7 +15,7 @@ from statistics import fmean, median
 from bench.comparison import Setting, setting_labels
 from bench.errors import UserError
 from bench.files import present
-from bench.jobs import Job, snapshot_path
+from bench.jobs import Job, run_name, snapshot_path
 from bench.locks import lock_path
 from bench.matrix import Matrix, tuned
 from bench.record import FINAL, Floor, Record
@@ -112,6 +112,8 @@ class Standing:
     left: float | None = None
     """Seconds until all is done, as far as can be said."""
     damaged: int = 0
+    astray: bool = False
+    """Whether runs go on here and none of those that were asked for was ever begun: they may be meant, but have other ids."""
 
     @property
     def over(self) -> bool:
@@ -134,7 +136,7 @@ def standing(folder: Folder, asked: Sequence[Matrix] | None) -> Standing:
     busy = {run_id for run_id, _ in in_hand}
     open_ = None if jobs is None else [job for job in jobs if job.run_id not in final | busy]
     ended = [record for record in runs if record.run_id not in busy]
-    names = {record.run_id: _name(record.spec) for record in runs} | {job.run_id: _name(job.spec) for job in jobs or ()}
+    names = {one.run_id: run_name(one.spec) for one in (*runs, *(jobs or ()))}
     stopped = [names.get(run_id, run_id) for run_id in sorted(folder.kept() - busy) if jobs is None or run_id in names]
     if open_ is None:
         left = _rest(pace, going, [status for _, status in in_hand if status is not None])
@@ -143,6 +145,7 @@ def standing(folder: Folder, asked: Sequence[Matrix] | None) -> Standing:
     return Standing(
         going=going, states=_counted(record.state for record in ended), to_do=None if open_ is None else len(open_),
         asked=None if jobs is None else len(jobs), stopped=stopped, best=_best(runs), left=left, damaged=damaged,
+        astray=bool(in_hand) and not going and not runs,
     )  # fmt: skip
 
 
@@ -162,11 +165,6 @@ def _ours(run_id: str, jobs: list[Job] | None, status: Status | None) -> bool:
 
 def _spec(run_id: str, jobs: list[Job] | None, records: list[Record]) -> RunSpec | None:
     return next((one.spec for one in (*(jobs or ()), *records) if one.run_id == run_id), None)
-
-
-def _name(spec: RunSpec) -> str:
-    which = f"seed {spec.seed}" if spec.purpose == "run" else f"trial at {spec.hyperparameters.get('learning_rate')}"
-    return f"{spec.method} {which}, {spec.budget}"
 
 
 def _counted(states: Iterable[str]) -> dict[str, int]:
@@ -203,7 +201,7 @@ class _Pace:
 
 def _going(status: Status | None, now: float, pace: _Pace, spec: RunSpec | None) -> Going:
     if status is None:
-        name = "a run" if spec is None else _name(spec)
+        name = "a run" if spec is None else run_name(spec)
         return Going(name, "", "set-up", 0.0, None, None if spec is None else pace.of(spec))
     seconds, done = max(0.0, now - status.began), share_of_run(status.phase, status.share)
     whole = None if spec is None else pace.of(spec)

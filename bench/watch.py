@@ -24,6 +24,10 @@ __all__ = ["follow", "line", "screen"]
 MOST = 12
 """Runs, methods or names that are shown of a kind; of more the number is."""
 _SHOWN_BEST = 4
+_ASTRAY = (
+    "the runs that go on here are none of these: the device and the number of cores are part of a run; say --device, or watch "
+    "the folder alone"
+)
 _ORDER = ("complete", "failed", "cancelled", "diverged", "out-of-memory")
 
 
@@ -65,6 +69,7 @@ def line(now: Standing) -> str:
     if now.left:
         parts.append(f"about {_span(now.left)} left")
     parts += [_ranking(best, 1) for best in now.best[:1]]
+    parts += [_ASTRAY] if now.astray else []
     return harmless("  ".join(parts))
 
 
@@ -78,6 +83,7 @@ def screen(now: Standing, out: Path) -> RenderableType:
         parts.append(_text(f"and {len(now.going) - MOST} more"))
     left = f"; about {_span(now.left)} left" if now.left else ""
     parts.append(_text(_counts(now) + left))
+    parts += [_text(_ASTRAY)] if now.astray else []
     if now.stopped:
         more = f" and {len(now.stopped) - MOST} more" if len(now.stopped) > MOST else ""
         parts.append(_text(f"stopped, with a checkpoint to go on from: {'; '.join(now.stopped[:MOST])}{more}"))

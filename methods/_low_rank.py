@@ -69,7 +69,7 @@ class LowRank(Method):
 
     def save(self, encoder: nn.Module, folder: Path) -> None:
         """The peft layout: `adapter_config.json` and `adapter_model.safetensors`."""
-        for config in encoder.peft_config.values():  # type: ignore[union-attr]
+        for config in encoder.peft_config.values():  # type: ignore[operator, union-attr]
             config.target_modules = sorted(config.target_modules)  # peft keeps a set: its order changes with the process
         encoder.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)  # type: ignore[operator]
         (folder / "README.md").unlink(missing_ok=True)  # an empty model card, no part of the adapter

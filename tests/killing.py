@@ -52,9 +52,9 @@ def within(phase: str, function: Callable[..., Any], back: bool = True) -> Calla
 
 def instrument(share: float) -> None:
     """Mark phases, and make short what only measures the machine. Functions, not behaviour, are replaced."""
+    import bench.doing as doing
     import bench.engines.local as local
     import bench.engines.preload  # noqa: F401
-    import bench.execution as execution
     import bench.latency as latency
     import bench.resume as resume
     import bench.run as run
@@ -80,7 +80,7 @@ def instrument(share: float) -> None:
     Loop._validation_accuracy = within("evaluation", Loop._validation_accuracy)  # type: ignore[method-assign]
     resume.write = within("checkpoint", resume.write)
     run.predict = within("evaluation", run.predict, back=False)
-    execution.save = within("record", execution.save, back=False)
+    doing.save = within("record", doing.save, back=False)
 
 
 def start(arguments: list[str], log: Path) -> int:

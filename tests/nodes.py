@@ -37,7 +37,11 @@ def nodes(*cpus: int) -> Iterator[Nodes]:
     finally:
         holder.stdin.close()
         holder.stdout.close()
-        holder.wait(60)
+        try:
+            holder.wait(60)
+        except subprocess.TimeoutExpired:
+            holder.kill()
+            raise
 
 
 def main(cpus: list[int]) -> None:

@@ -254,9 +254,9 @@ def test_names_command_no_terminal(tmp_path: Path) -> None:
 
 @pytest.fixture
 def asked(tiny_folder: Path, small_folder: Path) -> Callable[..., list[Matrix]]:
-    def of(**fields: object) -> list[Matrix]:
+    def of(*, elsewhere: bool = False, **fields: object) -> list[Matrix]:
         settings = {"encoder": str(tiny_folder), "data": str(small_folder), "budget": "4 steps", "device": "cpu", **fields}
-        return [plan(Request(["lora", "houlsby"], **settings))]  # type: ignore[arg-type]
+        return [plan(Request(["lora", "houlsby"], **settings), elsewhere=elsewhere)]  # type: ignore[arg-type]
 
     return of
 
@@ -282,6 +282,25 @@ def test_what_was_asked_for_and_is_left(asked: Callable[..., list[Matrix]], tmp_
     assert "all 4 in hand or done" in watch.line(standing(folder, matrices))
 
 
+def test_runs_of_another_device_are_not_taken_for_those_that_were_asked_for(
+    asked: Callable[..., list[Matrix]], tmp_path: Path
+) -> None:
+    """Where a machine without a GPU watches what one with a GPU does, it has to be told the device; else it says so."""
+    here, there, folder = asked(seeds="1"), asked(seeds="1", device="cuda", elsewhere=True), Folder(tmp_path)
+    hint = "say --device, or watch the folder alone"
+    assert not standing(folder, here).astray, "nothing goes on"
+    with held(tmp_path, there[0].jobs[0].run_id):
+        found = standing(folder, here)
+        assert (found.going, found.to_do, found.astray) == ([], 2, True)
+        assert hint in watch.line(found)
+        found = standing(folder, there)
+        assert (len(found.going), found.to_do, found.astray) == (1, 1, False)
+        assert hint not in watch.line(found)
+        assert not standing(folder, None).astray
+        save(tmp_path, record_of(here[0].jobs[0], "complete"))
+        assert not standing(folder, here).astray, "some of what was asked for was begun here"
+
+
 def test_runs_follow_from_the_trials(asked: Callable[..., list[Matrix]], tmp_path: Path) -> None:
     matrices, folder = asked(tune=2), Folder(tmp_path)
     (matrix,) = matrices
@@ -300,10 +319,21 @@ def test_runs_follow_from_the_trials(asked: Callable[..., list[Matrix]], tmp_pat
 
 
 def test_a_real_run_is_seen_in_all_its_phases(
-    tiny_folder: Path, small_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_folder: Path,
+    small_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The run is in this thread, as in a process of its own; the watcher looks from another."""
+    """The run is in this thread, as in a process of its own. One watcher looks from another thread, and one at each sign."""
     seen: list[Standing] = []
+    told, hears = Folder(tmp_path / "out"), Note.hears
+
+    def looked(note: Note, phase: str, share: float) -> None:
+        hears(note, phase, share)
+        seen.append(standing(told, None))
+
+    monkeypatch.setattr(Note, "hears", looked)
     over = threading.Event()
 
     def look() -> None:
@@ -325,7 +355,7 @@ def test_a_real_run_is_seen_in_all_its_phases(
     assert not caught.value.code
     going = [run for now in seen for run in now.going]
     assert {"training", "test"} <= {run.phase for run in going}
-    assert {run.name for run in going} == {"lora seed 0, 150 steps"}
+    assert {run.name for run in going} - {"a run"} == {"lora seed 0, 150 steps"}, "one that just begins has said nothing yet"
     assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".json") == ["logits"]
     capsys.readouterr()
     # Now that all is done, a watcher of just this shows it and ends; it is given what the run was given.
@@ -343,7 +373,7 @@ def test_it_ends_without_a_trace(tmp_path: Path) -> None:
     assert process.stdout.readline().rstrip().endswith("nothing yet")
     assert process.stdout.readline().rstrip().endswith("nothing yet")
     process.send_signal(signal.SIGTERM)  # which the command hears like Ctrl-C, also where a script ignores that
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     assert list(tmp_path.iterdir()) == []
 
@@ -357,7 +387,7 @@ def test_whoever_reads_it_may_leave(tmp_path: Path) -> None:
     assert process.stderr is not None
     process.stdout.readline()
     process.stdout.close()
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     assert process.stderr.read() == ""
     process.stderr.close()
 

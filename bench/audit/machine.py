@@ -73,8 +73,7 @@ def _cap(case: Case) -> str:
     memory, cap = _memory(case), case.run.spec.memory_cap
     if cap is None or case.run.state != "complete":
         raise NotApplicable("there is no cap" if cap is None else f"the run ended as {case.run.state}")
-    used = memory.peak_above_baseline if memory.cuda_reserved is None else memory.cuda_reserved
-    return within(used, 0, cap, "bytes")
+    return within(memory.taken, 0, cap, "bytes")
 
 
 @CHECKS("memory split")

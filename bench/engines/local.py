@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from multiprocessing.connection import Connection, wait
@@ -68,6 +69,9 @@ class Died(Exception):
             except ValueError:
                 what = f"signal {-exit_code}"
         super().__init__(f"the process of the run ended by {what}" + (", out of memory" if out_of_memory else ""))
+
+    def __reduce__(self) -> tuple[type[Died], tuple[int, bool]]:
+        return type(self), (self.exit_code, self.out_of_memory)  # what an exception is pickled by otherwise is its text
 
 
 def _end_with_parent() -> None:
@@ -183,7 +187,8 @@ class LocalEngine:
                     kind, *said = receiving.recv() if receiving.poll(LOOK) else ("nothing",)
                     if kind == "kept" and self._copy is not None:
                         self._copy()
-                        receiving.send(None)
+                        with suppress(ConnectionError):  # it has ended; its result may still be there
+                            receiving.send(None)
                 except (EOFError, ConnectionError):
                     break
                 if kind == "result":

@@ -9,29 +9,27 @@ on at any other.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import OutOfMemoryError, RayError
 
 from bench.engines.local import GRACE, LOOK, Died, Watch
-from bench.engines.runner import LISTEN, About, Bytes, Ended, Kept, Runner
+from bench.engines.runner import LISTEN, About, Ended, Kept, Runner
 from bench.engines.software import difference, software
+from bench.engines.travel import keep, portable, saved, snapshot_of
 from bench.errors import UserError
-from bench.files import atomic_write
 from bench.interrupts import Interrupts
 from bench.jobs import Job, Notify, nobody
 from bench.record import Environment
-from bench.reviews import SENTENCES
 
 __all__ = ["RayEngine"]
 
@@ -88,13 +86,18 @@ class RayEngine:
         resources = {"num_gpus": 1, "num_cpus": 0} if device == "cuda" else {"num_cpus": threads}
         self._actors: Any = ray.remote(max_concurrency=4, max_restarts=0, **resources)(_Actor)
         self._software = software()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        """Notified when a runner is free again; whoever holds it may touch what follows."""
+        self._waiting = 0
+        """How many threads wait for a runner."""
         self._starting: dict[Any, Any] = {}
         """Runners that have not answered yet, by what will be their answer."""
         self._free: list[_Place] = []
         self._taken: list[_Place] = []
         self._refused: list[Any] = []
         """Runners with other software. They keep what they hold, or the next would be started on the same machine."""
+        self._unlike = ""
+        """What the last of them has in another version."""
         self._failures, self._room_since = 0, time.monotonic()
 
     def run(self, work: str, *arguments: Any, listen: Notify = nobody) -> tuple[Any, Watch]:
@@ -110,6 +113,11 @@ class RayEngine:
             place = self._take()
             try:
                 ended = self._follow(place.actor, work, argument, listen)
+            except OutOfMemoryError:
+                # Ray ended the worker before the kernel would have ended the run. A call on an actor that it ended so raises
+                # this, and no error of actors: the cause of the death decides.
+                self._drop(place)
+                raise _died(place, -signal.SIGKILL, out_of_memory=True) from None
             except RayError:
                 self._drop(place)
                 if left:
@@ -122,9 +130,7 @@ class RayEngine:
             if self._interrupts.asked:
                 raise KeyboardInterrupt(*([] if ended.result is None else [ended.result]), ended.watch)
             if ended.died is not None:
-                died = Died(*ended.died)
-                died.environment = place.about.environment
-                raise died
+                raise _died(place, *ended.died)
             return ended.result, ended.watch
         raise Lost(place.about.environment)
 
@@ -137,8 +143,8 @@ class RayEngine:
     def _follow(self, actor: Any, work: str, argument: Any, listen: Notify) -> Ended:
         """Have the work done and pass on what it tells, until it has ended. An end that is asked for is passed on, once."""
         job = argument if isinstance(argument, Job) else None
-        snapshot = None if job is None else _snapshot(job)
-        ray.get(actor.start.remote(work, argument if job is None else _portable(job), snapshot))
+        snapshot = None if job is None else snapshot_of(job)
+        ray.get(actor.start.remote(work, argument if job is None else portable(job), snapshot))
         heard, deadline = 0, inf
         while self._interrupts.asked < 2 and time.monotonic() < deadline:
             if self._interrupts.asked and deadline == inf:
@@ -147,49 +153,56 @@ class RayEngine:
             for message in ray.get(actor.hear.remote(heard)):
                 heard += 1
                 if isinstance(message, Ended):
-                    for name, content in message.files.items():
-                        assert job is not None
-                        assert job.keep is not None
-                        content.tofile(job.keep / Path(name).name)
-                    return message
+                    return message if job is None else saved(job, message)
                 if isinstance(message, Kept):
                     assert job is not None
-                    _keep(job, message.content, listen)
+                    keep(job, message.content, listen)
                 else:
                     listen(*message)
         raise KeyboardInterrupt
 
     def _take(self) -> _Place:
         """A runner that is free, once there is one."""
-        while not self._interrupts.asked:
-            with self._lock:
-                if not self._free:
-                    self._look()
-                if self._free:
-                    place = self._free.pop()
-                    self._taken.append(place)
-                    return place
+        with self._changed:
+            self._waiting += 1
+            try:
+                while not self._interrupts.asked:
+                    if not self._free:
+                        self._look()
+                    if self._free:
+                        place = self._free.pop()
+                        self._taken.append(place)
+                        return place
+                    self._changed.wait(LOOK)  # lets others give theirs back meanwhile
+            finally:
+                self._waiting -= 1
         raise KeyboardInterrupt
 
     def _give(self, place: _Place) -> None:
-        with self._lock:
+        with self._changed:
             self._taken.remove(place)
             self._free.append(place)
+            self._changed.notify()
 
     def _drop(self, place: _Place) -> None:
-        with self._lock:
+        with self._changed:
             self._taken.remove(place)
+            self._room_since = time.monotonic()  # nobody looked while it was at work
         _kill(place.actor)
 
     def _look(self) -> None:
-        """See which runners have come up, and have as many started as are wanted."""
-        while len(self._starting) + len(self._taken) < self.places - len(self._refused):
+        """See which runners have come up, and have one started for each that waits, as far as there are places.
+
+        Raises:
+            UserError: if none will come; each thread that waits is told so.
+        """
+        if len(self._refused) == self.places:
+            raise UserError(f"the workers have other versions than this machine ({self._unlike}); install the same on both")
+        while len(self._starting) < min(self._waiting, self.places - len(self._refused) - len(self._taken)):
             actor = self._actors.remote(*self._arguments)
             self._starting[actor.about.remote()] = actor
-        if not self._starting:
-            time.sleep(LOOK)
-            return
-        answers, _ = ray.wait(list(self._starting), timeout=LOOK)
+        starting = list(self._starting)
+        answers = ray.wait(starting, num_returns=len(starting), timeout=0)[0] if starting else []
         for answer in answers:
             self._answered(self._starting.pop(answer), answer)
         if answers or self._taken or self._room():
@@ -213,39 +226,17 @@ class RayEngine:
             self._free.append(_Place(actor, about))
             return
         self._refused.append(actor)
-        if len(self._refused) == self.places:
-            raise UserError(f"the workers have other versions than this machine ({unlike}); install the same on both")
-        self._note(f"a worker with other versions is left out: {unlike}")
+        self._unlike = unlike
+        if len(self._refused) < self.places:  # else it is said as the reason for the end
+            self._note(f"a worker with other versions is left out: {unlike}")
+
+
+def _died(place: _Place, exit_code: int, out_of_memory: bool) -> Died:
+    died = Died(exit_code, out_of_memory)
+    died.environment = place.about.environment
+    return died
 
 
 def _kill(actor: Any) -> None:
     with suppress(RayError, ValueError):
         ray.kill(actor)
-
-
-def _portable(job: Job) -> Job:
-    """The job as another machine can take it up: paths begin at the root, and its snapshot goes another way."""
-    data = job.data_argument
-    if data not in ("embedded", "imdb", SENTENCES):
-        data = str(Path(data).expanduser().absolute())
-    folder = job.checkpoint.folder.expanduser().absolute()
-    return replace(job, data_argument=data, checkpoint=replace(job.checkpoint, folder=folder), snapshot=None)
-
-
-def _snapshot(job: Job) -> Bytes | None:
-    """What the run goes on from, if it has been begun before."""
-    assert job.snapshot is not None
-    try:
-        return np.fromfile(job.snapshot, dtype=np.uint8)
-    except OSError:
-        return None
-
-
-def _keep(job: Job, snapshot: Bytes, listen: Notify) -> None:
-    """Put a snapshot beside the records. A disk that does not take it costs a line."""
-    assert job.snapshot is not None
-    try:
-        with atomic_write(job.snapshot) as file:
-            file.write(snapshot.data)
-    except OSError as error:
-        listen("training", 0.0, f"its checkpoint cannot be written here ({error.strerror}); after a loss it would start anew")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -95,10 +94,11 @@ class Runner:
         """The number of the first message that is kept."""
         self._snapshot = Path()
         self._asked: SimpleQueue[tuple[str, Any, Bytes | None]] = SimpleQueue()
-        self._stack = ExitStack()
         parent = (cache_dir() or Path(tempfile.gettempdir())) / "cluster"
         sweep(parent)  # what a runner that was killed left
-        self._folder = self._stack.enter_context(temporary_folder(parent, "runner"))
+        # Never left: a runner ends by being killed, and the next one sweeps. Held, since the folder would go with it.
+        self._held = temporary_folder(parent, "runner")
+        self._folder = self._held.__enter__()
         # One for all runs: a process that asked to die with its parent dies with the thread that started it.
         threading.Thread(target=self._work, daemon=True).start()
 
@@ -213,9 +213,19 @@ class Runner:
 
 
 def _found(asked: Checkpoint) -> Checkpoint:
-    """An encoder as it is on this machine: a package's or the hub's by name, any other in the folder of the same path."""
-    by_name = asked.name in PACKAGED or asked.name in IN_PIECES or "/" in asked.name
-    return find(asked.name if by_name else str(asked.folder))
+    """An encoder as it is on this machine: a package's or the hub's by name, any other in the folder of the same path. That
+    folder may be called as a package is.
+    """
+    if asked.name in PACKAGED or asked.name in IN_PIECES or "/" in asked.name:
+        try:
+            found = find(asked.name)
+        except UserError:
+            if not asked.folder.is_dir():
+                raise
+        else:
+            if found.sha256 == asked.sha256 or not asked.folder.is_dir():
+                return found
+    return find(str(asked.folder))
 
 
 def cuda_model(notify: object) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 from tabulate import tabulate
 
@@ -55,7 +55,7 @@ class Row:
     run_seconds: float
     """Median life of a run's process, by the clock of the process that started it, without each worker's first run."""
     around_seconds: float
-    """What passes between two of them on one worker."""
+    """What passes between two of them on one worker, on average: methods differ in how long their runs live."""
     training_seconds: float
     """Median of what a run's training took: more where workers share the machine."""
     gflops: float
@@ -69,7 +69,7 @@ def row_of(way: str, workers: int, records: Sequence[Record], ends: Sequence[flo
     rates = [rate for _, record in measured if (c := record.compute) is not None for rate in (c.matmul_before, c.matmul_after)]
     return Row(
         way=way, workers=workers, runs=len(records), seconds=seconds, runs_an_hour=3600 * rate, run_seconds=median(lives),
-        around_seconds=workers / rate - median(lives), gflops=median(rates),
+        around_seconds=workers / rate - fmean(lives), gflops=median(rates),
         training_seconds=median(record.seconds.charged for _, record in measured if record.seconds is not None),
     )  # fmt: skip
 
