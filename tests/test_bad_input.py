@@ -388,6 +388,7 @@ def test_a_report_that_leaves_something_out_says_so_and_with_strict_exits_1(
     assert bad.read_text() == '{"schema_version": 3}'
 
 
+@pytest.mark.slow
 def test_a_review_of_ten_megabytes_is_read_and_tokenised(tiny_folder: Path, tmp_path: Path) -> None:
     long = f"long, {'o' * 200} film " * (10 * 2**20 // 212)
     for split in ("train", "test"):
@@ -398,6 +399,7 @@ def test_a_review_of_ten_megabytes_is_read_and_tokenised(tiny_folder: Path, tmp_
     assert len(split_.ids) == 4 * (10 * 2**20 // 212) + 1, "a word of more than 100 letters is one unknown token"
 
 
+@pytest.mark.slow
 def test_a_run_in_the_worst_surroundings(tiny_folder: Path, small_folder: Path, tmp_path: Path) -> None:
     """No home, no cache, no network, a C locale, and folders whose names are no ASCII or no text at all."""
     encoder, data, out = (tmp_path / name for name in ("an encoder, ü 猫", "\udcff reviews", "results, ü"))

@@ -53,6 +53,7 @@ from tests.test_report import HOSTILE, hostile, usual
 from tests.test_sections import learning
 
 ORDER = ["houlsby", "pfeiffer", "lora", "full", "head-only"]
+SHORT = {"budget": Budget(amount=15, unit="seconds")}
 SVG = "{http://www.w3.org/2000/svg}"
 PLAIN = {"svg", "title", "desc", "g", "path", "text", "tspan", "rect", "line", "defs"}
 """What a drawing is made of, none of which runs or fetches anything."""
@@ -205,6 +206,19 @@ def seeing(*reviews: int) -> list[Record]:
     return [run(seed=seed, training=found) for seed, found in enumerate(each)]
 
 
+def test_captions_name_no_line_or_interval_that_is_not_there() -> None:
+    for records, said in (([], "across: the published"), ([floor(22404)], "across: the floor without an encoder, and the pub")):
+        single = [*records, run(), run("lora"), run(spec=SHORT), run("lora", spec=SHORT)]
+        drawn = {drawing.figure: drawing for drawing in drawings(groups(*single)).values()}
+        for name in ("accuracy-parameters", "accuracy-memory", "sweep"):
+            assert said in drawn[name].caption
+            assert "One run each." in drawn[name].caption
+            assert "interval" not in drawn[name].caption + drawn[name].key
+    assert "across: floors without an encoder, and" in of_group(one(*usual()), looks([]))[0].caption
+    several = next(drawing for drawing in one_of_each(swept()) if drawing.figure == "sweep")
+    assert all("95 % interval over seeds" in said for said in (several.caption, several.key))
+
+
 def test_intervals_end_where_accuracies_do() -> None:
     apart = one(run(wrong=100), run(seed=1, wrong=20), run(seed=2, wrong=18), run("lora"), run("lora", 1))
     half = apart.rows[0].accuracy_half_width
@@ -251,8 +265,7 @@ def test_figures_say_what_stands_beside_the_numbers_in_tables() -> None:
 
 
 def test_a_sweep_says_which_budgets_a_method_did_not_complete() -> None:
-    short = {"budget": Budget(amount=15, unit="seconds")}
-    records = [run(), run(spec=short), run("lora", contended=True), ended("lora", "failed", spec=short)]
+    records = [run(), run(spec=SHORT), run("lora", contended=True), ended("lora", "failed", spec=SHORT)]
     (drawing,) = (found for found in drawings(groups(*records)).values() if found.figure == "sweep")
     assert "† In runs of lora other work took" in drawing.caption
     assert "Without a number here: lora at 15 s (1 failed)." in drawing.key

@@ -175,6 +175,7 @@ def test_a_dead_process_leaves_a_record(
     assert "SIGKILL" in str(record.reason)
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_a_record_and_the_same_command_goes_on(
     tiny_folder: Path, small_folder: Path, tmp_path: Path
 ) -> None:

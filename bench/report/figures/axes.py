@@ -16,7 +16,7 @@ from bench.report.figures.points import DECIMALS, Point, data
 from bench.report.lines import PUBLISHED, floors
 from bench.report.rows import percent
 
-__all__ = ["Scale", "line_boxes", "line_layers", "line_texts", "lines_across", "widened"]
+__all__ = ["Scale", "line_boxes", "line_layers", "line_texts", "line_words", "lines_across", "widened"]
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,17 @@ def lines_across(group: Group, canvas: Canvas, *, equal: bool = True) -> list[Po
         "accuracy": 100 * PUBLISHED.accuracy,
         "runs": [],
     }
-    shown = [found for found in floors(group) if equal or found[0].spec.train_reviews == found[0].data.train]
-    return [*(_floor(found, wide=wide) for found in shown), published]
+    return [*(_floor(found, wide=wide) for found in _shown(group, equal=equal)), published]
+
+
+def line_words(group: Group, *, equal: bool = True) -> str:
+    """What these lines are, in a sentence."""
+    fitted = ("", "the floor without an encoder, and ", "floors without an encoder, and ")[len(_shown(group, equal=equal))]
+    return f"Dashed lines across: {fitted}the published result of another encoder on another test."
+
+
+def _shown(group: Group, *, equal: bool) -> list[list[Floor]]:
+    return [found for found in floors(group) if equal or found[0].spec.train_reviews == found[0].data.train]
 
 
 def _floor(found: Sequence[Floor], *, wide: bool) -> Point:

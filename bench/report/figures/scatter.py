@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.comparison import Group, Row
 from bench.record import Record
-from bench.report.figures.axes import Scale, line_boxes, line_layers, line_texts, lines_across, widened
+from bench.report.figures.axes import Scale, line_boxes, line_layers, line_texts, line_words, lines_across, widened
 from bench.report.figures.drawing import Canvas, Drawing, Layers
 from bench.report.figures.looks import Look
 from bench.report.figures.marks import coloured, shaped
@@ -79,7 +79,7 @@ def drawing(group: Group, looks: Mapping[str, Look], cost: Cost) -> Drawing | No
         title=cost.title,
         caption=f"{said}. Ringed and joined: the front of these estimates, each more accurate than all that cost as much or "
         "less; whether neighbours on it really differ, the verdicts say, and it may be unresolved. "
-        f"{large} Dashed: floors without an encoder, and the published result of another encoder on another test.",
+        f"{large} {line_words(group)}",
         shared=title(group),
         draw=lambda canvas: _layers(group, looks, cost, canvas),
         key=f"Ringed: front of the points shown; neighbours on it may be unresolved.{key}",

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.comparison import Row
 from bench.report.budgets import rounded, sweep_title
-from bench.report.figures.axes import Scale, line_layers, line_texts, lines_across, widened
+from bench.report.figures.axes import Scale, line_layers, line_texts, line_words, lines_across, widened
 from bench.report.figures.drawing import Canvas, Drawing, Layers
 from bench.report.figures.looks import Look
 from bench.report.figures.marks import coloured, end_names, last_points, lines_of, shaped
@@ -20,6 +20,8 @@ from bench.sweep import Sweep
 
 __all__ = ["drawing", "means", "named"]
 
+_BUDGETS = "Each budget is a run of its own with a whole schedule."
+
 
 def drawing(sweep: Sweep, looks: Mapping[str, Look]) -> Drawing | None:
     """The figure of a sweep; None where no run of it is complete."""
@@ -27,21 +29,23 @@ def drawing(sweep: Sweep, looks: Mapping[str, Look]) -> Drawing | None:
     if not found:
         return None
     ends = ", ".join(f"{end['label']} {end['y']:.2f} % at {end['budget']}" for end in last_points(found))
-    crossings = " ".join(
+    crossings = [
         harmless(f"{crossing.label} and {sweep.reference} cross at about {rounded(crossing)}.")
         for crossing in sweep.crossings
         if crossing.at is not None
-    )
-    cut = f" {CUT}" if any(is_cut(row) for line in sweep.lines for row in line.rows if row is not None) else ""
+    ]
+    rows, bars, key = [row for line in sweep.lines for row in line.rows if row is not None], "One run each.", ""
+    if any(len(row.runs) > 1 for row in rows):
+        cut = f" {CUT}" if any(map(is_cut, rows)) else ""
+        bars = f"Means over seeds, with the 95 % interval over seeds where there are several.{cut}"
+        key = f" Bars: 95 % interval over seeds, where there are several.{cut}"
     return Drawing(
         figure="sweep",
         title="Accuracy as the budget grows",
-        caption=f"{ends}. Means over seeds, with the 95 % interval over seeds where there are several.{cut} {crossings} "
-        "Each budget is a run of its own with a whole schedule. Broken lines across: the floor on all reviews, and the "
-        "published result of another encoder on another test.",
+        caption=" ".join([f"{ends}.", bars, *crossings, _BUDGETS, line_words(sweep.groups[-1], equal=False)]),
         shared=sweep_title(sweep),
         draw=lambda canvas: _layers(sweep, looks, canvas),
-        key=f"Each budget is a run of its own. Bars: 95 % interval over seeds, where there are several.{cut}",
+        key=f"Each budget is a run of its own.{key}",
         shown=labels(found),
     )
 
