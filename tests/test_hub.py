@@ -102,7 +102,7 @@ def silent() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("what", ["encoder", "data"])
-@pytest.mark.parametrize("network", ["offline", "refused", "silent"])
+@pytest.mark.parametrize("network", ["offline", "refused", pytest.param("silent", marks=pytest.mark.slow)])
 def test_what_is_not_cached_is_said_quickly_where_there_is_no_network(
     what: str, network: str, silent: str, tmp_path: Path
 ) -> None:

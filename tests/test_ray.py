@@ -96,6 +96,7 @@ def heard(runner: Runner, until: type[Message], number: int = 0) -> list[Message
     raise AssertionError(f"no {until.__name__} came: {found}")
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_at_another_runner_from_what_the_first_handed_out(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,11 +70,16 @@ def bench(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=os.environ | {"PYTHONPATH": str(site)}, capture_output=True, text=True, timeout=300)
 
 
-def test_a_method_of_another_package_is_listed_and_runs(tmp_path: Path, tiny_folder: Path, small_folder: Path) -> None:
+def test_a_method_of_another_package_is_listed(tmp_path: Path, tiny_folder: Path) -> None:
     site = install(tmp_path, "ln-tuning-method", "ln-tuning", LAYER_NORM)
     listed = bench(site, "methods", "--encoder", str(tiny_folder))
     assert listed.returncode == 0, listed.stderr
     assert "ln-tuning: trains 320 parameters of tiny's body" in listed.stdout
+
+
+@pytest.mark.slow
+def test_a_method_of_another_package_runs_and_is_reported(tmp_path: Path, tiny_folder: Path, small_folder: Path) -> None:
+    site = install(tmp_path, "ln-tuning-method", "ln-tuning", LAYER_NORM)
     options = ["--encoder", str(tiny_folder), "--data", str(small_folder), "--max-length", "16", "--device", "cpu"]
     done = bench(site, "run", "--method", "ln-tuning", "--budget", "2 steps", "--out", str(tmp_path / "runs"), *options)
     assert done.returncode == 0, done.stderr
