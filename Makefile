@@ -64,7 +64,7 @@ levers: install
 growth: install
 	$(BIN)/python -m tests.benchmarks.growth
 
-# Throughput of a matrix on a Ray cluster of one and of two workers, and what scheduling costs a run: about 15 minutes.
+# Throughput of a matrix on a Ray cluster of one and of two workers, and what scheduling costs a run: about 10 minutes.
 cluster: install
 	$(BIN)/python -m tests.benchmarks.cluster
 
@@ -74,6 +74,7 @@ figures: install
 
 readme: install
 	$(BIN)/python -m bench.report.readme
+	$(BIN)/python -m tests.benchmarks.tables
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build *.egg-info results/demo

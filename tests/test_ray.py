@@ -666,15 +666,17 @@ def test_a_cluster_without_room_for_a_run_is_refused(what: list[str], tmp_path: 
 
 
 def test_the_measurement_of_a_cluster_adds_up() -> None:
-    """Two workers, whose first runs take ten seconds more; a run lives for 67 s on average, and 3 s pass around it."""
+    """Two workers; after their first runs one does two in 126 s and one two in 154 s, and 3 s pass around each on average."""
     made = [run(seed=seed) for seed in range(6)]
     assert made[0].seconds is not None
-    seconds = [made[0].seconds.model_copy(update={"outside": life}) for life in (99.0, 99.0, 60.0, 60.0, 60.0, 88.0)]
+    seconds = [made[0].seconds.model_copy(update={"outside": life}) for life in (70.0, 70.0, 60.0, 88.0, 60.0, 60.0)]
     lives = [record.model_copy(update={"seconds": each}) for record, each in zip(made, seconds, strict=True)]
-    row = row_of("ray", 2, lives, [80.0, 80.0, 150.0, 150.0, 220.0, 220.0], 221.0)
+    row = row_of("ray", 2, lives, [80.0, 80.0, 143.0, 169.0, 206.0, 234.0], 235.0)
     assert (row.runs, row.run_seconds, row.training_seconds, row.gflops) == (6, 60.0, 64.0, 9.0)
-    assert row.runs_an_hour == pytest.approx(3600 * 4 / 140)
+    assert row.runs_an_hour == pytest.approx(3600 * (2 / 126 + 2 / 154))
     assert row.around_seconds == pytest.approx(3.0)
+    with pytest.raises(ValueError, match="more runs at once than 2 workers"):
+        row_of("ray", 2, lives, [80.0, 81.0, 82.0, 169.0, 206.0, 234.0], 235.0)
     lines = table([row]).splitlines()
     assert " ".join(lines[0].split()) == "way workers runs seconds runs an hour a run s around a run s training s GFLOP/s"
-    assert " ".join(lines[2].split()) == "ray 2 6 221.0 103 60.0 3.00 64.0 9"
+    assert " ".join(lines[2].split()) == "ray 2 6 235.0 104 60.0 3.00 64.0 9"

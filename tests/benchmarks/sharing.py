@@ -128,8 +128,8 @@ def measure(
     return rows
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows in MiB, for the terminal."""
+def table(rows: Sequence[Row], style: str = "simple") -> str:
+    """The rows in MiB, in a style of tabulate."""
     names = ("tensors", "resident", "peak", "disk")
     cells = [
         [row.method if row.method == "full" else f"one encoder + {row.method}", row.tasks]
@@ -137,7 +137,7 @@ def table(rows: Sequence[Row]) -> str:
         for row in rows
     ]
     heads = ["way", "tasks", *(f"{name} MiB" for name in names)]
-    return tabulate(cells, heads, disable_numparse=True, colalign=("left", *["right"] * 5))
+    return tabulate(cells, heads, style, disable_numparse=True, colalign=("left", *["right"] * 5))
 
 
 def main() -> None:

@@ -15,10 +15,7 @@ import tempfile
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
-from statistics import median
 from typing import Any
-
-from tabulate import tabulate
 
 from bench.checkpoint import find
 from bench.device import device_model, usable_cores
@@ -27,6 +24,7 @@ from bench.files import atomic_write
 from bench.provenance import environment
 from tests.benchmarks.peers.evaluating import WAYS, evaluate
 from tests.benchmarks.peers.recipes import METHODS, Recipe, recipes
+from tests.benchmarks.peers.tables import evaluation_table, summary, table
 from tests.benchmarks.peers.worker import serve
 
 BATCH, LENGTH = 16, 256
@@ -113,24 +111,6 @@ def measure(name: str, chosen: tuple[Recipe, ...], folder: Path, rounds: int, ba
     }  # fmt: skip
 
 
-def table(found: dict[str, Any]) -> str:
-    """One method as text."""
-    rows = [
-        [
-            recipe["name"],
-            f"{median(recipe['reviews_per_second']):.1f}",
-            f"{min(recipe['reviews_per_second']):.1f}–{max(recipe['reviews_per_second']):.1f}",
-            f"{median(recipe['times']):.2f}",
-            f"{min(recipe['times']):.2f}–{max(recipe['times']):.2f}",
-            f"{recipe['peak_bytes'] / 2**20:,.0f}",
-        ]
-        for recipe in found["recipes"]
-    ]
-    headers = [found["method"], "reviews/s", "range", "suite is × as fast", "range", "peak MiB"]
-    share = f"Its matrix products alone take {median(found['share_of_products']):.0%} of the suite's step."
-    return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True) + "\n\n" + share
-
-
 def evaluation(method: str, folder: Path, rounds: int) -> dict[str, Any]:
     """Reviews a second of each way of evaluating."""
     work = f"{evaluate.__module__}:{evaluate.__name__}"
@@ -139,18 +119,6 @@ def evaluation(method: str, folder: Path, rounds: int) -> dict[str, Any]:
         "method": method,
         "ways": [{"name": way[0], "reviews_per_second": rate} for way, rate in zip(WAYS, rates, strict=True)],
     }
-
-
-def evaluation_table(found: dict[str, Any]) -> str:
-    """Ways of evaluating as text."""
-    ours = found["ways"][0]["reviews_per_second"]
-    rows = [
-        [way["name"], f"{median(rate):.1f}", f"{min(rate):.1f}–{max(rate):.1f}", f"{median(ours) / median(rate):.2f}"]
-        for way in found["ways"]
-        for rate in (way["reviews_per_second"],)
-    ]
-    headers = [f"evaluation, {found['method']}", "reviews/s", "range", "suite is × as fast"]
-    return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True)
 
 
 def main() -> None:
@@ -171,7 +139,8 @@ def main() -> None:
         ]
         evaluated = [evaluation("houlsby", folder, given.rounds)] if given.levers else []
     print()
-    print("\n\n".join([*map(table, found), *map(evaluation_table, evaluated)]))
+    totals = [] if given.levers else [summary(found)]
+    print("\n\n".join([*totals, *map(table, found), *map(evaluation_table, evaluated)]))
     if given.out is not None:
         about = environment(device=device_model("cpu"), threads=usable_cores()).model_dump(mode="json")
         whole = {

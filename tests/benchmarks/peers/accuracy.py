@@ -1,10 +1,10 @@
 """`make peers-accuracy`: what the suite's way of training costs in accuracy when all train on equal reviews.
 
 Each method is trained by the suite and by the library's trainer, with the same learning rate, schedule and dropout, on the
-same reviews, and tested on the same test; and by the suite with hidden dropout over several epochs, which is where dropout
-could pay. What is finished is in the output file, and the same command goes on.
+same reviews, and tested on the same test. With `--dropout` the suite is held against itself with hidden dropout, over several
+epochs, which is where dropout could pay. What is finished is in the output file, and the same command goes on.
 
-`python -m tests.benchmarks.peers.accuracy [--method NAME] [--seeds N] [--reviews N] [--out FILE]`
+`python -m tests.benchmarks.peers.accuracy [--dropout] [--method NAME] [--seeds N] [--reviews N] [--out FILE]`
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ PASSES = {"head-only": 3}
 """Passes over the reviews, where they are not one."""
 LONG = 3
 """Passes for the question of dropout."""
-OUT = Path("results/peers-accuracy.json")
+MOST = 100
+"""Seeds."""
+OUT = {False: Path("results/peers-accuracy.json"), True: Path("results/dropout-accuracy.json")}
+"""By whether dropout is the question."""
 
 Correct = npt.NDArray[np.bool_]
 
@@ -54,12 +57,14 @@ class Comparison:
         return ours, others
 
 
-def comparisons(chosen: Sequence[str]) -> list[Comparison]:
-    """Against the library's trainer for every method; against hidden dropout for the two whose papers train with it."""
-    library = next(recipe for recipe in PEERS if recipe.name == "library's trainer, dropout 0")
-    dropout = Recipe("hidden dropout 0.1, attention dropout 0", "suite", dropout=0.1)
-    found = [Comparison(name, library, PASSES.get(name, 1)) for name in METHODS]
-    found += [Comparison(name, dropout, LONG) for name in ("houlsby", "full")]
+def comparisons(chosen: Sequence[str], dropout: bool) -> list[Comparison]:
+    """Against the library's trainer for every method, or against hidden dropout for an adapter and full fine-tuning."""
+    if dropout:
+        other = Recipe("hidden dropout 0.1, attention dropout 0", "suite", dropout=0.1)
+        found = [Comparison(name, other, LONG) for name in ("houlsby", "full")]
+    else:
+        library = next(recipe for recipe in PEERS if recipe.name == "library's trainer, dropout 0")
+        found = [Comparison(name, library, PASSES.get(name, 1)) for name in METHODS]
     return [one for one in found if one.method in chosen]
 
 
@@ -111,22 +116,38 @@ def _unpacked(packed: str, reviews: int) -> Correct:
     return np.unpackbits(np.frombuffer(base64.b64decode(packed), dtype=np.uint8), count=reviews).astype(bool)
 
 
-def table(found: dict[str, Any], asked: Sequence[Comparison], seeds: int) -> str:
-    """Every comparison of which there are at least two seeds, in percentage points."""
-    rows = []
-    for one in asked:
-        pairs = [one.keys(seed) for seed in range(seeds)]
-        done = [pair for pair in pairs if all(key in found["cells"] for key in pair)]
+def table(found: dict[str, Any], dropout: bool) -> str:
+    """Every comparison of which there are at least two seeds, in percentage points, and all of them taken together.
+
+    Together, each seed of each method is one more draw of the difference: how the average method fares.
+    """
+    rows, together = [], list[tuple[Correct, Correct]]()
+    for one in comparisons(METHODS, dropout):
+        done = _finished(found, one)
         if len(done) < 2:
             continue
-        ours, others = (np.stack([_unpacked(found["cells"][pair[i]], found["test_reviews"]) for pair in done]) for i in (0, 1))
-        loss, most = bound(ours, others)
-        accuracies = [f"{100 * side.mean():.2f}" for side in (ours, others)]
-        rows.append(
-            [one.method, one.passes, one.other.name, len(done), *accuracies, f"{100 * loss:+.2f}", f"{100 * most:+.2f}"]
-        )
+        together += done
+        rows.append([one.method, one.passes, one.other.name, len(done), *_figures(done)])
+    if len(rows) > 1:
+        rows.append(["all of these", "", "", len(together), *_figures(together)])
     headers = ["method", "passes", "other", "seeds", "suite %", "other %", "suite loses, points", "at most (95 %)"]
     return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True)
+
+
+def _finished(found: dict[str, Any], one: Comparison) -> list[tuple[Correct, Correct]]:
+    """What the suite and the other had right, a pair a seed of which both are done."""
+    pairs = (one.keys(seed) for seed in range(MOST))
+    return [
+        tuple(_unpacked(found["cells"][key], found["test_reviews"]) for key in pair)  # type: ignore[misc]
+        for pair in pairs
+        if all(key in found["cells"] for key in pair)
+    ]
+
+
+def _figures(done: list[tuple[Correct, Correct]]) -> list[str]:
+    ours, others = (np.stack(side) for side in zip(*done, strict=True))
+    loss, most = bound(ours, others)
+    return [f"{100 * side.mean():.2f}" for side in (ours, others)] + [f"{100 * loss:+.2f}", f"{100 * most:+.2f}"]
 
 
 def _read(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
@@ -147,19 +168,21 @@ def main() -> None:
     from tests.benchmarks.peers.worker import task_of
 
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.peers.accuracy", description=__doc__)
+    parser.add_argument("--dropout", action="store_true", help="the suite with hidden dropout in the place of the library")
     parser.add_argument("--method", action="append", choices=METHODS, help="repeatable; default: all five")
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--reviews", type=int, default=2000, help="reviews that each trains on")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    if not 2 <= given.seeds <= 100 or not BATCH <= given.reviews <= 20_000:
+    out = given.out or OUT[given.dropout]
+    if not 2 <= given.seeds <= MOST or not BATCH <= given.reviews <= 20_000:
         print("error: --seeds must be between 2 and 100 and --reviews between 16 and 20000", file=sys.stderr)
         raise SystemExit(2)
-    asked, threads, engine = comparisons(given.method or METHODS), usable_cores(), LocalEngine("cpu")
+    asked, threads, engine = comparisons(given.method or METHODS, given.dropout), usable_cores(), LocalEngine("cpu")
     with tempfile.TemporaryDirectory() as name:
         folder = encoder_folder(Path(name))
         found = _read(
-            given.out,
+            out,
             {
                 "batch_size": BATCH, "max_length": LENGTH, "train_reviews": given.reviews,
                 "test_reviews": len(task_of(find(str(folder))).test),
@@ -176,9 +199,9 @@ def main() -> None:
                     )
                     found["cells"][key] = base64.b64encode(np.packbits(right).tobytes()).decode()
                     print(f"{key}: {100 * np.mean(right):.2f} % after {watch.seconds:.0f} s", flush=True)
-                    with atomic_write(given.out) as file:
+                    with atomic_write(out) as file:
                         file.write(json.dumps(found, indent=1).encode() + b"\n")
-    print("\n" + table(found, asked, given.seeds))
+    print("\n" + table(found, given.dropout))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,85 @@
+"""Puts the tables of the measurements in results/*.json into results/measurements.md: `python -m tests.benchmarks.tables`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.files import atomic_write
+from bench.report.readme import ROOT
+from tests.benchmarks import cluster, growth, sharing
+from tests.benchmarks.peers import accuracy
+from tests.benchmarks.peers.tables import evaluation_table, summary, table
+
+__all__ = ["DOCUMENT", "TABLES", "updated"]
+
+RESULTS = ROOT / "results"
+DOCUMENT = RESULTS / "measurements.md"
+_MARK = re.compile(
+    r"(?P<begin><!-- (?P<name>[\w-]+)\.json: begin, written by make readme -->\n).*?(?P<end><!-- end -->)", re.DOTALL
+)
+
+
+def _peers(found: dict[str, Any]) -> list[str]:
+    return [summary(found["methods"]), *map(table, found["methods"])]
+
+
+def _levers(found: dict[str, Any]) -> list[str]:
+    return [*map(table, found["methods"]), *map(evaluation_table, found["evaluation"])]
+
+
+def _growth(found: dict[str, Any]) -> list[str]:
+    return [growth.table([growth.Grown(**one) for one in found["passes"]])]
+
+
+def _cluster(found: dict[str, Any]) -> list[str]:
+    return [cluster.table([cluster.Row(**row) for row in found["rows"]], "pipe"), _notes(found)]
+
+
+def _sharing(found: dict[str, Any]) -> list[str]:
+    return [sharing.table([sharing.Row(**row) for row in found["rows"]], "pipe"), _notes(found)]
+
+
+def _notes(found: dict[str, Any]) -> str:
+    return "\n".join(f"- {note}" for note in found["notes"])
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
+    "peers": _peers, "levers": _levers, "peers-accuracy": lambda found: [accuracy.table(found, False)],
+    "dropout-accuracy": lambda found: [accuracy.table(found, True)], "growth": _growth, "cluster": _cluster,
+    "sharing": _sharing,
+}  # fmt: skip
+"""The tables of a measurement, by the name of its file."""
+
+
+def _machine(about: dict[str, Any]) -> str:
+    versions = about["versions"]
+    return (
+        f"{about['device']}, {about['threads']} threads; torch {versions['torch']}, transformers "
+        f"{versions['transformers']}, adapters {versions['adapters']}, peft {versions['peft']}; commit {about['commit'][:7]}."
+    )
+
+
+def updated(text: str, results: Path = RESULTS) -> str:
+    """The text with the tables of JSON files in `results` between the marks that name them."""
+
+    def tables(mark: re.Match[str]) -> str:
+        found = json.loads((results / f"{mark['name']}.json").read_text())
+        blocks = [*TABLES[mark["name"]](found), _machine(found["environment"])]
+        return mark["begin"] + "\n\n".join(blocks) + "\n" + mark["end"]
+
+    return _MARK.sub(tables, text)
+
+
+def main() -> None:
+    """Rewrite the document in place."""
+    text = updated(DOCUMENT.read_text(encoding="utf-8"))
+    with atomic_write(DOCUMENT) as file:
+        file.write(text.encode())
+
+
+if __name__ == "__main__":
+    main()
