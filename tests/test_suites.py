@@ -57,7 +57,7 @@ test_limit: 40
 
 
 def test_shipped_suites_are_sound_and_documented() -> None:
-    assert set(shipped()) == {"quick", "seed", "headline"}
+    assert set(shipped()) == {"base", "headline", "official", "quick", "seed"}
     for name, path in shipped().items():
         assert load_suite(name) == load_suite(str(path))
         assert load_suite(name).requests()
@@ -181,7 +181,7 @@ def test_a_suite_that_cannot_be_read(tmp_path: Path) -> None:
         load_suite(str(tmp_path))
     with pytest.raises(UserError, match="no suite is called 'quik'; did you mean 'quick'"):
         load_suite("quik")
-    with pytest.raises(UserError, match=r"there are headline, quick, seed\. A file is given by a path with a slash"):
+    with pytest.raises(UserError, match=r"there are base, headline, official, quick, seed\. A file is given by a path with a slash"):
         load_suite("mine.yaml")
 
 
