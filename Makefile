@@ -64,7 +64,7 @@ levers: install
 growth: install
 	$(BIN)/python -m tests.benchmarks.growth
 
-# Throughput of a matrix on a Ray cluster of one and of two workers, and what scheduling costs a run: about 10 minutes.
+# Throughput of a matrix on a Ray cluster of one and of two workers, and what scheduling costs a run: about 15 minutes.
 cluster: install
 	$(BIN)/python -m tests.benchmarks.cluster
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,24 @@ import numpy as np
 import pytest
 
 from bench.checkpoint import find
+from bench.errors import UserError
 from bench.reviews import Source
 from bench.task import Task, cut, prepare
 from tests.benchmarks import growth
-from tests.benchmarks.peers import accuracy, worker
-from tests.benchmarks.peers.recipes import METHODS, OURS, PEERS
+from tests.benchmarks.peers import accuracy
+from tests.benchmarks.peers.common import BATCH, batches_of
+from tests.benchmarks.peers.recipes import METHODS, OURS, PEERS, Recipe
 from tests.benchmarks.peers.tables import summary
 from tests.benchmarks.tables import DOCUMENT, RESULTS, TABLES, updated
 from tests.conftest import write_encoder
 
-MEASURED = sorted(path.stem for path in RESULTS.glob("*.json"))
+MEASURED = re.findall(r"^<!-- ([\w-]+)\.json: begin", DOCUMENT.read_text(encoding="utf-8"), flags=re.M)
 
 
 def test_the_document_shows_what_is_committed() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
+    assert len(MEASURED) == text.count("<!-- end -->") > 0
     assert updated(text) == text, "run: make readme"
-    assert [name for name in MEASURED if f"<!-- {name}.json: begin" not in text] == []
 
 
 @pytest.mark.parametrize("name", MEASURED)
@@ -42,14 +45,30 @@ def peers(name: str, rates: dict[str, float]) -> dict[str, Any]:
         {"name": key, "reviews_per_second": [rate], "peak_bytes": 2**20, "times": [rates[OURS.name] / rate]}
         for key, rate in rates.items()
     ]
-    return {"method": name, "recipes": recipes, "share_of_products": [0.8]}
+    return {"method": name, "epochs": 1, "recipes": recipes, "share_of_products": [0.8]}
 
 
 def test_the_summary_has_the_best_peer() -> None:
     names = [recipe.name for recipe in PEERS]
     text = summary([peers("lora", dict(zip(names, [3.0, 4.0, 4.5, 8.0, 10.0, 12.0], strict=True)))])
     cells = [cell.strip() for cell in text.splitlines()[2].strip("|").split("|")]
-    assert cells == ["lora", "4.00", "3.00", "1.50", "1.20", "1.20", "1", "1", "80%"]
+    assert cells == ["lora", "4.00", "3.00", "1.50", "1.20", "1.20", "1", "1", "1", "80%"]
+
+
+@pytest.mark.parametrize("recipe", [OURS, PEERS[0], PEERS[-2]], ids=lambda recipe: recipe.name)
+def test_batches_of_a_turn_stand_for_those_of_the_pool(recipe: Recipe) -> None:
+    lengths = np.random.default_rng(0).integers(20, 257, size=5000)
+    longest, *timed = batches_of(recipe, lengths, 8)
+    everything = batches_of(recipe, lengths, 50)[1:]
+    assert {len(batch) for batch in (longest, *timed)} == {BATCH}
+    assert lengths[longest].max() == max(lengths[batch].max() for batch in everything)
+    assert len(set(np.concatenate(everything).tolist())) == 50 * BATCH
+
+    def padded(batches: list[Any]) -> float:
+        return float(np.mean([lengths[batch].max() for batch in batches]))
+
+    assert padded(timed) == pytest.approx(padded(everything), rel=0.03)
+    assert (padded(timed) < 160) == recipe.groups
 
 
 class TestAccuracy:
@@ -57,12 +76,15 @@ class TestAccuracy:
         right = np.random.default_rng(0).random((4, 200)) < 0.8
         assert accuracy.bound(right, right) == (0, 0)
 
-    def test_the_bound_is_one_sided_and_covers(self) -> None:
-        """Nothing is lost in truth: at most one bound in twenty may lie below zero, give or take chance."""
+    @pytest.mark.parametrize("methods", [1, 3])
+    def test_the_bound_is_one_sided_and_covers(self, methods: int) -> None:
+        """Nothing is lost in truth, seeds and reviews differ: one bound in twenty may lie below zero, give or take chance."""
         generator = np.random.default_rng(0)
         below = 0
         for _ in range(400):
-            ours, others = (generator.random((5, 300)) < 0.85 for _ in range(2))
+            ease = generator.normal(1.5, 1.0, size=300)
+            luck = generator.normal(0, 0.1, size=(2, methods, 5, 1))
+            ours, others = generator.normal(size=(2, methods, 5, 300)) < ease + luck
             loss, most = accuracy.bound(ours, others)
             assert loss < most
             below += most < 0
@@ -72,19 +94,47 @@ class TestAccuracy:
         ours, others = np.zeros((3, 100), dtype=bool), np.ones((3, 100), dtype=bool)
         assert accuracy.bound(ours, others) == (1, 1)
 
-    def test_the_table_has_methods_with_two_seeds_and_all_together(self) -> None:
+    def test_the_table_has_methods_with_two_seeds_and_their_mean_over_shared_ones(self) -> None:
         generator = np.random.default_rng(0)
         cells = {}
-        for seed in range(2):
-            for one in accuracy.comparisons(METHODS[: 2 + (seed == 0)], dropout=False):
+        for seed in range(3):
+            for one in accuracy.comparisons(METHODS[: 5 - (seed == 2)], dropout=False):
                 for key in one.keys(seed):
                     right = generator.random(50) < 0.8
                     cells[key] = base64.b64encode(np.packbits(right).tobytes()).decode()
-        rows = accuracy.table({"cells": cells, "test_reviews": 50}, dropout=False).splitlines()[2:]
-        found = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-        assert [row[0] for row in found] == ["houlsby", "pfeiffer", "all of these"]
-        assert [row[3] for row in found] == ["2", "2", "4"]
-        assert accuracy.table({"cells": cells, "test_reviews": 50}, dropout=True).count("\n") == 1
+
+        def rows(dropout: bool = False) -> list[list[str]]:
+            lines = accuracy.table({"cells": cells, "test_reviews": 50}, dropout).splitlines()[2:]
+            return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+        assert [(row[0], row[3]) for row in rows()] == [
+            ("houlsby", "3"), ("pfeiffer", "3"), ("lora", "3"), ("full", "3"), ("head-only", "2"), ("mean of these", "2")
+        ]  # fmt: skip
+        assert rows(dropout=True) == []
+        del cells[accuracy.comparisons(["full"], dropout=False)[0].keys(1)[0]]
+        del cells[accuracy.comparisons(["full"], dropout=False)[0].keys(0)[1]]
+        assert [row[0] for row in rows()] == ["houlsby", "pfeiffer", "lora", "head-only"], "no mean over some of them"
+
+    def test_what_another_setting_made_is_left(self, tmp_path: Path) -> None:
+        about = {"commit": "a", "dirty": False, "threads": 2}
+        found = accuracy._read(tmp_path / "a.json", {"max_length": 128, "environment": about})
+        (tmp_path / "a.json").write_text(json.dumps(found))
+        later = accuracy._read(tmp_path / "a.json", {"max_length": 128, "environment": {**about, "commit": "b"}})
+        assert later["commits"] == ["a", "b"]
+        for settings in ({"max_length": 64, "environment": about}, {"max_length": 128, "environment": {**about, "threads": 1}}):
+            with pytest.raises(UserError, match=r"was made with another (max_length|threads)"):
+                accuracy._read(tmp_path / "a.json", settings)
+
+    def test_dropout_of_other_methods_is_not_asked(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("sys.argv", ["accuracy", "--dropout", "--method", "lora"])
+        with pytest.raises(SystemExit) as ended:
+            accuracy.main()
+        assert ended.value.code == 2
+        assert capsys.readouterr().err == (
+            "error: --dropout compares houlsby and full; give one of them as --method, or none\n"
+        )
 
     @pytest.mark.parametrize("which", [0, 1], ids=["the suite", "the library"])
     def test_a_cell_trains_and_is_tested(
@@ -92,7 +142,7 @@ class TestAccuracy:
     ) -> None:
         folder = write_encoder(tmp_path / "plain")
         task: Task = prepare(find(str(folder)), small_source.sha256, lambda: cut(small_source))
-        monkeypatch.setattr(worker, "task_of", lambda checkpoint: task)
+        monkeypatch.setattr(accuracy, "task_of", lambda checkpoint: task)
         monkeypatch.setattr(accuracy, "LENGTH", 32)
         one = accuracy.comparisons(["lora"], dropout=False)[0]
         recipe = (OURS, one.other)[which]

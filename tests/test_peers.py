@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from bench.task import Task, cut, prepare
 from tests.benchmarks.peers.products import products_of, seconds_of
 from tests.benchmarks.peers.recipes import LEVERS, METHODS, PEERS, Recipe
 from tests.benchmarks.peers.suite import SuitePeer
-from tests.benchmarks.peers.trainers import LibraryPeer
+from tests.benchmarks.peers.trainers import LibraryPeer, plain
 from tests.conftest import write_encoder
 
 LENGTH, BATCH = 48, 8
@@ -40,12 +39,6 @@ def suite_peer(name: str, recipe: Recipe, folder: Path, task: Task) -> SuitePeer
     return SuitePeer(name, recipe, find(str(folder)), task, LENGTH, BATCH, MemoryMeter("cpu"))
 
 
-def plain(name: str) -> str:
-    """A parameter's name without what the libraries wrap around it."""
-    name = re.sub(r"^(encoder|head)\.", "", name) if name.startswith(("encoder.", "head.")) else name
-    return re.sub(r"base_model\.model\.|\bbert\.|modules_to_save\.default\.|\.(bench|peer)(?=\.)", "", name)
-
-
 def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {plain(name): p.grad for name, p in model.named_parameters() if p.grad is not None}
 
@@ -55,11 +48,7 @@ def test_gradients_agree_with_the_library(name: str, folder: Path, task: Task, t
     suite = suite_peer(name, Recipe("", "suite"), folder, task)
     library = LibraryPeer(name, Recipe("", "library"), folder, task, LENGTH, BATCH)
     ours: Any = suite.classifier
-    weights = {plain(key): value for key, value in ours.state_dict().items()}
-    with torch.no_grad():
-        for key, parameter in library.model.named_parameters():
-            if "original_module" not in key:
-                parameter.copy_(weights[plain(key)])
+    library.start_from(ours)
     rows = np.arange(BATCH)
     ids, mask, labels = collate(task, task.train, rows, LENGTH, "head")
     torch.nn.functional.cross_entropy(ours(ids, mask), labels).backward()
@@ -76,7 +65,7 @@ def test_gradients_agree_with_the_library(name: str, folder: Path, task: Task, t
 
 @pytest.mark.parametrize("recipe", [*PEERS, *LEVERS[1:]], ids=lambda recipe: recipe.name)
 def test_every_recipe_takes_its_turn(recipe: Recipe, folder: Path, task: Task) -> None:
-    rows = list(range(20, 52))
+    batches = [np.arange(start, start + BATCH) for start in range(20, 52, BATCH)]
     if recipe.keeps_memory:
         pytest.skip("it would change the allocator of all tests that follow")
     peer: Any
@@ -86,19 +75,18 @@ def test_every_recipe_takes_its_turn(recipe: Recipe, folder: Path, task: Task) -
     else:
         peer = suite_peer("lora", recipe, folder, task)
         before = peer.classifier.head.classifier.weight.clone()
-    assert peer.turn(rows, 1) > 0
+    assert peer.turn(batches, 1) > 0
     after = peer.model.classifier.modules_to_save["default"].weight if recipe.by == "library" else None
     after = peer.classifier.head.classifier.weight if after is None else after
     assert not torch.equal(before, after)
 
 
 def test_pieces_of_like_length_have_the_gradient_of_the_whole_batch(folder: Path, task: Task) -> None:
-    rows = list(range(BATCH))
     weights = []
     for recipe in (Recipe("", "suite", batches="random", whole=True), Recipe("", "suite", batches="random", like_lengths=4)):
         torch.manual_seed(0)
         peer = suite_peer("full", recipe, folder, task)
-        loop = peer.loop(rows)
+        loop = peer.loop([np.arange(BATCH)])
         assert len(loop._pieces(BATCH, LENGTH)) == max(1, recipe.like_lengths)
         loop.run()
         weights.append(torch.cat([p.detach().flatten() for p in peer.classifier.parameters()]))
@@ -108,7 +96,7 @@ def test_pieces_of_like_length_have_the_gradient_of_the_whole_batch(folder: Path
 def test_the_products_of_a_step_are_those_of_the_formulas(folder: Path, task: Task) -> None:
     """Head only: per layer four products with [d, d] and two with the feed-forward, forward alone, and no more."""
     peer = suite_peer("head-only", Recipe("", "suite"), folder, task)
-    loop = peer.loop(list(range(BATCH)))
+    loop = peer.loop([np.arange(BATCH)])
     ids, mask, _ = collate(task, task.train, np.arange(BATCH), LENGTH, "head")
     with torch.no_grad():
         found = products_of(lambda: loop.classifier.features(ids, mask))
@@ -125,7 +113,7 @@ def test_the_products_of_a_step_are_those_of_the_formulas(folder: Path, task: Ta
 def test_training_takes_about_three_times_the_products_of_a_pass_forward(folder: Path, task: Task) -> None:
     """Full fine-tuning: for each product forward one for the input's gradient and one for the weight's."""
     peer = suite_peer("full", Recipe("", "suite"), folder, task)
-    loop = peer.loop(list(range(BATCH)))
+    loop = peer.loop([np.arange(BATCH)])
     ids, mask, labels = collate(task, task.train, np.arange(BATCH), LENGTH, "head")
 
     def work(shapes: Counter[Any]) -> int:

@@ -143,7 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--encoder", default="minilm")
     parser.add_argument("--budget", default="60 steps")
-    parser.add_argument("--seeds", default="4", help="runs of each of the two methods")
+    parser.add_argument("--seeds", default="3", help="runs of each of the two methods")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     # Sentences, whose test is short: what is measured is the cluster, and a run of half a minute shows it as well.

@@ -29,9 +29,9 @@ __all__ = ["Grown", "train"]
 
 COUNTS = (1000, 5000, None)
 """Training reviews; None: all there are."""
-STRETCH = 30
+STRETCH = 10
 """Steps between two looks at the cost."""
-BATCH, LENGTH = 16, 128
+LENGTH = 128
 OUT = Path("results/growth.json")
 _CACHE = "ADAPTER_BENCH_CACHE"
 
@@ -69,7 +69,7 @@ def train(method: str, data: str, reviews: int | None, threads: int, notify: Cal
     from bench.task import Task, cut, prepare
     from bench.training import Loop
     from tests.benchmarks.measuring import matrix_products, seconds
-    from tests.benchmarks.peers.suite import part
+    from tests.benchmarks.peers.common import BATCH, part
 
     torch.set_num_threads(threads)
     checkpoint, source, took = find("minilm"), read(data), list[float]()
@@ -145,7 +145,10 @@ def main() -> None:
     parser.add_argument("--data", default="embedded")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
+    from tests.benchmarks.peers.common import BATCH
+
     engine, threads, found = LocalEngine("cpu"), usable_cores(), list[Grown]()
+    about = environment(device=device_model("cpu"), threads=threads).model_dump(mode="json")
     for count in COUNTS:
         grown, _ = engine.run(f"{__spec__.name}:train", given.method, given.data, count, threads)
         found.append(grown)
@@ -153,7 +156,7 @@ def main() -> None:
     print("\n" + table(found))
     content = {
         "method": given.method, "data": given.data, "batch_size": BATCH, "max_length": LENGTH, "steps_a_stretch": STRETCH,
-        "environment": environment(device=device_model("cpu"), threads=threads).model_dump(mode="json"),
+        "environment": about,
         "passes": [asdict(one) for one in found],
     }  # fmt: skip
     with atomic_write(given.out) as file:

@@ -58,7 +58,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
 def _machine(about: dict[str, Any]) -> str:
     versions = about["versions"]
     return (
-        f"{about['device']}, {about['threads']} threads; torch {versions['torch']}, transformers "
+        f"{about['device']}, {about['threads']} thread{'s' * (about['threads'] > 1)}; torch {versions['torch']}, transformers "
         f"{versions['transformers']}, adapters {versions['adapters']}, peft {versions['peft']}; commit {about['commit'][:7]}."
     )
 

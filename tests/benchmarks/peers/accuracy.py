@@ -1,8 +1,10 @@
 """`make peers-accuracy`: what the suite's way of training costs in accuracy when all train on equal reviews.
 
-Each method is trained by the suite and by the library's trainer, with the same learning rate, schedule and dropout, on the
-same reviews, and tested on the same test. With `--dropout` the suite is held against itself with hidden dropout, over several
-epochs, which is where dropout could pay. What is finished is in the output file, and the same command goes on.
+Each method is trained by the suite and by the library's trainer from the same first weights, with the same learning rate,
+schedule and dropout, on the same reviews at the suite's default length, and tested on the same test; how reviews are put into
+batches differs. The rates are the suite's defaults, chosen with another head. With `--dropout` the suite is held against
+itself with hidden dropout, over several epochs, which is where dropout could pay. What is finished is in the output file, and
+the same command goes on.
 
 `python -m tests.benchmarks.peers.accuracy [--dropout] [--method NAME] [--seeds N] [--reviews N] [--out FILE]`
 """
@@ -25,14 +27,16 @@ from tabulate import tabulate
 
 from bench.device import device_model, usable_cores
 from bench.engines.local import LocalEngine
+from bench.errors import UserError
 from bench.files import atomic_write
 from bench.provenance import environment
 from bench.statistics import ALPHA, two_way
-from tests.benchmarks.peers.recipes import METHODS, OURS, PEERS, Recipe
+from tests.benchmarks.peers.common import BATCH, device, encoder_folder, task_of
+from tests.benchmarks.peers.recipes import METHODS, OURS, PLAIN, Recipe
 
 __all__ = ["Comparison", "bound", "cell", "comparisons"]
 
-BATCH, LENGTH = 16, 128
+LENGTH = 128
 PASSES = {"head-only": 3}
 """Passes over the reviews, where they are not one."""
 LONG = 3
@@ -63,8 +67,7 @@ def comparisons(chosen: Sequence[str], dropout: bool) -> list[Comparison]:
         other = Recipe("hidden dropout 0.1, attention dropout 0", "suite", dropout=0.1)
         found = [Comparison(name, other, LONG) for name in ("houlsby", "full")]
     else:
-        library = next(recipe for recipe in PEERS if recipe.name == "library's trainer, dropout 0")
-        found = [Comparison(name, library, PASSES.get(name, 1)) for name in METHODS]
+        found = [Comparison(name, PLAIN, PASSES.get(name, 1)) for name in METHODS]
     return [one for one in found if one.method in chosen]
 
 
@@ -74,42 +77,50 @@ def cell(
     """Train once; returns which test reviews came out right."""
     import torch
 
-    import methods
     from bench.checkpoint import find
     from bench.meters import MemoryMeter
     from bench.prediction import predict
     from tests.benchmarks.peers.suite import SuitePeer
     from tests.benchmarks.peers.trainers import LibraryPeer
-    from tests.benchmarks.peers.worker import task_of
 
     torch.set_num_threads(threads)
     checkpoint = find(str(folder))
     task = task_of(checkpoint)
-    rate = float(methods.get(name).hyperparameters()["learning_rate"])  # type: ignore[arg-type]
     rows = random.Random(seed).sample(range(len(task.train)), reviews)
-    memory = MemoryMeter("cpu")
+    memory = MemoryMeter(device())
     memory.start()
-    ours = SuitePeer(name, recipe, checkpoint, task, LENGTH, BATCH, memory, seed=seed, learning_rate=rate)
+    ours = SuitePeer(name, recipe, checkpoint, task, LENGTH, BATCH, memory, seed=seed, learning_rate=_rate(name))
     classifier: Any = ours.classifier
     if recipe.by == "suite":
-        ours.turn(rows, passes)
+        ours.train(rows, passes)
     else:
-        library = LibraryPeer(name, recipe, folder, task, LENGTH, BATCH, seed=seed, learning_rate=rate)
-        library.turn(rows, passes)
+        library = LibraryPeer(name, recipe, folder, task, LENGTH, BATCH, seed=seed, learning_rate=_rate(name))
+        library.start_from(classifier)
+        library.train(rows, passes)
         classifier = library.logits()
     return [bool(right) for right in predict(classifier, task, task.test, ours.spec).argmax(1) == task.test.labels]
+
+
+def _rate(name: str) -> float:
+    import methods
+
+    return float(methods.get(name).hyperparameters()["learning_rate"])  # type: ignore[arg-type]
 
 
 def bound(ours: Correct, others: Correct) -> tuple[float, float]:
     """Accuracy that the other way has more than the suite, and the one-sided 95 % bound of it; shares of 1.
 
-    Both are [seeds, reviews]. Seeds and reviews are crossed, as in the comparison.
+    Both are [methods, seeds, reviews], or [seeds, reviews] for one method. Several methods are taken together as their mean:
+    on a seed they share reviews, so that the seeds are what is independent. Seeds and reviews are crossed, as in the
+    comparison.
     """
     from scipy import stats
 
-    found = two_way(others.astype(np.int64) - ours.astype(np.int64))
-    loss = float(found.difference)
-    return loss, loss + float(stats.t.isf(ALPHA, found.freedom) * found.standard_error)
+    differences = others.astype(np.int64) - ours.astype(np.int64)
+    differences = differences.reshape(-1, *differences.shape[-2:])
+    found, count = two_way(differences.sum(axis=0)), len(differences)
+    loss = float(found.difference) / count
+    return loss, loss + float(stats.t.isf(ALPHA, found.freedom) * found.standard_error) / count
 
 
 def _unpacked(packed: str, reviews: int) -> Correct:
@@ -117,76 +128,91 @@ def _unpacked(packed: str, reviews: int) -> Correct:
 
 
 def table(found: dict[str, Any], dropout: bool) -> str:
-    """Every comparison of which there are at least two seeds, in percentage points, and all of them taken together.
+    """Every comparison of which there are at least two seeds, in percentage points, and their mean.
 
-    Together, each seed of each method is one more draw of the difference: how the average method fares.
+    The bound of a row is for that row alone. The mean is over the seeds that all methods have.
     """
-    rows, together = [], list[tuple[Correct, Correct]]()
-    for one in comparisons(METHODS, dropout):
-        done = _finished(found, one)
-        if len(done) < 2:
-            continue
-        together += done
-        rows.append([one.method, one.passes, one.other.name, len(done), *_figures(done)])
-    if len(rows) > 1:
-        rows.append(["all of these", "", "", len(together), *_figures(together)])
+    asked = comparisons(METHODS, dropout)
+    done = {one: seeds for one in asked if len(seeds := _finished(found, one)) > 1}
+    rows = []
+    for one, seeds in done.items():
+        rows.append([one.method, one.passes, one.other.name, len(seeds), *_figures(_pairs(found, one, seeds))])
+    shared = sorted(set.intersection(*(set(seeds) for seeds in done.values()))) if done else []
+    if len(done) == len(asked) and len(shared) > 1:
+        both = np.stack([_pairs(found, one, shared) for one in asked], axis=1)
+        rows.append(["mean of these", "", "", len(shared), *_figures(both)])
     headers = ["method", "passes", "other", "seeds", "suite %", "other %", "suite loses, points", "at most (95 %)"]
     return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True)
 
 
-def _finished(found: dict[str, Any], one: Comparison) -> list[tuple[Correct, Correct]]:
-    """What the suite and the other had right, a pair a seed of which both are done."""
-    pairs = (one.keys(seed) for seed in range(MOST))
-    return [
-        tuple(_unpacked(found["cells"][key], found["test_reviews"]) for key in pair)  # type: ignore[misc]
-        for pair in pairs
-        if all(key in found["cells"] for key in pair)
-    ]
+def _finished(found: dict[str, Any], one: Comparison) -> list[int]:
+    """Seeds of which the suite's cell and the other's are done."""
+    return [seed for seed in range(MOST) if all(key in found["cells"] for key in one.keys(seed))]
 
 
-def _figures(done: list[tuple[Correct, Correct]]) -> list[str]:
-    ours, others = (np.stack(side) for side in zip(*done, strict=True))
+def _pairs(found: dict[str, Any], one: Comparison, seeds: Sequence[int]) -> Correct:
+    """What the suite and the other had right: [2, seeds, reviews]."""
+    cells, reviews = found["cells"], found["test_reviews"]
+    return np.stack([[_unpacked(cells[one.keys(seed)[side]], reviews) for seed in seeds] for side in (0, 1)])
+
+
+def _figures(both: Correct) -> list[str]:
+    ours, others = both
     loss, most = bound(ours, others)
     return [f"{100 * side.mean():.2f}" for side in (ours, others)] + [f"{100 * loss:+.2f}", f"{100 * most:+.2f}"]
 
 
 def _read(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """What an earlier call has finished; nothing where there was none."""
+    """What earlier calls have finished; nothing where there was none. Another commit of the same versions may go on with it.
+
+    Raises:
+        UserError: if it was made with other settings, on another machine or with other versions.
+    """
+    about = settings["environment"]
     if not path.exists():
-        return {**settings, "cells": {}}
+        return {**settings, "commits": [about["commit"]], "cells": {}}
     found: dict[str, Any] = json.loads(path.read_text())
+    before = found["environment"]
     other = [key for key, value in settings.items() if key != "environment" and found.get(key) != value]
+    other += [key for key, value in about.items() if key not in {"commit", "dirty"} and before.get(key) != value]
     if other:
-        print(f"error: {str(path)!r} was made with another {', '.join(other)}; give another --out", file=sys.stderr)
-        raise SystemExit(2)
-    return found
+        raise UserError(f"{str(path)!r} was made with another {', '.join(other)}; give another --out")
+    return {**found, "commits": sorted({*found["commits"], about["commit"]})}
 
 
 def main() -> None:
-    from bench.checkpoint import find
-    from tests.benchmarks.peers.__main__ import encoder_folder
-    from tests.benchmarks.peers.worker import task_of
-
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.peers.accuracy", description=__doc__)
     parser.add_argument("--dropout", action="store_true", help="the suite with hidden dropout in the place of the library")
-    parser.add_argument("--method", action="append", choices=METHODS, help="repeatable; default: all five")
+    parser.add_argument("--method", action="append", choices=METHODS, help="repeatable; default: all there are")
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--reviews", type=int, default=2000, help="reviews that each trains on")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    try:
+        _measure(given)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _measure(given: argparse.Namespace) -> None:
+    from bench.checkpoint import find
+
     out = given.out or OUT[given.dropout]
+    asked = comparisons(given.method or METHODS, given.dropout)
     if not 2 <= given.seeds <= MOST or not BATCH <= given.reviews <= 20_000:
-        print("error: --seeds must be between 2 and 100 and --reviews between 16 and 20000", file=sys.stderr)
-        raise SystemExit(2)
-    asked, threads, engine = comparisons(given.method or METHODS, given.dropout), usable_cores(), LocalEngine("cpu")
+        raise UserError(f"--seeds must be between 2 and {MOST} and --reviews between {BATCH} and 20000")
+    if not asked:
+        raise UserError("--dropout compares houlsby and full; give one of them as --method, or none")
+    threads, engine = usable_cores(), LocalEngine(device())
     with tempfile.TemporaryDirectory() as name:
         folder = encoder_folder(Path(name))
         found = _read(
             out,
             {
                 "batch_size": BATCH, "max_length": LENGTH, "train_reviews": given.reviews,
-                "test_reviews": len(task_of(find(str(folder))).test),
-                "environment": environment(device=device_model("cpu"), threads=threads).model_dump(mode="json"),
+                "test_reviews": len(task_of(find(str(folder))).test), "learning_rates": {name: _rate(name) for name in METHODS},
+                "environment": environment(device=device_model(device()), threads=threads).model_dump(mode="json"),
             },
         )  # fmt: skip
         for seed in range(given.seeds):  # seeds outermost: a comparison that is stopped has equal seeds of all

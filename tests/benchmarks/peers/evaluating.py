@@ -39,15 +39,15 @@ def evaluate(
     from bench.batches import in_length_order
     from bench.checkpoint import find
     from bench.meters import MemoryMeter
+    from tests.benchmarks.peers.common import BATCH, device, task_of
     from tests.benchmarks.peers.recipes import OURS
     from tests.benchmarks.peers.suite import SuitePeer
-    from tests.benchmarks.peers.worker import task_of
 
     prediction: Any = bench.prediction  # whose constants are the levers
     torch.set_num_threads(threads)
     checkpoint = find(str(folder))
     task = task_of(checkpoint)
-    peer = SuitePeer(method, OURS, checkpoint, task, length, 16, MemoryMeter("cpu"))
+    peer = SuitePeer(method, OURS, checkpoint, task, length, BATCH, MemoryMeter(device()))
     generator = random.Random(0)
     rows = np.array(generator.sample(range(len(task.test)), REVIEWS))
     rates: list[list[float]] = [[] for _ in WAYS]

@@ -1,4 +1,4 @@
-"""The matrix products of a training step, alone: what no implementation of the step on this machine can fall below.
+"""The matrix products of training steps, alone: an estimate of what the machine needs for these batches at least.
 
 The step is run once under a mode that sees every operator torch dispatches, forward and backward. Each product becomes its
 shape; attention kernels become the products that they stand for, two forward and five backward (Dao et al. 2022, algorithm
@@ -58,18 +58,20 @@ def products_of(step: Callable[[], object]) -> Counter[Shape]:
 
 
 def seconds_of(shapes: Counter[Shape], device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
-    """Wall seconds of these products alone, one after another on torch's threads, operands in place beforehand."""
-    work = []
+    """Wall seconds of these products alone, one shape after another on torch's threads, operands in place beforehand."""
+    total = 0.0
     for (batch, m, k, n), count in shapes.items():
         a, b = (torch.ones(batch, *size, device=device, dtype=dtype) for size in ((m, k), (k, n)))
         out = torch.empty(batch, m, n, device=device, dtype=dtype)
-        work.append((a, b, out, count) if batch > 1 else (a[0], b[0], out[0], count))
-    for a, b, out, _ in work:
+        if batch == 1:
+            a, b, out = a[0], b[0], out[0]
         torch.matmul(a, b, out=out)
-    began = time.perf_counter()
-    for a, b, out, count in work:
+        if device == "cuda":
+            torch.cuda.synchronize()
+        began = time.perf_counter()
         for _ in range(count):
             torch.matmul(a, b, out=out)
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
+        if device == "cuda":
+            torch.cuda.synchronize()
+        total += time.perf_counter() - began
+    return total

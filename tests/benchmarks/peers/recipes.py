@@ -1,4 +1,4 @@
-"""What is held against each other: the recipe of the seed, the libraries' own trainers, and the loop of this suite.
+"""What is held against each other: the published row's way, the libraries' own trainers, and the loop of this suite.
 
 All train the same encoder, MiniLM with its own pooler and sequence-classification head, since that is the model which the
 libraries' trainers take without any code.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Batches", "LEVERS", "METHODS", "OURS", "PEERS", "Recipe", "recipes"]
+__all__ = ["GROUPED", "LEVERS", "LIBRARY", "METHODS", "OURS", "PEERS", "PLAIN", "PUBLISHED", "Recipe", "recipes"]
 
 METHODS = ("houlsby", "pfeiffer", "lora", "full", "head-only")
 
@@ -40,16 +40,26 @@ class Recipe:
     keeps_memory: bool = False
     """For the suite: the allocator keeps what was freed instead of giving it back to the kernel."""
 
+    @property
+    def groups(self) -> bool:
+        """Whether reviews of like length share a batch."""
+        return self.padding == "like lengths together" or (self.by == "suite" and self.batches == "length buckets")
+
 
 OURS = Recipe("this suite", "suite")
+PUBLISHED = Recipe("as the published row: padded to the maximum", "library", "to the maximum", 0.1, 0.1)
+LIBRARY = Recipe("library's trainer", "library", "longest of a batch", 0.1, 0.1)
+PLAIN = Recipe("library's trainer, dropout 0", "library")
+GROUPED = Recipe("library's trainer, dropout 0, group_by_length", "library", "like lengths together")
 PEERS = (
-    Recipe("the seed's recipe: every review padded to the maximum, default dropouts", "library", "to the maximum", 0.1, 0.1),
-    Recipe("library's trainer", "library", "longest of a batch", 0.1, 0.1),
+    PUBLISHED,
+    LIBRARY,
     Recipe("library's trainer, group_by_length", "library", "like lengths together", 0.1, 0.1),
-    Recipe("library's trainer, dropout 0", "library"),
-    Recipe("library's trainer, dropout 0, group_by_length", "library", "like lengths together"),
+    PLAIN,
+    GROUPED,
     OURS,
 )
+"""Where it does not say dropout 0, both dropouts are 0.1, as the encoder's configuration has them."""
 LEVERS = (
     OURS,
     Recipe("random batches", "suite", batches="random"),

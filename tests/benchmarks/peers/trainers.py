@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import re
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import adapters
 import datasets
+import numpy as np
 import peft
 import torch
 from torch import Tensor
@@ -24,13 +28,14 @@ from transformers import (
 import methods
 from bench.budget import WARM_UP
 from bench.task import Task
+from bench.tokens import Ints
 from bench.training import CLIP
+from tests.benchmarks.peers.common import LEARNING_RATE, device
 from tests.benchmarks.peers.recipes import Recipe
 
-__all__ = ["LibraryPeer", "Logits", "attached", "trainer_class"]
+__all__ = ["LibraryPeer", "Logits", "attached", "plain", "trainer_class"]
 
 ADAPTER = "peer"
-LEARNING_RATE = 1e-4
 
 
 def attached(name: str, folder: Path, recipe: Recipe) -> Any:
@@ -57,20 +62,35 @@ def attached(name: str, folder: Path, recipe: Recipe) -> Any:
     return model
 
 
-def trainer_class(name: str) -> type[Trainer]:
-    return adapters.AdapterTrainer if name in {"houlsby", "pfeiffer"} else Trainer  # type: ignore[no-any-return]
+def trainer_class(name: str, in_order: bool) -> type[Trainer]:
+    """The library's trainer for a method, which shuffles, or goes through its data as they lie."""
+    chosen: type[Trainer] = adapters.AdapterTrainer if name in {"houlsby", "pfeiffer"} else Trainer
+    if not in_order:
+        return chosen
+
+    class InOrder(chosen):  # type: ignore[misc, valid-type]
+        def _get_train_sampler(self, *given: Any) -> Any:
+            return torch.utils.data.SequentialSampler(self.train_dataset)
+
+    return InOrder
+
+
+def plain(name: str) -> str:
+    """A parameter's name without what the suite and the libraries wrap around it."""
+    name = re.sub(r"^(encoder|head)\.", "", name) if name.startswith(("encoder.", "head.")) else name
+    return re.sub(r"base_model\.model\.|\bbert\.|modules_to_save\.default\.|\.(bench|peer)(?=\.)", "", name)
 
 
 class _Stopwatch(TrainerCallback):  # type: ignore[misc]
-    """Wall seconds from the first batch on to the end of the last step; building the loader is not counted."""
+    """Wall seconds from the end of the first step to that of the last."""
 
     began = ended = 0.0
 
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        self.began = self.began or time.perf_counter()
-
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        if device() == "cuda":
+            torch.cuda.synchronize()
         self.ended = time.perf_counter()
+        self.began = self.began or self.ended
 
 
 class Logits(torch.nn.Module):
@@ -110,29 +130,45 @@ class LibraryPeer:
             tokenizer, padding="max_length" if whole else True, max_length=length if whole else None
         )
 
-    def trainer(self, rows: list[int], epochs: int, callbacks: list[TrainerCallback], output: str) -> Trainer:
+    def start_from(self, classifier: torch.nn.Module) -> None:
+        """Take over the weights of the suite's classifier, all of them."""
+        weights = {plain(key): value for key, value in classifier.state_dict().items()}
+        with torch.no_grad():
+            for key, parameter in self.model.named_parameters():
+                if "original_module" not in key:
+                    parameter.copy_(weights[plain(key)])
+
+    def trainer(
+        self, rows: list[int], epochs: int, callbacks: Sequence[TrainerCallback], output: str, in_order: bool = False
+    ) -> Trainer:
         split = self.task.train
         encoded = [self.task.encode(split, row, self.length, "head") for row in rows]
         table = datasets.Dataset.from_dict(
             {"input_ids": [ids.tolist() for ids in encoded], "labels": split.labels[rows].tolist()}
         )
+        on_cuda = device() == "cuda"
         arguments = TrainingArguments(
             output_dir=output, per_device_train_batch_size=self.batch, num_train_epochs=epochs, seed=self.seed,
             learning_rate=self.learning_rate, weight_decay=0.0, max_grad_norm=CLIP, warmup_ratio=WARM_UP,
-            group_by_length=self.recipe.padding == "like lengths together", save_strategy="no", logging_strategy="no",
-            report_to=[], disable_tqdm=True, use_cpu=not torch.cuda.is_available(),
-            bf16=torch.cuda.is_available(),
+            group_by_length=self.recipe.groups and not in_order, save_strategy="no", logging_strategy="no",
+            report_to=[], disable_tqdm=True, use_cpu=not on_cuda, bf16=on_cuda,
         )  # fmt: skip
-        return trainer_class(self.name)(
-            model=self.model, args=arguments, train_dataset=table, data_collator=self.collator, callbacks=callbacks
+        return trainer_class(self.name, in_order)(
+            model=self.model, args=arguments, train_dataset=table, data_collator=self.collator, callbacks=[*callbacks]
         )
 
-    def turn(self, rows: list[int], epochs: int) -> float:
-        """Train on these reviews; returns the seconds that it took."""
+    def turn(self, batches: Sequence[Ints], epochs: int) -> float:
+        """Train on these batches in this order; returns the seconds that all but the first step took."""
+        gc.collect()  # a trainer of an earlier turn may hold on to its optimizer by a cycle
         watch = _Stopwatch()
         with tempfile.TemporaryDirectory() as output:
-            self.trainer(rows, epochs, [watch], output).train()
+            self.trainer(np.concatenate(batches).tolist(), epochs, [watch], output, in_order=True).train()
         return watch.ended - watch.began
+
+    def train(self, rows: list[int], epochs: int) -> None:
+        """Train on these reviews in batches and an order of the library's own making."""
+        with tempfile.TemporaryDirectory() as output:
+            self.trainer(rows, epochs, [], output).train()
 
     def logits(self) -> Logits:
         """What was trained, to be tested as the suite tests."""

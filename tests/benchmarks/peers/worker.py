@@ -2,60 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-__all__ = ["serve", "task_of"]
+__all__ = ["serve"]
 
 
-def task_of(checkpoint: Any) -> Any:
-    """The embedded reviews, as an encoder's tokenizer cuts them."""
-    from bench.reviews import read
-    from bench.task import cut, prepare
+def serve(
+    connection: Connection, name: str, recipe: Any, folder: Path, length: int, count: int, epochs: int, threads: int
+) -> None:
+    """Take turns over the same batches, which the recipe makes of the embedded reviews.
 
-    source = read("embedded")
-    return prepare(checkpoint, source.sha256, lambda: cut(source))
-
-
-def serve(connection: Connection, name: str, recipe: Any, folder: Path, length: int, batch: int, threads: int) -> None:
-    """Answer (rows, epochs) with (seconds, bytes): the time of a turn, and the peak of memory above the baseline so far.
-
-    The suite's own process also answers "limit" with the seconds of the last turn's matrix products alone.
+    Sends the peak of memory above the baseline after a first turn. Then answers "turn" with (seconds, reviews), and, in the
+    suite's own process, "limit" with the seconds of the same steps' matrix products alone.
     """
     import torch
 
     from bench.checkpoint import find
     from bench.meters import MemoryMeter
+    from tests.benchmarks.peers.common import BATCH, batches_of, device, task_of
     from tests.benchmarks.peers.products import products_of, seconds_of
     from tests.benchmarks.peers.suite import SuitePeer
+    from tests.benchmarks.peers.trainers import LibraryPeer
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     torch.matmul(torch.ones(512, 512), torch.ones(512, 512))  # the thread pool belongs to the baseline
+    where = device()
     checkpoint = find(str(folder))
     task = task_of(checkpoint)
-    memory = MemoryMeter("cuda" if torch.cuda.is_available() else "cpu")
+    batches = batches_of(recipe, task.lengths(task.train, length), count)
+    memory = MemoryMeter(where)
     memory.start()
-    peer: Any
+    peer: SuitePeer | LibraryPeer
     if recipe.by == "suite":
-        peer = SuitePeer(name, recipe, checkpoint, task, length, batch, memory)
+        peer = SuitePeer(name, recipe, checkpoint, task, length, BATCH, memory)
     else:
-        from tests.benchmarks.peers.trainers import LibraryPeer
-
-        peer = LibraryPeer(name, recipe, folder, task, length, batch)
+        peer = LibraryPeer(name, recipe, folder, task, length, BATCH)
+    peer.turn(batches, epochs)
+    connection.send(memory.above_baseline())
     shapes: Any = None
-    connection.send("ready")
     while (asked := connection.recv()) is not None:
-        if asked == "limit":
-            connection.send(seconds_of(shapes))
-            continue
-        rows, epochs, record = asked
-        if record:  # untimed: which products a pass over these reviews takes
-            run: Callable[[], object] = peer.loop(rows, epochs).run
-            shapes = products_of(run)
-            connection.send(sum(shapes.values()))
-            continue
-        seconds = peer.turn(rows, epochs)
-        connection.send((seconds, memory.above_baseline()))
+        if asked == "turn":
+            seconds = peer.turn(batches, epochs)
+            connection.send((seconds, epochs * BATCH * len(batches) - BATCH))
+        else:
+            assert isinstance(peer, SuitePeer)
+            if shapes is None:  # what the timed steps take: those of the whole turn without those of its first
+                turn = products_of(peer.loop(batches, epochs).run)
+                turn.subtract(products_of(peer.loop(batches[:1]).run))
+                shapes = +turn
+            connection.send(seconds_of(shapes, where, torch.bfloat16 if where == "cuda" else torch.float32))

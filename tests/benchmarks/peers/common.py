@@ -1,0 +1,77 @@
+"""What all ways of training share: the encoder, the reviews, the batches of a turn, and the device."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from bench.batches import epoch_batches
+from bench.checkpoint import find
+from tests.benchmarks.peers.recipes import Recipe
+
+if TYPE_CHECKING:
+    from bench.task import Task
+    from bench.tokens import Ints, Split
+
+__all__ = ["BATCH", "LEARNING_RATE", "batches_of", "device", "encoder_folder", "part", "task_of"]
+
+BATCH = 16
+LEARNING_RATE = 1e-4
+POOL = 50
+"""Batches among which reviews of like length are gathered, by this suite and by the libraries' group_by_length alike."""
+
+
+def device() -> Literal["cpu", "cuda"]:
+    """Where everything here is measured."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def encoder_folder(folder: Path) -> Path:
+    """MiniLM without its pooling instructions: then suite and libraries train the same head, BERT's own."""
+    packaged = find("minilm").folder
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        shutil.copy(packaged / name, folder / name)
+    return folder
+
+
+def task_of(checkpoint: Any) -> Task:
+    """The embedded reviews, as an encoder's tokenizer cuts them."""
+    from bench.reviews import read
+    from bench.task import cut, prepare
+
+    source = read("embedded")
+    return prepare(checkpoint, source.sha256, lambda: cut(source))
+
+
+def part(split: Split, rows: list[int]) -> Split:
+    """Some reviews of a split, in the given order."""
+    from bench.tokens import Split
+
+    pieces = [split.ids[split.starts[row] : split.starts[row + 1]] for row in rows]
+    starts = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])]).astype(np.int64)
+    return Split(np.concatenate(pieces), starts, split.labels[rows])
+
+
+def batches_of(recipe: Recipe, lengths: Ints, count: int, seed: int = 0) -> list[Ints]:
+    """`count` batches as a recipe would make them of `POOL` batches of reviews, and before them the longest one.
+
+    A short turn cannot show how reviews of like length find together: that takes a pool of 50 batches. So the pool is made
+    and of its batches are taken those at even ranks of length, which cost together what as many of the pool cost on
+    average. The longest comes first, for what only a first step pays and for the peak of memory; it is not timed.
+    """
+    pool = random.Random(seed).sample(range(len(lengths)), POOL * BATCH)
+    rows = np.array(pool)
+    if recipe.groups:
+        batches = [rows[batch] for batch in epoch_batches(lengths[rows], BATCH, seed, 0)]
+    else:
+        batches = [np.array(pool[start : start + BATCH]) for start in range(0, len(pool), BATCH)]
+    ranked = sorted(batches, key=lambda batch: (int(lengths[batch].max()), int(lengths[batch].sum())))
+    chosen = [ranked[int((i + 0.5) / count * len(ranked))] for i in range(count)]
+    random.Random(seed).shuffle(chosen)
+    return [ranked[-1], *chosen]
