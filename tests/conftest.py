@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,28 @@ TINY = {"vocab_size": 30522, "num_hidden_layers": 2, "num_attention_heads": 2, "
 def quiet_libraries() -> None:
     for name in ("adapters", "transformers"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextmanager
+def runs_by(work: str) -> Iterator[None]:
+    """What a command runs in processes of its own is this function of `tests.work` instead of `bench.run:execute`."""
+    from bench.engines.local import LocalEngine
+
+    whole = LocalEngine.run
+
+    def other(engine: LocalEngine, asked: str, *arguments: Any, **named: Any) -> Any:
+        return whole(engine, f"tests.work:{work}" if asked == "bench.run:execute" else asked, *arguments, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LocalEngine, "run", other)
+        yield
+
+
+@pytest.fixture
+def short_runs() -> Iterator[None]:
+    """Runs measure the machine for moments only: of a run on a tiny encoder that is half."""
+    with runs_by("short"):
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -62,6 +87,12 @@ def write_encoder(folder: Path, kind: str = "Bert", **sizes: Any) -> Path:
     model.save_pretrained(folder, safe_serialization=True)
     shutil.copy(find("minilm").folder / "tokenizer.json", folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Checkpoint]:
+    """A two-layer encoder of a family, with that family's own head; written once."""
+    return cache(lambda kind: find(str(write_encoder(tmp_path_factory.mktemp("families") / kind, kind))))
 
 
 @pytest.fixture(scope="session")

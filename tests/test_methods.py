@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,8 @@ def test_count_of_the_result_that_started_it() -> None:
 
 @pytest.mark.parametrize("kind", ["Bert", "Roberta", "XLMRoberta", "DistilBert", "MPNet"])
 @pytest.mark.parametrize("name", ALL)
-def test_attaches_to_every_family(tmp_path: Path, kind: str, name: str) -> None:
-    checkpoint = find(str(write_encoder(tmp_path / "encoder", kind)))
+def test_attaches_to_every_family(family: Callable[[str], Checkpoint], kind: str, name: str) -> None:
+    checkpoint = family(kind)
     classifier = attached(checkpoint, name)
     assert body(classifier) == methods.get(name).trainable_parameters(checkpoint.shape)
     classifier(IDS, MASK).sum().backward()

@@ -24,6 +24,7 @@ from bench.saved import CARD, HEAD
 from bench.store import load, load_logits
 from bench.task import cut
 from bench.texts import LONGEST
+from tests.conftest import runs_by
 
 SMALL = ["--max-length", "32", "--batch-size", "8", "--budget", "30 steps"]
 FILM = "A warm and funny film, and a fine one."
@@ -41,8 +42,9 @@ def out(tiny_folder: Path, small_folder: Path, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("results")
     common = ["run", "--encoder", str(tiny_folder), *SMALL, "--out", str(folder), "--save"]
     three = ["--method", "houlsby", "--method", "lora", "--method", "full"]
-    assert call([*common, "--data", str(small_folder), *three]) == 0
-    assert call([*common, "--data", SENTENCES, "--method", "houlsby", "--test-limit", "100"]) == 0
+    with runs_by("short"):
+        assert call([*common, "--data", str(small_folder), *three]) == 0
+        assert call([*common, "--data", SENTENCES, "--method", "houlsby", "--test-limit", "100"]) == 0
     return folder
 
 
@@ -78,6 +80,7 @@ def test_each_run_is_saved_beside_its_record(out: Path, runs: dict[str, Record])
     assert (out / card["record"]).is_file()
 
 
+@pytest.mark.usefixtures("short_runs")
 def test_saving_is_no_part_of_what_determines_a_run(
     out: Path,
     runs: dict[str, Record],

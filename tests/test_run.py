@@ -20,6 +20,7 @@ from bench.cli import main
 from bench.engines.local import Died
 from bench.record import Floor, Record, unpack_bits
 from bench.store import Damaged, load, load_logits
+from tests.conftest import runs_by
 
 SMALL = ["--max-length", "32", "--batch-size", "8", "--budget", "6 steps"]
 
@@ -43,7 +44,8 @@ def records(folder: Path) -> list[Record]:
 @pytest.fixture(scope="module")
 def all_run(tiny_folder: Path, small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("results")
-    assert call(command(tiny_folder, small_folder, out, "--method", "all", "--seeds", "2")) == 0
+    with runs_by("short"):
+        assert call(command(tiny_folder, small_folder, out, "--method", "all", "--seeds", "2")) == 0
     return out
 
 
@@ -111,6 +113,7 @@ def test_all_writes_the_floors(all_run: Path) -> None:
     assert max(floor.test.accuracy for floor in floors) > 0.6
 
 
+@pytest.mark.usefixtures("short_runs")
 def test_a_finished_run_is_not_run_again(
     all_run: Path, tiny_folder: Path, small_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,6 +145,7 @@ def test_a_moved_folder_is_the_same_run(all_run: Path, tiny_folder: Path, small_
     assert len(records(all_run)) == 10
 
 
+@pytest.mark.usefixtures("short_runs")
 def test_a_test_limit_is_part_of_the_run(tiny_folder: Path, small_folder: Path, tmp_path: Path) -> None:
     assert call(command(tiny_folder, small_folder, tmp_path, "--method", "full", "--test-limit", "40")) == 0
     test = records(tmp_path)[0].test
@@ -150,6 +154,7 @@ def test_a_test_limit_is_part_of_the_run(tiny_folder: Path, small_folder: Path, 
     assert test.tp + test.fn == 20
 
 
+@pytest.mark.usefixtures("short_runs")
 def test_a_memory_cap_ends_as_out_of_memory(
     tiny_folder: Path, small_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

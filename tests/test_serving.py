@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
@@ -10,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from bench.checkpoint import Checkpoint, find
+from bench.checkpoint import Checkpoint
 from bench.encoder import Classifier, load_classifier
 from bench.errors import UserError
 from bench.saved import Saved
 from bench.serving import Server, positive
-from tests.conftest import make_spec, write_encoder
+from tests.conftest import make_spec
 from tests.saving import keep
 from tests.test_methods import attached
 
@@ -83,8 +84,10 @@ def test_each_of_two_answers_as_if_alone_in_every_order(names: tuple[str, str], 
 
 @pytest.mark.parametrize("kind", ["Roberta", "DistilBert", "MPNet"])
 @pytest.mark.parametrize("name", ["houlsby", "lora"])
-def test_families_with_heads_of_their_own_share_too(kind: str, name: str, tmp_path: Path) -> None:
-    checkpoint = find(str(write_encoder(tmp_path / "encoder", kind)))
+def test_families_with_heads_of_their_own_share_too(
+    family: Callable[[str], Checkpoint], kind: str, name: str, tmp_path: Path
+) -> None:
+    checkpoint = family(kind)
     saved = saved_pair(tmp_path, checkpoint, (name, name))
     both = Server(saved, checkpoint, "cpu")
     for label in (*saved, *saved):

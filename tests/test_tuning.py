@@ -143,6 +143,7 @@ def command(tiny_folder: Path, small_folder: Path) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("short_runs")
 def test_runs_are_made_at_the_rates_that_trials_chose(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

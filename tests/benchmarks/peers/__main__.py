@@ -1,6 +1,6 @@
 """`make peers`: each method by the suite and by what users would take instead, in turns on the same reviews.
 
-`python -m tests.benchmarks.peers [--levers] [--method NAME] [--rounds N] [--batches N] [--out FILE]`
+`python -m tests.benchmarks.peers [--levers] [--method NAME] [--rounds N] [--batch-size N] [--batches N] [--out FILE]`
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ EPOCHS = {"head-only": 3}
 class _Turns:
     """The processes of one method, of which one works at a time."""
 
-    def __init__(self, name: str, chosen: tuple[Recipe, ...], folder: Path, length: int, count: int, epochs: int) -> None:
+    def __init__(self, name: str, chosen: tuple[Recipe, ...], folder: Path, batch: int, count: int, epochs: int) -> None:
         context = multiprocessing.get_context("spawn" if device() == "cuda" else "forkserver")
         if device() == "cpu":
             context.set_forkserver_preload(["bench.engines.preload", "tests.benchmarks.peers.trainers"])
@@ -46,7 +46,7 @@ class _Turns:
         for recipe in chosen:
             ours, theirs = context.Pipe()
             process = context.Process(
-                target=serve, args=(theirs, name, recipe, folder, length, count, epochs, usable_cores()), daemon=True
+                target=serve, args=(theirs, name, recipe, folder, LENGTH, batch, count, epochs, usable_cores()), daemon=True
             )
             process.start()
             theirs.close()
@@ -67,11 +67,11 @@ class _Turns:
             process.kill()
 
 
-def measure(name: str, chosen: tuple[Recipe, ...], folder: Path, rounds: int, count: int) -> dict[str, Any]:
+def measure(name: str, chosen: tuple[Recipe, ...], folder: Path, rounds: int, batch: int, count: int) -> dict[str, Any]:
     """Reviews a second of each recipe in each round, peaks of memory, and the share of the products' time."""
     order = random.Random(0)
     epochs = EPOCHS.get(name, 1)
-    turns = _Turns(name, chosen, folder, LENGTH, count, epochs)
+    turns = _Turns(name, chosen, folder, batch, count, epochs)
     ours = next(i for i, recipe in enumerate(chosen) if recipe.name == "this suite")
     rates: list[list[float]] = [[] for _ in chosen]
     shares: list[float] = []
@@ -112,17 +112,20 @@ def main() -> None:
     parser.add_argument("--levers", action="store_true", help="the suite beside itself, one lever moved at a time")
     parser.add_argument("--method", action="append", choices=METHODS, help="repeatable; default: all five")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch-size", type=int, default=BATCH, help="reviews an optimizer step")
     parser.add_argument("--batches", type=int, default=8, help="batches a turn, after one that is not timed")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    if given.rounds < 1 or not 1 <= given.batches <= POOL:
-        print(f"error: --rounds must be at least 1 and --batches between 1 and {POOL}", file=sys.stderr)
+    if given.rounds < 1 or not 1 <= given.batches <= POOL or not 1 <= given.batch_size <= 256:
+        said = f"--rounds must be at least 1, --batches between 1 and {POOL}, --batch-size between 1 and 256"
+        print(f"error: {said}", file=sys.stderr)
         raise SystemExit(2)
     about = environment(device=device_model(device()), threads=usable_cores()).model_dump(mode="json")
     with tempfile.TemporaryDirectory() as name:
         folder = encoder_folder(Path(name))
         found = [
-            measure(method, recipes(given.levers), folder, given.rounds, given.batches) for method in given.method or METHODS
+            measure(method, recipes(given.levers), folder, given.rounds, given.batch_size, given.batches)
+            for method in given.method or METHODS
         ]
         evaluated = [evaluation("houlsby", folder, given.rounds)] if given.levers else []
     print()
@@ -130,7 +133,7 @@ def main() -> None:
     print("\n\n".join([*totals, *map(table, found), *map(evaluation_table, evaluated)]))
     if given.out is not None:
         whole = {
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"), "environment": about, "batch_size": BATCH,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"), "environment": about, "batch_size": given.batch_size,
             "max_length": LENGTH, "methods": found, "evaluation": evaluated,
         }  # fmt: skip
         with atomic_write(given.out) as file:

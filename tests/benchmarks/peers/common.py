@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["BATCH", "LEARNING_RATE", "batches_of", "device", "encoder_folder", "part", "task_of"]
 
 BATCH = 16
+"""Reviews an optimizer step, where no other number is asked for."""
 LEARNING_RATE = 1e-4
 POOL = 50
 """Batches among which reviews of like length are gathered, by this suite and by the libraries' group_by_length alike."""
@@ -58,19 +59,19 @@ def part(split: Split, rows: list[int]) -> Split:
     return Split(np.concatenate(pieces), starts, split.labels[rows])
 
 
-def batches_of(recipe: Recipe, lengths: Ints, count: int, seed: int = 0) -> list[Ints]:
+def batches_of(recipe: Recipe, lengths: Ints, count: int, batch_size: int = BATCH, seed: int = 0) -> list[Ints]:
     """`count` batches as a recipe would make them of `POOL` batches of reviews, and before them the longest one.
 
     A short turn cannot show how reviews of like length find together: that takes a pool of 50 batches. So the pool is made
     and of its batches are taken those at even ranks of length, which cost together what as many of the pool cost on
     average. The longest comes first, for what only a first step pays and for the peak of memory; it is not timed.
     """
-    pool = random.Random(seed).sample(range(len(lengths)), POOL * BATCH)
+    pool = random.Random(seed).sample(range(len(lengths)), POOL * batch_size)
     rows = np.array(pool)
     if recipe.groups:
-        batches = [rows[batch] for batch in epoch_batches(lengths[rows], BATCH, seed, 0)]
+        batches = [rows[batch] for batch in epoch_batches(lengths[rows], batch_size, seed, 0)]
     else:
-        batches = [np.array(pool[start : start + BATCH]) for start in range(0, len(pool), BATCH)]
+        batches = [np.array(pool[start : start + batch_size]) for start in range(0, len(pool), batch_size)]
     ranked = sorted(batches, key=lambda batch: (int(lengths[batch].max()), int(lengths[batch].sum())))
     chosen = [ranked[int((i + 0.5) / count * len(ranked))] for i in range(count)]
     random.Random(seed).shuffle(chosen)

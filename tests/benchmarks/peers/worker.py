@@ -10,7 +10,7 @@ __all__ = ["serve"]
 
 
 def serve(
-    connection: Connection, name: str, recipe: Any, folder: Path, length: int, count: int, epochs: int, threads: int
+    connection: Connection, name: str, recipe: Any, folder: Path, length: int, batch: int, count: int, epochs: int, threads: int
 ) -> None:
     """Take turns over the same batches, which the recipe makes of the embedded reviews.
 
@@ -21,7 +21,7 @@ def serve(
 
     from bench.checkpoint import find
     from bench.meters import MemoryMeter
-    from tests.benchmarks.peers.common import BATCH, batches_of, device, task_of
+    from tests.benchmarks.peers.common import batches_of, device, task_of
     from tests.benchmarks.peers.products import products_of, seconds_of
     from tests.benchmarks.peers.suite import SuitePeer
     from tests.benchmarks.peers.trainers import LibraryPeer
@@ -32,21 +32,21 @@ def serve(
     where = device()
     checkpoint = find(str(folder))
     task = task_of(checkpoint)
-    batches = batches_of(recipe, task.lengths(task.train, length), count)
+    batches = batches_of(recipe, task.lengths(task.train, length), count, batch)
     memory = MemoryMeter(where)
     memory.start()
     peer: SuitePeer | LibraryPeer
     if recipe.by == "suite":
-        peer = SuitePeer(name, recipe, checkpoint, task, length, BATCH, memory)
+        peer = SuitePeer(name, recipe, checkpoint, task, length, batch, memory)
     else:
-        peer = LibraryPeer(name, recipe, folder, task, length, BATCH)
+        peer = LibraryPeer(name, recipe, folder, task, length, batch)
     peer.turn(batches, epochs)
     connection.send(memory.above_baseline())
     shapes: Any = None
     while (asked := connection.recv()) is not None:
         if asked == "turn":
             seconds = peer.turn(batches, epochs)
-            connection.send((seconds, epochs * BATCH * len(batches) - BATCH))
+            connection.send((seconds, batch * (epochs * len(batches) - 1)))
         else:
             assert isinstance(peer, SuitePeer)
             if shapes is None:  # what the timed steps take: those of the whole turn without those of its first
