@@ -34,7 +34,7 @@ CLIP = 1.0
 PIECE = 3072
 """Tokens, padding included, that are trained on at once on a CPU. The allocator cannot reuse what batches of ever other
 lengths leave behind, so that whole batches of 16 reviews of 256 tokens take 1.7 times their own size; in pieces, peak memory
-falls by a third and the speed hardly (results/measurements.md)."""
+falls by a third and the speed hardly: `make levers` measures it."""
 STREAM_UNTIL = 0.8
 """Share of a time budget after which a method that encodes once stops reading new reviews (rules, section 4)."""
 
