@@ -48,7 +48,7 @@ measure: install
 sharing: install
 	$(BIN)/python -m tests.benchmarks.sharing
 
-# Each method by this suite and by what users would take instead, in turns on the same reviews: about 40 minutes.
+# Each method by this suite and by what users would take instead, in turns on the same reviews: about an hour.
 peers: install
 	$(BIN)/python -m tests.benchmarks.peers --out results/peers.json
 

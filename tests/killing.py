@@ -55,11 +55,10 @@ def instrument(share: float) -> None:
     import bench.doing as doing
     import bench.engines.local as local
     import bench.engines.preload  # noqa: F401
-    import bench.latency as latency
     import bench.resume as resume
     import bench.run as run
-    from bench.meters import matmul_rate
     from bench.training import Loop
+    from tests.work import measure_shortly
 
     init, execute = local.LocalEngine.__init__, run.execute
 
@@ -73,8 +72,7 @@ def instrument(share: float) -> None:
 
     local.LocalEngine.__init__ = forking  # type: ignore[method-assign]
     run.execute = child
-    run.matmul_rate = lambda seconds=1.0: matmul_rate(0.02)
-    latency.SECONDS = 0.05
+    measure_shortly()
     resume.SHARE = share
     Loop.run = within("training", Loop.run)  # type: ignore[method-assign]
     Loop._validation_accuracy = within("evaluation", Loop._validation_accuracy)  # type: ignore[method-assign]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from bench.checkpoint import find
 from bench.errors import UserError
+from bench.record import pack_bits
 from bench.reviews import Source
 from bench.task import Task, cut, prepare
 from tests.benchmarks import growth
@@ -101,7 +101,7 @@ class TestAccuracy:
             for one in accuracy.comparisons(METHODS[: 5 - (seed == 2)], dropout=False):
                 for key in one.keys(seed):
                     right = generator.random(50) < 0.8
-                    cells[key] = base64.b64encode(np.packbits(right).tobytes()).decode()
+                    cells[key] = pack_bits(right)
 
         def rows(dropout: bool = False) -> list[list[str]]:
             lines = accuracy.table({"cells": cells, "test_reviews": 50}, dropout).splitlines()[2:]

@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.files import atomic_write
 from bench.report import render
 
-__all__ = ["DOCUMENTS", "ROOT", "updated"]
+__all__ = ["DOCUMENTS", "ROOT", "between_marks", "rewrite", "updated"]
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ("README.md", "results/README.md")
-_TABLE = re.compile(
-    r"(?P<begin><!-- (?P<view>\w+) of (?P<folder>[\w-]+): begin, written by make readme -->\n).*?(?P<end><!-- end -->)",
-    re.DOTALL,
-)
+
+
+def between_marks(text: str, name: str, made: Callable[[re.Match[str]], str]) -> str:
+    """The text with what is made of a mark's name, a pattern with groups, between that mark and its end."""
+    marks = re.compile(rf"(?P<begin><!-- {name}: begin, written by make readme -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
+    return marks.sub(lambda mark: f"{mark['begin']}{made(mark)}\n{mark['end']}", text)
+
+
+def rewrite(path: Path, update: Callable[[str], str]) -> None:
+    """Put the updated text of a document in its place."""
+    text = update(path.read_text(encoding="utf-8"))
+    with atomic_write(path) as file:
+        file.write(text.encode())
 
 
 def updated(text: str, results: Path) -> str:
     """The text with views of records in folders of `results` between the marks that name both."""
 
     def table(mark: re.Match[str]) -> str:
-        made = render(results / mark["folder"], reference="houlsby", style="markdown", view=mark["view"])
-        return f"{mark['begin']}{made}\n{mark['end']}"
+        return render(results / mark["folder"], reference="houlsby", style="markdown", view=mark["view"])
 
-    return _TABLE.sub(table, text)
+    return between_marks(text, r"(?P<view>\w+) of (?P<folder>[\w-]+)", table)
 
 
 def main() -> None:
     """Rewrite the documents in place."""
     for name in DOCUMENTS:
-        path = ROOT / name
-        text = updated(path.read_text(encoding="utf-8"), ROOT / "results")
-        with atomic_write(path) as file:
-            file.write(text.encode())
+        rewrite(ROOT / name, lambda text: updated(text, ROOT / "results"))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ of one CPU, then with two. All of it is on this machine, and whoever asks needs 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -19,14 +18,12 @@ from statistics import fmean, median
 
 from tabulate import tabulate
 
-from bench.device import device_model
 from bench.engines.cluster import Cluster, connected
 from bench.execution import carry_out
-from bench.files import atomic_write
 from bench.matrix import Matrix, Request, plan
-from bench.provenance import environment
 from bench.record import Floor, Record
 from bench.store import load
+from tests.benchmarks.keeping import about, keep
 from tests.nodes import nodes
 
 __all__ = ["Row", "measure", "row_of", "table"]
@@ -151,7 +148,7 @@ def main() -> None:
         ["houlsby", "lora"], given.encoder, data="rotten-tomatoes", budget=given.budget, seeds=given.seeds, test_limit=40,
         device="cpu",
     )  # fmt: skip
-    rows = measure(request)
+    environment, rows = about(threads=1), measure(request)
     print(table(rows))
     print(*(f"- {note}" for note in NOTES), sep="\n")
     content = {
@@ -163,11 +160,10 @@ def main() -> None:
             "seeds": request.seeds,
         },
         "notes": NOTES,
-        "environment": environment(device=device_model("cpu"), threads=1).model_dump(),
+        "environment": environment,
         "rows": [asdict(row) for row in rows],
     }
-    with atomic_write(given.out) as file:
-        file.write(json.dumps(content, indent=1).encode() + b"\n")
+    keep(given.out, content)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ beside a kernel that is timed while the clock is paused, since a shared machine 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -20,10 +19,10 @@ from statistics import median
 
 from tabulate import tabulate
 
-from bench.device import device_model, usable_cores
+from bench.device import usable_cores
 from bench.engines.local import LocalEngine
-from bench.files import atomic_write
-from bench.provenance import environment
+from tests.benchmarks.keeping import about, keep
+from tests.benchmarks.peers.common import BATCH, part
 
 __all__ = ["Grown", "train"]
 
@@ -69,7 +68,6 @@ def train(method: str, data: str, reviews: int | None, threads: int, notify: Cal
     from bench.task import Task, cut, prepare
     from bench.training import Loop
     from tests.benchmarks.measuring import matrix_products, seconds
-    from tests.benchmarks.peers.common import BATCH, part
 
     torch.set_num_threads(threads)
     checkpoint, source, took = find("minilm"), read(data), list[float]()
@@ -145,10 +143,8 @@ def main() -> None:
     parser.add_argument("--data", default="embedded")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
-    from tests.benchmarks.peers.common import BATCH
-
     engine, threads, found = LocalEngine("cpu"), usable_cores(), list[Grown]()
-    about = environment(device=device_model("cpu"), threads=threads).model_dump(mode="json")
+    environment = about(threads)
     for count in COUNTS:
         grown, _ = engine.run(f"{__spec__.name}:train", given.method, given.data, count, threads)
         found.append(grown)
@@ -156,11 +152,10 @@ def main() -> None:
     print("\n" + table(found))
     content = {
         "method": given.method, "data": given.data, "batch_size": BATCH, "max_length": LENGTH, "steps_a_stretch": STRETCH,
-        "environment": about,
+        "environment": environment,
         "passes": [asdict(one) for one in found],
     }  # fmt: skip
-    with atomic_write(given.out) as file:
-        file.write(json.dumps(content, indent=1).encode() + b"\n")
+    keep(given.out, content)
 
 
 if __name__ == "__main__":

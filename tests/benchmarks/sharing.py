@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,13 +19,12 @@ from pathlib import Path
 from tabulate import tabulate
 
 from bench.checkpoint import Checkpoint, find
-from bench.device import device_model, usable_cores
+from bench.device import usable_cores
 from bench.engines.local import LocalEngine
-from bench.files import atomic_write
 from bench.meters import MemoryMeter
-from bench.provenance import environment
 from bench.saved import Saved
 from bench.spec import Budget, RunSpec
+from tests.benchmarks.keeping import about, keep
 
 __all__ = ["Row", "measure"]
 
@@ -147,18 +145,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     checkpoint = find(given.encoder)
-    rows = measure(checkpoint)
+    environment, rows = about(usable_cores()), measure(checkpoint)
     print(table(rows))
     print(*(f"- {note}" for note in NOTES), sep="\n")
     content = {
         "encoder": {"name": checkpoint.name, "sha256": checkpoint.sha256, "parameters": checkpoint.shape.parameters},
         "max_length": LENGTH,
         "notes": NOTES,
-        "environment": environment(device=device_model("cpu"), threads=usable_cores()).model_dump(),
+        "environment": environment,
         "rows": [asdict(row) for row in rows],
     }
-    with atomic_write(given.out) as file:
-        file.write(json.dumps(content, indent=1).encode() + b"\n")
+    keep(given.out, content)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.files import atomic_write
-from bench.report.readme import ROOT
+from bench.report.readme import ROOT, between_marks, rewrite
 from tests.benchmarks import cluster, growth, sharing
 from tests.benchmarks.peers import accuracy
 from tests.benchmarks.peers.tables import evaluation_table, summary, table
@@ -18,9 +17,6 @@ __all__ = ["DOCUMENT", "TABLES", "updated"]
 
 RESULTS = ROOT / "results"
 DOCUMENT = RESULTS / "measurements.md"
-_MARK = re.compile(
-    r"(?P<begin><!-- (?P<name>[\w-]+)\.json: begin, written by make readme -->\n).*?(?P<end><!-- end -->)", re.DOTALL
-)
 
 
 def _peers(found: dict[str, Any]) -> list[str]:
@@ -68,17 +64,14 @@ def updated(text: str, results: Path = RESULTS) -> str:
 
     def tables(mark: re.Match[str]) -> str:
         found = json.loads((results / f"{mark['name']}.json").read_text())
-        blocks = [*TABLES[mark["name"]](found), _machine(found["environment"])]
-        return mark["begin"] + "\n\n".join(blocks) + "\n" + mark["end"]
+        return "\n\n".join([*TABLES[mark["name"]](found), _machine(found["environment"])])
 
-    return _MARK.sub(tables, text)
+    return between_marks(text, r"(?P<name>[\w-]+)\.json", tables)
 
 
 def main() -> None:
     """Rewrite the document in place."""
-    text = updated(DOCUMENT.read_text(encoding="utf-8"))
-    with atomic_write(DOCUMENT) as file:
-        file.write(text.encode())
+    rewrite(DOCUMENT, updated)
 
 
 if __name__ == "__main__":

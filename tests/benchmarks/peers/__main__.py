@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import random
 import sys
@@ -17,13 +16,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from bench.device import device_model, usable_cores
+from bench.batches import POOL
+from bench.device import usable_cores
 from bench.engines.local import LocalEngine
-from bench.files import atomic_write
-from bench.provenance import environment
-from tests.benchmarks.peers.common import BATCH, POOL, device, encoder_folder
+from tests.benchmarks.keeping import about, keep
+from tests.benchmarks.peers.common import BATCH, device, encoder_folder
 from tests.benchmarks.peers.evaluating import WAYS, evaluate
-from tests.benchmarks.peers.recipes import METHODS, Recipe, recipes
+from tests.benchmarks.peers.recipes import METHODS, OURS, Recipe, recipes
 from tests.benchmarks.peers.tables import evaluation_table, summary, table
 from tests.benchmarks.peers.worker import serve
 
@@ -39,7 +38,6 @@ class _Turns:
         context = multiprocessing.get_context("spawn" if device() == "cuda" else "forkserver")
         if device() == "cpu":
             context.set_forkserver_preload(["bench.engines.preload", "tests.benchmarks.peers.trainers"])
-        self.chosen = chosen
         self.pipes: list[Connection] = []
         self.processes: list[Any] = []
         self.peaks: list[int] = []
@@ -72,7 +70,7 @@ def measure(name: str, chosen: tuple[Recipe, ...], folder: Path, rounds: int, ba
     order = random.Random(0)
     epochs = EPOCHS.get(name, 1)
     turns = _Turns(name, chosen, folder, batch, count, epochs)
-    ours = next(i for i, recipe in enumerate(chosen) if recipe.name == "this suite")
+    ours = chosen.index(OURS)
     rates: list[list[float]] = [[] for _ in chosen]
     shares: list[float] = []
     try:
@@ -120,7 +118,7 @@ def main() -> None:
         said = f"--rounds must be at least 1, --batches between 1 and {POOL}, --batch-size between 1 and 256"
         print(f"error: {said}", file=sys.stderr)
         raise SystemExit(2)
-    about = environment(device=device_model(device()), threads=usable_cores()).model_dump(mode="json")
+    environment = about(usable_cores(), device())
     with tempfile.TemporaryDirectory() as name:
         folder = encoder_folder(Path(name))
         found = [
@@ -133,11 +131,10 @@ def main() -> None:
     print("\n\n".join([*totals, *map(table, found), *map(evaluation_table, evaluated)]))
     if given.out is not None:
         whole = {
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"), "environment": about, "batch_size": given.batch_size,
-            "max_length": LENGTH, "methods": found, "evaluation": evaluated,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"), "environment": environment,
+            "batch_size": given.batch_size, "max_length": LENGTH, "methods": found, "evaluation": evaluated,
         }  # fmt: skip
-        with atomic_write(given.out) as file:
-            file.write(json.dumps(whole, indent=1).encode() + b"\n")
+        keep(given.out, whole)
 
 
 if __name__ == "__main__":

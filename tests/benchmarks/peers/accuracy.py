@@ -12,7 +12,6 @@ the same command goes on.
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import random
 import sys
@@ -25,12 +24,12 @@ import numpy as np
 import numpy.typing as npt
 from tabulate import tabulate
 
-from bench.device import device_model, usable_cores
+from bench.device import usable_cores
 from bench.engines.local import LocalEngine
 from bench.errors import UserError
-from bench.files import atomic_write
-from bench.provenance import environment
+from bench.record import pack_bits, unpack_bits
 from bench.statistics import ALPHA, two_way
+from tests.benchmarks.keeping import about, keep
 from tests.benchmarks.peers.common import BATCH, device, encoder_folder, task_of
 from tests.benchmarks.peers.recipes import METHODS, OURS, PLAIN, Recipe
 
@@ -123,10 +122,6 @@ def bound(ours: Correct, others: Correct) -> tuple[float, float]:
     return loss, loss + float(stats.t.isf(ALPHA, found.freedom) * found.standard_error) / count
 
 
-def _unpacked(packed: str, reviews: int) -> Correct:
-    return np.unpackbits(np.frombuffer(base64.b64decode(packed), dtype=np.uint8), count=reviews).astype(bool)
-
-
 def table(found: dict[str, Any], dropout: bool) -> str:
     """Every comparison of which there are at least two seeds, in percentage points, and their mean.
 
@@ -153,7 +148,7 @@ def _finished(found: dict[str, Any], one: Comparison) -> list[int]:
 def _pairs(found: dict[str, Any], one: Comparison, seeds: Sequence[int]) -> Correct:
     """What the suite and the other had right: [2, seeds, reviews]."""
     cells, reviews = found["cells"], found["test_reviews"]
-    return np.stack([[_unpacked(cells[one.keys(seed)[side]], reviews) for seed in seeds] for side in (0, 1)])
+    return np.stack([[unpack_bits(cells[one.keys(seed)[side]], reviews) for seed in seeds] for side in (0, 1)]).astype(bool)
 
 
 def _figures(both: Correct) -> list[str]:
@@ -168,16 +163,16 @@ def _read(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: if it was made with other settings, on another machine or with other versions.
     """
-    about = settings["environment"]
+    now = settings["environment"]
     if not path.exists():
-        return {**settings, "commits": [about["commit"]], "cells": {}}
+        return {**settings, "commits": [now["commit"]], "cells": {}}
     found: dict[str, Any] = json.loads(path.read_text())
     before = found["environment"]
     other = [key for key, value in settings.items() if key != "environment" and found.get(key) != value]
-    other += [key for key, value in about.items() if key not in {"commit", "dirty"} and before.get(key) != value]
+    other += [key for key, value in now.items() if key not in {"commit", "dirty"} and before.get(key) != value]
     if other:
         raise UserError(f"{str(path)!r} was made with another {', '.join(other)}; give another --out")
-    return {**found, "commits": sorted({*found["commits"], about["commit"]})}
+    return {**found, "commits": sorted({*found["commits"], now["commit"]})}
 
 
 def main() -> None:
@@ -212,7 +207,7 @@ def _measure(given: argparse.Namespace) -> None:
             {
                 "batch_size": BATCH, "max_length": LENGTH, "train_reviews": given.reviews,
                 "test_reviews": len(task_of(find(str(folder))).test), "learning_rates": {name: _rate(name) for name in METHODS},
-                "environment": environment(device=device_model(device()), threads=threads).model_dump(mode="json"),
+                "environment": about(threads, device()),
             },
         )  # fmt: skip
         for seed in range(given.seeds):  # seeds outermost: a comparison that is stopped has equal seeds of all
@@ -223,10 +218,9 @@ def _measure(given: argparse.Namespace) -> None:
                     right, watch = engine.run(
                         f"{__spec__.name}:cell", one.method, recipe, one.passes, seed, given.reviews, folder, threads
                     )
-                    found["cells"][key] = base64.b64encode(np.packbits(right).tobytes()).decode()
+                    found["cells"][key] = pack_bits(right)
                     print(f"{key}: {100 * np.mean(right):.2f} % after {watch.seconds:.0f} s", flush=True)
-                    with atomic_write(out) as file:
-                        file.write(json.dumps(found, indent=1).encode() + b"\n")
+                    keep(out, found)
     print("\n" + table(found, given.dropout))
 
 

@@ -9,21 +9,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bench.batches import epoch_batches
+from bench.batches import POOL, epoch_batches
 from bench.checkpoint import find
+from bench.tokens import Ints, Split
 from tests.benchmarks.peers.recipes import Recipe
 
 if TYPE_CHECKING:
     from bench.task import Task
-    from bench.tokens import Ints, Split
 
 __all__ = ["BATCH", "LEARNING_RATE", "batches_of", "device", "encoder_folder", "part", "task_of"]
 
 BATCH = 16
 """Reviews an optimizer step, where no other number is asked for."""
 LEARNING_RATE = 1e-4
-POOL = 50
-"""Batches among which reviews of like length are gathered, by this suite and by the libraries' group_by_length alike."""
 
 
 def device() -> Literal["cpu", "cuda"]:
@@ -52,8 +50,6 @@ def task_of(checkpoint: Any) -> Task:
 
 def part(split: Split, rows: list[int]) -> Split:
     """Some reviews of a split, in the given order."""
-    from bench.tokens import Split
-
     pieces = [split.ids[split.starts[row] : split.starts[row + 1]] for row in rows]
     starts = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])]).astype(np.int64)
     return Split(np.concatenate(pieces), starts, split.labels[rows])
@@ -62,9 +58,10 @@ def part(split: Split, rows: list[int]) -> Split:
 def batches_of(recipe: Recipe, lengths: Ints, count: int, batch_size: int = BATCH, seed: int = 0) -> list[Ints]:
     """`count` batches as a recipe would make them of `POOL` batches of reviews, and before them the longest one.
 
-    A short turn cannot show how reviews of like length find together: that takes a pool of 50 batches. So the pool is made
-    and of its batches are taken those at even ranks of length, which cost together what as many of the pool cost on
-    average. The longest comes first, for what only a first step pays and for the peak of memory; it is not timed.
+    A short turn cannot show how reviews of like length find together: that takes a pool of 50 batches, in this suite and in
+    the libraries' group_by_length alike. So the pool is made, and of its batches are taken those at even ranks of length,
+    which cost together what as many of the pool cost on average. The longest comes first, for what only a first step pays
+    and for the peak of memory; it is not timed.
     """
     pool = random.Random(seed).sample(range(len(lengths)), POOL * batch_size)
     rows = np.array(pool)

@@ -61,7 +61,7 @@ class _Levers(Loop):
 
 
 class SuitePeer:
-    """Trains chunk after chunk of reviews with the suite's loop, each as a run of its own on the same classifier."""
+    """Trains with the suite's loop, turn after turn, each as a run of its own on the same classifier."""
 
     def __init__(
         self,

@@ -106,7 +106,7 @@ class Logits(torch.nn.Module):
 
 
 class LibraryPeer:
-    """Trains chunk after chunk of reviews with a library's trainer."""
+    """Trains with a library's trainer, turn after turn on the same model."""
 
     def __init__(
         self,
