@@ -18,10 +18,14 @@ from bench.task import Ints, Split, Task
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["collate", "epoch_batches", "in_length_order", "moved", "stream"]
+__all__ = ["MULTIPLE", "collate", "epoch_batches", "in_length_order", "moved", "rounded", "stream"]
 
 POOL = 50
 """Batches that are sorted by length together. Larger pools save little more padding and make batches less random."""
+
+MULTIPLE = 32
+"""Tokens of which the width of what is trained on is a multiple. Then there are few shapes, and the memory that one batch freed
+fits the next; with ever other widths the peak keeps growing with the reviews. `make growth` and `make levers` measure it."""
 
 
 def epoch_batches(lengths: Ints, batch_size: int, seed: int, epoch: int) -> list[Ints]:
@@ -57,14 +61,21 @@ def in_length_order(lengths: Ints, batch_size: int) -> Iterator[Ints]:
         yield order[start : start + batch_size]
 
 
-def collate(task: Task, split: Split, rows: Ints, max_length: int, truncation: Truncation) -> tuple[Tensor, Tensor, Tensor]:
-    """Tensors for a batch: ids and mask [batch, longest of the batch], labels [batch]."""
+def rounded(longest: int, multiple: int, most: int) -> int:
+    """The next multiple from `longest` on, or `most` where that is less."""
+    return min(math.ceil(longest / multiple) * multiple, most)
+
+
+def collate(
+    task: Task, split: Split, rows: Ints, max_length: int, truncation: Truncation, multiple: int = 1
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Tensors for a batch: ids and mask [batch, longest of the batch, rounded up to a multiple], labels [batch]."""
     import torch
 
     encoded = [task.encode(split, int(row), max_length, truncation) for row in rows]
-    longest = max(len(ids) for ids in encoded)
-    ids = np.full((len(rows), longest), task.pad_id, dtype=np.int64)
-    mask = np.zeros((len(rows), longest), dtype=np.int64)
+    width = rounded(max(len(ids) for ids in encoded), multiple, max_length)
+    ids = np.full((len(rows), width), task.pad_id, dtype=np.int64)
+    mask = np.zeros((len(rows), width), dtype=np.int64)
     for i, row in enumerate(encoded):
         ids[i, : len(row)] = row
         mask[i, : len(row)] = 1

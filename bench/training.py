@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from bench.batches import collate, moved, stream
+from bench.batches import MULTIPLE, collate, moved, rounded, stream
 from bench.budget import Ledger, schedule
 from bench.encoder import Classifier
 from bench.meters import DeviceClock, MemoryMeter
@@ -76,6 +76,7 @@ class Loop:
     frozen_before: str = ""
     reread_from: int | None = None
     """The step from which on a method that encodes once reads no new reviews; None: it still does."""
+    multiple: int = MULTIPLE
     whole: bool = True
     """Whether weights, optimizer and ledger are of one and the same step. They are not in the middle of one."""
 
@@ -131,7 +132,8 @@ class Loop:
             self.clock.stop()
 
     def _train_on(self, rows: Ints) -> None:
-        ids, mask, labels = collate(self.task, self.task.train, rows, self.spec.max_length, self.spec.truncation)
+        spec = self.spec
+        ids, mask, labels = collate(self.task, self.task.train, rows, spec.max_length, spec.truncation, self.multiple)
         for group in self.optimizer.param_groups:
             group["lr"] = self.peak_rate * schedule(self.ledger.fraction)
         self.whole = False
@@ -177,9 +179,9 @@ class Loop:
         """One optimizer step on the gradient of the whole batch; returns the loss before it."""
         total = 0.0
         for piece in self._pieces(*ids.shape):
-            longest = int(mask[piece].sum(1).max())
+            width = rounded(int(mask[piece].sum(1).max()), self.multiple, ids.shape[1])
             with autocast(self.spec):
-                logits = self.classifier.head(self._features(rows[piece], ids[piece, :longest], mask[piece, :longest]))
+                logits = self.classifier.head(self._features(rows[piece], ids[piece, :width], mask[piece, :width]))
                 loss = cross_entropy(logits.float(), moved(labels[piece], self.device)) * (len(logits) / len(rows))
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.batches import POOL, collate, epoch_batches, in_length_order, stream
+from bench.batches import POOL, collate, epoch_batches, in_length_order, rounded, stream
 from bench.task import Task
 
 lengths = st.lists(st.integers(3, 512), min_size=1, max_size=300).map(np.array)
@@ -66,3 +66,14 @@ def test_collate_pads_with_the_encoders_own_id(small_task: Task) -> None:
     assert (ids[mask == 0] == small_task.pad_id).all()
     assert (ids[:, 0] == int(small_task.prefix[0])).all()
     assert labels.tolist() == small_task.train.labels[rows].tolist()
+
+
+def test_widths_are_few_and_never_above_the_maximum(small_task: Task) -> None:
+    assert [rounded(longest, 32, 80) for longest in (1, 32, 33, 64, 65, 80)] == [32, 32, 64, 64, 80, 80]
+    rows = np.argsort(small_task.lengths(small_task.train, 48))[[0, 1]]
+    narrow, _, _ = collate(small_task, small_task.train, rows, 48, "head+tail")
+    wide, mask, _ = collate(small_task, small_task.train, rows, 48, "head+tail", multiple=48)
+    assert narrow.shape[1] < wide.shape[1] == 48
+    assert mask.sum(1).tolist() == small_task.lengths(small_task.train, 48)[rows].tolist()
+    assert (wide[:, : narrow.shape[1]] == narrow).all()
+    assert (wide[:, narrow.shape[1] :] == small_task.pad_id).all()

@@ -41,15 +41,16 @@ def test_a_token_budget_overruns_by_less_than_a_batch(tiny: Checkpoint, small_ta
 
 
 @pytest.mark.parametrize("name", ["houlsby", "lora", "full"])
-def test_a_batch_in_pieces_is_one_step_of_the_whole_batch(
+def test_pieces_and_widths_leave_the_gradient_that_of_the_batch(
     tiny: Checkpoint, small_task: Task, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With plain gradient descent, what a step changes is the gradient; a batch here has up to 8 reviews of 32 tokens."""
     changes: list[torch.Tensor] = []
     losses: list[float] = []
-    for tokens, parts in ((8 * 32, 1), (100, 3)):
+    for tokens, parts, multiple in ((8 * 32, 1, 1), (100, 3, 1), (8 * 32, 1, 32)):
         monkeypatch.setattr("bench.training.PIECE", tokens)
         loop = loop_for(tiny, small_task, name, budget=Budget(amount=3, unit="steps"))
+        loop.multiple = multiple
         loop.rehearse()
         assert len(loop._pieces(8, 32)) == parts
         loop.optimizer, loop.peak_rate = torch.optim.SGD(loop.trained), 0.1
@@ -60,8 +61,10 @@ def test_a_batch_in_pieces_is_one_step_of_the_whole_batch(
         summary = loop.summary()
         assert (summary.steps, summary.reviews_trained, summary.frozen_sha256_before) == (3, 24, summary.frozen_sha256_after)
     assert changes[0].abs().max() > 1e-3
-    torch.testing.assert_close(changes[0], changes[1], rtol=1e-3, atol=1e-6)
-    assert losses[:3] == pytest.approx(losses[3:], rel=1e-5)
+    for other in changes[1:]:
+        torch.testing.assert_close(changes[0], other, rtol=1e-3, atol=1e-6)
+    assert losses[:3] == pytest.approx(losses[3:6], rel=1e-5)
+    assert losses[:3] == pytest.approx(losses[6:], rel=1e-5)
 
 
 def test_pieces_are_even_and_hold_every_review(tiny: Checkpoint, small_task: Task) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from bench.batches import MULTIPLE
+
 __all__ = ["GROUPED", "LEVERS", "LIBRARY", "METHODS", "OURS", "PEERS", "PLAIN", "PUBLISHED", "Recipe", "recipes"]
 
 METHODS = ("houlsby", "pfeiffer", "lora", "full", "head-only")
@@ -33,6 +35,8 @@ class Recipe:
     """For the suite: which reviews share a batch."""
     like_lengths: int = 0
     """For the suite: into how many pieces of like length a batch is cut. Its gradient stays that of the batch."""
+    multiple: int = MULTIPLE
+    """For the suite: tokens of which the width of a batch is a multiple."""
     whole: bool = False
     """For the suite: batches are not cut into pieces, however long their reviews are."""
     fused: bool = True
@@ -64,6 +68,7 @@ LEVERS = (
     OURS,
     Recipe("random batches", "suite", batches="random"),
     Recipe("random batches, each in four pieces of like length", "suite", batches="random", like_lengths=4),
+    Recipe("as wide as the longest review", "suite", multiple=1),
     Recipe("batches in one piece", "suite", whole=True),
     Recipe("AdamW not fused", "suite", fused=False),
     Recipe("freed memory is kept", "suite", keeps_memory=True),

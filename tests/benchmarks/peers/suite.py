@@ -114,7 +114,7 @@ class SuitePeer:
         spec = self.spec.model_copy(update={"budget": Budget(amount=epochs, unit="epochs")})
         loop = _Levers(
             self.classifier, task, spec, self.method.encodes_once, DeviceClock(self.spec.device), self.memory, on_step,
-            recipe=self.recipe, given=given,
+            multiple=self.recipe.multiple, recipe=self.recipe, given=given,
         )  # fmt: skip
         if not self.recipe.fused:
             loop.optimizer = torch.optim.AdamW(loop.trained, lr=0.0, weight_decay=0.0, fused=False, foreach=False)
