@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,16 @@ def test_a_measurement_names_a_clean_commit(name: str) -> None:
     assert about["dirty"] is False
     assert about["commit"]
     assert name in TABLES
+
+
+def test_tokens_cost_the_same_however_many_reviews_there_are() -> None:
+    """Speed within the noise of a shared machine, memory closely: what leaked or was kept a review would show."""
+    few, _, all_of_them = json.loads((RESULTS / "growth.json").read_text())["passes"]
+    assert all_of_them["reviews"] > 20 * few["reviews"]
+    assert median(all_of_them["cost"]) < 1.1 * median(few["cost"])
+    assert all_of_them["peak_bytes"][-1] < 1.1 * few["peak_bytes"][-1]
+    assert all_of_them["tokenised_cold"] <= 15
+    assert all_of_them["tokenised_warm"] <= 1
 
 
 def peers(name: str, rates: dict[str, float]) -> dict[str, Any]:
