@@ -20,7 +20,7 @@ from bench.batches import POOL
 from bench.device import usable_cores
 from bench.engines.local import LocalEngine
 from tests.benchmarks.keeping import about, keep
-from tests.benchmarks.peers.common import BATCH, device, encoder_folder
+from tests.benchmarks.peers.common import device, encoder_folder
 from tests.benchmarks.peers.evaluating import WAYS, evaluate
 from tests.benchmarks.peers.recipes import METHODS, OURS, Recipe, recipes
 from tests.benchmarks.peers.tables import evaluation_table, summary, table
@@ -109,9 +109,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.peers", description=__doc__)
     parser.add_argument("--levers", action="store_true", help="the suite beside itself, one lever moved at a time")
     parser.add_argument("--method", action="append", choices=METHODS, help="repeatable; default: all five")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batch-size", type=int, default=BATCH, help="reviews an optimizer step")
-    parser.add_argument("--batches", type=int, default=8, help="batches a turn, after one that is not timed")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, default=32, help="reviews an optimizer step")
+    parser.add_argument("--batches", type=int, default=4, help="batches a turn, after one that is not timed")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     if given.rounds < 1 or not 1 <= given.batches <= POOL or not 1 <= given.batch_size <= 256:
