@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import json
 import re
-import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.errors import UserError
+from bench.errors import UserError, brief
 from bench.files import name_of, sha256_bytes, sha256_file
 from bench.hub import fetch
 from bench.pieces import IN_PIECES, unpack
@@ -168,21 +167,21 @@ _SOUND: dict[tuple[str, ...], Callable[[Any], bool]] = {
 def _allowed(name: str, config: Any) -> dict[str, Any]:
     if not isinstance(config, Mapping) or config.get("model_type") not in _FAMILIES:
         kind = config.get("model_type") if isinstance(config, Mapping) else None
-        raise UserError(f"encoder {name!r} has model type {reprlib.repr(kind)}; known are {', '.join(_FAMILIES)}")
+        raise UserError(f"encoder {name!r} has model type {brief(kind)}; known are {', '.join(_FAMILIES)}")
     kind = config["model_type"]
     allowed: dict[str, Any] = {"model_type": kind, "pad_token_id": 0 if kind in {"bert", "distilbert"} else 1}
     for fields, sound in _SOUND.items():
         for field in fields:
             value = config.get(field)
             if value is not None and not sound(value):
-                shown = reprlib.repr(value)
+                shown = brief(value)
                 raise UserError(f"encoder {name!r}: config.json gives {field} as {shown}, which is not what it should be")
             if value is not None:
                 allowed[field] = value
     for field in ("hidden_act", "activation"):
         if allowed.get(field, "gelu") not in _ACTIVATIONS:
             raise UserError(
-                f"encoder {name!r}: activation {reprlib.repr(allowed[field])} is not one of {', '.join(_ACTIVATIONS)}"
+                f"encoder {name!r}: activation {brief(allowed[field])} is not one of {', '.join(_ACTIVATIONS)}"
             )
     if allowed.get("position_embedding_type", "absolute") != "absolute":
         raise UserError(f"encoder {name!r}: only absolute positions are supported")
@@ -197,5 +196,5 @@ def _pooling(name: str, folder: Path) -> Pooling:
     chosen = sorted(k for k, on in config.items() if k.startswith("pooling_mode_") and on) if isinstance(config, dict) else []
     known: dict[str, Pooling] = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
     if len(chosen) != 1 or chosen[0] not in known:
-        raise UserError(f"encoder {name!r}: 1_Pooling/config.json must choose mean or cls pooling, not {reprlib.repr(chosen)}")
+        raise UserError(f"encoder {name!r}: 1_Pooling/config.json must choose mean or cls pooling, not {brief(chosen)}")
     return known[chosen[0]]

@@ -6,7 +6,6 @@ nobody has looked at. What the encoders of the known families come with passes, 
 
 from __future__ import annotations
 
-import reprlib
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from bench.errors import UserError
+from bench.errors import UserError, brief
 
 __all__ = ["LARGEST", "check_tokenizer"]
 
@@ -73,10 +72,10 @@ def _wrong(found: Any) -> Iterator[str]:
         return
     for key in found:
         if key not in _KEYS:
-            yield f"it has a part {reprlib.repr(key)} that no known tokenizer has"
+            yield f"it has a part {brief(key)} that no known tokenizer has"
     model = found["model"]
     if not _is_one_of(model.get("type"), _MODELS):
-        yield f"its model is {reprlib.repr(model.get('type'))}; known are BPE, Unigram and WordPiece"
+        yield f"its model is {brief(model.get('type'))}; known are BPE, Unigram and WordPiece"
     if not isinstance(model.get("vocab"), dict | list) or not model["vocab"]:
         yield "its model has no vocabulary"
     elif isinstance(model["vocab"], dict) and not all(_is_id(value) for value in model["vocab"].values()):
@@ -90,10 +89,10 @@ def _wrong(found: Any) -> Iterator[str]:
         for one in _steps(found.get(part), _INSIDE[part]):
             kind = one.get("type") if isinstance(one, dict) else one
             if not _is_one_of(kind, types):
-                yield f"its {part} has a step {reprlib.repr(kind)}; known are {', '.join(sorted(types))}"
+                yield f"its {part} has a step {brief(kind)}; known are {', '.join(sorted(types))}"
             pattern = one.get("pattern") if isinstance(one, dict) else None
             if isinstance(pattern, dict) and not _is_one_of(pattern.get("Regex"), {None, *_REGEXES}):
-                yield f"its {part} has the regular expression {reprlib.repr(pattern.get('Regex'))}, which is not a known one"
+                yield f"its {part} has the regular expression {brief(pattern.get('Regex'))}, which is not a known one"
 
 
 def _is_id(value: Any) -> bool:

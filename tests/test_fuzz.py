@@ -168,6 +168,14 @@ def test_a_mutated_config_passes_with_plain_fields_of_the_list_alone(data: st.Da
         assert EncoderShape.from_config(allowed).width == config["hidden_size"]
 
 
+def test_a_long_and_nested_value_makes_a_short_message() -> None:
+    nested: Any = "\x1f" * 1000
+    for _ in range(10):
+        nested = {f"{i}" * 1000: nested for i in range(10)}
+    (why, *_) = _wrong({"model": {"type": nested, "vocab": {"a": 1}}})
+    assert len(why) < 300
+
+
 @given(st.data())
 def test_a_mutated_tokenizer_is_judged(data: st.DataObject) -> None:
     tokenizer: dict[str, Any] = {

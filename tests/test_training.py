@@ -40,7 +40,7 @@ def test_a_token_budget_overruns_by_less_than_a_batch(tiny: Checkpoint, small_ta
     assert summary.tokens_seen == summary.spent
 
 
-@pytest.mark.parametrize("name", ["houlsby", "lora", "full"])
+@pytest.mark.parametrize("name", ["houlsby", "lora", "full", "head-only"])
 def test_pieces_and_widths_leave_the_gradient_that_of_the_batch(
     tiny: Checkpoint, small_task: Task, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,7 +77,6 @@ def test_pieces_are_even_and_hold_every_review(tiny: Checkpoint, small_task: Tas
         assert sizes[0] == max(sizes)
         assert sizes[0] == 1 or sizes[0] * longest <= PIECE + longest
     assert len(loop._pieces(16, 128)) == 1, "the default setting is trained on whole batches"
-    assert len(loop_for(tiny, small_task, "head-only")._pieces(16, 512)) == 1, "what keeps no activations needs none"
 
 
 @pytest.mark.parametrize("name", ["houlsby", "head-only"])
