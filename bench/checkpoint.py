@@ -180,9 +180,7 @@ def _allowed(name: str, config: Any) -> dict[str, Any]:
                 allowed[field] = value
     for field in ("hidden_act", "activation"):
         if allowed.get(field, "gelu") not in _ACTIVATIONS:
-            raise UserError(
-                f"encoder {name!r}: activation {brief(allowed[field])} is not one of {', '.join(_ACTIVATIONS)}"
-            )
+            raise UserError(f"encoder {name!r}: activation {brief(allowed[field])} is not one of {', '.join(_ACTIVATIONS)}")
     if allowed.get("position_embedding_type", "absolute") != "absolute":
         raise UserError(f"encoder {name!r}: only absolute positions are supported")
     return allowed
