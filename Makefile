@@ -56,9 +56,9 @@ peers: install
 peers-accuracy: install
 	$(BIN)/python -m tests.benchmarks.peers.accuracy
 
-# The suite beside itself with one lever moved at a time: batches, optimizer, allocator, dropout.
+# The suite beside itself with one lever moved at a time: batches, optimizer, allocator, dropout: half an hour.
 levers: install
-	$(BIN)/python -m tests.benchmarks.peers --levers --out results/levers.json
+	$(BIN)/python -m tests.benchmarks.peers --levers --method houlsby --method full --out results/levers.json
 
 # What a token costs and how much memory training takes at 1,000, 5,000 and all reviews: about 20 minutes.
 growth: install

@@ -17,7 +17,7 @@ from bench.task import Ints, Split, Task
 __all__ = ["autocast", "predict"]
 
 BATCH = {"cpu": 16, "cuda": 64}
-"""Reviews a batch. On a CPU larger ones are slower (`make levers`): their activations leave the caches."""
+"""Reviews a batch; on a CPU larger ones are slower (`make levers`)."""
 
 
 def autocast(spec: RunSpec) -> AbstractContextManager[None]:

@@ -76,6 +76,7 @@ class Loop:
     reread_from: int | None = None
     """The step from which on a method that encodes once reads no new reviews; None: it still does."""
     multiple: int = MULTIPLE
+    """Tokens of which the width of a batch or piece is a multiple."""
     whole: bool = True
     """Whether weights, optimizer and ledger are of one and the same step. They are not in the middle of one."""
 
@@ -190,7 +191,7 @@ class Loop:
         return total
 
     def _pieces(self, reviews: int, longest: int) -> list[slice]:
-        """Parts of a batch of about `PIECE` tokens, the largest first; all of it on CUDA, which is slower in parts."""
+        """Parts of a batch of about `PIECE` tokens, the largest first; on CUDA all of it."""
         size = reviews if self.device == "cuda" else math.ceil(reviews / math.ceil(reviews * longest / PIECE))
         return [slice(start, start + size) for start in range(0, reviews, size)]
 
