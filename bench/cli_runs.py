@@ -169,8 +169,9 @@ def watch(
     out: Annotated[Path, typer.Option(help="Folder of the records.")] = RUNS,
     once: Annotated[bool, typer.Option("--once", help="Show it once, and end.")] = False,
     interval: Annotated[
-        float, typer.Option(min=0.2, max=3600, help="Seconds between two looks; where there is no terminal, between two lines.")
-    ] = 2.0,
+        float | None,
+        typer.Option(min=0.2, max=3600, help="Seconds between two looks: 2 on a terminal, else 60, and a line each."),
+    ] = None,
 ) -> None:
     """Show how far runs are, here or on a cluster: whatever goes on in the folder, or just what --suite, or --method and the
     options beside it, say as to `run`. With --device auto that is what this machine would do. It can be begun and ended at any

@@ -31,8 +31,10 @@ _ASTRAY = (
 _ORDER = ("complete", "failed", "cancelled", "diverged", "out-of-memory")
 
 
-def follow(out: Path, asked: Sequence[Matrix] | None, *, once: bool, interval: float) -> None:
+def follow(out: Path, asked: Sequence[Matrix] | None, *, once: bool, interval: float | None = None) -> None:
     """Show how far the runs of these matrices are, or all in the folder, until an interrupt or the end of what was asked for.
+
+    `interval` is in seconds between two looks; without one, short on a terminal and a minute where lines are kept.
 
     Raises:
         UserError: if `out` is no folder. One that is not there yet is empty.
@@ -40,6 +42,7 @@ def follow(out: Path, asked: Sequence[Matrix] | None, *, once: bool, interval: f
     if out.exists() and not out.is_dir():
         raise UserError(f"{str(out)!r} is not a folder of records; name one with --out")
     console, folder = Console(highlight=False), Folder(out)
+    interval = interval or (2 if console.is_terminal else 60)
     try:
         now = standing(folder, asked)
         if once:

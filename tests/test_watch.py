@@ -378,6 +378,22 @@ def test_it_ends_without_a_trace(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("terminal", "given", "expected"), [("", None, 60), ("1", None, 2), ("", 0.5, 0.5)])
+def test_lines_that_are_kept_are_fewer(
+    terminal: str, given: float | None, expected: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("FORCE_COLOR", terminal)  # by which rich takes what is no terminal for one
+    monkeypatch.setattr(watch.time, "sleep", sleep)
+    watch.follow(tmp_path, None, once=False, interval=given)
+    assert waits == [expected]
+
+
 def test_whoever_reads_it_may_leave(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "bench", "watch", "--out", str(tmp_path), "--interval", "0.2"],
