@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.comparison import Group, compare
-from bench.record import Floor, Parameters, Record
+from bench.record import DataCut, Floor, Parameters, Record
 from bench.report.lines import lines, listed
 from bench.report.notes import notes, title
 from bench.report.tables import HEADERS, cells
@@ -128,6 +128,26 @@ def test_other_states_are_rows(state: str) -> None:
     assert (full.runs, full.accuracy, full.accuracy_difference, full.body) == ([], None, None, 7)
     assert lines(group)[1].others == f"1 {state}"
     assert said(group, f"full, seed 0: {state}, the reason.")
+
+
+OFFICIAL = DATA.model_copy(update={"cut": "imdb-v1", "test": 25_000, "leaked": 123})
+
+
+@pytest.mark.parametrize(
+    ("data", "spec", "differs"),
+    [
+        (DATA, {}, "other encoder and test"),
+        (OFFICIAL, {}, "other encoder"),
+        (OFFICIAL, {"test_limit": 200}, "other encoder and test"),
+        (OFFICIAL.model_copy(update={"leaked": 0}), {}, "other encoder and test"),
+        (OFFICIAL, {"encoder": "FacebookAI/roberta-base"}, "one run elsewhere"),
+        (OFFICIAL, {"encoder": "FacebookAI/xlm-roberta-base"}, "other encoder"),
+        (DATA, {"encoder": "./roberta-base"}, "other test"),
+    ],
+)
+def test_the_published_result_says_what_it_does_not_share(data: DataCut, spec: dict[str, Any], differs: str) -> None:
+    group = one_group([run(data=data, spec=spec), ended("lora", "failed", data=data, spec=spec)])
+    assert lines(group)[-1].label == f"published: RoBERTa-base + adapters ({differs})"
 
 
 def test_a_reference_that_failed_is_no_reference() -> None:

@@ -13,7 +13,7 @@ from bench.record import Floor
 from bench.report.figures.drawing import Canvas
 from bench.report.figures.places import Box, Place, Text
 from bench.report.figures.points import DECIMALS, Point, data
-from bench.report.lines import PUBLISHED, floors
+from bench.report.lines import PUBLISHED, differs, floors
 from bench.report.rows import percent
 
 __all__ = ["Scale", "line_boxes", "line_layers", "line_texts", "line_words", "lines_across", "widened"]
@@ -72,8 +72,8 @@ def lines_across(group: Group, canvas: Canvas, *, equal: bool = True) -> list[Po
     assert PUBLISHED.accuracy is not None
     wide = canvas.width > 300
     published = {
-        "text": f"published{', other encoder and test' if wide else ''}: {percent(PUBLISHED.accuracy)}",
-        "says": f"{PUBLISHED.label}: {percent(PUBLISHED.accuracy)} %",
+        "text": f"published{f', {differs(group)}' if wide else ''}: {percent(PUBLISHED.accuracy)}",
+        "says": f"{PUBLISHED.label} ({differs(group)}): {percent(PUBLISHED.accuracy)} %",
         "accuracy": 100 * PUBLISHED.accuracy,
         "runs": [],
     }
@@ -83,7 +83,7 @@ def lines_across(group: Group, canvas: Canvas, *, equal: bool = True) -> list[Po
 def line_words(group: Group, *, equal: bool = True) -> str:
     """What these lines are, in a sentence."""
     fitted = ("", "the floor without an encoder, and ", "floors without an encoder, and ")[len(_shown(group, equal=equal))]
-    return f"Dashed lines across: {fitted}the published result of another encoder on another test."
+    return f"Dashed lines across: {fitted}the published result ({differs(group)})."
 
 
 def _shown(group: Group, *, equal: bool) -> list[list[Floor]]:
