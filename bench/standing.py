@@ -20,14 +20,14 @@ from bench.locks import lock_path
 from bench.matrix import Matrix, tuned
 from bench.record import FINAL, Floor, Record
 from bench.spec import RunSpec
-from bench.status import Status, going_on, read_status, share_of_run
+from bench.status import SHARES, Status, going_on, read_status, share_of_run
 from bench.store import checksum_flaw, read
 from bench.tuning import choose
 
 __all__ = ["Best", "Folder", "Going", "Standing", "standing"]
 
 SOON = 0.03
-"""The share of a run below which nothing can be said of its end from how long it has gone on."""
+"""The share of a run, or of a phase, below which nothing can be said of its end from how long it has gone on."""
 AROUND = 25.0
 """Seconds that a run takes beside its budget, where no other has shown how long: set-up and test of the smallest encoder."""
 
@@ -179,18 +179,30 @@ class _Pace:
 
     def __init__(self, records: list[Record]) -> None:
         self._seconds: dict[tuple[str, ...], list[float]] = defaultdict(list)
+        self._phases: dict[tuple[str, ...], list[tuple[float, float]]] = defaultdict(list)
+        """Shares of training and test in a whole run."""
         for record in records:
-            if record.state == "complete" and record.seconds is not None:
-                spec, whole = record.spec, record.seconds.total + record.seconds.before
-                self._seconds[spec.purpose, str(spec.budget), spec.method].append(whole)
-                self._seconds[spec.purpose, str(spec.budget)].append(whole)
+            if record.state == "complete" and (took := record.seconds) is not None and took.total > 0:
+                spec, whole = record.spec, took.total + took.before
+                for key in _kinds(spec):
+                    self._seconds[key].append(whole)
+                    self._phases[key].append(((took.charged + took.paused) / whole, took.test / whole))
 
     def of(self, spec: RunSpec) -> float | None:
         """Seconds that a run takes: like others of its method and budget, else of its budget, else that and what is around."""
-        for key in ((spec.purpose, str(spec.budget), spec.method), (spec.purpose, str(spec.budget))):
+        for key in _kinds(spec):
             if key in self._seconds:
                 return median(self._seconds[key])
         return spec.budget.amount + AROUND if spec.budget.unit == "seconds" else None
+
+    def shares(self, spec: RunSpec | None) -> dict[str, tuple[float, float]]:
+        """What `SHARES` says, as runs like it had it: on a long test it is most of a run."""
+        for key in () if spec is None else _kinds(spec):
+            if key in self._phases:
+                training, test = (median(part) for part in zip(*self._phases[key], strict=True))
+                rest = max(0.0, 1.0 - training - test)
+                return {"training": (0.0, training), "test": (training, test), "elsewhere": (1.0 - rest, rest)}
+        return SHARES
 
     @property
     def typical(self) -> float | None:
@@ -199,16 +211,31 @@ class _Pace:
         return median(every) if every else None
 
 
+def _kinds(spec: RunSpec) -> tuple[tuple[str, ...], ...]:
+    """What runs must share to take about as long, the nearest first."""
+    return (spec.purpose, str(spec.budget), spec.method), (spec.purpose, str(spec.budget))
+
+
 def _going(status: Status | None, now: float, pace: _Pace, spec: RunSpec | None) -> Going:
+    whole = None if spec is None else pace.of(spec)
     if status is None:
         name = "a run" if spec is None else run_name(spec)
-        return Going(name, "", "set-up", 0.0, None, None if spec is None else pace.of(spec))
-    seconds, done = max(0.0, now - status.began), share_of_run(status.phase, status.share)
-    whole = None if spec is None else pace.of(spec)
-    left = whole - seconds if whole is not None and whole > seconds else None
-    if left is None and done > SOON:
-        left = seconds * (1 - done) / done
+        return Going(name, "", "set-up", 0.0, None, whole)
+    seconds, left = max(0.0, now - status.began), _left(status, now, whole, pace.shares(spec))
     return Going(status.name, status.setting, status.phase, status.share, seconds, left)
+
+
+def _left(status: Status, now: float, whole: float | None, shares: dict[str, tuple[float, float]]) -> float | None:
+    """Seconds until the run ends: at the pace of the phase that it is in, else as long as others took, else at the pace of
+    the run so far.
+    """
+    weight = shares.get(status.phase, (0.0, 0.0))[1]
+    done, passed = min(1.0, share_of_run(status.phase, status.share, shares)), now - status.since
+    if weight and passed > 0 and status.share - status.found > SOON:
+        return passed / (status.share - status.found) * (1 - done) / weight
+    if whole is not None:
+        return whole * (1 - done)
+    return max(0.0, now - status.began) * (1 - done) / done if done > SOON else None
 
 
 def _all_left(going: list[Going], others: list[float | None]) -> float | None:

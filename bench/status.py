@@ -46,6 +46,10 @@ class Status(BaseModel):
     phase: str = Field(default="set-up", max_length=20)
     share: float = Field(default=0.0, ge=0, le=1)
     """How much of the phase is done."""
+    since: float = 0.0
+    """When the phase was begun, in seconds of the system's clock."""
+    found: float = Field(default=0.0, ge=0, le=1)
+    """How much of the phase was done then: a run that goes on from a checkpoint begins in the middle of its training."""
     began: float
     """When the run was begun, in seconds of the system's clock."""
     number: int = Field(ge=0)
@@ -59,9 +63,9 @@ class Status(BaseModel):
     """When that process started, in the kernel's ticks: another may get its number."""
 
 
-def share_of_run(phase: str, share: float) -> float:
+def share_of_run(phase: str, share: float, shares: dict[str, tuple[float, float]] = SHARES) -> float:
     """How much of a whole run is done."""
-    before, weight = SHARES.get(phase, (0.0, 0.0))
+    before, weight = shares.get(phase, (0.0, 0.0))
     return before + weight * share
 
 
@@ -82,8 +86,12 @@ class Note:
 
     def hears(self, phase: str, share: float) -> None:
         """The run tells how much of a phase is done."""
-        if phase != self._status.phase or time.monotonic() - self._written >= EVERY:
-            self._status = self._status.model_copy(update={"phase": phase[:20], "share": min(1.0, share)})
+        begins = phase != self._status.phase
+        if begins or time.monotonic() - self._written >= EVERY:
+            now = {"phase": phase[:20], "share": min(1.0, share)}
+            if begins:
+                now |= {"since": time.time(), "found": now["share"]}
+            self._status = self._status.model_copy(update=now)
             self._write()
 
     def close(self) -> None:

@@ -137,6 +137,36 @@ def test_how_long_it_will_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert found.left == pytest.approx((by_half + by_most + 67) / 2)
 
 
+def test_a_phase_has_its_own_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run goes on from a checkpoint near the end of its training: what passed since then says nothing of the whole."""
+    now = 1000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+
+    def left() -> float | None:
+        return standing(Folder(tmp_path), None).left
+
+    with held(tmp_path, run("lora", 0).run_id, number=1, runs=1) as note:
+        now += 10
+        note.hears("training", 0.9)
+        now += 20
+        note.hears("training", 0.95)  # all of it would take 400 s
+        assert left() == pytest.approx(20 + 400 * (0.2 + 0.05) / 0.75)
+        note.hears("test", 0.0)
+        now += 300
+        note.hears("test", 0.1)
+        assert left() == pytest.approx(2700 + 3000 * 0.05 / 0.2)
+        # Another of its method is done, whose test was nearly all: so is this one's.
+        others = run("lora", 1)
+        assert others.seconds is not None
+        took = others.seconds.model_copy(
+            update={"charged": 1000.0, "paused": 0.0, "before": 0.0, "test": 2990.0, "total": 4000.0}
+        )
+        kept(tmp_path, others.model_copy(update={"seconds": took}))
+        save(tmp_path, ended("lora", "cancelled"))  # of this run when it was stopped: tells what kind it is
+        assert left() == pytest.approx(2700 + 3000 * 10 / 2990)
+
+
 def test_a_run_that_was_killed_does_not_go_on(tmp_path: Path) -> None:
     """Its lock and its line are still there, and so is its checkpoint; nobody removes them but the next run."""
     code = (
