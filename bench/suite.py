@@ -204,12 +204,12 @@ def _entry(name: str, suite: Suite) -> str:
     cells = len(suite.encoders) * len(suite.data) * len(suite.settings)
     seeds = len(parse_seeds(suite.seeds_text))
     budgets = [Budget.parse(budget) for budget in suite.budgets]
-    each = seeds + (suite.tune or 0)
+    runs, each = cells * len(budgets) * seeds, seeds + (suite.tune or 0)
     trials = f" and {cells * len(budgets) * suite.tune} trials" if suite.tune else ""
     lines = [
         *textwrap.wrap(f"{name}: {suite.description}", 110, subsequent_indent="  "),
         f"  {_listed(suite.encoders)} on {_listed(suite.data)}; {_listed(_methods(suite))}; budget {_listed(suite.budgets)}",
-        f"  {cells * len(budgets) * seeds} runs{trials}",
+        f"  {runs} run{'s' * (runs > 1)}{trials}",
     ]
     if all(budget.unit == "seconds" for budget in budgets):
         minutes = cells * each * sum(budget.amount for budget in budgets) / 60

@@ -57,7 +57,7 @@ test_limit: 40
 
 
 def test_shipped_suites_are_sound_and_documented() -> None:
-    assert set(shipped()) == {"base", "headline", "official", "quick", "seed"}
+    assert set(shipped()) == {"base", "base-long", "headline", "official", "quick", "seed"}
     for name, path in shipped().items():
         assert load_suite(name) == load_suite(str(path))
         assert load_suite(name).requests()
