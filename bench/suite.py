@@ -101,7 +101,7 @@ class Suite(BaseModel):
 def shipped() -> dict[str, Path]:
     """The suites that come with the project, by name."""
     folder = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
 
 
 def load_suite(name: str) -> Suite:

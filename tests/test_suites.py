@@ -62,7 +62,7 @@ def test_shipped_suites_are_sound_and_documented() -> None:
         assert load_suite(name) == load_suite(str(path))
         assert load_suite(name).requests()
     listed = suites_text()
-    assert re.findall(r"^(\w+): ", listed, flags=re.M) == sorted(shipped())
+    assert re.findall(r"^([\w-]+): ", listed, flags=re.M) == sorted(shipped())
     fields = (ROOT / "suites" / "README.md").read_text()
     assert not [field for field in Suite.model_fields if f"`{field}`" not in fields]
     assert set(re.findall(r"`--suite (\w+)`|--suite (\w+)", (ROOT / "Makefile").read_text())[0]) >= {"quick"}
@@ -182,7 +182,7 @@ def test_a_suite_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no suite is called 'quik'; did you mean 'quick'"):
         load_suite("quik")
     with pytest.raises(
-        UserError, match=r"there are base, headline, official, quick, seed\. A file is given by a path with a slash"
+        UserError, match=r"there are base, base-long, headline, official, quick, seed\. A file is given by a path with a slash"
     ):
         load_suite("mine.yaml")
 
