@@ -230,7 +230,8 @@ def _left(status: Status, now: float, whole: float | None, shares: dict[str, tup
     the run so far.
     """
     weight = shares.get(status.phase, (0.0, 0.0))[1]
-    done, passed = min(1.0, share_of_run(status.phase, status.share, shares)), now - status.since
+    done = min(1.0, share_of_run(status.phase, status.share, shares))
+    passed = 0.0 if status.since is None else now - status.since
     if weight and passed > 0 and status.share - status.found > SOON:
         return passed / (status.share - status.found) * (1 - done) / weight
     if whole is not None:

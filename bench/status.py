@@ -46,8 +46,8 @@ class Status(BaseModel):
     phase: str = Field(default="set-up", max_length=20)
     share: float = Field(default=0.0, ge=0, le=1)
     """How much of the phase is done."""
-    since: float = 0.0
-    """When the phase was begun, in seconds of the system's clock."""
+    since: float | None = None
+    """When the phase was begun, in seconds of the system's clock; None in set-up, and where an older version writes."""
     found: float = Field(default=0.0, ge=0, le=1)
     """How much of the phase was done then: a run that goes on from a checkpoint begins in the middle of its training."""
     began: float
@@ -88,7 +88,7 @@ class Note:
         """The run tells how much of a phase is done."""
         begins = phase != self._status.phase
         if begins or time.monotonic() - self._written >= EVERY:
-            now = {"phase": phase[:20], "share": min(1.0, share)}
+            now: dict[str, str | float] = {"phase": phase[:20], "share": min(1.0, share)}
             if begins:
                 now |= {"since": time.time(), "found": now["share"]}
             self._status = self._status.model_copy(update=now)

@@ -165,6 +165,11 @@ def test_a_phase_has_its_own_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         kept(tmp_path, others.model_copy(update={"seconds": took}))
         save(tmp_path, ended("lora", "cancelled"))  # of this run when it was stopped: tells what kind it is
         assert left() == pytest.approx(2700 + 3000 * 10 / 2990)
+        # An older version does not write when the phase was begun.
+        line = read_status(lock_path(tmp_path, run("lora", 0).run_id))
+        assert line is not None
+        lock_path(tmp_path, run("lora", 0).run_id).write_text(line.model_dump_json(exclude={"since", "found"}))
+        assert left() == pytest.approx(4000 - 1000 - 299)
 
 
 def test_a_run_that_was_killed_does_not_go_on(tmp_path: Path) -> None:
