@@ -35,7 +35,7 @@ Seeds = Annotated[str, typer.Option(help='How many seeds ("3"), or which ("0,1,5
 MaxLength = Annotated[int, typer.Option(min=8, max=8192, help="Tokens kept of a review.")]
 Cut = Annotated[Truncation, typer.Option(help="Which part of a longer review is kept.")]
 BatchSize = Annotated[int, typer.Option(min=1, max=4096, help="Reviews an optimizer step.")]
-Arithmetic = Annotated[Precision, typer.Option(help="auto: bf16 on CUDA, fp32 on a CPU.")]
+Arithmetic = Annotated[Precision, typer.Option(help="auto: bf16 where the device has instructions for it, else fp32.")]
 On = Annotated[Device, typer.Option(help="Where runs execute.")]
 MemoryCap = Annotated[str | None, typer.Option(help='Most that training may use: "2GiB". Beyond it a run ends.')]
 TestLimit = Annotated[int | None, typer.Option(help="Test on so many reviews only, half of each class.")]

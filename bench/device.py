@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -10,10 +12,12 @@ from bench.errors import UserError
 from bench.provenance import cpu_model
 from bench.spec import Precision
 
-__all__ = ["device_model", "resolve_device", "resolve_precision", "shows_gpu", "usable_cores"]
+__all__ = ["device_model", "multiplies_bf16", "resolve_device", "resolve_precision", "shows_gpu", "usable_cores"]
 
 _NODES = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvidia0")
 """Device files without which CUDA cannot work (Linux, WSL)."""
+_BF16 = {"avx512_bf16", "amx_bf16"}
+"""Flags of processors with instructions for products of bf16 numbers."""
 
 
 def shows_gpu() -> bool:
@@ -43,10 +47,20 @@ def resolve_device(name: str) -> Literal["cpu", "cuda"]:
     return "cuda" if found else "cpu"
 
 
+@cache
+def multiplies_bf16() -> bool:
+    """Whether this processor has instructions for products of bf16 numbers; without them bf16 is slower than fp32."""
+    try:
+        flags = re.search(r"^flags\s*:(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.M)
+    except OSError:
+        return False
+    return flags is not None and not _BF16.isdisjoint(flags[1].split())
+
+
 def resolve_precision(name: str, device: str) -> Precision:
-    """fp32 or bf16 for `auto`: bf16 where tensor cores make it pay, fp32 on a CPU, where it is slower without AMX."""
+    """fp32 or bf16 for `auto`: bf16 where the device has instructions for it, which is where it pays."""
     if name == "auto":
-        return "bf16" if device == "cuda" else "fp32"
+        return "bf16" if device == "cuda" or multiplies_bf16() else "fp32"
     return "bf16" if name == "bf16" else "fp32"
 
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, distribution, requires, ver
 from pathlib import Path
 
 from bench.checkpoint import PACKAGED, find
-from bench.device import device_model, resolve_device, usable_cores
+from bench.device import device_model, multiplies_bf16, resolve_device, usable_cores
 from bench.errors import UserError
 from bench.files import cache_dir
 from bench.hub import cached
@@ -61,7 +61,9 @@ def _platform(findings: _Findings) -> None:
 
 
 def _devices(findings: _Findings) -> None:
-    findings.say("device", f"cpu: {cpu_model()}, {usable_cores()} usable cores, each run uses them all; fp32 (auto) or bf16")
+    auto, other = ("bf16", "fp32") if multiplies_bf16() else ("fp32", "bf16")
+    arithmetic = f"{auto} (auto) or {other}"
+    findings.say("device", f"cpu: {cpu_model()}, {usable_cores()} usable cores, each run uses them all; {arithmetic}")
     if resolve_device("auto") == "cuda":
         findings.say("device", f"cuda: {device_model('cuda')}; bf16 (auto) or fp32")
     else:

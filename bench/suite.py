@@ -60,7 +60,7 @@ class Suite(BaseModel):
     attention_dropout: float = Field(default=0.0, ge=0, lt=1, examples=[0.1])
     """Dropout of attention weights, the same for every method; above 0 it takes a path several times slower."""
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", examples=["fp32"])
-    """fp32 or bf16; auto is bf16 on CUDA and fp32 on a CPU."""
+    """fp32 or bf16; auto is bf16 where the device has instructions for it (CUDA, avx512_bf16, amx_bf16)."""
     memory: str | None = Field(default=None, examples=["2GiB"])
     """Most that training may use; a run beyond it ends as out-of-memory."""
     test_limit: int | None = Field(default=None, ge=2, examples=[400])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from bench import meters
-from bench.device import resolve_device, resolve_precision
+from bench.device import multiplies_bf16, resolve_device, resolve_precision
 from bench.energy import energy_counter
 from bench.errors import UserError
 from bench.meters import DeviceClock, MatmulRate, matmul_rate, quiet_rate
@@ -75,8 +76,34 @@ def test_cuda_is_only_promised_where_it_is() -> None:
         assert resolve_device("auto") == "cpu"
         with pytest.raises(UserError, match="use --device cpu"):
             resolve_device("cuda")
-    assert [resolve_precision(name, "cpu") for name in ("auto", "fp32", "bf16")] == ["fp32", "fp32", "bf16"]
+
+
+@pytest.mark.parametrize(("flags", "auto"), [("avx512f avx512_bf16", "bf16"), ("avx2 amx_bf16", "bf16"), ("avx512f", "fp32")])
+def test_a_cpu_computes_in_bf16_where_it_has_instructions_for_it(
+    flags: str, auto: str, monkeypatch: pytest.MonkeyPatch, cleared: None
+) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda path: f"model name\t: a processor\nflags\t\t: fpu {flags} vme\n")
+    assert [resolve_precision(name, "cpu") for name in ("auto", "fp32", "bf16")] == [auto, "fp32", "bf16"]
     assert resolve_precision("auto", "cuda") == "bf16"
+
+
+@pytest.mark.parametrize("text", [None, "model name : of a board that tells no flags\n"])
+def test_a_cpu_that_tells_nothing_computes_in_fp32(text: str | None, monkeypatch: pytest.MonkeyPatch, cleared: None) -> None:
+    def read(path: Path) -> str:
+        if text is None:
+            raise FileNotFoundError(path)
+        return text
+
+    monkeypatch.setattr(Path, "read_text", read)
+    assert resolve_precision("auto", "cpu") == "fp32"
+
+
+@pytest.fixture
+def cleared() -> Iterator[None]:
+    """What is known of the processor is forgotten, before a test and after it."""
+    multiplies_bf16.cache_clear()
+    yield
+    multiplies_bf16.cache_clear()
 
 
 def test_the_environment_names_versions_and_commit() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,24 @@ import numpy as np
 import pytest
 import torch
 
+import bench.device
 from bench.batches import collate
 from bench.checkpoint import find
 from bench.meters import MemoryMeter
 from bench.reviews import Source
 from bench.task import Task, cut, prepare
 from tests.benchmarks.peers.products import products_of, seconds_of
-from tests.benchmarks.peers.recipes import LEVERS, METHODS, PEERS, Recipe
+from tests.benchmarks.peers.recipes import (
+    GROUPED_BF16,
+    IN_BF16,
+    IN_FP32,
+    LEVERS,
+    METHODS,
+    OURS,
+    PEERS,
+    Recipe,
+    recipes,
+)
 from tests.benchmarks.peers.suite import SuitePeer
 from tests.benchmarks.peers.trainers import LibraryPeer, plain
 from tests.conftest import write_encoder
@@ -63,7 +75,7 @@ def test_gradients_agree_with_the_library(name: str, folder: Path, task: Task, t
     assert max(float(gradient.abs().max()) for gradient in own.values()) > 1e-3
 
 
-@pytest.mark.parametrize("recipe", [*PEERS, *LEVERS[1:]], ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", [*PEERS, GROUPED_BF16, *LEVERS[1:], IN_FP32, IN_BF16], ids=lambda recipe: recipe.name)
 def test_every_recipe_takes_its_turn(recipe: Recipe, folder: Path, task: Task) -> None:
     batches = [np.arange(start, start + BATCH) for start in range(20, 52, BATCH)]
     if recipe.keeps_memory:
@@ -81,9 +93,20 @@ def test_every_recipe_takes_its_turn(recipe: Recipe, folder: Path, task: Task) -
     assert not torch.equal(before, after)
 
 
+@pytest.mark.parametrize("has_bf16", [False, True])
+def test_nobody_is_slow_for_want_of_an_arithmetic(has_bf16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the suite takes bf16 by itself, it is also held against a library that is given it, and measured without it."""
+    monkeypatch.setattr(bench.device, "multiplies_bf16", lambda: has_bf16)
+    among_peers, levers = ([r.arithmetic("cpu") for r in recipes(moved, "cpu")] for moved in (False, True))
+    assert among_peers == ["fp32"] * 5 + (["bf16", "bf16", "fp32"] if has_bf16 else ["fp32"])
+    assert levers == [OURS.arithmetic("cpu")] * 10 + ["fp32" if has_bf16 else "bf16"]
+    assert {r.arithmetic("cuda") for moved in (False, True) for r in recipes(moved, "cuda")[:6]} == {"bf16"}
+
+
 def test_pieces_of_like_length_have_the_gradient_of_the_whole_batch(folder: Path, task: Task) -> None:
     weights = []
-    for recipe in (Recipe("", "suite", batches="random", whole=True), Recipe("", "suite", batches="random", like_lengths=4)):
+    whole = Recipe("", "suite", batches="random", whole=True, precision="fp32")
+    for recipe in (whole, replace(whole, whole=False, like_lengths=4)):
         torch.manual_seed(0)
         peer = suite_peer("full", recipe, folder, task)
         loop = peer.loop([np.arange(BATCH)])

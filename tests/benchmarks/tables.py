@@ -51,10 +51,12 @@ TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
 """The tables of a measurement, by the name of its file."""
 
 
-def _machine(about: dict[str, Any]) -> str:
-    versions = about["versions"]
+def _machine(found: dict[str, Any]) -> str:
+    about, versions = found["environment"], found["environment"]["versions"]
+    arithmetic = f", the suite in {found['precision']}" if "precision" in found else ""
     return (
-        f"{about['device']}, {about['threads']} thread{'s' * (about['threads'] > 1)}; torch {versions['torch']}, transformers "
+        f"{about['device']}, {about['threads']} thread{'s' * (about['threads'] > 1)}{arithmetic}; "
+        f"torch {versions['torch']}, transformers "
         f"{versions['transformers']}, adapters {versions['adapters']}, peft {versions['peft']}; commit {about['commit'][:7]}."
     )
 
@@ -64,7 +66,7 @@ def updated(text: str, results: Path = RESULTS) -> str:
 
     def tables(mark: re.Match[str]) -> str:
         found = json.loads((results / f"{mark['name']}.json").read_text())
-        return "\n\n".join([*TABLES[mark["name"]](found), _machine(found["environment"])])
+        return "\n\n".join([*TABLES[mark["name"]](found), _machine(found)])
 
     return between_marks(text, r"(?P<name>[\w-]+)\.json", tables)
 

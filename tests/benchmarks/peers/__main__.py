@@ -122,7 +122,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = encoder_folder(Path(name))
         found = [
-            measure(method, recipes(given.levers), folder, given.rounds, given.batch_size, given.batches)
+            measure(method, recipes(given.levers, device()), folder, given.rounds, given.batch_size, given.batches)
             for method in given.method or METHODS
         ]
         evaluated = [evaluation("houlsby", folder, given.rounds)] if given.levers else []
@@ -132,7 +132,8 @@ def main() -> None:
     if given.out is not None:
         whole = {
             "finished": datetime.now(UTC).isoformat(timespec="seconds"), "environment": environment,
-            "batch_size": given.batch_size, "max_length": LENGTH, "methods": found, "evaluation": evaluated,
+            "batch_size": given.batch_size, "max_length": LENGTH, "precision": OURS.arithmetic(device()),
+            "methods": found, "evaluation": evaluated,
         }  # fmt: skip
         keep(given.out, whole)
 

@@ -205,9 +205,9 @@ def _measure(given: argparse.Namespace) -> None:
         found = _read(
             out,
             {
-                "batch_size": BATCH, "max_length": LENGTH, "train_reviews": given.reviews,
-                "test_reviews": len(task_of(find(str(folder))).test), "learning_rates": {name: _rate(name) for name in METHODS},
-                "environment": about(threads, device()),
+                "batch_size": BATCH, "max_length": LENGTH, "precision": OURS.arithmetic(device()),
+                "train_reviews": given.reviews, "test_reviews": len(task_of(find(str(folder))).test),
+                "learning_rates": {name: _rate(name) for name in METHODS}, "environment": about(threads, device()),
             },
         )  # fmt: skip
         for seed in range(given.seeds):  # seeds outermost: a comparison that is stopped has equal seeds of all

@@ -6,10 +6,12 @@ libraries' trainers take without any code.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from bench.batches import MULTIPLE
+from bench.device import resolve_precision
+from bench.spec import Precision
 
 __all__ = ["GROUPED", "LEVERS", "LIBRARY", "METHODS", "OURS", "PEERS", "PLAIN", "PUBLISHED", "Recipe", "recipes"]
 
@@ -31,6 +33,8 @@ class Recipe:
     dropout: float = 0.0
     """Hidden dropout."""
     attention_dropout: float = 0.0
+    precision: Precision | None = None
+    """Arithmetic. Where it is not said the suite takes its `auto`, and a library fp32 on a CPU, which is its own default."""
     batches: Batches = "length buckets"
     """For the suite: which reviews share a batch."""
     like_lengths: int = 0
@@ -44,6 +48,11 @@ class Recipe:
     keeps_memory: bool = False
     """For the suite: the allocator keeps what was freed instead of giving it back to the kernel."""
 
+    def arithmetic(self, device: str) -> Precision:
+        """Precision on a device."""
+        own = resolve_precision("auto", device) if self.by == "suite" or device == "cuda" else "fp32"
+        return self.precision or own
+
     @property
     def groups(self) -> bool:
         """Whether reviews of like length share a batch."""
@@ -55,6 +64,9 @@ PUBLISHED = Recipe("as the published row: padded to the maximum", "library", "to
 LIBRARY = Recipe("library's trainer", "library", "longest of a batch", 0.1, 0.1)
 PLAIN = Recipe("library's trainer, dropout 0", "library")
 GROUPED = Recipe("library's trainer, dropout 0, group_by_length", "library", "like lengths together")
+GROUPED_BF16 = replace(GROUPED, name=f"{GROUPED.name}, bf16", precision="bf16")
+IN_FP32 = replace(OURS, name=f"{OURS.name} in fp32", precision="fp32")
+IN_BF16 = replace(OURS, name=f"{OURS.name} in bf16", precision="bf16")
 PEERS = (
     PUBLISHED,
     LIBRARY,
@@ -78,6 +90,11 @@ LEVERS = (
 )
 
 
-def recipes(levers: bool) -> tuple[Recipe, ...]:
-    """What is measured: the suite beside its peers, or beside itself with one lever moved at a time."""
-    return LEVERS if levers else PEERS
+def recipes(levers: bool, device: str) -> tuple[Recipe, ...]:
+    """What is measured on a device: the suite beside its peers, or beside itself with one lever moved at a time.
+
+    Where the suite takes bf16 and a library by itself does not, both are also measured in what the other takes.
+    """
+    if levers:
+        return (*LEVERS, IN_BF16 if OURS.arithmetic(device) == "fp32" else IN_FP32)
+    return PEERS if OURS.arithmetic(device) == PLAIN.arithmetic(device) else (*PEERS[:-1], GROUPED_BF16, OURS, IN_FP32)

@@ -88,7 +88,7 @@ class SuitePeer:
             method=name, hyperparameters={**self.method.hyperparameters(), "learning_rate": learning_rate}, encoder="minilm",
             data="embedded", budget=Budget(amount=1, unit="epochs"), seed=seed, max_length=length, truncation="head",
             batch_size=batch, dropout=recipe.dropout, attention_dropout=recipe.attention_dropout,
-            precision="bf16" if where == "cuda" else "fp32", device=where, threads=torch.get_num_threads(),
+            precision=recipe.arithmetic(where), device=where, threads=torch.get_num_threads(),
         )  # fmt: skip
         self.classifier: Classifier = load_classifier(
             checkpoint, seed=seed, dropout=recipe.dropout, attention_dropout=recipe.attention_dropout

@@ -146,12 +146,11 @@ class LibraryPeer:
         table = datasets.Dataset.from_dict(
             {"input_ids": [ids.tolist() for ids in encoded], "labels": split.labels[rows].tolist()}
         )
-        on_cuda = device() == "cuda"
         arguments = TrainingArguments(
             output_dir=output, per_device_train_batch_size=self.batch, num_train_epochs=epochs, seed=self.seed,
             learning_rate=self.learning_rate, weight_decay=0.0, max_grad_norm=CLIP, warmup_ratio=WARM_UP,
             group_by_length=self.recipe.groups and not in_order, save_strategy="no", logging_strategy="no",
-            report_to=[], disable_tqdm=True, use_cpu=not on_cuda, bf16=on_cuda,
+            report_to=[], disable_tqdm=True, use_cpu=device() == "cpu", bf16=self.recipe.arithmetic(device()) == "bf16",
         )  # fmt: skip
         return trainer_class(self.name, in_order)(
             model=self.model, args=arguments, train_dataset=table, data_collator=self.collator, callbacks=[*callbacks]

@@ -53,4 +53,4 @@ def serve(
                 turn = products_of(peer.loop(batches, epochs).run)
                 turn.subtract(products_of(peer.loop(batches[:1]).run))
                 shapes = +turn
-            connection.send(seconds_of(shapes, where, torch.bfloat16 if where == "cuda" else torch.float32))
+            connection.send(seconds_of(shapes, where, torch.bfloat16 if recipe.arithmetic(where) == "bf16" else torch.float32))
