@@ -36,7 +36,8 @@ from bench.store import logits_sha256, save
 
 LABELS = np.array([0, 1] * 100)
 COMMITTED = [
-    Path(__file__).parent.parent / "results" / name for name in ("reference", "sweep", "houlsby-5e-3", "base", "official")
+    Path(__file__).parent.parent / "results" / name
+    for name in ("reference", "sweep", "houlsby-5e-3", "base", "base-long", "official")
 ]
 """Folders of records that are committed; whoever works here has others beside them."""
 DATA = DataCut(
