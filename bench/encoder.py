@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bench.attention import InBlocks, use_for_mpnet
 from bench.checkpoint import Checkpoint, Pooling
 from bench.errors import UserError
 
@@ -22,10 +24,12 @@ class Classifier(nn.Module):
     def __init__(self, encoder: nn.Module, pooling: Pooling, head: nn.Module) -> None:
         super().__init__()
         self.encoder, self.pooling, self.head = encoder, pooling, head
+        self.attention: Callable[[], AbstractContextManager[object]] = InBlocks
 
     def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """What the head reads: one vector a review. ids and mask are [batch, length]; returns [batch, width]."""
-        hidden: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        with self.attention():
+            hidden: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         if self.pooling != "mean":
             return hidden[:, 0]
         mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
@@ -124,8 +128,9 @@ def load_classifier(checkpoint: Checkpoint, *, seed: int, dropout: float, attent
         raise UserError(f"encoder {checkpoint.name!r}: the weights lack {odd} as config.json describes it")
     pretrained_pooler = own and not any(".pooler." in key for key in missing)
     _initialise(head, keep="pooler" if pretrained_pooler else None, std=config.initializer_range, seed=seed)
-    classifier = Classifier(encoder, checkpoint.pooling, head)
-    return classifier.train()
+    if config.model_type == "mpnet":
+        use_for_mpnet(encoder)
+    return Classifier(encoder, checkpoint.pooling, head).train()
 
 
 def _initialise(head: nn.Module, *, keep: str | None, std: float, seed: int) -> None:

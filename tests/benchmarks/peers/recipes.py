@@ -45,6 +45,8 @@ class Recipe:
     """For the suite: batches are not cut into pieces, however long their reviews are."""
     fused: bool = True
     """For the suite: AdamW in one kernel."""
+    torch_attention: bool = False
+    """For the suite: torch's own attention instead of that of `bench.attention`."""
     keeps_memory: bool = False
     """For the suite: the allocator keeps what was freed instead of giving it back to the kernel."""
 
@@ -82,6 +84,7 @@ LEVERS = (
     Recipe("random batches, each in four pieces of like length", "suite", batches="random", like_lengths=4),
     Recipe("as wide as the longest review", "suite", multiple=1),
     Recipe("batches in one piece", "suite", whole=True),
+    Recipe("torch's attention", "suite", torch_attention=True),
     Recipe("AdamW not fused", "suite", fused=False),
     Recipe("freed memory is kept", "suite", keeps_memory=True),
     Recipe("freed memory is kept, batches in one piece", "suite", keeps_memory=True, whole=True),

@@ -7,6 +7,7 @@ import gc
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,6 +98,8 @@ class SuitePeer:
         self.classifier.encoder = self.method.attach(self.classifier.encoder)
         self.classifier.head.requires_grad_(True)
         self.classifier.to(where)
+        if recipe.torch_attention:
+            self.classifier.attention = nullcontext
 
     def loop(self, batches: Sequence[Ints], epochs: int = 1, on_step: Callable[[Ledger], None] = lambda _: None) -> Loop:
         """A loop over the reviews of these batches, batch after batch, that many times."""
