@@ -1,6 +1,6 @@
 """Attention on a CPU, a few reviews at a time, the same for every method.
 
-Torch's own kernel for CPUs takes half of a step of a small encoder in bf16. MPNet, for which transformers has no kernel, writes
+Torch's own kernel for CPUs takes half of a step of MiniLM in bf16. MPNet, for which transformers has no kernel, writes
 and reads the scores of a whole batch in every operation, more than a processor's caches hold. Here plain products are taken,
 of as few reviews at a time as have `SCORES` scores; the backward pass computes the scores again, so that none are kept (Dao et
 al. 2022, arXiv 2205.14135, algorithm 4, with blocks of reviews in the place of tiles). `make levers` measures what it gains.
@@ -15,13 +15,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["InBlocks", "attend", "use_for_mpnet"]
+__all__ = ["InBlocks", "attend", "replace_mpnet_attention"]
 
 SCORES = 2**20
-"""Scores of a block, which has one review at least: those of 12 heads and 256 tokens are three quarters of it."""
+"""Scores of a block, which has one review at least: those of 12 heads and 256 tokens are three quarters of it. They take 2 MiB
+in bf16, about what the caches of two cores hold; with a third of them to three times as many, it was equally fast."""
 
 
 class InBlocks(TorchFunctionMode):
@@ -41,50 +43,58 @@ def _attention(
     **more: Any,
 ) -> Tensor:
     """Torch's function: `attend` where attention is as encoders have it, and torch's own way where it is anything else."""
-    masked = attn_mask is None or (attn_mask.is_floating_point() and attn_mask.ndim == 4 and not attn_mask.requires_grad)
-    same = query.shape == key.shape == value.shape and query.dtype == key.dtype == value.dtype
-    if query.device.type == "cpu" and query.ndim == 4 and same and masked and not (dropout_p or is_causal or more):
+    plain = query.device.type == "cpu" and query.ndim == 4 and query.shape == key.shape == value.shape
+    if attn_mask is not None:
+        by_review = attn_mask.ndim == 4 and attn_mask.shape[:2] == (len(query), 1)
+        plain = plain and by_review and attn_mask.is_floating_point() and not attn_mask.requires_grad
+    if plain and not (dropout_p or is_causal or more):
         return attend(query, key, value, attn_mask)
     return scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal, **more)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-    """softmax(QKᵀ/√d + mask + bias)·V, [batch, heads, length, d], as Q, K and V are.
+    """softmax(QKᵀ/√d + mask + bias)·V, [batch, heads, length, d], as Q, K and V are; in the type of autocast where it is on.
 
     The mask is [batch, 1, 1 or length, length], and nothing learns from it; the bias [1, heads, length, length] may be trained.
+    In bf16 scores are rounded to bf16, as in attention written out under autocast; torch's kernel keeps them in fp32.
     """
-    found: Tensor = _Attention.apply(query, key, value, mask, bias)  # type: ignore[no-untyped-call]
-    return found
+    if torch.is_autocast_enabled("cpu"):  # which stops at a function of one's own
+        dtype = torch.get_autocast_dtype("cpu")
+        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+    out: Tensor = _Attention.apply(query, key, value, mask, bias)  # type: ignore[no-untyped-call]
+    return out
 
 
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
-        mask = None if mask is None else mask.to(query.dtype)
-        bias = None if bias is None else bias.to(query.dtype)
-        query = query / math.sqrt(query.shape[-1])
-        out = _like(query)
+        # Layers give heads beside each other; products would copy that anew in every block, forward and backward.
+        query, key, value = query.contiguous() / math.sqrt(query.shape[-1]), key.contiguous(), value.contiguous()
+        out = _empty_by_token(query)
+        rounded = None if bias is None else bias.to(query.dtype)
         for part in _blocks(query):
-            out[part] = _probabilities(query[part], key[part], mask, bias, part) @ value[part]
+            out[part] = _probabilities(query[part], key[part], mask, rounded, part) @ value[part]
         ctx.save_for_backward(query, key, value, mask, bias)
         return out
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (d_out,) = gradients
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, mask, bias = ctx.saved_tensors
-        d_query, d_key, d_value = _like(query), _like(query), _like(query)
-        d_bias = torch.zeros(bias.shape) if ctx.needs_input_grad[4] else None
+        d_query, d_key, d_value = (_empty_by_token(query) for _ in range(3))
+        d_bias = torch.zeros_like(bias) if ctx.needs_input_grad[4] else None
+        rounded = None if bias is None else bias.to(query.dtype)
         for part in _blocks(query):
-            probabilities = _probabilities(query[part], key[part], mask, bias, part)
-            d_value[part] = probabilities.transpose(-1, -2) @ d_out[part]
-            d_probabilities = d_out[part] @ value[part].transpose(-1, -2)
+            probabilities = _probabilities(query[part], key[part], mask, rounded, part)
+            d_block = d_out[part].contiguous()
+            d_value[part] = probabilities.transpose(-1, -2) @ d_block
+            d_probabilities = d_block @ value[part].transpose(-1, -2)
             d_scores = torch._softmax_backward_data(d_probabilities, probabilities, -1, query.dtype)
             d_query[part] = d_scores @ key[part]
             d_key[part] = d_scores.transpose(-1, -2) @ query[part]
             if d_bias is not None:
-                d_bias += d_scores.sum(0, keepdim=True, dtype=torch.float32)
-        return d_query / math.sqrt(query.shape[-1]), d_key, d_value, None, d_bias
+                d_bias += d_scores.sum(0, keepdim=True, dtype=bias.dtype)
+        return d_query.div_(math.sqrt(query.shape[-1])), d_key, d_value, None, d_bias
 
 
 def _probabilities(query: Tensor, key: Tensor, mask: Tensor | None, bias: Tensor | None, part: slice) -> Tensor:
@@ -93,7 +103,7 @@ def _probabilities(query: Tensor, key: Tensor, mask: Tensor | None, bias: Tensor
     if bias is not None:
         scores += bias
     if mask is not None:
-        scores += mask[part]
+        scores += mask[part].to(scores.dtype)
     return scores.softmax(-1)
 
 
@@ -103,43 +113,55 @@ def _blocks(query: Tensor) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, batch, size))
 
 
-def _like(tensor: Tensor) -> Tensor:
-    """Room for a tensor of this shape, heads beside each other: the layers that follow read it so, without a copy."""
+def _empty_by_token(tensor: Tensor) -> Tensor:
+    """Room for [batch, heads, length, d] with the heads of a token beside each other, as the layers around it have them."""
     batch, heads, length, width = tensor.shape
     return tensor.new_empty(batch, length, heads, width).transpose(1, 2)
 
 
-def use_for_mpnet(encoder: nn.Module) -> None:
+def replace_mpnet_attention(encoder: nn.Module) -> None:
     """Give an MPNet encoder, changed in place, this attention, or torch's where there is dropout or another device.
 
     Transformers has only the plain one for it, whose scores get a bias by distance (Song et al. 2020, arXiv 2004.09297).
     Modules and weights keep their names, so methods attach as before.
     """
-    plain, better = _classes()
     for module in encoder.modules():
-        if type(module) is plain:
-            module.__class__ = better
+        module.__class__ = _mpnet_classes().get(type(module), type(module))
 
 
 @cache
-def _classes() -> tuple[type[nn.Module], type[nn.Module]]:
-    from transformers.models.mpnet.modeling_mpnet import MPNetSelfAttention
+def _mpnet_classes() -> dict[type[nn.Module], type[nn.Module]]:
+    """The library's class, and what takes its place."""
+    from transformers.models.mpnet.modeling_mpnet import MPNetEncoder, MPNetSelfAttention
 
-    class Attention(MPNetSelfAttention):  # type: ignore[misc]
+    class OneBias(MPNetEncoder):  # type: ignore[misc]
+        def compute_position_bias(self, x: Tensor, *given: Any, **named: Any) -> Any:
+            """[1, heads, length, length]: the library's is repeated for every review of a batch."""
+            return super().compute_position_bias(x[:1], *given, **named)
+
+    class InBlocksOrTorchs(MPNetSelfAttention):  # type: ignore[misc]
         def forward(
-            self, hidden_states: Tensor, attention_mask: Tensor, head_mask: Any, position_bias: Tensor, **_: Any
+            self,
+            hidden_states: Tensor,
+            attention_mask: Tensor | None = None,
+            head_mask: Tensor | None = None,
+            position_bias: Tensor | None = None,
+            output_attentions: bool = False,
+            **more: Any,
         ) -> Any:
-            def heads(projection: nn.Module) -> Tensor:
-                return projection(hidden_states).unflatten(-1, (self.num_attention_heads, -1)).transpose(1, 2)  # type: ignore[no-any-return]
+            if head_mask is not None or output_attentions or attention_mask is None or position_bias is None:
+                return super().forward(hidden_states, attention_mask, head_mask, position_bias, output_attentions, **more)
+
+            def heads(projection: nn.Module) -> Any:
+                return projection(hidden_states).unflatten(-1, (self.num_attention_heads, -1)).transpose(1, 2)
 
             query, key, value = heads(self.q), heads(self.k), heads(self.v)
-            bias = position_bias[:1]  # the library repeats it for every review
             dropout = self.dropout.p if self.training else 0.0
             if dropout or query.device.type != "cpu":
-                added = (bias + attention_mask).to(query.dtype)
-                out = scaled_dot_product_attention(query, key, value, attn_mask=added, dropout_p=dropout)
+                added = (position_bias + attention_mask).to(query.dtype)
+                out = scaled_dot_product_attention(query, key, value, added, dropout)
             else:
-                out = attend(query, key, value, attention_mask, bias)
+                out = attend(query, key, value, attention_mask, position_bias)
             return (self.o(out.transpose(1, 2).flatten(2)),)
 
-    return MPNetSelfAttention, Attention
+    return {MPNetEncoder: OneBias, MPNetSelfAttention: InBlocksOrTorchs}

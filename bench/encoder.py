@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bench.attention import InBlocks, use_for_mpnet
+from bench.attention import InBlocks, replace_mpnet_attention
 from bench.checkpoint import Checkpoint, Pooling
 from bench.errors import UserError
 
@@ -25,10 +25,11 @@ class Classifier(nn.Module):
         super().__init__()
         self.encoder, self.pooling, self.head = encoder, pooling, head
         self.attention: Callable[[], AbstractContextManager[object]] = InBlocks
+        """What the encoder runs in on a CPU; nothing, for torch's own attention, is what `make levers` compares it with."""
 
     def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """What the head reads: one vector a review. ids and mask are [batch, length]; returns [batch, width]."""
-        with self.attention():
+        with self.attention() if input_ids.device.type == "cpu" else nullcontext():
             hidden: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         if self.pooling != "mean":
             return hidden[:, 0]
@@ -129,7 +130,7 @@ def load_classifier(checkpoint: Checkpoint, *, seed: int, dropout: float, attent
     pretrained_pooler = own and not any(".pooler." in key for key in missing)
     _initialise(head, keep="pooler" if pretrained_pooler else None, std=config.initializer_range, seed=seed)
     if config.model_type == "mpnet":
-        use_for_mpnet(encoder)
+        replace_mpnet_attention(encoder)
     return Classifier(encoder, checkpoint.pooling, head).train()
 
 

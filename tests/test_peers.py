@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+import bench.attention
 import bench.device
+from bench.attention import attend
 from bench.batches import collate
 from bench.checkpoint import find
 from bench.meters import MemoryMeter
@@ -114,6 +116,15 @@ def test_pieces_of_like_length_have_the_gradient_of_the_whole_batch(folder: Path
         loop.run()
         weights.append(torch.cat([p.detach().flatten() for p in peer.classifier.parameters()]))
     assert torch.allclose(*weights, atol=1e-5)
+
+
+def test_the_lever_of_attention_moves_it(folder: Path, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    for recipe in (OURS, replace(OURS, torch_attention=True)):
+        peer = suite_peer("full", recipe, folder, task)
+        monkeypatch.setattr(bench.attention, "attend", lambda *given, name=recipe: calls.append(name) or attend(*given))  # type: ignore[func-returns-value, misc]
+        peer.turn([np.arange(BATCH)], 1)
+    assert calls == [OURS] * 2  # layers
 
 
 def test_the_products_of_a_step_are_those_of_the_formulas(folder: Path, task: Task) -> None:
