@@ -68,8 +68,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
-        # Layers give heads beside each other; products would copy that anew in every block, forward and backward.
-        query, key, value = query.contiguous() / math.sqrt(query.shape[-1]), key.contiguous(), value.contiguous()
+        query = query / math.sqrt(query.shape[-1])
         out = _empty_by_token(query)
         rounded = None if bias is None else bias.to(query.dtype)
         for part in _blocks(query):
@@ -85,13 +84,13 @@ class _Attention(torch.autograd.Function):
         d_bias = torch.zeros_like(bias) if ctx.needs_input_grad[4] else None
         rounded = None if bias is None else bias.to(query.dtype)
         for part in _blocks(query):
-            probabilities = _probabilities(query[part], key[part], mask, rounded, part)
-            d_block = d_out[part].contiguous()
-            d_value[part] = probabilities.transpose(-1, -2) @ d_block
-            d_probabilities = d_block @ value[part].transpose(-1, -2)
-            d_scores = torch._softmax_backward_data(d_probabilities, probabilities, -1, query.dtype)
-            d_query[part] = d_scores @ key[part]
-            d_key[part] = d_scores.transpose(-1, -2) @ query[part]
+            # The heads of a token lie beside each other; every product would copy them apart anew.
+            q, k, v, d = (tensor[part].contiguous() for tensor in (query, key, value, d_out))
+            probabilities = _probabilities(q, k, mask, rounded, part)
+            d_value[part] = probabilities.transpose(-1, -2) @ d
+            d_scores = torch._softmax_backward_data(d @ v.transpose(-1, -2), probabilities, -1, q.dtype)
+            d_query[part] = d_scores @ k
+            d_key[part] = d_scores.transpose(-1, -2) @ q
             if d_bias is not None:
                 d_bias += d_scores.sum(0, keepdim=True, dtype=bias.dtype)
         return d_query.div_(math.sqrt(query.shape[-1])), d_key, d_value, None, d_bias
