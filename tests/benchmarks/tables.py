@@ -44,7 +44,8 @@ def _notes(found: dict[str, Any]) -> str:
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
-    "peers": _peers, "levers": _levers, "peers-accuracy": lambda found: [accuracy.table(found, False)],
+    "peers": _peers, "peers-fp32": lambda found: [summary(found["methods"])], "levers": _levers, "levers-bf16": _levers,
+    "peers-accuracy": lambda found: [accuracy.table(found, False)],
     "dropout-accuracy": lambda found: [accuracy.table(found, True)], "growth": _growth, "cluster": _cluster,
     "sharing": _sharing,
 }  # fmt: skip
