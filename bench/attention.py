@@ -1,9 +1,9 @@
 """Attention on a CPU, a few reviews at a time, the same for every method.
 
-Torch's own kernel for CPUs takes half of a step of MiniLM in bf16. MPNet, for which transformers has no kernel, writes
+Torch's own kernel for CPUs takes much of a step of MiniLM in bf16. MPNet, for which transformers has no kernel, writes
 and reads the scores of a whole batch in every operation, more than a processor's caches hold. Here plain products are taken,
 of as few reviews at a time as have `SCORES` scores; the backward pass computes the scores again, so that none are kept (Dao et
-al. 2022, arXiv 2205.14135, algorithm 4, with blocks of reviews in the place of tiles). `make levers` measures what it gains.
+al. 2022, arXiv 2205.14135, algorithm 4, blocks of reviews in the place of tiles). `make levers` measures what MiniLM gains.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["InBlocks", "attend", "replace_mpnet_attention"]
 
 SCORES = 2**20
 """Scores of a block, which has one review at least: those of 12 heads and 256 tokens are three quarters of it. They take 2 MiB
-in bf16, about what the caches of two cores hold; with a third of them to three times as many, it was equally fast."""
+in bf16, about what the caches of two cores hold; with a third of them to three times as many, a probe was equally fast."""
 
 
 class InBlocks(TorchFunctionMode):
