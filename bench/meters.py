@@ -19,6 +19,7 @@ from typing import Literal
 
 import torch
 
+from bench.allocator import give_back
 from bench.files import atomic_write, cache_dir, sha256_bytes
 from bench.record import CONTENDED
 
@@ -145,6 +146,7 @@ class MemoryMeter:
     def start(self) -> None:
         """Take the baseline now and count from here."""
         gc.collect()  # what goes away later must not make the baseline look large
+        give_back()
         self._reset()
         self.baseline = _status_bytes("VmRSS")
 
@@ -171,6 +173,7 @@ class MemoryMeter:
         try:
             yield
         finally:
+            give_back()  # or what is kept of it would be in the peak that follows
             self._reset()
 
     def above_baseline(self) -> int:

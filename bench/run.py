@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 import methods
+from bench.allocator import keep_freed
 from bench.budget import Ledger
 from bench.encoder import Classifier, load_classifier
 from bench.energy import SOURCE, energy_counter
@@ -34,7 +35,7 @@ from bench.stop import Cancelled, Stop
 from bench.store import logits_sha256
 from bench.task import Cut, Task, cut, prepare
 from bench.tokens import Split
-from bench.training import AuditError, Diverged, Loop, MemoryCapReached
+from bench.training import AuditError, Diverged, Loop, MemoryCapReached, touch
 
 __all__ = ["execute"]
 
@@ -71,9 +72,12 @@ class _Work:
     def do(self) -> None:
         spec, checkpoint = self.job.spec, self.job.checkpoint
         torch.set_num_threads(spec.threads)
+        keep_freed()
         before = matmul_rate()
         task = prepare(checkpoint, self.job.data.sha256, self._cut)
         clock, memory = DeviceClock(spec.device, energy_counter(spec.device)), self.memory
+        if spec.device == "cpu":
+            touch(spec.precision)
         memory.start()
         if spec.device == "cuda" and spec.memory_cap is not None:
             # The allocator itself refuses what the cap does not allow; on a CPU the loop looks after each step.

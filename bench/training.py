@@ -24,10 +24,10 @@ from bench.meters import DeviceClock, MemoryMeter
 from bench.prediction import autocast, predict
 from bench.record import Training
 from bench.scoring import confusion
-from bench.spec import RunSpec
+from bench.spec import Precision, RunSpec
 from bench.task import Ints, Task
 
-__all__ = ["PIECE", "AuditError", "Diverged", "Loop", "MemoryCapReached", "frozen_sha256"]
+__all__ = ["PIECE", "AuditError", "Diverged", "Loop", "MemoryCapReached", "frozen_sha256", "touch"]
 
 CLIP = 1.0
 """Gradient norm at which all methods clip (rules, section 1)."""
@@ -48,6 +48,20 @@ class Diverged(RuntimeError):
 
 class MemoryCapReached(RuntimeError):
     """Training took more memory than the spec allows."""
+
+
+def touch(precision: Precision) -> None:
+    """Take a step of a tiny encoder on the CPU, which is then gone: the libraries' code that training runs is then in memory.
+
+    For before a meter of memory starts: a fork maps the pages of that code only as it runs them, which is no method's doing.
+    """
+    with torch.random.fork_rng(devices=[]), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        layer = nn.TransformerEncoderLayer(64, 2, 128, dropout=0.0, activation="gelu", batch_first=True)
+        model = nn.Sequential(nn.Embedding(8, 64), layer, nn.Linear(64, 2))
+        loss = cross_entropy(model(torch.zeros(4, 32, dtype=torch.int64))[:, 0].float(), torch.zeros(4, dtype=torch.int64))
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+    torch.optim.AdamW(model.parameters(), lr=0.0, fused=True).step()
 
 
 def frozen_sha256(classifier: nn.Module) -> str:

@@ -57,6 +57,45 @@ def peak_with_a_pause(counted: int, paused: int, notify: Notify) -> tuple[int, i
     return first, meter.above_baseline(), peak.baseline, peak.peak
 
 
+def kept_of_freed(mebibytes: int, keep: bool, notify: Notify) -> tuple[int, int]:
+    """Resident bytes above the start after so much was filled in blocks and freed; and again once it was given back."""
+    from bench.allocator import give_back, keep_freed
+
+    if keep:
+        keep_freed()
+    before = _resident()
+    _fill_in_blocks(mebibytes)
+    freed = _resident()
+    give_back()
+    return freed - before, _resident() - before
+
+
+def metered_beside_what_is_kept(mebibytes: int, notify: Notify) -> tuple[int, int]:
+    """Where freed memory is kept, and so much was filled and freed before the meter started and in a pause of it: by how much
+    its baseline is above the process's memory at first, and the peak above the baseline.
+    """
+    from bench.allocator import keep_freed
+    from bench.meters import MemoryMeter
+
+    keep_freed()
+    before, meter = _resident(), MemoryMeter("cpu")
+    _fill_in_blocks(mebibytes)
+    meter.start()
+    with meter.paused():
+        _fill_in_blocks(mebibytes)
+    return meter.baseline - before, meter.above_baseline()
+
+
+def _fill_in_blocks(mebibytes: int) -> None:
+    """As a step does it: many allocations, all of which are freed."""
+    blocks = [bytearray(b"1" * 2**20) for _ in range(mebibytes)]
+    del blocks
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def largest_after_a_reset(mebibytes: int, notify: Notify) -> tuple[int, int, int]:
     """What getrusage says of a process that filled so much, before and after a reset; and what the meter kept."""
     import resource

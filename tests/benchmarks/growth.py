@@ -59,6 +59,7 @@ def train(method: str, data: str, reviews: int | None, threads: int, notify: Cal
     import torch
 
     import methods
+    from bench.allocator import keep_freed
     from bench.budget import Ledger
     from bench.checkpoint import find
     from bench.encoder import load_classifier
@@ -70,6 +71,7 @@ def train(method: str, data: str, reviews: int | None, threads: int, notify: Cal
     from tests.benchmarks.measuring import matrix_products, seconds
 
     torch.set_num_threads(threads)
+    keep_freed()
     checkpoint, source, took = find("minilm"), read(data), list[float]()
     with tempfile.TemporaryDirectory() as empty:
         os.environ[_CACHE] = empty

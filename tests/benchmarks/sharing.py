@@ -8,11 +8,8 @@ and is then weighed.
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -70,19 +67,11 @@ def held(checkpoint: Checkpoint, saved: Sequence[Saved], together: bool, notify:
         for tensor in server.tensors():
             tensor.sum()
     peak = before.peak().peak
-    _give_back()
-    after.start()  # which collects garbage and reads what is resident
+    after.start()  # which collects garbage, gives freed memory back and reads what is resident
     return Row(
         method=saved[0].card.spec.method, tasks=len(saved), tensors=sum(server.nbytes for server in servers),
         resident=after.baseline - before.baseline, peak=peak - before.baseline, disk=_disk(checkpoint, saved, together),
     )  # fmt: skip
-
-
-def _give_back() -> None:
-    """Hand freed memory back to the system, where the C library can (glibc): it keeps tens of MiB as it happens."""
-    gc.collect()
-    with suppress(AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _disk(checkpoint: Checkpoint, saved: Sequence[Saved], together: bool) -> int:

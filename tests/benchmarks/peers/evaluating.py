@@ -36,6 +36,7 @@ def evaluate(
     import torch
 
     import bench.prediction
+    from bench.allocator import keep_freed
     from bench.batches import in_length_order
     from bench.checkpoint import find
     from bench.meters import MemoryMeter
@@ -45,6 +46,7 @@ def evaluate(
 
     prediction: Any = bench.prediction  # whose constants are the levers
     torch.set_num_threads(threads)
+    keep_freed()
     checkpoint = find(str(folder))
     task = task_of(checkpoint)
     peer = SuitePeer(method, OURS, checkpoint, task, length, BATCH, MemoryMeter(device()))

@@ -47,8 +47,8 @@ class Recipe:
     """For the suite: AdamW in one kernel."""
     torch_attention: bool = False
     """For the suite: torch's own attention instead of that of `bench.attention`."""
-    keeps_memory: bool = False
-    """For the suite: the allocator keeps what was freed instead of giving it back to the kernel."""
+    gives_back: bool = False
+    """For the suite: what is freed goes back to the kernel as the C library would have it."""
 
     def arithmetic(self, device: str) -> Precision:
         """Precision on a device."""
@@ -86,8 +86,8 @@ LEVERS = (
     Recipe("batches in one piece", "suite", whole=True),
     Recipe("torch's attention", "suite", torch_attention=True),
     Recipe("AdamW not fused", "suite", fused=False),
-    Recipe("freed memory is kept", "suite", keeps_memory=True),
-    Recipe("freed memory is kept, batches in one piece", "suite", keeps_memory=True, whole=True),
+    Recipe("freed memory goes back to the kernel", "suite", gives_back=True),
+    Recipe("freed memory goes back, batches in one piece", "suite", gives_back=True, whole=True),
     Recipe("hidden dropout 0.1, attention dropout 0", "suite", dropout=0.1),
     Recipe("both dropouts 0.1", "suite", dropout=0.1, attention_dropout=0.1),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import itertools
 import math
@@ -27,9 +26,6 @@ from tests.benchmarks.peers.common import LEARNING_RATE, device, part
 from tests.benchmarks.peers.recipes import OURS, Recipe
 
 __all__ = ["SuitePeer"]
-
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
-"""Parameters of mallopt(3)."""
 
 
 @dataclass
@@ -77,11 +73,6 @@ class SuitePeer:
         seed: int = 0,
         learning_rate: float = LEARNING_RATE,
     ) -> None:
-        if recipe.keeps_memory:
-            libc = ctypes.CDLL(None)
-            for parameter, value in ((_M_MMAP_THRESHOLD, 2**30), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 2**26)):
-                if not libc.mallopt(parameter, value):
-                    raise OSError(f"this C library does not take mallopt({parameter}, {value})")
         self.recipe, self.task, self.memory = recipe, task, memory
         self.method = methods.get(name)
         where = device()
