@@ -10,23 +10,26 @@ __all__ = ["give_back", "keep_freed"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of mallopt(3)."""
-_LARGEST_MMAP_THRESHOLD = 2**25
-"""Bytes; versions of glibc before 2.35 take no more."""
+_LARGEST, _LARGEST_BEFORE_2_35 = 2**30, 2**25
+"""Bytes of a block that may be kept; glibc before 2.35 refuses the first."""
 _NEVER = 2**31 - 1
 
 
-def keep_freed() -> None:
-    """Keep what is freed from now on for what this process allocates next.
+def keep_freed() -> bool:
+    """Keep what is freed from now on for what this process allocates next; returns whether the C library does.
 
     A step frees its activations and the next one needs as many: by itself glibc returns them to the kernel, which then hands
-    out pages that it has to clear first. `make levers` measures it. Whoever has set the allocator in the environment is obeyed.
+    out pages that it has to clear first. `make levers` measures it. Whoever has set this in the environment is obeyed.
     """
-    if any(name == "GLIBC_TUNABLES" or name.startswith("MALLOC_") for name in os.environ):
-        return
-    with suppress(AttributeError):
+    own = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & os.environ.keys()
+    if own or "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", ""):
+        return False
+    try:
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
-        mallopt(_M_TRIM_THRESHOLD, _NEVER)
+    except AttributeError:
+        return False
+    large = mallopt(_M_MMAP_THRESHOLD, _LARGEST) or mallopt(_M_MMAP_THRESHOLD, _LARGEST_BEFORE_2_35)
+    return bool(large and mallopt(_M_TRIM_THRESHOLD, _NEVER))
 
 
 def give_back() -> None:

@@ -170,10 +170,12 @@ class MemoryMeter:
     def paused(self) -> Iterator[None]:
         """Leave what happens inside, such as evaluation, out of the peak."""
         self._peaks.append(self._read())
+        before = _status_bytes("VmRSS")
         try:
             yield
         finally:
-            give_back()  # or what is kept of it would be in the peak that follows
+            if _status_bytes("VmRSS") > before + 2**20:  # kept by the allocator, it would be in the peak that follows
+                give_back()
             self._reset()
 
     def above_baseline(self) -> int:

@@ -42,7 +42,7 @@ class TwoWay:
 
 
 def two_way(differences: npt.NDArray[np.integer[Any]]) -> TwoWay:
-    """The statistics of differences [..., seeds, reviews] in {-1, 0, 1}; leading dimensions are separate comparisons.
+    """The statistics of differences [..., seeds, reviews]; leading dimensions are separate comparisons.
 
     With one seed the standard error is that of the reviews alone, and there is no p. Where it is zero, p is 1 for a
     difference of zero and else 0.

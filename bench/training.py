@@ -51,7 +51,8 @@ class MemoryCapReached(RuntimeError):
 
 
 def touch(precision: Precision) -> None:
-    """Take a step of a tiny encoder on the CPU, which is then gone: the libraries' code that training runs is then in memory.
+    """Take a step of a tiny encoder on the CPU, which is then gone: much of the libraries' code that training runs is then in
+    memory.
 
     For before a meter of memory starts: a fork maps the pages of that code only as it runs them, which is no method's doing.
     """

@@ -80,11 +80,28 @@ def test_the_peak_holds_what_was_freed_and_leaves_out_what_was_paused(engine: Lo
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library is left as it is")
-@pytest.mark.parametrize("keep", [False, True])
-def test_freed_memory_is_kept_where_that_is_asked_for(engine: LocalEngine, keep: bool) -> None:
-    freed, given_back = engine.run("tests.work:kept_of_freed", 200, keep)[0]
-    assert (freed > 190 * 2**20) == keep
-    assert max(given_back, 0 if keep else freed) < 10 * 2**20
+@pytest.mark.parametrize(
+    ("keep", "environment", "kept"),
+    [
+        (False, {}, False),
+        (True, {}, True),
+        (True, {"MALLOC_TRIM_THRESHOLD_": "131072"}, False),
+        (True, {"GLIBC_TUNABLES": "glibc.malloc.trim_threshold=131072"}, False),
+        (True, {"MALLOC_ARENA_MAX": "2", "GLIBC_TUNABLES": "glibc.rtld.nns=8"}, True),
+    ],
+)
+def test_freed_memory_is_kept_where_that_is_asked_for(
+    engine: LocalEngine, keep: bool, environment: dict[str, str], kept: bool
+) -> None:
+    freed, given_back = engine.run("tests.work:kept_of_freed", 200, keep, environment)[0]
+    assert (freed > 190 * 2**20) == kept
+    assert max(given_back, 0 if kept else freed) < 10 * 2**20
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library is left as it is")
+def test_a_run_keeps_freed_memory(engine: LocalEngine, tiny: Checkpoint, small_folder: Path) -> None:
+    job = make_job(make_spec(purpose="trial"), tiny, small_folder)
+    assert engine.run("tests.work:kept_after_a_run", job, 200)[0] > 190 * 2**20
 
 
 def test_what_is_kept_of_freed_memory_is_not_metered(engine: LocalEngine) -> None:

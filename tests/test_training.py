@@ -12,9 +12,9 @@ from bench.budget import MARKS
 from bench.checkpoint import Checkpoint
 from bench.encoder import load_classifier
 from bench.reviews import Source
-from bench.spec import Budget
+from bench.spec import Budget, Precision
 from bench.task import Task, cut, prepare
-from bench.training import PIECE, AuditError, Diverged, Loop, MemoryCapReached
+from bench.training import PIECE, AuditError, Diverged, Loop, MemoryCapReached, touch
 from tests.test_methods import loop_for, trained
 
 
@@ -38,6 +38,13 @@ def test_a_token_budget_overruns_by_less_than_a_batch(tiny: Checkpoint, small_ta
     summary = trained(tiny, small_task, "full", budget=Budget(amount=1500, unit="tokens")).summary()
     assert 0 <= summary.overshoot < 8 * 32
     assert summary.tokens_seen == summary.spent
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_touching_the_libraries_leaves_chance_as_it_was(precision: Precision) -> None:
+    before = torch.get_rng_state()
+    touch(precision)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def steps_of(loop: Loop) -> torch.Tensor:

@@ -57,10 +57,11 @@ def peak_with_a_pause(counted: int, paused: int, notify: Notify) -> tuple[int, i
     return first, meter.above_baseline(), peak.baseline, peak.peak
 
 
-def kept_of_freed(mebibytes: int, keep: bool, notify: Notify) -> tuple[int, int]:
+def kept_of_freed(mebibytes: int, keep: bool, environment: dict[str, str], notify: Notify) -> tuple[int, int]:
     """Resident bytes above the start after so much was filled in blocks and freed; and again once it was given back."""
     from bench.allocator import give_back, keep_freed
 
+    os.environ.update(environment)
     if keep:
         keep_freed()
     before = _resident()
@@ -68,6 +69,18 @@ def kept_of_freed(mebibytes: int, keep: bool, notify: Notify) -> tuple[int, int]
     freed = _resident()
     give_back()
     return freed - before, _resident() - before
+
+
+def kept_after_a_run(job: Any, mebibytes: int, notify: Notify) -> int:
+    """Resident bytes that stay when, after a run in this process, so much was filled in blocks and freed."""
+    from bench.allocator import give_back
+    from bench.run import execute
+
+    execute(job)
+    give_back()
+    before = _resident()
+    _fill_in_blocks(mebibytes)
+    return _resident() - before
 
 
 def metered_beside_what_is_kept(mebibytes: int, notify: Notify) -> tuple[int, int]:

@@ -67,7 +67,7 @@ def train(method: str, data: str, reviews: int | None, threads: int, notify: Cal
     from bench.reviews import read
     from bench.spec import Budget, RunSpec
     from bench.task import Task, cut, prepare
-    from bench.training import Loop
+    from bench.training import Loop, touch
     from tests.benchmarks.measuring import matrix_products, seconds
 
     torch.set_num_threads(threads)
@@ -83,6 +83,7 @@ def train(method: str, data: str, reviews: int | None, threads: int, notify: Cal
     few = part(task.validation, [0, len(task.validation) - 1])  # nothing is validated here
     task = Task(part(task.train, rows), few, few, np.array([], dtype=np.int64), task.prefix, task.suffix, task.pad_id)
     matrix_products()
+    touch("fp32")
     memory = MemoryMeter("cpu")
     memory.start()
     spec = RunSpec(

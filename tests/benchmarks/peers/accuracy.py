@@ -1,8 +1,9 @@
 """`make peers-accuracy`: what the suite's way of training costs in accuracy when all train on equal reviews.
 
 Each method is trained by the suite and by the library's trainer from the same first weights, with the same learning rate,
-schedule and dropout, on the same reviews at the suite's default length, and tested on the same test; how reviews are put into
-batches differs. The rates are the suite's defaults, chosen with another head. With `--dropout` the suite is held against
+schedule and dropout, on the same reviews at the suite's default length, and tested on the same test. How reviews are put into
+batches differs, and the arithmetic where the suite's is bf16 by itself: the library's is then fp32. The rates are the suite's
+defaults, chosen with its loop and another head. With `--dropout` the suite is held against
 itself with hidden dropout, over several epochs, which is where dropout could pay. What is finished is in the output file, and
 the same command goes on.
 
