@@ -48,6 +48,13 @@ def test_the_suite_loses_less_than_a_point_at_equal_reviews() -> None:
     assert all(int(row[4]) == 6 and float(row[-2]) < 1 for row in rows)
 
 
+def test_hidden_dropout_would_not_gain_a_point() -> None:
+    found = json.loads((RESULTS / "dropout-accuracy.json").read_text())
+    rows = [line.split("|") for line in accuracy.table(found, dropout=True).splitlines()[2:]]
+    assert [row[1].strip() for row in rows] == ["houlsby", "full", "mean of these"]
+    assert all(int(row[4]) == 4 and float(row[-2]) < 1 for row in rows)
+
+
 def test_tokens_cost_the_same_however_many_reviews_there_are() -> None:
     """Speed within the noise of a shared machine, memory closely: what leaked or was kept a review would show."""
     few, _, all_of_them = json.loads((RESULTS / "growth.json").read_text())["passes"]
