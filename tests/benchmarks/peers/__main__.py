@@ -14,8 +14,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from bench.allocator import keep_freed
 from bench.batches import POOL
 from bench.device import usable_cores
 from bench.engines.local import LocalEngine
@@ -105,6 +106,11 @@ def evaluation(method: str, folder: Path, rounds: int) -> dict[str, Any]:
     }
 
 
+def _refuse(why: str) -> NoReturn:
+    print(f"error: {why}", file=sys.stderr)
+    raise SystemExit(2)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.peers", description=__doc__)
     parser.add_argument("--levers", action="store_true", help="the suite beside itself, one lever moved at a time")
@@ -115,9 +121,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     if given.rounds < 1 or not 1 <= given.batches <= POOL or not 1 <= given.batch_size <= 256:
-        said = f"--rounds must be at least 1, --batches between 1 and {POOL}, --batch-size between 1 and 256"
-        print(f"error: {said}", file=sys.stderr)
-        raise SystemExit(2)
+        _refuse(f"--rounds must be at least 1, --batches between 1 and {POOL}, --batch-size between 1 and 256")
+    if not keep_freed():  # nothing is measured in this process; it tells what those of the suite will get
+        _refuse("freed memory is not kept, which is measured here: it takes glibc, and no thresholds of it in the environment")
     environment = about(usable_cores(), device())
     with tempfile.TemporaryDirectory() as name:
         folder = encoder_folder(Path(name))
