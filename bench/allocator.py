@@ -1,9 +1,10 @@
-"""What the C library does with freed memory, where it is glibc; any other is left as it is."""
+"""What becomes of freed memory: in the C library, where it is glibc (any other is left as it is), and in Arrow's own pool."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from contextlib import suppress
 
 __all__ = ["give_back", "keep_freed"]
@@ -33,6 +34,11 @@ def keep_freed() -> bool:
 
 
 def give_back() -> None:
-    """Return to the kernel what is freed now, so that resident memory is what is in use."""
+    """Return to the kernel what is freed now, so that resident memory is what is in use.
+
+    Arrow, which reads the reviews, keeps a pool of its own; what it holds after reading is gone as soon as it is used again.
+    """
+    if arrow := sys.modules.get("pyarrow"):
+        arrow.default_memory_pool().release_unused()
     with suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -98,6 +98,13 @@ def test_freed_memory_is_kept_where_that_is_asked_for(
     assert max(given_back, 0 if kept else freed) < 10 * 2**20
 
 
+def test_what_arrow_freed_is_given_back(engine: LocalEngine) -> None:
+    """It would stand in a baseline, and be gone from the peak as soon as Arrow is used again."""
+    freed, given_back = engine.run("tests.work:left_by_arrow", 100)[0]
+    assert freed > 50 * 2**20
+    assert given_back < 20 * 2**20
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library is left as it is")
 def test_a_run_keeps_freed_memory(engine: LocalEngine, tiny: Checkpoint, small_folder: Path) -> None:
     job = make_job(make_spec(purpose="trial"), tiny, small_folder)

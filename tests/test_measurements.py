@@ -62,7 +62,7 @@ def test_tokens_cost_the_same_however_many_reviews_there_are() -> None:
 
 def peers(name: str, rates: dict[str, float]) -> dict[str, Any]:
     recipes = [
-        {"name": key, "reviews_per_second": [rate], "peak_bytes": 2**20, "times": [rates[OURS.name] / rate]}
+        {"name": key, "reviews_per_second": [rate], "peak_bytes": [2**22, 2**20, 2**21], "times": [rates[OURS.name] / rate]}
         for key, rate in rates.items()
     ]
     return {"method": name, "epochs": 1, "recipes": recipes, "share_of_products": [0.8]}
@@ -72,7 +72,7 @@ def test_the_summary_has_the_best_peer() -> None:
     names = [recipe.name for recipe in PEERS]
     text = summary([peers("lora", dict(zip(names, [3.0, 4.0, 4.5, 8.0, 10.0, 12.0], strict=True)))])
     cells = [cell.strip() for cell in text.splitlines()[2].strip("|").split("|")]
-    assert cells == ["lora", "4.00", "3.00", "1.50", "1.20", "1.20", "1", "1", "1", "80%"]
+    assert cells == ["lora", "4.00", "3.00", "1.50", "1.20", "1.20", "2", "2", "2", "80%"]
 
 
 @pytest.mark.parametrize("recipe", [OURS, PEERS[0], PEERS[-2]], ids=lambda recipe: recipe.name)

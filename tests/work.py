@@ -71,6 +71,21 @@ def kept_of_freed(mebibytes: int, keep: bool, environment: dict[str, str], notif
     return freed - before, _resident() - before
 
 
+def left_by_arrow(mebibytes: int, notify: Notify) -> tuple[int, int]:
+    """The same of memory that Arrow filled and freed."""
+    import pyarrow
+
+    from bench.allocator import give_back
+
+    before = _resident()
+    for buffer in [pyarrow.allocate_buffer(2**16) for _ in range(16 * mebibytes)]:
+        memoryview(buffer).cast("B")[:] = bytes(2**16)
+    del buffer
+    freed = _resident()
+    give_back()
+    return freed - before, _resident() - before
+
+
 def kept_after_a_run(job: Any, mebibytes: int, notify: Notify) -> int:
     """Resident bytes that stay when, after a run in this process, so much was filled in blocks and freed."""
     from bench.allocator import give_back

@@ -10,7 +10,7 @@ import multiprocessing
 import random
 import sys
 import tempfile
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -33,7 +33,7 @@ EPOCHS = {"head-only": 3}
 
 
 class _Turns:
-    """The processes of one method, of which one works at a time."""
+    """The processes of one round of a method, of which one works at a time."""
 
     def __init__(self, name: str, chosen: tuple[Recipe, ...], folder: Path, batch: int, count: int, epochs: int) -> None:
         context = multiprocessing.get_context("spawn" if device() == "cuda" else "forkserver")
@@ -41,7 +41,6 @@ class _Turns:
             context.set_forkserver_preload(["bench.engines.preload", "tests.benchmarks.peers.trainers"])
         self.pipes: list[Connection] = []
         self.processes: list[Any] = []
-        self.peaks: list[int] = []
         for recipe in chosen:
             ours, theirs = context.Pipe()
             process = context.Process(
@@ -51,13 +50,13 @@ class _Turns:
             theirs.close()
             self.pipes.append(ours)
             self.processes.append(process)
-            self.peaks.append(ours.recv())
+            ours.recv()
 
     def ask(self, which: int, question: str) -> Any:
         self.pipes[which].send(question)
         return self.pipes[which].recv()
 
-    def end(self) -> None:
+    def close(self) -> None:
         for pipe in self.pipes:
             with suppress(BrokenPipeError):
                 pipe.send(None)
@@ -67,23 +66,26 @@ class _Turns:
 
 
 def measure(name: str, chosen: tuple[Recipe, ...], folder: Path, rounds: int, batch: int, count: int) -> dict[str, Any]:
-    """Reviews a second of each recipe in each round, peaks of memory, and the share of the products' time."""
+    """Reviews a second and peak of memory of each recipe in each round, and the share of the products' time.
+
+    Every round has processes of its own: how memory happens to lie in one stays so, and shows in its peak and its speed.
+    """
     order = random.Random(0)
     epochs = EPOCHS.get(name, 1)
-    turns = _Turns(name, chosen, folder, batch, count, epochs)
     ours = chosen.index(OURS)
     rates: list[list[float]] = [[] for _ in chosen]
+    peaks: list[list[int]] = [[] for _ in chosen]
     shares: list[float] = []
-    try:
-        for round_ in range(1, rounds + 1):
+    for round_ in range(1, rounds + 1):
+        with closing(_Turns(name, chosen, folder, batch, count, epochs)) as turns:
             for which in order.sample(range(len(chosen)), len(chosen)):
-                seconds, reviews = turns.ask(which, "turn")
+                seconds, reviews, peak = turns.ask(which, "turn")
                 rates[which].append(reviews / seconds)
+                peaks[which].append(peak)
                 if which == ours:
                     shares.append(turns.ask(ours, "limit") / seconds)
-                print(f"{name}, round {round_}: {chosen[which].name}: {rates[which][-1]:.1f} reviews/s", flush=True)
-    finally:
-        turns.end()
+                done = f"{rates[which][-1]:.1f} reviews/s, {peak / 2**20:,.0f} MiB"
+                print(f"{name}, round {round_}: {chosen[which].name}: {done}", flush=True)
     return {
         "method": name, "epochs": epochs, "batches_a_turn": count, "share_of_products": shares,
         "recipes": [
@@ -91,7 +93,7 @@ def measure(name: str, chosen: tuple[Recipe, ...], folder: Path, rounds: int, ba
                 "name": recipe.name, "reviews_per_second": rate, "peak_bytes": peak,
                 "times": [own / other for own, other in zip(rates[ours], rate, strict=True)],
             }
-            for recipe, rate, peak in zip(chosen, rates, turns.peaks, strict=True)
+            for recipe, rate, peak in zip(chosen, rates, peaks, strict=True)
         ],
     }  # fmt: skip
 
@@ -117,7 +119,7 @@ def main() -> None:
     parser.add_argument("--method", action="append", choices=METHODS, help="repeatable; default: all five")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=32, help="reviews an optimizer step")
-    parser.add_argument("--batches", type=int, default=4, help="batches a turn, after one that is not timed")
+    parser.add_argument("--batches", type=int, default=2, help="batches a turn, after one that is not timed")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     if given.rounds < 1 or not 1 <= given.batches <= POOL or not 1 <= given.batch_size <= 256:

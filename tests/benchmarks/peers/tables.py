@@ -15,6 +15,16 @@ __all__ = ["evaluation_table", "summary", "table"]
 _MIB = 2**20
 
 
+def _peaks(recipe: dict[str, Any]) -> list[float]:
+    """MiB, one value a process; files of when there was one process hold a number."""
+    found = recipe["peak_bytes"]
+    return [peak / _MIB for peak in (found if isinstance(found, list) else [found])]
+
+
+def _range(values: Sequence[float], form: str) -> str:
+    return f"{min(values):{form}}–{max(values):{form}}" if len(values) > 1 else ""
+
+
 def _pipe(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
     return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True)
 
@@ -25,7 +35,7 @@ def summary(measured: Sequence[dict[str, Any]]) -> str:
     for found in measured:
         by_name = {recipe["name"]: recipe for recipe in found["recipes"]}
         times = {name: median(recipe["times"]) for name, recipe in by_name.items()}
-        peaks = {name: f"{recipe['peak_bytes'] / _MIB:,.0f}" for name, recipe in by_name.items()}
+        peaks = {name: f"{median(_peaks(recipe)):,.0f}" for name, recipe in by_name.items()}
         best = min(value for name, value in times.items() if not name.startswith(OURS.name))
         share = f"{median(found['share_of_products']):.0%}"
         ratios = [f"{times[recipe.name]:.2f}" for recipe in (PUBLISHED, LIBRARY, PLAIN, GROUPED)]
@@ -47,14 +57,15 @@ def table(found: dict[str, Any]) -> str:
         [
             recipe["name"],
             f"{median(recipe['reviews_per_second']):.1f}",
-            f"{min(recipe['reviews_per_second']):.1f}–{max(recipe['reviews_per_second']):.1f}",
+            _range(recipe["reviews_per_second"], ".1f"),
             f"{median(recipe['times']):.2f}",
-            f"{min(recipe['times']):.2f}–{max(recipe['times']):.2f}",
-            f"{recipe['peak_bytes'] / _MIB:,.0f}",
+            _range(recipe["times"], ".2f"),
+            f"{median(_peaks(recipe)):,.0f}",
+            _range(_peaks(recipe), ",.0f"),
         ]
         for recipe in found["recipes"]
     ]
-    headers = [_named(found), "reviews/s", "range", "suite is × as fast", "range", "peak MiB"]
+    headers = [_named(found), "reviews/s", "range", "suite is × as fast", "range", "peak MiB", "range"]
     share = f"The suite's matrix products, run alone, take {median(found['share_of_products']):.0%} of its time."
     return _pipe(rows, headers) + "\n\n" + share
 
@@ -63,7 +74,7 @@ def evaluation_table(found: dict[str, Any]) -> str:
     """Ways of evaluating as text."""
     ours = found["ways"][0]["reviews_per_second"]
     rows = [
-        [way["name"], f"{median(rate):.1f}", f"{min(rate):.1f}–{max(rate):.1f}", f"{median(ours) / median(rate):.2f}"]
+        [way["name"], f"{median(rate):.1f}", _range(rate, ".1f"), f"{median(ours) / median(rate):.2f}"]
         for way in found["ways"]
         for rate in (way["reviews_per_second"],)
     ]

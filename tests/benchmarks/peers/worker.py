@@ -14,8 +14,8 @@ def serve(
 ) -> None:
     """Take turns over the same batches, which the recipe makes of the embedded reviews.
 
-    Sends the peak of memory above the baseline after a first turn. Then answers "turn" with (seconds, reviews), and, in the
-    suite's own process, "limit" with the seconds of the same steps' matrix products alone.
+    Sends that it is ready after one pass over them. Then answers "turn" with (seconds, reviews, bytes of the process's peak so
+    far above its baseline), and, in the suite's own process, "limit" with the seconds of the same steps' products alone.
     """
     import torch
 
@@ -46,13 +46,13 @@ def serve(
         peer = SuitePeer(name, recipe, checkpoint, task, length, batch, memory)
     else:
         peer = LibraryPeer(name, recipe, folder, task, length, batch)
-    peer.turn(batches, epochs)
-    connection.send(memory.above_baseline())
+    peer.turn(batches, epochs=1)
+    connection.send("ready")
     shapes: Any = None
     while (asked := connection.recv()) is not None:
         if asked == "turn":
             seconds = peer.turn(batches, epochs)
-            connection.send((seconds, batch * (epochs * len(batches) - 1)))
+            connection.send((seconds, batch * (epochs * len(batches) - 1), memory.above_baseline()))
         else:
             assert isinstance(peer, SuitePeer)
             if shapes is None:  # what the timed steps take: those of the whole turn without those of its first
