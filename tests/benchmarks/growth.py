@@ -19,7 +19,7 @@ from statistics import median
 
 from tabulate import tabulate
 
-from bench.device import usable_cores
+from bench.device import resolve_precision, usable_cores
 from bench.engines.local import LocalEngine
 from tests.benchmarks.keeping import about, keep
 from tests.benchmarks.peers.common import BATCH, part
@@ -72,6 +72,7 @@ def train(method: str, data: str, reviews: int | None, threads: int, notify: Cal
 
     torch.set_num_threads(threads)
     keep_freed()
+    precision = resolve_precision("auto", "cpu")
     checkpoint, source, took = find("minilm"), read(data), list[float]()
     with tempfile.TemporaryDirectory() as empty:
         os.environ[_CACHE] = empty
@@ -83,13 +84,13 @@ def train(method: str, data: str, reviews: int | None, threads: int, notify: Cal
     few = part(task.validation, [0, len(task.validation) - 1])  # nothing is validated here
     task = Task(part(task.train, rows), few, few, np.array([], dtype=np.int64), task.prefix, task.suffix, task.pad_id)
     matrix_products()
-    touch("fp32")
+    touch(precision)
     memory = MemoryMeter("cpu")
     memory.start()
     spec = RunSpec(
         method=method, hyperparameters=methods.get(method).hyperparameters(), encoder="minilm", data=source.name,
         budget=Budget(amount=1, unit="epochs"), seed=0, max_length=LENGTH, truncation="head+tail", batch_size=BATCH,
-        precision="fp32", device="cpu", threads=threads,
+        precision=precision, device="cpu", threads=threads,
     )  # fmt: skip
     classifier = load_classifier(checkpoint, seed=0, dropout=0.0, attention_dropout=0.0)
     classifier.encoder = methods.get(method).attach(classifier.encoder)
@@ -155,7 +156,7 @@ def main() -> None:
     print("\n" + table(found))
     content = {
         "method": given.method, "data": given.data, "batch_size": BATCH, "max_length": LENGTH, "steps_a_stretch": STRETCH,
-        "environment": environment,
+        "precision": resolve_precision("auto", "cpu"), "environment": environment,
         "passes": [asdict(one) for one in found],
     }  # fmt: skip
     keep(given.out, content)

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from tabulate import tabulate
 
+from bench.cli import INTERRUPTED
 from bench.device import usable_cores
 from bench.engines.local import LocalEngine
 from bench.errors import UserError
@@ -189,6 +190,9 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from what is finished", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
 
 
 def _measure(given: argparse.Namespace) -> None:
