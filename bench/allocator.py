@@ -36,7 +36,7 @@ def keep_freed() -> bool:
 def give_back() -> None:
     """Return to the kernel what is freed now, so that resident memory is what is in use.
 
-    Arrow, which reads the reviews, keeps a pool of its own; what it holds after reading is gone as soon as it is used again.
+    Arrow, which may have read the reviews, keeps a pool of its own; what it holds after that may go when it is next used.
     """
     if arrow := sys.modules.get("pyarrow"):
         arrow.default_memory_pool().release_unused()

@@ -17,6 +17,7 @@ from bench.choices import AnswerFormat, Device, Figure, Format, View
 from bench.cli_runs import RUNS, run, watch
 from bench.errors import UserError
 from bench.files import write_out
+from bench.interrupts import INTERRUPTED
 
 __all__ = ["app", "main"]
 
@@ -26,8 +27,6 @@ app = typer.Typer(
     add_completion=False,
 )
 
-INTERRUPTED = 130
-"""The exit code that typer gives an interrupt: 128 and the number of SIGINT."""
 REFERENCE_RESULTS = Path("results/reference")
 
 app.command()(run)

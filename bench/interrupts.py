@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["Interrupts"]
+__all__ = ["INTERRUPTED", "Interrupts"]
+
+INTERRUPTED = 130
+"""The exit code that typer gives an interrupt: 128 and the number of SIGINT."""
 
 _Handler = Callable[[int, FrameType | None], Any] | int | None
 

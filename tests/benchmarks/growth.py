@@ -21,6 +21,7 @@ from tabulate import tabulate
 
 from bench.device import resolve_precision, usable_cores
 from bench.engines.local import LocalEngine
+from bench.spec import Precision
 from tests.benchmarks.keeping import about, keep
 from tests.benchmarks.peers.common import BATCH, part
 
@@ -44,7 +45,7 @@ class Grown:
     seconds: float
     """Of training alone."""
     cost: list[float]
-    """Time of a thousand tokens over that of the kernel, one a stretch of the pass."""
+    """Time of a thousand tokens over that of the kernel, which is one of fp32 products; one a stretch of the pass."""
     peak_bytes: list[int]
     """Above the process's baseline, at the end of each stretch."""
     tokenised_cold: float
@@ -53,7 +54,9 @@ class Grown:
     """Seconds to have them from the cache."""
 
 
-def train(method: str, data: str, reviews: int | None, threads: int, notify: Callable[..., None]) -> Grown:
+def train(
+    method: str, data: str, reviews: int | None, threads: int, precision: Precision, notify: Callable[..., None]
+) -> Grown:
     """One pass over the first so many reviews of a shuffle, with the suite's loop."""
     import numpy as np
     import torch
@@ -72,7 +75,6 @@ def train(method: str, data: str, reviews: int | None, threads: int, notify: Cal
 
     torch.set_num_threads(threads)
     keep_freed()
-    precision = resolve_precision("auto", "cpu")
     checkpoint, source, took = find("minilm"), read(data), list[float]()
     with tempfile.TemporaryDirectory() as empty:
         os.environ[_CACHE] = empty
@@ -148,15 +150,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     engine, threads, found = LocalEngine("cpu"), usable_cores(), list[Grown]()
+    precision = resolve_precision("auto", "cpu")
     environment = about(threads)
     for count in COUNTS:
-        grown, _ = engine.run(f"{__spec__.name}:train", given.method, given.data, count, threads)
+        grown, _ = engine.run(f"{__spec__.name}:train", given.method, given.data, count, threads, precision)
         found.append(grown)
         print(f"{grown.reviews:,} reviews: {grown.seconds:.0f} s", flush=True)
     print("\n" + table(found))
     content = {
         "method": given.method, "data": given.data, "batch_size": BATCH, "max_length": LENGTH, "steps_a_stretch": STRETCH,
-        "precision": resolve_precision("auto", "cpu"), "environment": environment,
+        "precision": precision, "environment": environment,
         "passes": [asdict(one) for one in found],
     }  # fmt: skip
     keep(given.out, content)

@@ -11,7 +11,7 @@ from typing import Any
 from bench.report.readme import ROOT, between_marks, rewrite
 from tests.benchmarks import cluster, growth, sharing
 from tests.benchmarks.peers import accuracy
-from tests.benchmarks.peers.tables import evaluation_table, summary, table
+from tests.benchmarks.peers.tables import evaluation_table, summaries, summary, table
 
 __all__ = ["DOCUMENT", "TABLES", "updated"]
 
@@ -20,7 +20,7 @@ DOCUMENT = RESULTS / "measurements.md"
 
 
 def _peers(found: dict[str, Any]) -> list[str]:
-    return [summary(found["methods"]), *map(table, found["methods"])]
+    return [*summaries(found["methods"]), *map(table, found["methods"])]
 
 
 def _levers(found: dict[str, Any]) -> list[str]:

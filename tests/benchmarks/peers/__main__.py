@@ -24,7 +24,7 @@ from tests.benchmarks.keeping import about, keep
 from tests.benchmarks.peers.common import device, encoder_folder
 from tests.benchmarks.peers.evaluating import WAYS, evaluate
 from tests.benchmarks.peers.recipes import METHODS, OURS, Recipe, recipes
-from tests.benchmarks.peers.tables import evaluation_table, summary, table
+from tests.benchmarks.peers.tables import evaluation_table, summaries, table
 from tests.benchmarks.peers.worker import serve
 
 LENGTH = 256
@@ -135,7 +135,7 @@ def main() -> None:
         ]
         evaluated = [evaluation("houlsby", folder, given.rounds)] if given.levers else []
     print()
-    totals = [] if given.levers else [summary(found)]
+    totals = [] if given.levers else summaries(found)
     print("\n\n".join([*totals, *map(table, found), *map(evaluation_table, evaluated)]))
     if given.out is not None:
         whole = {

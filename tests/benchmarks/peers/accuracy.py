@@ -25,10 +25,10 @@ import numpy as np
 import numpy.typing as npt
 from tabulate import tabulate
 
-from bench.cli import INTERRUPTED
 from bench.device import usable_cores
 from bench.engines.local import LocalEngine
 from bench.errors import UserError
+from bench.interrupts import INTERRUPTED
 from bench.record import pack_bits, unpack_bits
 from bench.statistics import ALPHA, two_way
 from tests.benchmarks.keeping import about, keep

@@ -13,7 +13,20 @@ from bench.batches import MULTIPLE
 from bench.device import resolve_precision
 from bench.spec import Precision
 
-__all__ = ["GROUPED", "LEVERS", "LIBRARY", "METHODS", "OURS", "PEERS", "PLAIN", "PUBLISHED", "Recipe", "recipes"]
+__all__ = [
+    "GROUPED",
+    "GROUPED_BF16",
+    "IN_FP32",
+    "LEVERS",
+    "LIBRARY",
+    "METHODS",
+    "OURS",
+    "PEERS",
+    "PLAIN",
+    "PUBLISHED",
+    "Recipe",
+    "recipes",
+]
 
 METHODS = ("houlsby", "pfeiffer", "lora", "full", "head-only")
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from tabulate import tabulate
 
-from tests.benchmarks.peers.recipes import GROUPED, LIBRARY, OURS, PLAIN, PUBLISHED
+from tests.benchmarks.peers.recipes import GROUPED, IN_FP32, LIBRARY, OURS, PLAIN, PUBLISHED
 
-__all__ = ["evaluation_table", "summary", "table"]
+__all__ = ["evaluation_table", "summaries", "summary", "table"]
 
 _MIB = 2**20
 
@@ -29,6 +29,12 @@ def _pipe(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
     return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True)
 
 
+def summaries(measured: Sequence[dict[str, Any]]) -> list[str]:
+    """The tables that have all methods: the suite as it is, and in fp32 where that is another and was measured too."""
+    both = all(any(recipe["name"] == IN_FP32.name for recipe in found["recipes"]) for found in measured)
+    return [summary(measured), *([in_fp32(measured)] if both else [])]
+
+
 def summary(measured: Sequence[dict[str, Any]]) -> str:
     """A row a method: how many times as fast as its peers the suite is, and whose memory peaks higher."""
     rows = []
@@ -43,6 +49,24 @@ def summary(measured: Sequence[dict[str, Any]]) -> str:
     headers = [
         "the suite is × as fast as", "the published row's way", "library's trainer", "dropout 0", "dropout 0, grouped",
         "best peer", "peak MiB", "of dropout 0", "of dropout 0, grouped", "share of products",
+    ]  # fmt: skip
+    return _pipe(rows, headers)
+
+
+def in_fp32(measured: Sequence[dict[str, Any]]) -> str:
+    """A row a method: how many times as fast the suite is where it takes fp32, as the libraries do, round by round."""
+    rows = []
+    for found in measured:
+        by_name = {recipe["name"]: recipe for recipe in found["recipes"]}
+        own, cells = by_name[IN_FP32.name], []
+        for recipe in (PUBLISHED, LIBRARY, PLAIN, GROUPED):
+            rates = zip(own["reviews_per_second"], by_name[recipe.name]["reviews_per_second"], strict=True)
+            times = [mine / other for mine, other in rates]
+            cells.append(f"{median(times):.2f} ({_range(times, '.2f')})")
+        rows.append([_named(found), *cells, f"{median(_peaks(own)):,.0f}"])
+    headers = [
+        "the suite in fp32 is × as fast as", "the published row's way", "library's trainer", "dropout 0", "dropout 0, grouped",
+        "peak MiB",
     ]  # fmt: skip
     return _pipe(rows, headers)
 

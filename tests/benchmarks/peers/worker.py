@@ -48,15 +48,12 @@ def serve(
         peer = LibraryPeer(name, recipe, folder, task, length, batch)
     peer.turn(batches, epochs=1)
     connection.send("ready")
-    shapes: Any = None
     while (asked := connection.recv()) is not None:
         if asked == "turn":
             seconds = peer.turn(batches, epochs)
             connection.send((seconds, batch * (epochs * len(batches) - 1), memory.above_baseline()))
         else:
             assert isinstance(peer, SuitePeer)
-            if shapes is None:  # what the timed steps take: those of the whole turn without those of its first
-                turn = products_of(peer.loop(batches, epochs).run)
-                turn.subtract(products_of(peer.loop(batches[:1]).run))
-                shapes = +turn
-            connection.send(seconds_of(shapes, where, torch.bfloat16 if recipe.arithmetic(where) == "bf16" else torch.float32))
+            shapes = products_of(peer.loop(batches, epochs).run)
+            shapes.subtract(products_of(peer.loop(batches[:1]).run))  # those of the first step, which is not timed
+            connection.send(seconds_of(+shapes, where, torch.bfloat16 if recipe.arithmetic(where) == "bf16" else torch.float32))
