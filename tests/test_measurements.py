@@ -20,7 +20,7 @@ from tests.benchmarks import growth
 from tests.benchmarks.peers import accuracy
 from tests.benchmarks.peers.common import BATCH, batches_of
 from tests.benchmarks.peers.recipes import GROUPED_BF16, IN_FP32, LIBRARY, METHODS, OURS, PEERS, PLAIN, PUBLISHED, Recipe
-from tests.benchmarks.peers.tables import summary
+from tests.benchmarks.peers.tables import summaries, summary
 from tests.benchmarks.tables import DOCUMENT, RESULTS, TABLES, updated
 from tests.conftest import write_encoder
 
@@ -89,6 +89,17 @@ def test_the_summary_has_the_best_peer() -> None:
     text = summary([peers("lora", dict(zip(names, [3.0, 4.0, 4.5, 8.0, 10.0, 12.0], strict=True)))])
     cells = [cell.strip() for cell in text.splitlines()[2].strip("|").split("|")]
     assert cells == ["lora", "4.00", "3.00", "1.50", "1.20", "1.20", "2", "2", "2", "80%"]
+
+
+def test_what_the_suite_gains_in_fp32_is_told_round_by_round() -> None:
+    names = [recipe.name for recipe in (*PEERS, IN_FP32)]
+    found = peers("lora", dict(zip(names, [3.0, 4.0, 4.5, 8.0, 10.0, 24.0, 12.0], strict=True)))
+    row = summaries([found])[1].splitlines()[2]
+    assert [cell.strip() for cell in row.strip("|").split("|")] == ["lora", "4.00", "3.00", "1.50", "1.20", "2"]
+    for recipe in found["recipes"]:
+        recipe["reviews_per_second"] += [12.0, 24.0] if recipe["name"] == IN_FP32.name else [3.0, 4.0]
+    assert "4.00 (4.00–6.00)" in summaries([found])[1]
+    assert summaries([peers("lora", dict.fromkeys(names[:-1], 1.0))])[1:] == []
 
 
 @pytest.mark.parametrize("recipe", [OURS, PEERS[0], PEERS[-2]], ids=lambda recipe: recipe.name)

@@ -32,7 +32,7 @@ def _pipe(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
 def summaries(measured: Sequence[dict[str, Any]]) -> list[str]:
     """The tables that have all methods: the suite as it is, and in fp32 where that is another and was measured too."""
     both = all(any(recipe["name"] == IN_FP32.name for recipe in found["recipes"]) for found in measured)
-    return [summary(measured), *([in_fp32(measured)] if both else [])]
+    return [summary(measured), *([_in_fp32(measured)] if both else [])]
 
 
 def summary(measured: Sequence[dict[str, Any]]) -> str:
@@ -53,7 +53,7 @@ def summary(measured: Sequence[dict[str, Any]]) -> str:
     return _pipe(rows, headers)
 
 
-def in_fp32(measured: Sequence[dict[str, Any]]) -> str:
+def _in_fp32(measured: Sequence[dict[str, Any]]) -> str:
     """A row a method: how many times as fast the suite is where it takes fp32, as the libraries do, round by round."""
     rows = []
     for found in measured:
@@ -62,7 +62,7 @@ def in_fp32(measured: Sequence[dict[str, Any]]) -> str:
         for recipe in (PUBLISHED, LIBRARY, PLAIN, GROUPED):
             rates = zip(own["reviews_per_second"], by_name[recipe.name]["reviews_per_second"], strict=True)
             times = [mine / other for mine, other in rates]
-            cells.append(f"{median(times):.2f} ({_range(times, '.2f')})")
+            cells.append(f"{median(times):.2f}" + (f" ({_range(times, '.2f')})" if len(times) > 1 else ""))
         rows.append([_named(found), *cells, f"{median(_peaks(own)):,.0f}"])
     headers = [
         "the suite in fp32 is × as fast as", "the published row's way", "library's trainer", "dropout 0", "dropout 0, grouped",
