@@ -41,13 +41,13 @@ def test_a_measurement_names_a_clean_commit(name: str) -> None:
     assert name in TABLES
 
 
-@pytest.mark.parametrize(("dropout", "methods", "seeds"), [(False, METHODS, 6), (True, ("houlsby", "full"), 4)])
-def test_the_suite_loses_less_than_a_point(dropout: bool, methods: tuple[str, ...], seeds: int) -> None:
+@pytest.mark.parametrize(("dropout", "methods"), [(False, METHODS), (True, ("houlsby", "full"))])
+def test_the_suite_loses_less_than_a_point(dropout: bool, methods: tuple[str, ...]) -> None:
     """To the libraries' trainers at equal reviews, and to itself with hidden dropout."""
     found = json.loads((RESULTS / accuracy.OUT[dropout].name).read_text())
     rows = [line.split("|") for line in accuracy.table(found, dropout).splitlines()[2:]]
     assert [row[1].strip() for row in rows] == [*methods, "mean of these"]
-    assert all(int(row[4]) == seeds and float(row[-2]) < 1 for row in rows)
+    assert all(int(row[4]) == 6 and float(row[-2]) < 1 for row in rows)
 
 
 @pytest.mark.parametrize("method", METHODS)

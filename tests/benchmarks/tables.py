@@ -55,10 +55,11 @@ TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
 def _machine(found: dict[str, Any]) -> str:
     about, versions = found["environment"], found["environment"]["versions"]
     arithmetic = f", the suite in {found['precision']}" if "precision" in found else ""
+    commits = ", ".join(commit[:7] for commit in found.get("commits", [about["commit"]]))
     return (
         f"{about['device']}, {about['threads']} thread{'s' * (about['threads'] > 1)}{arithmetic}; "
         f"torch {versions['torch']}, transformers "
-        f"{versions['transformers']}, adapters {versions['adapters']}, peft {versions['peft']}; commit {about['commit'][:7]}."
+        f"{versions['transformers']}, adapters {versions['adapters']}, peft {versions['peft']}; commit {commits}."
     )
 
 
