@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 from statistics import median
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from bench.errors import UserError
 from bench.record import pack_bits
 from bench.reviews import Source
 from bench.task import Task, cut, prepare
-from tests.benchmarks import growth
+from tests.benchmarks import cluster, growth, sharing
 from tests.benchmarks.peers import accuracy
 from tests.benchmarks.peers.common import BATCH, batches_of
 from tests.benchmarks.peers.recipes import GROUPED_BF16, IN_FP32, LIBRARY, METHODS, OURS, PEERS, PLAIN, PUBLISHED, Recipe
@@ -64,6 +65,25 @@ def test_the_suite_is_faster_and_smaller_than_any_peer(method: str) -> None:
     for name in recipes.keys() - {OURS.name, IN_FP32.name}:
         assert median(recipes[name]["times"]) >= fewest.get(name, 1.0), name
         assert ours <= median(recipes[name]["peak_bytes"]), name
+
+
+@pytest.mark.parametrize(
+    ("measurement", "asked", "why"),
+    [
+        (growth, ["--data", "nope"], "error: data 'nope'"),
+        (growth, ["--method", "nope"], "error: argument --method: invalid choice: 'nope'"),
+        (sharing, ["--encoder", "nope"], "error: encoder 'nope'"),
+        (cluster, ["--encoder", "nope"], "error: encoder 'nope'"),
+    ],
+)
+def test_what_cannot_be_measured_is_told_in_one_line(
+    measurement: ModuleType, asked: list[str], why: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["measurement", *asked])
+    with pytest.raises(SystemExit) as ended:
+        measurement.main()
+    assert ended.value.code == 2
+    assert why in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_tokens_cost_the_same_however_many_reviews_there_are() -> None:

@@ -23,6 +23,7 @@ from bench.execution import carry_out
 from bench.matrix import Matrix, Request, plan
 from bench.record import Floor, Record
 from bench.store import load
+from tests.benchmarks.errors import in_one_line
 from tests.benchmarks.keeping import about, keep
 from tests.nodes import nodes
 
@@ -148,7 +149,9 @@ def main() -> None:
         ["houlsby", "lora"], given.encoder, data="rotten-tomatoes", budget=given.budget, seeds=given.seeds, test_limit=40,
         device="cpu",
     )  # fmt: skip
-    environment, rows = about(threads=1), measure(request)
+    environment = about(threads=1)
+    with in_one_line():
+        rows = measure(request)
     print(table(rows))
     print(*(f"- {note}" for note in NOTES), sep="\n")
     content = {

@@ -19,9 +19,12 @@ from statistics import median
 
 from tabulate import tabulate
 
+import methods
 from bench.device import resolve_precision, usable_cores
 from bench.engines.local import LocalEngine
+from bench.reviews import read
 from bench.spec import Precision
+from tests.benchmarks.errors import in_one_line
 from tests.benchmarks.keeping import about, keep
 from tests.benchmarks.peers.common import BATCH, part
 
@@ -61,13 +64,11 @@ def train(
     import numpy as np
     import torch
 
-    import methods
     from bench.allocator import keep_freed
     from bench.budget import Ledger
     from bench.checkpoint import find
     from bench.encoder import load_classifier
     from bench.meters import DeviceClock, MemoryMeter
-    from bench.reviews import read
     from bench.spec import Budget, RunSpec
     from bench.task import Task, cut, prepare
     from bench.training import Loop, touch
@@ -145,12 +146,14 @@ def table(found: list[Grown]) -> str:
 def main() -> None:
     """Measure, print, and write the JSON."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.growth", description=__doc__)
-    parser.add_argument("--method", default="houlsby")
+    parser.add_argument("--method", default="houlsby", choices=methods.names())
     parser.add_argument("--data", default="embedded")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     engine, threads, found = LocalEngine("cpu"), usable_cores(), list[Grown]()
     precision = resolve_precision("auto", "cpu")
+    with in_one_line():
+        read(given.data)
     environment = about(threads)
     for count in COUNTS:
         grown, _ = engine.run(f"{__spec__.name}:train", given.method, given.data, count, threads, precision)

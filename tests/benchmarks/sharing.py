@@ -21,6 +21,7 @@ from bench.engines.local import LocalEngine
 from bench.meters import MemoryMeter
 from bench.saved import Saved
 from bench.spec import Budget, RunSpec
+from tests.benchmarks.errors import in_one_line
 from tests.benchmarks.keeping import about, keep
 
 __all__ = ["Row", "measure"]
@@ -133,7 +134,8 @@ def main() -> None:
     parser.add_argument("--encoder", default="minilm")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
-    checkpoint = find(given.encoder)
+    with in_one_line():
+        checkpoint = find(given.encoder)
     environment, rows = about(usable_cores()), measure(checkpoint)
     print(table(rows))
     print(*(f"- {note}" for note in NOTES), sep="\n")

@@ -31,6 +31,7 @@ from bench.errors import UserError
 from bench.interrupts import INTERRUPTED
 from bench.record import pack_bits, unpack_bits
 from bench.statistics import ALPHA, two_way
+from tests.benchmarks.errors import in_one_line
 from tests.benchmarks.keeping import about, keep
 from tests.benchmarks.peers.common import BATCH, device, encoder_folder, task_of
 from tests.benchmarks.peers.recipes import METHODS, OURS, PLAIN, Recipe
@@ -186,10 +187,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     try:
-        _measure(given)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        with in_one_line():
+            _measure(given)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from what is finished", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
