@@ -18,6 +18,7 @@ from bench.record import pack_bits
 from bench.reviews import Source
 from bench.task import Task, cut, prepare
 from tests.benchmarks import cluster, growth, sharing
+from tests.benchmarks.peers import __main__ as turns
 from tests.benchmarks.peers import accuracy
 from tests.benchmarks.peers.common import BATCH, batches_of
 from tests.benchmarks.peers.recipes import GROUPED_BF16, IN_FP32, LIBRARY, METHODS, OURS, PEERS, PLAIN, PUBLISHED, Recipe
@@ -70,6 +71,7 @@ def test_the_suite_is_faster_and_smaller_than_any_peer(method: str) -> None:
 @pytest.mark.parametrize(
     ("measurement", "asked", "why"),
     [
+        (turns, ["--rounds", "0"], "error: --rounds must be at least 1"),
         (growth, ["--data", "nope"], "error: data 'nope'"),
         (growth, ["--method", "nope"], "error: argument --method: invalid choice: 'nope'"),
         (sharing, ["--encoder", "nope"], "error: encoder 'nope'"),

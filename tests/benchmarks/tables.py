@@ -11,7 +11,7 @@ from typing import Any
 from bench.report.readme import ROOT, between_marks, rewrite
 from tests.benchmarks import cluster, growth, sharing
 from tests.benchmarks.peers import accuracy
-from tests.benchmarks.peers.tables import evaluation_table, summaries, summary, table
+from tests.benchmarks.peers.tables import evaluation_table, summaries, table
 
 __all__ = ["DOCUMENT", "TABLES", "updated"]
 
@@ -44,7 +44,7 @@ def _notes(found: dict[str, Any]) -> str:
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
-    "peers": _peers, "peers-fp32": lambda found: [summary(found["methods"])], "levers": _levers, "levers-bf16": _levers,
+    "peers": _peers, "peers-fp32": lambda found: summaries(found["methods"]), "levers": _levers, "levers-bf16": _levers,
     "peers-accuracy": lambda found: [accuracy.table(found, False)],
     "dropout-accuracy": lambda found: [accuracy.table(found, True)], "growth": _growth, "cluster": _cluster,
     "sharing": _sharing,

@@ -8,23 +8,24 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import random
-import sys
 import tempfile
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from bench.allocator import keep_freed
 from bench.batches import POOL
 from bench.device import usable_cores
 from bench.engines.local import LocalEngine
+from bench.errors import UserError
+from tests.benchmarks.errors import in_one_line
 from tests.benchmarks.keeping import about, keep
 from tests.benchmarks.peers.common import device, encoder_folder
 from tests.benchmarks.peers.evaluating import WAYS, evaluate
 from tests.benchmarks.peers.recipes import METHODS, OURS, Recipe, recipes
-from tests.benchmarks.peers.tables import evaluation_table, summaries, table
+from tests.benchmarks.peers.tables import evaluation_table, summaries, table, times
 from tests.benchmarks.peers.worker import serve
 
 LENGTH = 256
@@ -91,7 +92,7 @@ def measure(name: str, chosen: tuple[Recipe, ...], folder: Path, rounds: int, ba
         "recipes": [
             {
                 "name": recipe.name, "reviews_per_second": rate, "peak_bytes": peak,
-                "times": [own / other for own, other in zip(rates[ours], rate, strict=True)],
+                "times": times(rates[ours], rate),
             }
             for recipe, rate, peak in zip(chosen, rates, peaks, strict=True)
         ],
@@ -108,9 +109,17 @@ def evaluation(method: str, folder: Path, rounds: int) -> dict[str, Any]:
     }
 
 
-def _refuse(why: str) -> NoReturn:
-    print(f"error: {why}", file=sys.stderr)
-    raise SystemExit(2)
+def _check(given: argparse.Namespace) -> None:
+    """
+    Raises:
+        UserError: if what is asked for cannot be measured, or not here.
+    """
+    if given.rounds < 1 or not 1 <= given.batches <= POOL or not 1 <= given.batch_size <= 256:
+        raise UserError(f"--rounds must be at least 1, --batches between 1 and {POOL}, --batch-size between 1 and 256")
+    if not keep_freed():  # nothing is measured in this process; it tells what those of the suite will get
+        raise UserError(
+            "freed memory is not kept, which is measured here: it takes glibc, and no thresholds of it in the environment"
+        )
 
 
 def main() -> None:
@@ -122,10 +131,8 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=2, help="batches a turn, after one that is not timed")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    if given.rounds < 1 or not 1 <= given.batches <= POOL or not 1 <= given.batch_size <= 256:
-        _refuse(f"--rounds must be at least 1, --batches between 1 and {POOL}, --batch-size between 1 and 256")
-    if not keep_freed():  # nothing is measured in this process; it tells what those of the suite will get
-        _refuse("freed memory is not kept, which is measured here: it takes glibc, and no thresholds of it in the environment")
+    with in_one_line():
+        _check(given)
     environment = about(usable_cores(), device())
     with tempfile.TemporaryDirectory() as name:
         folder = encoder_folder(Path(name))

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from tests.benchmarks.peers.recipes import GROUPED, IN_FP32, LIBRARY, OURS, PLAIN, PUBLISHED
 
-__all__ = ["evaluation_table", "summaries", "summary", "table"]
+__all__ = ["evaluation_table", "summaries", "summary", "table", "times"]
 
 _MIB = 2**20
 
@@ -19,6 +19,11 @@ def _peaks(recipe: dict[str, Any]) -> list[float]:
     """MiB, one value a process; files of when there was one process hold a number."""
     found = recipe["peak_bytes"]
     return [peak / _MIB for peak in (found if isinstance(found, list) else [found])]
+
+
+def times(own: Sequence[float], others: Sequence[float]) -> list[float]:
+    """How many times as fast, round by round, from reviews a second."""
+    return [mine / other for mine, other in zip(own, others, strict=True)]
 
 
 def _range(values: Sequence[float], form: str) -> str:
@@ -40,11 +45,11 @@ def summary(measured: Sequence[dict[str, Any]]) -> str:
     rows = []
     for found in measured:
         by_name = {recipe["name"]: recipe for recipe in found["recipes"]}
-        times = {name: median(recipe["times"]) for name, recipe in by_name.items()}
+        medians = {name: median(recipe["times"]) for name, recipe in by_name.items()}
         peaks = {name: f"{median(_peaks(recipe)):,.0f}" for name, recipe in by_name.items()}
-        best = min(value for name, value in times.items() if not name.startswith(OURS.name))
+        best = min(value for name, value in medians.items() if not name.startswith(OURS.name))
         share = f"{median(found['share_of_products']):.0%}"
-        ratios = [f"{times[recipe.name]:.2f}" for recipe in (PUBLISHED, LIBRARY, PLAIN, GROUPED)]
+        ratios = [f"{medians[recipe.name]:.2f}" for recipe in (PUBLISHED, LIBRARY, PLAIN, GROUPED)]
         rows.append([_named(found), *ratios, f"{best:.2f}", peaks[OURS.name], peaks[PLAIN.name], peaks[GROUPED.name], share])
     headers = [
         "the suite is × as fast as", "the published row's way", "library's trainer", "dropout 0", "dropout 0, grouped",
@@ -60,9 +65,8 @@ def _in_fp32(measured: Sequence[dict[str, Any]]) -> str:
         by_name = {recipe["name"]: recipe for recipe in found["recipes"]}
         own, cells = by_name[IN_FP32.name], []
         for recipe in (PUBLISHED, LIBRARY, PLAIN, GROUPED):
-            rates = zip(own["reviews_per_second"], by_name[recipe.name]["reviews_per_second"], strict=True)
-            times = [mine / other for mine, other in rates]
-            cells.append(f"{median(times):.2f}" + (f" ({_range(times, '.2f')})" if len(times) > 1 else ""))
+            ratios = times(own["reviews_per_second"], by_name[recipe.name]["reviews_per_second"])
+            cells.append(f"{median(ratios):.2f}" + (f" ({_range(ratios, '.2f')})" if len(ratios) > 1 else ""))
         rows.append([_named(found), *cells, f"{median(_peaks(own)):,.0f}"])
     headers = [
         "the suite in fp32 is × as fast as", "the published row's way", "library's trainer", "dropout 0", "dropout 0, grouped",
