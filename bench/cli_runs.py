@@ -29,7 +29,8 @@ Suite = Annotated[str | None, typer.Option(help="Run a suite: a name that `suite
 Encoder = Annotated[str, typer.Option(help="minilm, mpnet, a local folder, or a hub id.")]
 Data = Annotated[str, typer.Option(help="embedded, imdb (the hub's), rotten-tomatoes, or a folder.")]
 Budgets = Annotated[
-    str, typer.Option(help='For each run: "60s", "10m", "500 steps", "3 epochs", "2M tokens"; several: "15s,60s".')
+    str,
+    typer.Option(help='For each run: "60s", "1M reference tokens", "500 steps", "3 epochs", "2M tokens"; several: "15s,60s".'),
 ]
 Seeds = Annotated[str, typer.Option(help='How many seeds ("3"), or which ("0,1,5"; "7," for one).')]
 MaxLength = Annotated[int, typer.Option(min=8, max=8192, help="Tokens kept of a review.")]
@@ -39,8 +40,10 @@ Arithmetic = Annotated[Precision, typer.Option(help="auto: bf16 where the device
 On = Annotated[Device, typer.Option(help="Where runs execute.")]
 MemoryCap = Annotated[str | None, typer.Option(help='Most that training may use: "2GiB". Beyond it a run ends.')]
 TestLimit = Annotated[int | None, typer.Option(help="Test on so many reviews only, half of each class.")]
-Tune = Annotated[
-    int | None, typer.Option(help="First choose each method's learning rate by so many trials, on validation only.")
+Tune = Annotated[int | None, typer.Option(help="First choose each method's learning rate among so many, on validation only.")]
+TuneSeeds = Annotated[int, typer.Option(min=1, max=100, help="With --tune: seeds each learning rate is tried with.")]
+Named = Annotated[
+    Path | None, typer.Option("--calibration", help="Convert budgets by this calibration's record, of whatever machine.")
 ]
 TrialsOnly = Annotated[bool, typer.Option("--trials-only", help="With --tune: the trials, and no runs.")]
 
@@ -61,7 +64,9 @@ def run(
     memory: MemoryCap = None,
     test_limit: TestLimit = None,
     tune: Tune = None,
+    tune_seeds: TuneSeeds = 2,
     trials_only: TrialsOnly = False,
+    calibration: Named = None,
     engine: Annotated[Engine, typer.Option(help="local: one run at a time, here. ray: many, on a Ray cluster.")] = Engine.local,
     address: Annotated[
         str | None, typer.Option(help="With --engine ray: host:port, auto or local. [$RAY_ADDRESS, else local: started here]")
@@ -82,12 +87,13 @@ def run(
     with _connected(engine, address) as cluster:
         request = Request(
             method or [], encoder, data, budget, seeds, max_length, str(truncation), batch_size, str(precision),
-            str(device) if cluster is None else cluster.device(str(device)), memory, test_limit, tune, trials_only,
+            str(device) if cluster is None else cluster.device(str(device)), memory, test_limit, tune, tune_seeds,
+            trials_only,
         )  # fmt: skip
         planned = _planned(suite, request, elsewhere=cluster is not None)
         from bench.execution import carry_out
         from bench.saved import kept_of
-        from bench.tuning import Choice
+        from bench.tuning import Decision
 
         def tell(record: Record | Floor, path: Path, new: bool) -> None:
             print(run_line(record) if isinstance(record, Record) else floor_line(record), flush=True)
@@ -96,8 +102,8 @@ def run(
                 kept = kept_of(out, record)
                 print(f"  saved: {kept}" if kept else "  finished without --save; --force --save runs it again", flush=True)
 
-        def announce(choice: Choice) -> None:
-            print(choice_line(choice), flush=True)
+        def announce(decision: Decision) -> None:
+            print(choice_line(decision), flush=True)
 
         # Of several matrices the later ones are done too where an earlier one has a run that failed.
         done = [
@@ -165,7 +171,9 @@ def watch(
     memory: MemoryCap = None,
     test_limit: TestLimit = None,
     tune: Tune = None,
+    tune_seeds: TuneSeeds = 2,
     trials_only: TrialsOnly = False,
+    calibration: Named = None,
     out: Annotated[Path, typer.Option(help="Folder of the records.")] = RUNS,
     once: Annotated[bool, typer.Option("--once", help="Show it once, and end.")] = False,
     interval: Annotated[
@@ -191,7 +199,8 @@ def watch(
         chosen = str(device) if device is not Device.auto else "cuda" if shows_gpu() else "cpu"
         request = Request(
             method or [], encoder, data, budget, seeds, max_length, str(truncation), batch_size, str(precision), chosen,
-            memory, test_limit, tune, trials_only,
+            memory, test_limit, tune, tune_seeds,
+            trials_only,
         )  # fmt: skip
         asked = _planned(suite, request, elsewhere=True)
     follow(out, asked, once=once, interval=interval)

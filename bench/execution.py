@@ -15,20 +15,21 @@ from bench.engines.local import LocalEngine
 from bench.files import cache_dir, sweep
 from bench.floor import rows_seen
 from bench.interrupts import Interrupts
+from bench.jobs import Job
 from bench.locks import tidy
-from bench.matrix import Matrix, tuned
+from bench.matrix import Matrix, extended, tuned
 from bench.progress import Progress
 from bench.saved import kept_of
 from bench.space import check_room
 from bench.store import finished, prepare_folder, refuse_damaged
 from bench.task import prepare
-from bench.tuning import Choice, choose
+from bench.tuning import Decision, decide, one_more_rate
 
 __all__ = ["REFERENCE", "carry_out"]
 
 REFERENCE = "houlsby"
 """The method that the comparison is centred on; a floor is fitted on as many reviews as it saw."""
-Announce = Callable[[Choice], None]
+Announce = Callable[[Decision], None]
 """Called with each learning rate that trials chose, or did not."""
 
 
@@ -95,7 +96,7 @@ def _carried_out(
         doing = Doing(matrix, out, force, tell, engine, progress, keep, interrupts, whole=interrupts)
         jobs, choices = matrix.jobs, []
         if matrix.trials:
-            choices = choose(doing.all(matrix.trials))
+            choices = _decided(doing, matrix.trials, progress)
             for choice in choices:
                 announce(choice)
             jobs = tuned(matrix.jobs, choices)
@@ -110,3 +111,14 @@ def _carried_out(
     if not doing.all_floors or (keep and not all(kept_of(out, record) for record in records)):
         return False
     return all(choice.rate is not None for choice in choices) and all(record.state == "complete" for record in records)
+
+
+def _decided(doing: Doing, trials: list[Job], progress: Progress) -> list[Decision]:
+    """Do the trials, and where a best rate stands at the edge of its grid, those of one more rate for every method."""
+    pairs = list(zip(trials, doing.all(trials), strict=False))
+    more = one_more_rate(pairs)
+    if more:
+        extra = extended(trials, more)
+        progress.fewer(-len(extra))
+        pairs += zip(extra, doing.all(extra), strict=False)
+    return decide(pairs, extended=bool(more))

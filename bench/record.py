@@ -100,7 +100,7 @@ class Trial(_Part):
 
     learning_rate: float
     accuracies: list[float]
-    """Accuracy on validation at the end of the budget, a tuning seed each, in their order; fewer where a trial did not finish."""
+    """Accuracy on validation at the end of the budget, one a tuning seed; fewer where a trial did not finish."""
     collapsed: bool
     """Whether any of its seeds ended at chance, diverged or ran out of memory: the rate is then out."""
 

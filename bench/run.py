@@ -89,7 +89,7 @@ class _Work:
         before_this = self._go_on(loop)
         self.stop.busy = lambda: not (loop.whole and self.answered)
         started = self.since()
-        self.tell("training", loop.ledger.fraction)
+        self.tell("training", loop.ledger.progress)
         try:
             loop.run()
         finally:
@@ -199,7 +199,7 @@ class _Work:
     def _step_taken(self, ledger: Ledger) -> None:
         if self.keeper is not None:
             self.keeper.offer()
-        self.tell("training", ledger.fraction)
+        self.tell("training", ledger.progress)
 
     def _meter(self, loop: Loop, before: float) -> None:
         """What training took of the machine, read at its end whatever ended it."""

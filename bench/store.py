@@ -50,7 +50,7 @@ def path_of(folder: Path, record: Record | Floor) -> Path:
         return folder / f"floor-{spec.train_reviews}-reviews-{record.run_id}.json"
     rate = spec.hyperparameters.get("learning_rate")
     which = f"seed{spec.seed}" if spec.purpose == "run" else _safe(f"trial{rate}")
-    return folder / f"{_safe(spec.method)}-{_safe(spec.encoder)}-{spec.budget.slug}-{which}-{record.run_id}.json"
+    return folder / f"{_safe(spec.method)}-{_safe(spec.encoder)}-{spec.asked.slug}-{which}-{record.run_id}.json"
 
 
 def _safe(name: str) -> str:
