@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -88,10 +89,11 @@ def run(
         request = Request(
             method or [], encoder, data, budget, seeds, max_length, str(truncation), batch_size, str(precision),
             str(device) if cluster is None else cluster.device(str(device)), memory, test_limit, tune, tune_seeds,
-            trials_only,
+            trials_only, None if calibration is None else str(calibration),
         )  # fmt: skip
         planned = _planned(suite, request, elsewhere=cluster is not None)
         from bench.execution import carry_out
+        from bench.runs.budgets import counted
         from bench.saved import kept_of
         from bench.tuning import Decision
 
@@ -105,6 +107,10 @@ def run(
         def announce(decision: Decision) -> None:
             print(choice_line(decision), flush=True)
 
+        def say(line: str) -> None:
+            print(line, file=sys.stderr, flush=True)
+
+        planned = [counted(matrix, out, elsewhere=cluster is not None, say=say) for matrix in planned]
         # Of several matrices the later ones are done too where an earlier one has a run that failed.
         done = [
             carry_out(matrix, out, force=force, tell=tell, announce=announce, keep=save, cluster=cluster) for matrix in planned
@@ -200,7 +206,9 @@ def watch(
         request = Request(
             method or [], encoder, data, budget, seeds, max_length, str(truncation), batch_size, str(precision), chosen,
             memory, test_limit, tune, tune_seeds,
-            trials_only,
+            trials_only, None if calibration is None else str(calibration),
         )  # fmt: skip
-        asked = _planned(suite, request, elsewhere=True)
+        from bench.runs.budgets import counted_if_calibrated
+
+        asked = [counted_if_calibrated(matrix, out) for matrix in _planned(suite, request, elsewhere=True)]
     follow(out, asked, once=once, interval=interval)

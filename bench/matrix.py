@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -45,6 +46,8 @@ class Request:
     tune: int | None = None
     tune_seeds: int = 2
     trials_only: bool = False
+    calibration: str | None = None
+    """The record of the calibration that converts budgets, of whatever machine it is."""
     hyperparameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Method → its hyperparameters that are not to be at their defaults."""
     dropout: float = 0.0
@@ -65,11 +68,8 @@ class Matrix:
     checkpoint: Checkpoint
     cut: Cut
     data: DataCut
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether any of its budgets needs a calibration."""
-        return any(job.spec.budget.calibrated for job in (*self.trials, *self.jobs))
+    calibration: Path | None = None
+    """The record of the calibration that was named; None: one of the results folder, made where there is none."""
 
 
 def _methods(asked: list[str]) -> list[str]:
@@ -184,7 +184,8 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
         for budget, name in _shuffled([(b, n) for b in budgets for n in names], seed)
     ]
     with_floor = bool(jobs) and set(methods.names(core=True)) <= set(names)
-    return Matrix(trials, jobs, with_floor, device, checkpoint, made, data)
+    named = None if request.calibration is None else Path(request.calibration)
+    return Matrix(trials, jobs, with_floor, device, checkpoint, made, data, named)
 
 
 def _shuffled(items: list[_T], seed: int) -> list[_T]:

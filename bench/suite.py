@@ -95,7 +95,7 @@ class Suite(BaseModel):
             Request(
                 list(self.settings), encoder, data, ",".join(self.budgets), self.seeds_text, self.max_length,
                 self.truncation, self.batch_size, self.precision, device, self.memory, self.test_limit, self.tune,
-                self.tune_seeds, hyperparameters=self.settings, dropout=self.dropout, attention_dropout=self.attention_dropout,
+                self.tune_seeds, calibration=self.calibration, hyperparameters=self.settings, dropout=self.dropout, attention_dropout=self.attention_dropout,
             )
             for encoder in self.encoders
             for data in self.data
