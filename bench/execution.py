@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.attempts import ATTEMPTS
 from bench.doing import Doing, Tell
 from bench.engines.cluster import Cluster
 from bench.engines.engine import Engine
@@ -36,7 +37,7 @@ def _sweep(out: Path) -> None:
     """Remove what processes that were killed had not finished writing, in the results and in the cache."""
     cache = cache_dir()
     cached = [] if cache is None else [cache, *(part for part in cache.iterdir() if part.is_dir())]
-    sweep(out, out / "logits", out / "checkpoints", out / "adapters", *cached)
+    sweep(out, out / "logits", out / "checkpoints", out / "adapters", out / ATTEMPTS, *cached)
     tidy(out)
     with suppress(OSError):
         (out / "checkpoints").rmdir()

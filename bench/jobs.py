@@ -34,7 +34,7 @@ class Job:
     snapshot: Path | None = None
     """The file from which the run goes on after its process ended; None: it would start anew. No part of it either."""
     replaces: str | None = None
-    """Hash of the finished record that the run is to replace: an interrupted --force goes on only where that still is so."""
+    """Checksum of the finished record that the run replaces: an interrupted --force goes on only while that is still there."""
 
     def at_rate(self, learning_rate: float) -> Job:
         """The same run at another learning rate, which makes it another run."""
@@ -103,5 +103,6 @@ def record_of(job: Job, state: State, reason: str | None = None, **parts: Any) -
             revision=checkpoint.revision,
         ),
         data=job.data,
+        replaced=job.replaces,
         **parts,
     )  # fmt: skip

@@ -23,9 +23,9 @@ from bench.evaluation import evaluation_of, rows_to_test
 from bench.files import temporary_folder
 from bench.jobs import KEPT, Job, Notify, Outcome, nobody, record_of
 from bench.latency import latencies
-from bench.meters import DeviceClock, MatmulRate, MemoryMeter, matmul_rate, quiet_rate
+from bench.meters import DeviceClock, MemoryMeter
 from bench.prediction import predict
-from bench.provenance import cpu_model, without_paths
+from bench.provenance import without_paths
 from bench.record import Compute, Energy, Evaluation, Memory, MemorySplit, Parameters, Seconds, State, Timeline
 from bench.resume import Keeper, owner_of
 from bench.reviews import SENTENCES, read
@@ -73,7 +73,6 @@ class _Work:
         spec, checkpoint = self.job.spec, self.job.checkpoint
         torch.set_num_threads(spec.threads)
         keep_freed()
-        before = matmul_rate()
         task = prepare(checkpoint, self.job.data.sha256, self._cut)
         clock, memory = DeviceClock(spec.device, energy_counter(spec.device)), self.memory
         if spec.device == "cpu":
@@ -95,7 +94,7 @@ class _Work:
         finally:
             ended = self.since()
             self.parts["training"] = loop.summary()
-            self._meter(loop, before)
+            self._meter(loop)
         self.parts["bytes_to_ship"] = self._bytes_to_ship(method, classifier)
         if self.job.keep is not None:
             write(method, classifier, self.job.keep)
@@ -201,7 +200,7 @@ class _Work:
             self.keeper.offer()
         self.tell("training", ledger.fraction)
 
-    def _meter(self, loop: Loop, before: float) -> None:
+    def _meter(self, loop: Loop) -> None:
         """What training took of the machine, read at its end whatever ended it."""
         clock, peak = loop.clock, self.memory.peak()
         weights, gradients, optimizer = loop.tensors()
@@ -216,12 +215,7 @@ class _Work:
         )  # fmt: skip
         if clock.joules is not None:
             self.parts["energy"] = Energy(joules=clock.joules, source=SOURCE)
-        after = matmul_rate(0.2) if self.stop.asked else matmul_rate()
-        rate = MatmulRate(before, after, quiet_rate(max(before, after), cpu_model()))
-        self.parts["compute"] = Compute(
-            cpu_seconds=clock.cpu_seconds, matmul_before=before, matmul_after=after, matmul_quiet=rate.quiet,
-            contended=rate.contended,
-        )  # fmt: skip
+        self.parts["compute"] = Compute(cpu_seconds=clock.cpu_seconds)
 
 
 def execute(job: Job, notify: Notify = nobody) -> Outcome:
