@@ -39,6 +39,7 @@ Arithmetic = Annotated[Precision, typer.Option(help="auto: bf16 where the device
 On = Annotated[Device, typer.Option(help="Where runs execute.")]
 MemoryCap = Annotated[str | None, typer.Option(help='Most that training may use: "2GiB". Beyond it a run ends.')]
 TestLimit = Annotated[int | None, typer.Option(help="Test on so many reviews only, half of each class.")]
+TrainLimit = Annotated[int | None, typer.Option(help="Train on so many reviews only, the first of each seed's order.")]
 Tune = Annotated[
     int | None, typer.Option(help="First choose each method's learning rate by so many trials, on validation only.")
 ]
@@ -60,6 +61,7 @@ def run(
     device: On = Device.auto,
     memory: MemoryCap = None,
     test_limit: TestLimit = None,
+    train_limit: TrainLimit = None,
     tune: Tune = None,
     trials_only: TrialsOnly = False,
     engine: Annotated[Engine, typer.Option(help="local: one run at a time, here. ray: many, on a Ray cluster.")] = Engine.local,
@@ -83,6 +85,7 @@ def run(
         request = Request(
             method or [], encoder, data, budget, seeds, max_length, str(truncation), batch_size, str(precision),
             str(device) if cluster is None else cluster.device(str(device)), memory, test_limit, tune, trials_only,
+            train_limit=train_limit,
         )  # fmt: skip
         planned = _planned(suite, request, elsewhere=cluster is not None)
         from bench.execution import carry_out
@@ -164,6 +167,7 @@ def watch(
     device: On = Device.auto,
     memory: MemoryCap = None,
     test_limit: TestLimit = None,
+    train_limit: TrainLimit = None,
     tune: Tune = None,
     trials_only: TrialsOnly = False,
     out: Annotated[Path, typer.Option(help="Folder of the records.")] = RUNS,
@@ -192,6 +196,7 @@ def watch(
         request = Request(
             method or [], encoder, data, budget, seeds, max_length, str(truncation), batch_size, str(precision), chosen,
             memory, test_limit, tune, trials_only,
+            train_limit=train_limit,
         )  # fmt: skip
         asked = _planned(suite, request, elsewhere=True)
     follow(out, asked, once=once, interval=interval)

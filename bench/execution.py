@@ -107,7 +107,8 @@ def _carried_out(
             for record in records:
                 if record.spec.method == REFERENCE and record.training is not None:
                     spec, seen = record.spec, record.training.reviews_distinct
-                    doing.floor(task, rows_seen(task, spec.max_length, spec.batch_size, spec.seed, seen))
+                    limit = spec.train_limit
+                    doing.floor(task, rows_seen(task, spec.max_length, spec.batch_size, spec.seed, seen, limit))
     if not doing.all_floors or (keep and not all(kept_of(out, record) for record in records)):
         return False
     return all(choice.rate is not None for choice in choices) and all(record.state == "complete" for record in records)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,11 +36,15 @@ class Job:
     replaces: str | None = None
     """Checksum of the finished record that the run replaces: an interrupted --force goes on only while that is still there."""
 
+    side_tests: bool = True
+    """Whether latency and the out-of-domain test are measured as well: on a method's first seed. No part of it either."""
+
     def at_rate(self, learning_rate: float) -> Job:
         """The same run at another learning rate, which makes it another run."""
         hyperparameters = {**self.spec.hyperparameters, "learning_rate": learning_rate}
         spec = self.spec.model_copy(update={"hyperparameters": hyperparameters})
-        return job_of(spec, self.checkpoint, self.data_argument, self.data, self.device_model)
+        made = job_of(spec, self.checkpoint, self.data_argument, self.data, self.device_model)
+        return replace(made, side_tests=self.side_tests)
 
 
 class Notify(Protocol):
