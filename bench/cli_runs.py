@@ -41,6 +41,7 @@ Arithmetic = Annotated[Precision, typer.Option(help="auto: bf16 where the device
 On = Annotated[Device, typer.Option(help="Where runs execute.")]
 MemoryCap = Annotated[str | None, typer.Option(help='Most that training may use: "2GiB". Beyond it a run ends.')]
 TestLimit = Annotated[int | None, typer.Option(help="Test on so many reviews only, half of each class.")]
+TrainLimit = Annotated[int | None, typer.Option(help="Train on so many reviews only, the first of each seed's order.")]
 Tune = Annotated[int | None, typer.Option(help="First choose each method's learning rate among so many, on validation only.")]
 TuneSeeds = Annotated[int, typer.Option(min=1, max=100, help="With --tune: seeds each learning rate is tried with.")]
 Named = Annotated[
@@ -64,6 +65,7 @@ def run(
     device: On = Device.auto,
     memory: MemoryCap = None,
     test_limit: TestLimit = None,
+    train_limit: TrainLimit = None,
     tune: Tune = None,
     tune_seeds: TuneSeeds = 2,
     trials_only: TrialsOnly = False,
@@ -89,7 +91,7 @@ def run(
         request = Request(
             method or [], encoder, data, budget, seeds, max_length, str(truncation), batch_size, str(precision),
             str(device) if cluster is None else cluster.device(str(device)), memory, test_limit, tune, tune_seeds,
-            trials_only, None if calibration is None else str(calibration),
+            trials_only, None if calibration is None else str(calibration), train_limit=train_limit,
         )  # fmt: skip
         planned = _planned(suite, request, elsewhere=cluster is not None)
         from bench.execution import carry_out
@@ -176,6 +178,7 @@ def watch(
     device: On = Device.auto,
     memory: MemoryCap = None,
     test_limit: TestLimit = None,
+    train_limit: TrainLimit = None,
     tune: Tune = None,
     tune_seeds: TuneSeeds = 2,
     trials_only: TrialsOnly = False,
@@ -206,7 +209,7 @@ def watch(
         request = Request(
             method or [], encoder, data, budget, seeds, max_length, str(truncation), batch_size, str(precision), chosen,
             memory, test_limit, tune, tune_seeds,
-            trials_only, None if calibration is None else str(calibration),
+            trials_only, None if calibration is None else str(calibration), train_limit=train_limit,
         )  # fmt: skip
         from bench.runs.budgets import counted_if_calibrated
 

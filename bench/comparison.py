@@ -86,6 +86,8 @@ class Group:
     """The row that differences are taken from; None if no run of it is complete."""
     encoders: tuple[str, ...] = ()
     """Names under which the one encoder of the group was asked for, the earliest run's first."""
+    attempts: int = 0
+    """Earlier attempts of the runs shown, which `--force` replaced."""
 
     @property
     def runs(self) -> list[Record]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.attempts import ATTEMPTS
 from bench.doing import Doing, Tell
 from bench.engines.cluster import Cluster
 from bench.engines.engine import Engine
@@ -37,7 +38,7 @@ def _sweep(out: Path) -> None:
     """Remove what processes that were killed had not finished writing, in the results and in the cache."""
     cache = cache_dir()
     cached = [] if cache is None else [cache, *(part for part in cache.iterdir() if part.is_dir())]
-    sweep(out, out / "logits", out / "checkpoints", out / "adapters", *cached)
+    sweep(out, out / "logits", out / "checkpoints", out / "adapters", out / ATTEMPTS, *cached)
     tidy(out)
     with suppress(OSError):
         (out / "checkpoints").rmdir()
@@ -107,7 +108,8 @@ def _carried_out(
             for record in records:
                 if record.spec.method == REFERENCE and record.training is not None:
                     spec, seen = record.spec, record.training.reviews_distinct
-                    doing.floor(task, rows_seen(task, spec.max_length, spec.batch_size, spec.seed, seen))
+                    limit = spec.train_limit
+                    doing.floor(task, rows_seen(task, spec.max_length, spec.batch_size, spec.seed, seen, limit))
     if not doing.all_floors or (keep and not all(kept_of(out, record) for record in records)):
         return False
     return all(choice.rate is not None for choice in choices) and all(record.state == "complete" for record in records)

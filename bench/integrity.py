@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bench.record import Evaluation, Floor, Record, floor_id
+from bench.record import Calibration, Evaluation, Floor, Record, floor_id
 from bench.scoring import Confusion
 from bench.spec import run_id
 
@@ -19,8 +19,10 @@ _MOST = 1e18
 _SLACK = 1e-9
 
 
-def flaw(record: Record | Floor) -> str | None:
+def flaw(record: Record | Floor | Calibration) -> str | None:
     """What does not hold in a record, in a few words; None where nothing is seen to be wrong."""
+    if isinstance(record, Calibration):
+        return _number(record.__dict__.items())
     return _number(record.__dict__.items()) or _identity(record) or _counts("test", record.test) or _elsewhere(record)
 
 

@@ -34,7 +34,10 @@ class Job:
     snapshot: Path | None = None
     """The file from which the run goes on after its process ended; None: it would start anew. No part of it either."""
     replaces: str | None = None
-    """Hash of the finished record that the run is to replace: an interrupted --force goes on only where that still is so."""
+    """Checksum of the finished record that the run replaces: an interrupted --force goes on only while that is still there."""
+
+    side_tests: bool = True
+    """Whether latency and the out-of-domain test are measured as well: on a method's first seed. No part of it either."""
 
     conversion: Conversion | None = None
     """How a calibration turned the budget that was asked for into tokens."""

@@ -52,6 +52,7 @@ class Request:
     """Method → its hyperparameters that are not to be at their defaults."""
     dropout: float = 0.0
     attention_dropout: float = 0.0
+    train_limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,15 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
         )
     source = read(request.data)
     made = cut(source)
-    if request.batch_size > len(made.train):
-        raise UserError(f"--batch-size {request.batch_size} is more than the {len(made.train):,} reviews to train on")
+    reviews = len(made.train)
+    if request.train_limit is not None:
+        if not 2 <= request.train_limit <= reviews:
+            raise UserError(f"--train-limit {request.train_limit} must be between 2 and the {reviews:,} reviews to train on")
+        # The whole of them and a limit equal to it are one and the same run.
+        common["train_limit"] = None if request.train_limit == reviews else request.train_limit
+        reviews = request.train_limit
+    if request.batch_size > reviews:
+        raise UserError(f"--batch-size {request.batch_size} is more than the {reviews:,} reviews to train on")
     if request.test_limit is not None and not 2 <= request.test_limit <= len(made.test):
         raise UserError(f"--test-limit {request.test_limit} must be between 2 and the {len(made.test):,} test reviews")
     data = DataCut(
@@ -183,6 +191,7 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
         for seed in ([] if request.trials_only else seeds)
         for budget, name in _shuffled([(b, n) for b in budgets for n in names], seed)
     ]
+    jobs = [replace(job, side_tests=job.spec.seed == seeds[0]) for job in jobs]
     with_floor = bool(jobs) and set(methods.names(core=True)) <= set(names)
     named = None if request.calibration is None else Path(request.calibration)
     return Matrix(trials, jobs, with_floor, device, checkpoint, made, data, named)

@@ -20,11 +20,11 @@ from bench.errors import UserError
 from bench.files import atomic_write, sha256_bytes
 from bench.integrity import flaw
 from bench.migrate import migrated
-from bench.record import FINAL, SCHEMA_VERSION, AnyRecord, Floor, FloorSpec, Record
+from bench.record import FINAL, SCHEMA_VERSION, AnyRecord, Calibration, Floor, FloorSpec, Record
 
 __all__ = [
-    "Damaged", "checksum_flaw", "finished", "load", "load_logits", "logits_sha256", "path_of", "prepare_folder", "read",
-    "refuse_damaged", "save", "schema", "sealed",
+    "Damaged", "calibrations", "checksum_flaw", "checksum_of", "finished", "finished_file", "load", "load_logits",
+    "logits_sha256", "path_of", "prepare_folder", "read", "refuse_damaged", "save", "schema", "sealed",
 ]  # fmt: skip
 
 LARGEST = 64 * 2**20
@@ -43,8 +43,10 @@ class Damaged:
     reason: str
 
 
-def path_of(folder: Path, record: Record | Floor) -> Path:
+def path_of(folder: Path, record: Record | Floor | Calibration) -> Path:
     """Where a record belongs: a name that a person can read, made unique by the run id."""
+    if isinstance(record, Calibration):
+        return folder / f"calibration-{_safe(record.encoder)}-{record.run_id}.json"
     spec = record.spec
     if isinstance(spec, FloorSpec):
         return folder / f"floor-{spec.train_reviews}-reviews-{record.run_id}.json"
@@ -84,7 +86,7 @@ def prepare_folder(folder: Path) -> None:
         raise UserError(f"results cannot be written to {str(folder)!r} ({error.strerror}); choose another --out") from None
 
 
-def save(folder: Path, record: Record | Floor, logits: npt.NDArray[np.float32] | None = None) -> Path:
+def save(folder: Path, record: Record | Floor | Calibration, logits: npt.NDArray[np.float32] | None = None) -> Path:
     """Write a record, its logits first, so that no record ever names a sidecar that is not there."""
     if logits is not None:
         data = _logits_bytes(logits)
@@ -119,13 +121,16 @@ def load_logits(folder: Path, sha256: str) -> npt.NDArray[np.float32]:
 
 
 def read(path: Path) -> Record | Floor:
-    """The record in a file, whether or not its figures agree: that is for the audit to find.
+    """The record of a run or floor in a file, whether or not its figures agree: that is for the audit to find.
 
     Raises:
         UserError: if there is none.
     """
     try:
-        return _record(_json(_content(path)[0]))
+        record = _record(_json(_content(path)[0]))
+        if isinstance(record, Calibration):
+            raise ValueError("it is a calibration")
+        return record
     except FileNotFoundError:
         raise UserError(f"there is no record {str(path)!r}") from None
     except (OSError, ValueError) as error:
@@ -133,12 +138,20 @@ def read(path: Path) -> Record | Floor:
 
 
 def load(folder: Path) -> Iterator[Record | Floor | Damaged]:
-    """Every record of a folder, in the order of file names, and what else lies there as .json.
+    """Every record of a run or floor in a folder, in the order of file names, and what else lies there as .json.
 
     Records of older schema versions come as the present one. One that was edited is damaged as far as that shows at once.
     """
     for path in sorted(folder.glob("*.json")):
-        yield _examined(path)
+        if not isinstance(found := _examined(path), Calibration):
+            yield found
+
+
+def calibrations(folder: Path) -> Iterator[Calibration]:
+    """The whole calibrations of a folder, in the order of file names; `load` tells of damaged files."""
+    for path in sorted(folder.glob("calibration-*.json")):
+        if isinstance(found := _examined(path), Calibration):
+            yield found
 
 
 def checksum_flaw(path: Path) -> str | None:
@@ -151,10 +164,19 @@ def checksum_flaw(path: Path) -> str | None:
     return _unlike(checksum, text, _json(text))
 
 
-_ANY: TypeAdapter[Record | Floor] = TypeAdapter(AnyRecord)
+def checksum_of(path: Path) -> str:
+    """The checksum of a record's file: what its other lines give, also where the file is too old to hold one.
+
+    Raises:
+        OSError, ValueError: if there is no such file.
+    """
+    return sha256_bytes(_content(path)[0])
 
 
-def _examined(path: Path) -> Record | Floor | Damaged:
+_ANY: TypeAdapter[Record | Floor | Calibration] = TypeAdapter(AnyRecord)
+
+
+def _examined(path: Path) -> Record | Floor | Calibration | Damaged:
     try:
         text, checksum = _content(path)
         found = _json(text)
@@ -193,7 +215,7 @@ def _json(text: bytes) -> Any:
         raise ValueError("it is empty" if not text.strip() else "it is not whole JSON") from None
 
 
-def _record(found: Any) -> Record | Floor:
+def _record(found: Any) -> Record | Floor | Calibration:
     if isinstance(found, dict):
         version = found.get("schema_version", SCHEMA_VERSION)
         found = migrated(found)
@@ -212,7 +234,7 @@ def _why(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"] if part not in ("run", "floor"))
+    where = ".".join(str(part) for part in first["loc"] if part not in ("run", "floor", "calibration"))
     return f"{where[:80] or 'it'}: {first['msg'].lower()[:200]}"
 
 
@@ -223,14 +245,20 @@ def finished(folder: Path, run_id: str, *, or_damaged: bool = False) -> Record |
         UserError: if what is there under this id is damaged: doing the run again would write over it. With `or_damaged`
             that is as if there were nothing.
     """
+    found = finished_file(folder, run_id, or_damaged=or_damaged)
+    return None if found is None else found[1]
+
+
+def finished_file(folder: Path, run_id: str, *, or_damaged: bool = False) -> tuple[Path, Record | Floor] | None:
+    """The same with the file that holds it."""
     for path in folder.glob(f"*-{run_id}.json"):
         record = _examined(path)
         if isinstance(record, Damaged):
             if or_damaged:
                 continue
             raise _in_the_way(record)
-        if isinstance(record, Floor) or record.state in FINAL:
-            return record
+        if isinstance(record, Floor) or (isinstance(record, Record) and record.state in FINAL):
+            return path, record
     return None
 
 

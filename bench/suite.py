@@ -65,6 +65,8 @@ class Suite(BaseModel):
     """Most that training may use; a run beyond it ends as out-of-memory."""
     test_limit: int | None = Field(default=None, ge=2, examples=[400])
     """Test on so many reviews only, half of each class."""
+    train_limit: int | None = Field(default=None, ge=2, examples=[1000])
+    """Train on so many reviews only, the first of each seed's order."""
     tune: int | None = Field(default=None, ge=2, examples=[3])
     """First choose each method's learning rate among so many, on validation only."""
     tune_seeds: int = Field(default=2, ge=1, le=100, examples=[2])
@@ -95,7 +97,8 @@ class Suite(BaseModel):
             Request(
                 list(self.settings), encoder, data, ",".join(self.budgets), self.seeds_text, self.max_length,
                 self.truncation, self.batch_size, self.precision, device, self.memory, self.test_limit, self.tune,
-                self.tune_seeds, calibration=self.calibration, hyperparameters=self.settings, dropout=self.dropout, attention_dropout=self.attention_dropout,
+                self.tune_seeds, calibration=self.calibration, hyperparameters=self.settings, dropout=self.dropout,
+                attention_dropout=self.attention_dropout, train_limit=self.train_limit,
             )
             for encoder in self.encoders
             for data in self.data

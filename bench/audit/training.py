@@ -7,7 +7,7 @@ from math import inf
 from statistics import fmean
 
 from bench.audit.check import Case, Checks, Mismatch, NotApplicable, given, near, same, shown, within
-from bench.record import MARKS, Training
+from bench.record import MARKS, VALIDATION_AT_MARKS, Training
 from bench.rules import PASSES
 
 __all__ = ["CHECKS"]
@@ -33,7 +33,8 @@ def _reused(training: Training) -> bool:
 def _train(case: Case) -> int:
     if case.run.data.train < 1:
         raise Mismatch(case.run.data.train, "at least one review to train on")
-    return case.run.data.train
+    limit = case.run.spec.train_limit
+    return case.run.data.train if limit is None else min(limit, case.run.data.train)
 
 
 @CHECKS("spent")
@@ -190,9 +191,11 @@ def _text(steps: int, reviews: int, tokens: int) -> str:
 
 @CHECKS("validation accuracy")
 def _validation(case: Case) -> str:
-    """Each accuracy of the curve is a whole number of validation reviews."""
-    curve, reviews = _training(case).curve, case.run.data.validation
+    """Each accuracy of the curve is a whole number of validation reviews; since rules 3 of 500 before the budget's end."""
+    curve, validation = _training(case).curve, case.run.data.validation
     for point in curve:
+        whole = case.run.rules_version < 3 or point.fraction >= 1.0
+        reviews = validation if whole else min(validation, VALIDATION_AT_MARKS)
         near(point.accuracy, round(point.accuracy * reviews) / max(1, reviews))
         within(point.accuracy, 0.0, 1.0, "of validation")
     return f"{fmean(point.accuracy for point in curve):.3f} in the mean" if curve else "none"

@@ -42,7 +42,6 @@ class Line:
     """Runs that the numbers are means of."""
     others: str = ""
     """Runs that ended otherwise: "1 failed, 2 cancelled"."""
-    contended: bool = False
 
 
 PUBLISHED = Line(
@@ -117,7 +116,6 @@ def _method(row: Row, group: Group) -> Line:
         reviews_per_second=row.reviews_per_second,
         complete=len(row.runs),
         others=ended(row),
-        contended=any(record.compute is not None and record.compute.contended for record in row.runs),
     )
 
 

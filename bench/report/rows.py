@@ -53,8 +53,6 @@ def run_line(record: Record) -> str:
         parts.append(f"{record.training.reviews_seen:,} reviews in {record.seconds.charged:.1f} s ({rate:.1f}/s)")
     if record.memory:
         parts.append(f"{mebibytes(record.memory.taken)} MiB")
-    if record.compute and record.compute.contended:
-        parts.append("contended")
     return harmless("  ".join(parts) + f"  [{spec.encoder}, {spec.asked}]")
 
 

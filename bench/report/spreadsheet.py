@@ -17,7 +17,7 @@ __all__ = ["COLUMNS", "spreadsheet"]
 COLUMNS = (
     "group", "role", "method", "accuracy (%)", "accuracy minus reference (points)", "precision (%)", "recall (%)", "F1 (%)",
     "F1 minus reference (points)", "trainable parameters in the encoder", "trainable parameters in the head",
-    "peak memory (MiB)", "reviews seen", "reviews per second", "complete runs", "runs in other states", "contended",
+    "peak memory (MiB)", "reviews seen", "reviews per second", "complete runs", "runs in other states",
     "accuracy: standard deviation over seeds (points)", "accuracy: half width of the 95 % interval over seeds (points)",
     "verdict", "seeds compared", "seeds not compared", "difference: 95 % interval from (points)",
     "difference: 95 % interval to (points)", "interval covers", "difference: standard error (points)", "degrees of freedom",
@@ -55,7 +55,6 @@ def _row(group: str, line: Line) -> list[str]:
         _number(line.reviews_per_second),
         _number(line.complete),
         _text(line.others),
-        "yes" if line.contended else "no",
         _number(line.accuracy_deviation, 100),
         _number(line.accuracy_half_width, 100),
         *_beside(line.paired),
