@@ -16,10 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bench import RULES_VERSION
 from bench.files import sha256_bytes
-from bench.spec import RunSpec
+from bench.spec import Precision, RunSpec, Truncation
 
 __all__ = [
-    "CONTENDED", "FINAL", "MARKS", "SCHEMA_VERSION", "AnyRecord", "Compute", "CurvePoint", "DataCut", "Encoder",
+    "CONTENDED", "FINAL", "MARKS", "SCHEMA_VERSION", "AnyRecord", "Calibration", "CalibrationSetting", "Choice", "Compute",
+    "Conversion", "CurvePoint", "DataCut", "Encoder", "MethodSpeed", "Slice", "Trial",
     "Energy", "Environment", "Evaluation", "Floor", "FloorSpec", "Latency", "Memory", "MemorySplit", "Parameters",
     "Record", "Seconds", "State", "Timeline", "Training", "floor_id", "pack_bits", "unpack_bits",
 ]  # fmt: skip
@@ -72,6 +73,53 @@ class DataCut(_Part):
     """Test reviews whose text is also in train."""
     revision: str | None = None
     """Commit on the hub, if they came from there."""
+
+
+class Conversion(_Part):
+    """How a calibration turned the budget that was asked for into the tokens of this run (rules, section 1)."""
+
+    calibration: str
+    """Id of the calibration's record."""
+    device: str
+    """Model of the processor or GPU that was calibrated."""
+    threads: int
+    """Threads it was calibrated with."""
+    asked: str
+    """The budget as it was asked for: `60 s`, `1,000,000 reference tokens`."""
+    ratio: float
+    """Time of a token under this method over its time under the reference, median over rounds."""
+    low: float
+    """95 % interval of the ratio."""
+    high: float
+    expected_seconds: float
+    """What the budget should take on the machine of the calibration: reference tokens over the reference's speed."""
+
+
+class Trial(_Part):
+    """One learning rate that was tried, over all tuning seeds."""
+
+    learning_rate: float
+    accuracies: list[float]
+    """Accuracy on validation at the end of the budget, a tuning seed each, in their order; fewer where a trial did not finish."""
+    collapsed: bool
+    """Whether any of its seeds ended at chance, diverged or ran out of memory: the rate is then out."""
+
+
+class Choice(_Part):
+    """How the learning rate of this run was chosen, frozen before its test (rules, section 6)."""
+
+    trials: list[Trial]
+    """Every rate that was tried, ascending."""
+    seeds: list[int]
+    """The tuning seeds."""
+    budget: str
+    """The budget of the trials, as asked for."""
+    extended: bool
+    """Whether the grids of all methods were extended by one rate, since one had its best at an edge."""
+    at_edge: bool
+    """Whether the chosen rate is the smallest or largest of those tried."""
+    seconds: float
+    """Device seconds of all trials."""
 
 
 class Parameters(_Part):
@@ -321,6 +369,12 @@ class Record(_Part):
     environment: Environment
     encoder: Encoder
     data: DataCut
+    conversion: Conversion | None = None
+    """Null: the budget was counted as it was asked for."""
+    choice: Choice | None = None
+    """Null: the method's declared learning rate, or one that was given."""
+    replaced: str | None = None
+    """Checksum of the earlier record of the same run, which is kept as an attempt; null: there was none."""
     resumed: int = 0
     """How often the run went on from its checkpoint after its process had ended."""
     parameters: Parameters | None = None
@@ -379,7 +433,84 @@ class Floor(_Part):
     test: Evaluation
 
 
-AnyRecord = Annotated[Record | Floor, Field(discriminator="kind")]
+class CalibrationSetting(_Part):
+    """What a ratio of speeds depends on. A calibration is valid for runs of an equal setting."""
+
+    encoder_sha256: str
+    data_sha256: str
+    cut: str
+    max_length: int
+    truncation: Truncation
+    batch_size: int
+    dropout: float
+    attention_dropout: float
+    precision: Precision
+    device: Literal["cpu", "cuda"]
+    threads: int
+    memory_cap: int | None = None
+    kernels: Literal["plain"] = "plain"
+
+
+class Slice(_Part):
+    """One timed slice: the batches of a round under one method."""
+
+    round: int
+    seconds: float
+    """Device seconds."""
+    tokens: int
+    """Tokens passed through the encoder, padding excluded; for head-only its passes over their features are in the seconds."""
+
+
+class MethodSpeed(_Part):
+    """What a calibration found of one method."""
+
+    method: str
+    hyperparameters: dict[str, float | int | str | bool | None]
+    """Without the learning rate, which changes no time."""
+    state: Literal["complete", "out-of-memory", "failed"] = "complete"
+    reason: str | None = None
+    slices: list[Slice] = []
+    ratio: float | None = None
+    """Time of a token over the reference's in the same round, median over the rounds that count; null unless complete."""
+    low: float | None = None
+    """95 % interval of the ratio."""
+    high: float | None = None
+
+
+class Calibration(_Part):
+    """Speeds of methods beside the reference, from interleaved slices (rules, section 1). Written once."""
+
+    checksum: str | None = Field(default=None, exclude=True)
+    """As in the record of a run."""
+    schema_version: Literal[3] = 3
+    kind: Literal["calibration"] = "calibration"
+    run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    """Hash of setting, methods, environment's device and the time of its end."""
+    rules_version: int
+    finished: str
+    """UTC time of the end, ISO 8601."""
+    encoder: str
+    """How the encoder was asked for, for people."""
+    data: str
+    """How the texts were asked for, for people."""
+    setting: CalibrationSetting
+    environment: Environment
+    reference: str
+    """The method that ratios are to, at its default hyperparameters."""
+    seconds_asked: float
+    """Wall seconds that the calibration was given."""
+    seconds: float
+    """Wall seconds that its rounds took."""
+    rounds: int
+    rounds_counted: int
+    """Rounds whose reference slice was within 15 % of the fastest: the others are left out of the medians."""
+    tokens_per_second: float
+    """90th percentile of the reference's slices."""
+    methods: list[MethodSpeed]
+    """The reference first."""
+
+
+AnyRecord = Annotated[Record | Floor | Calibration, Field(discriminator="kind")]
 """What a file among the results may hold."""
 
 

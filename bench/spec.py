@@ -21,10 +21,10 @@ TUNING_SEED = 2**32 - 1
 """The seed of every tuning trial (rules, section 6): no run of a tuned comparison may have it."""
 
 _SECONDS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
-_COUNTED = {"step": "steps", "epoch": "epochs", "token": "tokens"}
+_COUNTED = {"step": "steps", "epoch": "epochs", "token": "tokens", "referencetoken": "reference tokens"}
 _THOUSANDS = {"": 1, "k": 10**3, "m": 10**6}
-_MOST = {"seconds": 30 * 86400, "steps": 10**9, "epochs": 1000, "tokens": 10**13}
-_BUDGETS = 'write it as "60s", "10m", "500 steps", "3 epochs" or "2M tokens"'
+_MOST = {"seconds": 30 * 86400, "steps": 10**9, "epochs": 1000, "tokens": 10**13, "reference tokens": 10**13}
+_BUDGETS = 'write it as "60s", "10m", "1M reference tokens", "500 steps", "3 epochs" or "2M tokens"'
 
 
 def _match(pattern: str, text: str) -> re.Match[str] | None:
@@ -33,18 +33,22 @@ def _match(pattern: str, text: str) -> re.Match[str] | None:
 
 
 class Budget(BaseModel):
-    """How much of one resource a run may spend on training."""
+    """How much of one resource a run may spend on training.
+
+    A run counts tokens, steps or epochs. Seconds and reference tokens are what a person asks for: a calibration converts
+    them, once, into tokens of each method (rules, section 1).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     amount: float = Field(gt=0)
-    """Device seconds, optimizer steps, epochs, or tokens that are not padding."""
-    unit: Literal["seconds", "steps", "epochs", "tokens"]
+    """Device seconds, reference tokens, optimizer steps, epochs, or tokens that are not padding."""
+    unit: Literal["seconds", "reference tokens", "steps", "epochs", "tokens"]
     """What is counted."""
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Read what a person writes: "60s", "10m", "1.5h", "500 steps", "3 epochs", "2M tokens".
+        """Read what a person writes: "60s", "10m", "1.5h", "1M reference tokens", "500 steps", "3 epochs", "2M tokens".
 
         Raises:
             UserError: if it is malformed, not positive, or beyond any use (30 days, a thousand epochs).
@@ -58,7 +62,7 @@ class Budget(BaseModel):
         if singular in _SECONDS:
             amount, unit = number * _SECONDS[singular], "seconds"
         else:
-            counted = re.fullmatch(r"(k?|m?)(step|epoch|token)", singular)
+            counted = re.fullmatch(r"(k?|m?)(step|epoch|token|referencetoken)", singular)
             if counted is None:
                 raise UserError(f"budget {text!r} has no known unit; {_BUDGETS}")
             amount, unit = number * _THOUSANDS[counted[1]], _COUNTED[counted[2]]
@@ -66,7 +70,7 @@ class Budget(BaseModel):
             raise UserError(f"budget {text!r} must be more than zero")
         if amount > _MOST[unit]:
             raise UserError(f"budget {text!r} is more than the most that can be asked for, {_MOST[unit]:,} {unit}")
-        if unit in {"steps", "tokens"} and amount != int(amount):
+        if unit in {"steps", "tokens", "reference tokens"} and amount != int(amount):
             raise UserError(f"budget {text!r} must be a whole number of {unit}")
         return cls(amount=amount, unit=unit)  # type: ignore[arg-type]
 
@@ -75,6 +79,11 @@ class Budget(BaseModel):
             return f"{self.amount:g} s"
         number = f"{int(self.amount):,}" if self.amount == int(self.amount) else f"{self.amount:g}"
         return f"{number} {self.unit[:-1] if self.amount == 1 else self.unit}"
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a calibration must convert it into tokens before a run can count it."""
+        return self.unit in {"seconds", "reference tokens"}
 
     @property
     def slug(self) -> str:
@@ -96,7 +105,9 @@ class RunSpec(BaseModel):
     data: str
     """How the reviews were asked for, for people; a folder by its last part. Their content hash identifies them."""
     budget: Budget
-    """What training may spend."""
+    """What training may spend. Rules 3: this method's own share, in tokens, of a budget in seconds or reference tokens."""
+    reference_tokens: int | None = Field(default=None, ge=1)
+    """Tokens that the reference method gets of a calibrated budget; None: the budget is counted as it was asked for."""
     seed: int = Field(ge=0, lt=2**32)
     """Seeds the head's first weights, the order of reviews and the method's own weights, each by its own generator."""
     max_length: int = Field(ge=4)
@@ -119,10 +130,18 @@ class RunSpec(BaseModel):
     """Bytes that training may use above the process's baseline; None: no cap."""
     test_limit: int | None = None
     """Test on this many reviews only, the last of each class; None: on all."""
+    train_limit: int | None = Field(default=None, ge=2)
+    """Train on this many reviews only, the first of the seed's order, so that samples of one seed are nested; None: on all."""
+    classes: int = Field(default=2, ge=2)
+    """Number of classes, k."""
+    kernels: Literal["plain"] = "plain"
+    """How the encoder is computed."""
     purpose: Literal["run", "trial"] = "run"
     """A run of the comparison, or a tuning trial, which is never tested."""
     tuning: int | None = None
-    """Trials a method that chose the learning rate of this run; None: the method's declared default."""
+    """Learning rates a method that were tried to choose that of this run; None: the method's declared default."""
+    tuning_seeds: int | None = None
+    """Seeds each of them was tried with (rules, section 6); None: one under rules 2, or no tuning."""
 
 
 def run_id(spec: RunSpec, *, encoder_sha256: str, data_sha256: str, rules_version: int = RULES_VERSION) -> str:
