@@ -96,7 +96,7 @@ def moments(differences: npt.NDArray[np.integer[Any]]) -> Moments:
     if seeds < 1 or texts < 2:
         raise ValueError(f"{seeds} seeds and {texts} texts are too few to compare on")
     by_seed, by_text = differences.sum(axis=1, dtype=np.int64), differences.sum(axis=0, dtype=np.int64)
-    total, squares = int(by_seed.sum()), int((differences.astype(np.int64) ** 2).sum())
+    total, squares = int(by_seed.sum()), int(np.square(differences, dtype=np.int64).sum())
     of_seeds, of_texts = int((by_seed**2).sum()), int((by_text**2).sum())
     # Sums of squares times seeds * texts, in whole numbers.
     between_seeds, between_texts = seeds * of_seeds - total**2, texts * of_texts - total**2
@@ -137,7 +137,7 @@ def pooled(pairs: Mapping[tuple[int, int], Moments], used: npt.NDArray[np.bool_]
         form += rows.T @ rows
     if weight == 0:
         return SeedVariance(math.nan, 0)
-    return SeedVariance(total / weight, float(np.trace(form) ** 2 / (form**2).sum()))
+    return SeedVariance(total / weight, round(float(np.trace(form) ** 2 / (form**2).sum()), 9))
 
 
 def bartlett(groups: Sequence[Sequence[float]]) -> float | None:

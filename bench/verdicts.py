@@ -116,6 +116,12 @@ class _Pair:
     used: npt.NDArray[np.int8]
     """Those of the seeds on which neither collapsed."""
     moments: statistics.Moments | None
+    """Of `used`; None where no seed is left."""
+
+    @property
+    def unconditional(self) -> statistics.Moments:
+        """Of `every`."""
+        return self.moments if self.moments and len(self.used) == len(self.every) else statistics.moments(self.every)
 
 
 def worded(verdict: Verdict, margin: float) -> str:
@@ -141,15 +147,13 @@ def analysed(methods: Sequence[Sequence[Record]], margin: float = statistics.MAR
     tests = [{record.spec.seed: record.test for record in runs if record.test is not None} for runs in methods]
     seeds = sorted({seed for own in tests for seed in own})
     right = _right(tests)
-    sound = np.array([[seed in own and not has_collapsed(own[seed]) for seed in seeds] for own in right], dtype=bool)
-    sound = sound.reshape(len(tests), len(seeds))
-    pairs = {
-        (i, j): _pair(tests[i], tests[j], right[i], right[j], margin) for i, j in combinations(range(len(tests)), 2)
-    }
+    sound = np.zeros((len(tests), len(seeds)), dtype=bool)
+    for i, correct in enumerate(right):
+        sound[i] = [seed in correct and not has_collapsed(tests[i][seed]) for seed in seeds]
+    pairs = {(i, j): _pair(tests[i], tests[j], right[i], right[j], margin) for i, j in combinations(range(len(tests)), 2)}
     found = {key: pair.moments for key, pair in pairs.items() if pair.moments is not None}
     variance = statistics.pooled(found, sound)
-    p = statistics.bartlett([[own[s].accuracy for s, fine in zip(seeds, row, strict=True) if fine]
-                             for own, row in zip(tests, sound, strict=True)])  # fmt: skip
+    p = statistics.bartlett([[tests[i][seeds[j]].accuracy for j in np.flatnonzero(row)] for i, row in enumerate(sound)])
     pools = p is None or p > statistics.HETEROGENEITY
     first = {key: pair for key, pair in pairs.items() if key[0] == 0}
     every = {key: pair for key, pair in pairs.items() if tests[key[0]] and tests[key[1]]}
@@ -165,36 +169,28 @@ def analysed(methods: Sequence[Sequence[Record]], margin: float = statistics.MAR
     )
 
 
-class _Right(dict[int, Evaluation]):
-    """The usable tests of a method by seed, with what each got right."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.correct: dict[int, _Bits] = {}
-
-
-def _right(tests: Sequence[Mapping[int, Evaluation]]) -> list[_Right]:
-    """The tests whose predictions give their counts, and are of the labels that most tests have."""
-    unpacked = [{seed: bits for seed, test in own.items() if (bits := _bits(test)) is not None} for own in tests]
-    counts = Counter(labels.tobytes() for own in unpacked for labels, _ in own.values())
-    labels = counts.most_common(1)[0][0] if counts else b""
-    found = []
-    for own, bits in zip(tests, unpacked, strict=True):
-        usable = _Right()
-        for seed, (truth, correct) in bits.items():
-            if truth.tobytes() == labels:
-                usable[seed] = own[seed]
-                usable.correct[seed] = correct
-        found.append(usable)
-    return found
+def _right(tests: Sequence[Mapping[int, Evaluation]]) -> list[dict[int, _Bits]]:
+    """What each method got right, [texts] by seed, of the tests whose predictions give their counts and are of the labels
+    that most tests have.
+    """
+    bits = [{seed: both for seed, test in own.items() if (both := _bits(test)) is not None} for own in tests]
+    counts = Counter(truth.tobytes() for own in bits for truth, _ in own.values())
+    most = counts.most_common(1)[0][0] if counts else b""
+    return [{seed: correct for seed, (truth, correct) in own.items() if truth.tobytes() == most} for own in bits]
 
 
-def _pair(its: Mapping[int, Evaluation], own: Mapping[int, Evaluation], its_right: _Right, own_right: _Right, margin: float) -> _Pair:
+def _pair(
+    its: Mapping[int, Evaluation],
+    own: Mapping[int, Evaluation],
+    its_right: Mapping[int, _Bits],
+    own_right: Mapping[int, _Bits],
+    margin: float,
+) -> _Pair:
     """`own` minus `its`: which seeds enter, and their differences."""
     shared = sorted(its.keys() & own.keys())
     usable = [seed for seed in shared if seed in its_right and seed in own_right]
     fallen = [seed for seed in usable if has_collapsed(own[seed]) or has_collapsed(its[seed])]
-    rows = [own_right.correct[s].astype(np.int8) - its_right.correct[s].astype(np.int8) for s in usable]
+    rows = [own_right[s].astype(np.int8) - its_right[s].astype(np.int8) for s in usable]
     every = np.stack(rows) if rows else np.zeros((0, 0), dtype=np.int8)
     used = every[[seed not in fallen for seed in usable]] if rows else every
     lacking, extra = sorted(its.keys() - own.keys()), sorted(own.keys() - its.keys())
@@ -250,7 +246,7 @@ def _described(found: statistics.TwoWay, seeds: int) -> dict[str, Any]:
 def _unconditional(pairs: Mapping[tuple[int, int], _Pair]) -> dict[tuple[int, int], Unconditional]:
     """The permutation test of every pair whose methods have the same seeds, two or more."""
     whole = {key: pair.every for key, pair in pairs.items() if pair.paired.verdict != "incomplete" and len(pair.every) > 1}
-    found = {key: statistics.moments(every) for key, every in whole.items()}
+    found = {key: pairs[key].unconditional for key in whole}
     p = [statistics.sign_flip(every.mean(axis=1), found[key].text_variance) for key, every in whole.items()]
     made = {}
     for key, value, adjusted in zip(whole, p, statistics.holm(p), strict=True):
