@@ -60,7 +60,8 @@ def _bars(found: Sequence[Point]) -> list[str]:
 
 def differences(group: Group) -> list[Point]:
     """A point for each method that has a difference from the reference, and the reference's zero first. In points, on the seeds
-    on which neither collapsed."""
+    on which neither collapsed.
+    """
     found = []
     for row, name in zip(group.rows, names(group.rows), strict=True):
         if row is group.reference:
