@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import methods
-from bench.comparison import Group, Setting, compare, setting_labels
+from bench.comparison import Group, compare, setting_labels
+from bench.groups import Setting
 from bench.record import FINAL, Floor, Record, Trial
 from bench.tuning import choose, learning_rate, tried
 

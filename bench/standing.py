@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, median
 
-from bench.comparison import Setting, setting_labels
+from bench.comparison import setting_labels
 from bench.errors import UserError
 from bench.files import present
+from bench.groups import Setting
 from bench.jobs import Job, run_name, snapshot_path
 from bench.locks import lock_path
 from bench.matrix import Matrix, extended, tuned

@@ -40,6 +40,8 @@ class Line:
     reviews_per_second: float | None = None
     complete: int | None = None
     """Runs that the numbers are means of."""
+    collapsed: int | None = None
+    """Of the complete runs, those no better than the most frequent class."""
     others: str = ""
     """Runs that ended otherwise: "1 failed, 2 cancelled"."""
 
@@ -115,6 +117,7 @@ def _method(row: Row, group: Group) -> Line:
         reviews_seen=row.reviews_seen,
         reviews_per_second=row.reviews_per_second,
         complete=len(row.runs),
+        collapsed=len(row.collapsed),
         others=ended(row),
     )
 

@@ -15,14 +15,17 @@ from bench.errors import UserError
 from bench.record import Floor, Record
 from bench.report.rows import harmless
 from bench.sensitivity import Sensitivity, sensitivities
+from bench.statistics import MARGIN
 from bench.store import Damaged, load
 
 __all__ = ["read"]
 
 
-def read(folder: Path, reference: str, left_out: list[Damaged] | None = None) -> tuple[list[Group], list[Sensitivity]]:
+def read(
+    folder: Path, reference: str, left_out: list[Damaged] | None = None, margin: float = MARGIN
+) -> tuple[list[Group], list[Sensitivity]]:
     """The comparable groups among the records of a folder and the tuning trials, of which one may be empty. What is no record
-    is named on the error stream, left alone, and added to `left_out`.
+    is named on the error stream, left alone, and added to `left_out`. Differences within `margin` count as equivalent.
 
     Raises:
         UserError: if there is no record of a run, or none of a method called `reference`.
@@ -34,7 +37,7 @@ def read(folder: Path, reference: str, left_out: list[Damaged] | None = None) ->
             left_out.append(item)
         else:
             records.append(item)
-    compared, trials = compare(records, reference, methods.names()), sensitivities(records, methods.names())
+    compared, trials = compare(records, reference, methods.names(), margin), sensitivities(records, methods.names())
     if not compared and not trials:
         raise UserError(f"{str(folder)!r} holds no records of runs; make some with: python -m bench run --method all")
     known = sorted({row.method for group in compared for row in group.rows})

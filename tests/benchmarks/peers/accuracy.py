@@ -33,7 +33,7 @@ from bench.engines.local import LocalEngine
 from bench.errors import UserError
 from bench.interrupts import INTERRUPTED
 from bench.record import pack_bits, unpack_bits
-from bench.statistics import ALPHA, two_way
+from bench.statistics import ALPHA, moments, two_way
 from tests.benchmarks.errors import in_one_line
 from tests.benchmarks.keeping import about, keep
 from tests.benchmarks.peers.common import BATCH, choose_device, device, encoder_folder, task_of
@@ -123,7 +123,7 @@ def bound(ours: Correct, others: Correct) -> tuple[float, float]:
 
     differences = others.astype(np.int64) - ours.astype(np.int64)
     differences = differences.reshape(-1, *differences.shape[-2:])
-    found, count = two_way(differences.sum(axis=0)), len(differences)
+    found, count = two_way(moments(differences.sum(axis=0))), len(differences)
     loss = float(found.difference) / count
     return loss, loss + float(stats.t.isf(ALPHA, found.freedom) * found.standard_error) / count
 
