@@ -79,8 +79,6 @@ class Group:
     """The row that differences are taken from; None if no run of it is complete."""
     encoders: tuple[str, ...] = ()
     """Names under which the one encoder of the group was asked for, the earliest run's first."""
-    attempts: int = 0
-    """Earlier attempts of the runs shown, which `--force` replaced."""
     margin: float = MARGIN
     """Differences within it count as equivalent, a share of 1."""
     detectable: float | None = None
@@ -91,6 +89,8 @@ class Group:
     """Whether the seed variance is pooled over the methods."""
     pairs: Sequence[Pair] = ()
     """Every two methods with complete runs, a family of its own."""
+    attempts: int = 0
+    """Earlier attempts of the runs shown, which `--force` replaced."""
 
     @property
     def runs(self) -> list[Record]:
