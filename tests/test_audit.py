@@ -222,8 +222,8 @@ DAMAGES: list[tuple[str, Damage]] = [
     ("energy", by(energy={"joules": 0.0})),
 ]  # fmt: skip
 ELSEWHERE = (
-    "file name", "earlier attempt", "floor reviews", "labels", "out-of-domain labels", "out-of-domain reviews", "counted budget",
-    "conversion", "calibration", "checksum",
+    "file name", "earlier attempt", "floor reviews", "labels", "out-of-domain labels", "out-of-domain reviews",
+    "counted budget", "conversion", "calibration", "checksum",
 )  # fmt: skip
 """Checks with a test of their own below."""
 
