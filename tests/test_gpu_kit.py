@@ -108,9 +108,10 @@ def test_costs_need_records_and_name_the_shortest_run_at_the_target(tmp_path, ca
 
 
 @pytest.mark.slow
-def test_every_stage_works_with_small_numbers(tmp_path, wheels):
+def test_every_stage_works_with_small_numbers(tmp_path, wheels, tiny_folder, small_folder):
     out = tmp_path / "out"
-    assert kit.main(["--out", str(out), "--wheels", str(wheels), "--dry", "--workers", "2"]) == 0
+    small = ["--encoder", str(tiny_folder), "--data", str(small_folder)]
+    assert kit.main(["--out", str(out), "--wheels", str(wheels), "--dry", "--workers", "2", *small]) == 0
     assert {name: json.loads((out / f"{name}.json").read_text())["state"] for name in kit.NAMES} == dict.fromkeys(
         kit.NAMES, "done"
     )
