@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from bench.engines.cluster import Cluster
     from bench.matrix import Matrix, Request
 
-__all__ = ["RUNS", "run", "watch"]
+__all__ = [
+    "RUNS", "Arithmetic", "BatchSize", "Cut", "Data", "Encoder", "MaxLength", "MemoryCap", "Methods", "On", "Suite", "planned",
+    "refuse_beside_suite", "run", "watch",
+]  # fmt: skip
 
 RUNS = Path("results/runs")
 """Where records go and are looked for, unless told otherwise."""
@@ -78,13 +82,13 @@ def run(
     if suite is None and not method:
         raise UserError("Missing option '--method': name a method, several, or all; or name a suite with --suite")
     if suite is not None:
-        _refuse_beside_suite(context)
+        refuse_beside_suite(context)
     with _connected(engine, address) as cluster:
         request = Request(
             method or [], encoder, data, budget, seeds, max_length, str(truncation), batch_size, str(precision),
             str(device) if cluster is None else cluster.device(str(device)), memory, test_limit, tune, trials_only,
         )  # fmt: skip
-        planned = _planned(suite, request, elsewhere=cluster is not None)
+        matrices = planned(suite, request, elsewhere=cluster is not None)
         from bench.execution import carry_out
         from bench.saved import kept_of
         from bench.tuning import Choice
@@ -101,7 +105,7 @@ def run(
 
         # Of several matrices the later ones are done too where an earlier one has a run that failed.
         done = [
-            carry_out(matrix, out, force=force, tell=tell, announce=announce, keep=save, cluster=cluster) for matrix in planned
+            carry_out(matrix, out, force=force, tell=tell, announce=announce, keep=save, cluster=cluster) for matrix in matrices
         ]
     if not all(done):
         raise typer.Exit(1)
@@ -118,7 +122,7 @@ def _connected(engine: Engine, address: str | None) -> AbstractContextManager[Cl
     return connected(address)
 
 
-def _planned(suite: str | None, request: Request, *, elsewhere: bool) -> list[Matrix]:
+def planned(suite: str | None, request: Request, *, elsewhere: bool) -> list[Matrix]:
     """The matrices of a suite, or the one that is spelt out; `elsewhere`, if this machine need not be able to do them."""
     if suite is not None:
         from bench.suite import matrices
@@ -129,13 +133,13 @@ def _planned(suite: str | None, request: Request, *, elsewhere: bool) -> list[Ma
     return [plan(request, elsewhere=elsewhere)]
 
 
-def _refuse_beside_suite(context: typer.Context) -> None:
-    """A suite's file says what is run; only where and how may be said beside it.
+def refuse_beside_suite(context: typer.Context, also: AbstractSet[str] = frozenset()) -> None:
+    """A suite's file says what is run; only where and how may be said beside it, by options of `_BESIDE_SUITE` and `also`.
 
     Raises:
         UserError: naming an option that was given and the suite says.
     """
-    what = _given(context) - _BESIDE_SUITE
+    what = _given(context) - _BESIDE_SUITE - also
     for parameter in context.command.params:
         if parameter.name in what:
             option = parameter.opts[0]
@@ -181,7 +185,7 @@ def watch(
 
     asked: list[Matrix] | None = None
     if suite is not None:
-        _refuse_beside_suite(context)
+        refuse_beside_suite(context)
     elif not method and (given := _given(context) - _BESIDE_SUITE):
         raise UserError(f"--{min(given).replace('_', '-')} is part of what is run; name the methods too, with --method")
     if suite is not None or method:
@@ -193,5 +197,5 @@ def watch(
             method or [], encoder, data, budget, seeds, max_length, str(truncation), batch_size, str(precision), chosen,
             memory, test_limit, tune, trials_only,
         )  # fmt: skip
-        asked = _planned(suite, request, elsewhere=True)
+        asked = planned(suite, request, elsewhere=True)
     follow(out, asked, once=once, interval=interval)

@@ -117,7 +117,7 @@ def compare(records: Iterable[Record | Floor], reference: str, order: list[str])
     for record in records:
         if isinstance(record, Floor):
             floors[record.run_id] = record
-        elif record.spec.purpose == "run":
+        elif isinstance(record, Record) and record.spec.purpose == "run":
             grouped[_key(record)].append(record)
     found = sorted(grouped.items(), key=lambda item: _place(item[0], item[1][0].spec.budget))
     return [_group(key, _once(runs), list(floors.values()), reference, order) for key, runs in found]

@@ -65,6 +65,8 @@ class Suite(BaseModel):
     """Most that training may use; a run beyond it ends as out-of-memory."""
     test_limit: int | None = Field(default=None, ge=2, examples=[400])
     """Test on so many reviews only, half of each class."""
+    calibration: str | None = Field(default=None, min_length=1, examples=["results/study/calibration-minilm-cpu-….json"])
+    """A file to convert budgets by, wherever it was made; None: that of the results folder, made there if need be."""
     tune: int | None = Field(default=None, ge=2, examples=[3])
     """First choose each method's learning rate by so many trials, on validation only."""
 

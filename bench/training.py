@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +23,7 @@ from bench.encoder import Classifier
 from bench.meters import DeviceClock, MemoryMeter
 from bench.prediction import autocast, predict
 from bench.record import Training
+from bench.rules import PASSES
 from bench.scoring import confusion
 from bench.spec import Precision, RunSpec
 from bench.task import Ints, Task
@@ -146,9 +147,33 @@ class Loop:
         finally:
             self.clock.stop()
 
-    def _train_on(self, rows: Ints) -> None:
+    def train_steps(self, batches: Sequence[Ints]) -> int:
+        """Take an optimizer step on each of these batches of rows at the peak rate, outside of budget and schedule; a method
+        that encodes once encodes them first and then makes `PASSES` passes over their features.
+
+        Returns the tokens that were encoded.
+
+        Raises:
+            Diverged, MemoryCapReached: as in a run.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.peak_rate
+        for rows in batches:
+            self.known[rows] = False
+        for _ in range(PASSES if self.encodes_once else 1):
+            for rows in batches:
+                loss = self._step(rows, *self._collated(rows))
+                if not math.isfinite(loss):
+                    raise Diverged(f"the loss became {loss}")
+        self._check_memory()
+        return int(sum(self.lengths[rows].sum() for rows in batches))
+
+    def _collated(self, rows: Ints) -> tuple[Tensor, Tensor, Tensor]:
         spec = self.spec
-        ids, mask, labels = collate(self.task, self.task.train, rows, spec.max_length, spec.truncation, self.multiple)
+        return collate(self.task, self.task.train, rows, spec.max_length, spec.truncation, self.multiple)
+
+    def _train_on(self, rows: Ints) -> None:
+        ids, mask, labels = self._collated(rows)
         for group in self.optimizer.param_groups:
             group["lr"] = self.peak_rate * schedule(self.ledger.fraction)
         self.whole = False

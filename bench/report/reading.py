@@ -9,7 +9,7 @@ from pathlib import Path
 import methods
 from bench.comparison import Group, compare
 from bench.errors import UserError
-from bench.record import Floor, Record
+from bench.record import Calibration, Floor, Record
 from bench.report.rows import harmless
 from bench.sensitivity import Sensitivity, sensitivities
 from bench.store import Damaged, load
@@ -29,7 +29,7 @@ def read(folder: Path, reference: str, left_out: list[Damaged] | None = None) ->
         if isinstance(item, Damaged):
             print(harmless(f"left out {item.path.name}: {item.reason}"), file=sys.stderr)
             left_out.append(item)
-        else:
+        elif not isinstance(item, Calibration):
             records.append(item)
     compared, trials = compare(records, reference, methods.names()), sensitivities(records, methods.names())
     if not compared and not trials:
