@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from bench.engines.cluster import Cluster
     from bench.matrix import Matrix, Request
 
-__all__ = ["RUNS", "run", "watch"]
+__all__ = [
+    "RUNS", "Arithmetic", "BatchSize", "Cut", "Data", "Encoder", "MaxLength", "MemoryCap", "Methods", "On", "Suite", "planned",
+    "refuse_beside_suite", "run", "watch",
+]  # fmt: skip
 
 RUNS = Path("results/runs")
 """Where records go and are looked for, unless told otherwise."""
@@ -86,14 +90,14 @@ def run(
     if suite is None and not method:
         raise UserError("Missing option '--method': name a method, several, or all; or name a suite with --suite")
     if suite is not None:
-        _refuse_beside_suite(context)
+        refuse_beside_suite(context)
     with _connected(engine, address) as cluster:
         request = Request(
             method or [], encoder, data, budget, seeds, max_length, str(truncation), batch_size, str(precision),
             str(device) if cluster is None else cluster.device(str(device)), memory, test_limit, tune, tune_seeds,
             trials_only, None if calibration is None else str(calibration), train_limit=train_limit,
         )  # fmt: skip
-        planned = _planned(suite, request, elsewhere=cluster is not None)
+        matrices = planned(suite, request, elsewhere=cluster is not None)
         from bench.execution import carry_out
         from bench.runs.budgets import counted
         from bench.saved import kept_of
@@ -112,10 +116,10 @@ def run(
         def say(line: str) -> None:
             print(line, file=sys.stderr, flush=True)
 
-        planned = [counted(matrix, out, elsewhere=cluster is not None, say=say) for matrix in planned]
+        matrices = [counted(matrix, out, elsewhere=cluster is not None, say=say) for matrix in matrices]
         # Of several matrices the later ones are done too where an earlier one has a run that failed.
         done = [
-            carry_out(matrix, out, force=force, tell=tell, announce=announce, keep=save, cluster=cluster) for matrix in planned
+            carry_out(matrix, out, force=force, tell=tell, announce=announce, keep=save, cluster=cluster) for matrix in matrices
         ]
     if not all(done):
         raise typer.Exit(1)
@@ -132,7 +136,7 @@ def _connected(engine: Engine, address: str | None) -> AbstractContextManager[Cl
     return connected(address)
 
 
-def _planned(suite: str | None, request: Request, *, elsewhere: bool) -> list[Matrix]:
+def planned(suite: str | None, request: Request, *, elsewhere: bool) -> list[Matrix]:
     """The matrices of a suite, or the one that is spelt out; `elsewhere`, if this machine need not be able to do them."""
     if suite is not None:
         from bench.suite import matrices
@@ -143,13 +147,13 @@ def _planned(suite: str | None, request: Request, *, elsewhere: bool) -> list[Ma
     return [plan(request, elsewhere=elsewhere)]
 
 
-def _refuse_beside_suite(context: typer.Context) -> None:
-    """A suite's file says what is run; only where and how may be said beside it.
+def refuse_beside_suite(context: typer.Context, also: AbstractSet[str] = frozenset()) -> None:
+    """A suite's file says what is run; only where and how may be said beside it, by options of `_BESIDE_SUITE` and `also`.
 
     Raises:
         UserError: naming an option that was given and the suite says.
     """
-    what = _given(context) - _BESIDE_SUITE
+    what = _given(context) - _BESIDE_SUITE - also
     for parameter in context.command.params:
         if parameter.name in what:
             option = parameter.opts[0]
@@ -198,7 +202,7 @@ def watch(
 
     asked: list[Matrix] | None = None
     if suite is not None:
-        _refuse_beside_suite(context)
+        refuse_beside_suite(context)
     elif not method and (given := _given(context) - _BESIDE_SUITE):
         raise UserError(f"--{min(given).replace('_', '-')} is part of what is run; name the methods too, with --method")
     if suite is not None or method:
@@ -213,5 +217,5 @@ def watch(
         )  # fmt: skip
         from bench.runs.budgets import counted_if_calibrated
 
-        asked = [counted_if_calibrated(matrix, out) for matrix in _planned(suite, request, elsewhere=True)]
+        asked = [counted_if_calibrated(matrix, out) for matrix in planned(suite, request, elsewhere=True)]
     follow(out, asked, once=once, interval=interval)

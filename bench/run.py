@@ -37,13 +37,37 @@ from bench.task import Cut, Task, cut, prepare
 from bench.tokens import Split
 from bench.training import AuditError, Diverged, Loop, MemoryCapReached, touch
 
-__all__ = ["execute"]
+__all__ = ["attached", "cap_cuda", "ending", "execute"]
 
 
 SHORT_SECONDS, SHORT_TEST = 60.0, 500
 """A run with less training, in device seconds, or fewer reviews to test on has its latency measured in fewer calls."""
 QUICK = 1.0
 """Seconds that a snapshot may take while someone waits for a cancelled run to end."""
+
+
+def attached(job: Job) -> tuple[Classifier, methods.Method, Parameters]:
+    """A fresh classifier on its device, in training mode, with the method of a job attached, and its parameters."""
+    spec, checkpoint = job.spec, job.checkpoint
+    classifier = load_classifier(checkpoint, seed=spec.seed, dropout=spec.dropout, attention_dropout=spec.attention_dropout)
+    method = type(methods.get(spec.method))(**spec.hyperparameters)
+    torch.manual_seed(spec.seed)
+    classifier.encoder = method.attach(classifier.encoder)
+    classifier.head.requires_grad_(True)
+    counts = Parameters(
+        body=sum(p.numel() for p in classifier.encoder.parameters() if p.requires_grad),
+        head=sum(p.numel() for p in classifier.head.parameters()),
+        total=sum(p.numel() for p in classifier.parameters()),
+        closed_form=method.trainable_parameters(checkpoint.shape),
+    )
+    return classifier.to(spec.device).train(), method, counts
+
+
+def cap_cuda(memory_cap: int | None) -> None:
+    """Let CUDA's allocator refuse what the cap in bytes does not allow."""
+    if memory_cap is not None:
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, memory_cap / total))
 
 
 @dataclass
@@ -80,10 +104,8 @@ class _Work:
         if spec.device == "cpu":
             touch(spec.precision)
         memory.start()
-        if spec.device == "cuda" and spec.memory_cap is not None:
-            # The allocator itself refuses what the cap does not allow; on a CPU the loop looks after each step.
-            total = torch.cuda.get_device_properties(0).total_memory
-            torch.cuda.set_per_process_memory_fraction(min(1.0, spec.memory_cap / total))
+        if spec.device == "cuda":
+            cap_cuda(spec.memory_cap)  # on a CPU the loop looks after each step
         classifier, method = self._attached()
         loop = Loop(classifier, task, spec, method.encodes_once, clock, memory, self._step_taken)
         loop.rehearse()
@@ -169,25 +191,15 @@ class _Work:
         return cut(source)
 
     def _attached(self) -> tuple[Classifier, methods.Method]:
-        """A fresh classifier with the method attached, audited against the closed form and on its device."""
-        spec, checkpoint = self.job.spec, self.job.checkpoint
-        classifier = load_classifier(checkpoint, seed=spec.seed, dropout=spec.dropout, attention_dropout=spec.attention_dropout)
-        method = type(methods.get(spec.method))(**spec.hyperparameters)
-        torch.manual_seed(spec.seed)
-        classifier.encoder = method.attach(classifier.encoder)
-        classifier.head.requires_grad_(True)
-        counts = Parameters(
-            body=sum(p.numel() for p in classifier.encoder.parameters() if p.requires_grad),
-            head=sum(p.numel() for p in classifier.head.parameters()),
-            total=sum(p.numel() for p in classifier.parameters()),
-            closed_form=method.trainable_parameters(checkpoint.shape),
-        )
+        """The run's classifier, audited against the closed form."""
+        classifier, method, counts = attached(self.job)
         self.parts["parameters"] = counts
         if counts.body != counts.closed_form:
             raise AuditError(
-                f"{spec.method} trains {counts.body:,} parameters of the body, but its closed form says {counts.closed_form:,}"
+                f"{self.job.spec.method} trains {counts.body:,} parameters of the body, but its closed form says "
+                f"{counts.closed_form:,}"
             )
-        return classifier.to(spec.device).train(), method
+        return classifier, method
 
     def _bytes_to_ship(self, method: methods.Method, classifier: Classifier) -> int:
         """Bytes that a user of the model needs beside the plain encoder: what the method saves, and the head."""
@@ -257,21 +269,23 @@ _CANCELLED: tuple[State, str] = ("cancelled", "stopped by a signal")
 
 def _ended(work: _Work) -> tuple[State, str | None]:
     """Do the work; how it ended, and why."""
-    state: State
     try:
         work.do()
         return "complete", None
     except Cancelled:
         return _CANCELLED
-    except (MemoryError, torch.OutOfMemoryError, MemoryCapReached) as error:
-        state, reason = "out-of-memory", without_paths(str(error) or "the device has no more memory")
-    except Diverged as error:
-        state, reason = "diverged", str(error)
-    except (AuditError, UserError, methods.MethodError) as error:
-        state, reason = "failed", without_paths(str(error))
     except Exception as error:
         # The last line of defence: whatever a library raises becomes a row of the table and not a lost run.
-        out_of_memory = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-        state = "out-of-memory" if out_of_memory else "failed"
-        reason = without_paths(f"{type(error).__name__}: {error}")
-    return state, reason
+        return ending(error)
+
+
+def ending(error: Exception) -> tuple[State, str]:
+    """The state in which an error ends training, and why."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError | MemoryCapReached):
+        return "out-of-memory", without_paths(str(error) or "the device has no more memory")
+    if isinstance(error, Diverged):
+        return "diverged", str(error)
+    if isinstance(error, AuditError | UserError | methods.MethodError):
+        return "failed", without_paths(str(error))
+    out_of_memory = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return "out-of-memory" if out_of_memory else "failed", without_paths(f"{type(error).__name__}: {error}")

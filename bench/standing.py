@@ -19,7 +19,7 @@ from bench.groups import Setting
 from bench.jobs import Job, run_name, snapshot_path
 from bench.locks import lock_path
 from bench.matrix import Matrix, extended, tuned
-from bench.record import FINAL, Floor, Record
+from bench.record import FINAL, AnyRecord, Calibration, Floor, Record
 from bench.spec import RunSpec
 from bench.status import SHARES, Status, going_on, read_status, share_of_run
 from bench.store import checksum_flaw, read
@@ -38,11 +38,11 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._known: dict[Path, tuple[tuple[int, int, int], Record | Floor | None]] = {}
+        self._known: dict[Path, tuple[tuple[int, int, int], AnyRecord | None]] = {}
 
     def records(self) -> tuple[list[Record | Floor], int]:
-        """All records, and the number of files beside them that are none or were changed."""
-        found: dict[Path, tuple[tuple[int, int, int], Record | Floor | None]] = {}
+        """All records of runs and floors, and the number of files beside them that are no records or were changed."""
+        found: dict[Path, tuple[tuple[int, int, int], AnyRecord | None]] = {}
         for path in sorted(present(self.path, "*.json")):
             try:
                 status = path.stat()
@@ -53,7 +53,7 @@ class Folder:
             found[path] = before if before is not None and before[0] == mark else (mark, _read(path))
         self._known = found
         whole = [record for _, record in found.values() if record is not None]
-        return whole, len(found) - len(whole)
+        return [one for one in whole if not isinstance(one, Calibration)], len(found) - len(whole)
 
     def going(self) -> list[tuple[str, Status | None]]:
         """Ids of the runs that go on, with what each tells of itself, if anything."""
@@ -65,7 +65,7 @@ class Folder:
         return {path.stem for path in present(snapshot_path(self.path, "").parent, "*.safetensors")}
 
 
-def _read(path: Path) -> Record | Floor | None:
+def _read(path: Path) -> AnyRecord | None:
     try:
         record = read(path)
         return None if checksum_flaw(path) else record

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -144,6 +144,28 @@ class Loop:
                 self.on_step(self.ledger)
         finally:
             self.clock.stop()
+
+    def train_steps(self, batches: Sequence[Ints]) -> int:
+        """Take an optimizer step on each of these batches of rows at the peak rate, outside of budget and schedule; a method
+        that encodes once encodes them first and then makes `PASSES` passes over their features.
+
+        Returns the tokens that were encoded.
+
+        Raises:
+            Diverged, MemoryCapReached: as in a run.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.peak_rate
+        if self.encodes_once:
+            for rows in batches:
+                self._keep_features(rows)
+            losses = [self._head_step(rows) for _ in range(PASSES) for rows in batches]
+        else:
+            losses = [self._step(rows, *self._collated(rows)) for rows in batches]
+        if not all(math.isfinite(loss) for loss in losses):
+            raise Diverged("the loss became no number")
+        self._check_memory()
+        return int(sum(self.lengths[rows].sum() for rows in batches))
 
     def _train_on(self, rows: Ints) -> None:
         for group in self.optimizer.param_groups:

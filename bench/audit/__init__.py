@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.attempts import ATTEMPTS
-from bench.audit import checksum, clocks, conversion, evaluation, identity, machine, parameters, training
-from bench.audit.check import Case, Check, Labels, Mismatch, NotApplicable, NotOfFloors
+from bench.audit import calibration, checksum, clocks, conversion, evaluation, identity, machine, parameters, training
+from bench.audit.check import Case, Check, Labels, Mismatch, NotApplicable, NotOfThisKind
 from bench.errors import UserError
 from bench.report.rows import harmless
 from bench.store import read
@@ -22,7 +22,7 @@ __all__ = ["CHECKS", "Outcome", "audit", "listing"]
 
 CHECKS: tuple[Check, ...] = (
     *identity.CHECKS, *evaluation.CHECKS, *parameters.CHECKS, *conversion.CHECKS, *training.CHECKS, *clocks.CHECKS,
-    *machine.CHECKS, *checksum.CHECKS,
+    *machine.CHECKS, *calibration.CHECKS, *checksum.CHECKS,
 )  # fmt: skip
 """Every check, in order."""
 
@@ -92,7 +92,7 @@ def _audited(case: Case) -> Outcome:
     for check in CHECKS:
         try:
             held.append((check.name, check.function(case)))
-        except NotOfFloors:
+        except NotOfThisKind:
             continue
         except NotApplicable as error:
             skipped.append((check.name, str(error)))

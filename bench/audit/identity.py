@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.attempts import ATTEMPTS, attempt_name, folder_of
 from bench.audit.check import Case, Checks, Mismatch, NotApplicable, same, within
 from bench.integrity import expected_id
-from bench.record import Floor
+from bench.record import Record
 from bench.reviews import SENTENCES
 from bench.spec import TUNING_SEED
 from bench.store import checksum_of, path_of
@@ -23,14 +23,16 @@ _SINCE_RULES_2 = ("out_of_domain", "latency", "seconds.outside_training", "memor
 
 @CHECKS("run id")
 def _run_id(case: Case) -> str:
-    """The id is the hash of spec, encoder, reviews and rules version, for a floor of spec, reviews and rules version."""
+    """The id is the hash of spec, encoder, reviews and rules version, for a floor of spec, reviews and rules version, for a
+    calibration of setting, methods, device and the time of its end.
+    """
     return same(case.record.run_id, expected_id(case.record))
 
 
 @CHECKS("file name")
 def _file_name(case: Case) -> str:
-    """The file is called by method, encoder, budget, seed and id, as its content has them; that of an earlier attempt by the
-    first digits of its checksum as well.
+    """The file is called by method, encoder, budget, seed and id, as its content has them, others by their own; that of an
+    earlier attempt by the first digits of its checksum as well.
     """
     if case.path.parent.name == ATTEMPTS:
         return same(case.path.name, attempt_name(case.record, checksum_of(case.path)))
@@ -108,9 +110,9 @@ def _trial(case: Case) -> str:
 @CHECKS("floor reviews")
 def _floor_reviews(case: Case) -> str:
     """A floor was fitted on no more reviews than there are to train on."""
-    if not isinstance(case.record, Floor):
+    if isinstance(case.tested, Record):
         raise NotApplicable("it is no floor")
-    fitted, train = case.record.spec.train_reviews, case.record.data.train
+    fitted, train = case.tested.spec.train_reviews, case.tested.data.train
     if not 0 < fitted <= train:
         raise Mismatch(fitted, f"at most {train:,}")
     return f"{fitted:,} of {train:,}"
