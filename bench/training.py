@@ -21,8 +21,9 @@ from bench.batches import MULTIPLE, collate, moved, rounded, stream
 from bench.budget import Ledger, schedule
 from bench.encoder import Classifier
 from bench.meters import DeviceClock, MemoryMeter
-from bench.prediction import autocast, predict
+from bench.prediction import predict
 from bench.record import Training
+from bench.residual_stream import in_precision
 from bench.scoring import confusion
 from bench.spec import Precision, RunSpec
 from bench.task import Ints, Task
@@ -56,10 +57,13 @@ def touch(precision: Precision) -> None:
 
     For before a meter of memory starts: a fork maps the pages of that code only as it runs them, which is no method's doing.
     """
-    with torch.random.fork_rng(devices=[]), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+    with torch.random.fork_rng(devices=[]):
         layer = nn.TransformerEncoderLayer(64, 2, 128, dropout=0.0, activation="gelu", batch_first=True)
-        model = nn.Sequential(nn.Embedding(8, 64), layer, nn.Linear(64, 2))
-        loss = cross_entropy(model(torch.zeros(4, 32, dtype=torch.int64))[:, 0].float(), torch.zeros(4, dtype=torch.int64))
+        model = nn.Sequential()
+        for name, module in (("embeddings", nn.Embedding(8, 64)), ("layer", layer), ("head", nn.Linear(64, 2))):
+            model.add_module(name, module)
+        with in_precision(model, precision):
+            loss = cross_entropy(model(torch.zeros(4, 32, dtype=torch.int64))[:, 0].float(), torch.zeros(4, dtype=torch.int64))
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(model.parameters(), CLIP)
     torch.optim.AdamW(model.parameters(), lr=0.0, fused=True).step()
@@ -118,7 +122,7 @@ class Loop:
         spec = self.spec
         largest = self._pieces(spec.batch_size, spec.max_length)[0]
         ids = torch.full((spec.batch_size, spec.max_length), int(self.task.suffix[0]))[largest]
-        with torch.random.fork_rng(), autocast(self.spec):
+        with torch.random.fork_rng(), in_precision(self.classifier, spec.precision):
             with torch.set_grad_enabled(not self.encodes_once):
                 features = self.classifier.features(moved(ids, self.device), moved(torch.ones_like(ids), self.device))
             loss = self.classifier.head(features).float().logsumexp(-1).mean()
@@ -195,7 +199,7 @@ class Loop:
         total = 0.0
         for piece in self._pieces(*ids.shape):
             width = rounded(int(mask[piece].sum(1).max()), self.multiple, ids.shape[1])
-            with autocast(self.spec):
+            with in_precision(self.classifier, self.spec.precision):
                 logits = self.classifier.head(self._features(rows[piece], ids[piece, :width], mask[piece, :width]))
                 loss = cross_entropy(logits.float(), moved(labels[piece], self.device)) * (len(logits) / len(rows))
             loss.backward()  # type: ignore[no-untyped-call]
