@@ -77,7 +77,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that may be compared, the reference first, and the floors on the same test."""
+    """Runs that may be compared, the reference first, and the baselines on the same test."""
 
     key: GroupKey
     rows: list[Row]

@@ -25,7 +25,7 @@ def flaw(record: Record | Floor) -> str | None:
 
 
 def expected_id(record: Record | Floor) -> str:
-    """The id that follows from spec, encoder, reviews and rules version, for a floor from spec, reviews and rules version."""
+    """The id from spec, encoder, reviews and rules version; of a baseline from spec, reviews and rules version."""
     version, data = record.rules_version, record.data.sha256
     if isinstance(record, Floor):
         return floor_id(record.spec, data_sha256=data, rules_version=version)

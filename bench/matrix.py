@@ -52,7 +52,7 @@ class Matrix:
     """Tuning trials, to be done first; empty where nothing is tuned."""
     jobs: list[Job]
     """The runs, all at the declared learning rates: where there are trials, `tuned` puts in the rates that they chose."""
-    with_floor: bool
+    with_baseline: bool
     device: Literal["cpu", "cuda"]
     checkpoint: Checkpoint
     cut: Cut
@@ -169,8 +169,8 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
         for budget in budgets
         for name in names
     ]
-    with_floor = bool(jobs) and set(methods.names(core=True)) <= set(names)
-    return Matrix(trials, jobs, with_floor, device, checkpoint, made, data)
+    with_baseline = bool(jobs) and set(methods.names(core=True)) <= set(names)
+    return Matrix(trials, jobs, with_baseline, device, checkpoint, made, data)
 
 
 def tuned(jobs: Iterable[Job], choices: Iterable[Choice]) -> list[Job]:

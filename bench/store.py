@@ -47,7 +47,9 @@ def path_of(folder: Path, record: Record | Floor) -> Path:
     """Where a record belongs: a name that a person can read, made unique by the run id."""
     spec = record.spec
     if isinstance(spec, FloorSpec):
-        return folder / f"floor-{spec.train_reviews}-reviews-{record.run_id}.json"
+        # Committed files of rules 1 and 2 keep the name that they had.
+        name = "baseline" if record.rules_version > 2 or spec.classifier.startswith("LinearSVC") else "floor"
+        return folder / f"{name}-{spec.train_reviews}-reviews-{record.run_id}.json"
     rate = spec.hyperparameters.get("learning_rate")
     which = f"seed{spec.seed}" if spec.purpose == "run" else _safe(f"trial{rate}")
     return folder / f"{_safe(spec.method)}-{_safe(spec.encoder)}-{spec.budget.slug}-{which}-{record.run_id}.json"
@@ -217,7 +219,7 @@ def _why(error: Exception) -> str:
 
 
 def finished(folder: Path, run_id: str, *, or_damaged: bool = False) -> Record | Floor | None:
-    """The record of a run or floor that has ended in a final state in this folder; None if it is still to be run.
+    """The record of a run or baseline that has ended in a final state in this folder; None if it is still to be run.
 
     Raises:
         UserError: if what is there under this id is damaged: doing the run again would write over it. With `or_damaged`

@@ -222,7 +222,7 @@ DAMAGES: list[tuple[str, Damage]] = [
     ("latency", by(latency=[])),
     ("energy", by(energy={"joules": 0.0})),
 ]  # fmt: skip
-ELSEWHERE = ("file name", "floor reviews", "labels", "out-of-domain labels", "out-of-domain reviews", "checksum")
+ELSEWHERE = ("file name", "baseline reviews", "labels", "out-of-domain labels", "out-of-domain reviews", "checksum")
 """Checks with a test of their own below."""
 
 
@@ -248,7 +248,7 @@ def test_every_check_can_fail() -> None:
 
 
 def test_whole_records_pass(tmp_path: Path) -> None:
-    alone = ("labels", "out-of-domain labels", "out-of-domain reviews", "trial", "floor reviews", "memory cap")
+    alone = ("labels", "out-of-domain labels", "out-of-domain reviews", "trial", "baseline reviews", "memory cap")
     (outcome,) = audit([kept(tmp_path, whole())])
     assert outcome.failed is None
     assert [name for name, _ in outcome.skipped] == [check.name for check in CHECKS if check.name in alone]
@@ -320,7 +320,7 @@ def test_a_file_that_was_changed_and_says_nothing_wrong(tmp_path: Path) -> None:
 
 
 def test_a_floor_is_fitted_on_reviews_that_exist(tmp_path: Path) -> None:
-    assert failed(tmp_path, floor(22405)) == ["floor reviews"]
+    assert failed(tmp_path, floor(22405)) == ["baseline reviews"]
     assert failed(tmp_path, floor(22404).model_copy(update={"run_id": "0" * 16})) == ["run id"]
 
 

@@ -36,10 +36,10 @@ class Case:
         """The record of a run.
 
         Raises:
-            NotOfFloors: for a floor.
+            NotOfFloors: for a baseline.
         """
         if isinstance(self.record, Floor):
-            raise NotOfFloors("a floor has no such part")
+            raise NotOfFloors("a baseline has no such part")
         return self.record
 
 
@@ -48,7 +48,7 @@ class NotApplicable(Exception):
 
 
 class NotOfFloors(NotApplicable):
-    """The check is of runs and the record is a floor."""
+    """The check is of runs and the record is a baseline."""
 
 
 class Mismatch(Exception):

@@ -21,7 +21,7 @@ _SINCE_RULES_2 = ("out_of_domain", "latency", "seconds.outside_training", "memor
 
 @CHECKS("run id")
 def _run_id(case: Case) -> str:
-    """The id is the hash of spec, encoder, reviews and rules version, for a floor of spec, reviews and rules version."""
+    """The id is the hash of spec, encoder, reviews and rules version, for a baseline of spec, reviews and rules version."""
     return same(case.record.run_id, expected_id(case.record))
 
 
@@ -85,12 +85,28 @@ def _trial(case: Case) -> str:
     return same(run.spec.seed, TUNING_SEED)
 
 
-@CHECKS("floor reviews")
-def _floor_reviews(case: Case) -> str:
-    """A floor was fitted on no more reviews than there are to train on."""
+@CHECKS("baseline reviews")
+def _baseline_reviews(case: Case) -> str:
+    """A baseline was fitted on no more reviews than there are to train on."""
     if not isinstance(case.record, Floor):
-        raise NotApplicable("it is no floor")
+        raise NotApplicable("it is no baseline")
     fitted, train = case.record.spec.train_reviews, case.record.data.train
     if not 0 < fitted <= train:
         raise Mismatch(fitted, f"at most {train:,}")
     return f"{fitted:,} of {train:,}"
+
+
+@CHECKS("baseline trials")
+def _baseline_trials(case: Case) -> str:
+    """A baseline was tuned on validation: every C once, in ascending order, each accuracy a whole number of reviews right."""
+    if not isinstance(case.record, Floor) or case.record.trials is None:
+        raise NotApplicable("no C was tried")
+    trials, reviews = case.record.trials, case.record.data.validation
+    tried = [trial.c for trial in trials]
+    if not tried or tried != sorted(set(tried)):
+        raise Mismatch(tried, "different values of C, ascending")
+    for trial in trials:
+        right = trial.accuracy * reviews
+        if not (0 <= right <= reviews and abs(right - round(right)) < 1e-6):
+            raise Mismatch(trial.accuracy, f"a share of {reviews:,} reviews")
+    return f"{len(trials)} values of C"
