@@ -82,9 +82,8 @@ def lines_across(group: Group, canvas: Canvas, *, equal: bool = True) -> list[Po
 
 def line_words(group: Group, *, equal: bool = True) -> str:
     """What these lines are, in a sentence."""
-    fitted = ("", "the baseline without an encoder, and ", "baselines without an encoder, and ")[
-        len(_shown(group, equal=equal))
-    ]
+    words = ("", "the baseline without an encoder, and ", "baselines without an encoder, and ")
+    fitted = words[len(_shown(group, equal=equal))]
     return f"Dashed lines across: {fitted}the published result ({differs(group)})."
 
 
