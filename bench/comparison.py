@@ -70,7 +70,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that may be compared, the reference first, and the floors on the same test."""
+    """Runs that may be compared, the reference first, and the baselines on the same test."""
 
     key: GroupKey
     rows: list[Row]

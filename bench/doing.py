@@ -1,4 +1,4 @@
-"""Doing runs and floors, as many at once as there is room for: no process does what another does, and each leaves a record."""
+"""Doing runs and baselines, as many at once as there is room for: no process does another's work, and each leaves a record."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.attempts import save_anew
+from bench.baseline import BaselineJob, baseline_spec
 from bench.engines.engine import Engine
 from bench.engines.local import Died, Watch
-from bench.floor import FloorJob, floor_spec
 from bench.interrupts import Interrupts
 from bench.jobs import Job, Notify, Outcome, record_of, run_name, snapshot_path
 from bench.locks import alone, lock_path
@@ -35,7 +35,7 @@ Tell = Callable[[Record | Floor, Path, bool], None]
 
 @dataclass
 class Doing:
-    """Does runs and floors of one matrix in one folder."""
+    """Does runs and baselines of one matrix in one folder."""
 
     matrix: Matrix
     out: Path
@@ -52,9 +52,9 @@ class Doing:
     """Whether this is one of several threads that each have a run in hand."""
     telling: threading.Lock = field(default_factory=threading.Lock)
     """Held while lines are told that belong together."""
-    floors: set[str] = field(default_factory=set)
-    """Ids of the floors seen to."""
-    all_floors: bool = True
+    baselines: set[str] = field(default_factory=set)
+    """Ids of the baselines seen to."""
+    all_baselines: bool = True
     """Whether each of them is there."""
 
     def known(self, run_id: str) -> AnyRecord | None:
@@ -166,25 +166,25 @@ class Doing:
             self.told(record, path, new=True)
         return record
 
-    def floor(self, task: Task, rows: Ints) -> None:
-        """The floor on these rows of the train split, or nothing if it is known."""
-        spec = floor_spec(rows, self.matrix.jobs[0].spec.test_limit)
+    def baseline(self, task: Task, rows: Ints) -> None:
+        """The baseline on these rows of the train split, or nothing if it is known."""
+        spec = baseline_spec(rows, self.matrix.jobs[0].spec.test_limit)
         identity = floor_id(spec, data_sha256=self.matrix.data.sha256)
-        # Two budgets may have seen the same reviews; --force fits a floor again, but once.
-        if identity in self.floors or self.known(identity) is not None:
+        # Two budgets may have seen the same reviews; --force fits a baseline again, but once.
+        if identity in self.baselines or self.known(identity) is not None:
             return
-        self.floors.add(identity)
-        name, asked = f"floor on {len(rows):,} reviews", self.matrix.jobs[0]
+        self.baselines.add(identity)
+        name, asked = f"baseline on {len(rows):,} reviews", self.matrix.jobs[0]
         with self.alone(identity, name), self.whole:
             if self.known(identity) is not None:
                 return
             with self.progress.run(name, _setting(asked), lock_path(self.out, identity)) as listen:
-                job = FloorJob(identity, spec, rows, self.matrix.cut, task, self.matrix.data, asked.spec.threads)
+                job = BaselineJob(identity, spec, rows, self.matrix.cut, task, self.matrix.data, asked.spec.threads)
                 try:
-                    record, _ = self.engine.run("bench.floor:fit_floor", job, listen=listen)
+                    record, _ = self.engine.run("bench.baseline:fit_baseline", job, listen=listen)
                     path = (save_anew if self.force else save)(self.out, record)
                 except (Died, OSError) as error:
-                    self.all_floors, why = False, error.strerror if isinstance(error, OSError) else str(error)
+                    self.all_baselines, why = False, error.strerror if isinstance(error, OSError) else str(error)
                     self.progress.note(f"{name}: {why}; the same command tries again")
                     return
             self.told(record, path, new=True)

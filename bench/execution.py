@@ -1,4 +1,4 @@
-"""Doing a matrix: trials, then runs, then the floor. What is finished is left alone, and every run leaves a record."""
+"""Doing a matrix: trials, then runs, then the baseline. What is finished is left alone, and every run leaves a record."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from bench.attempts import ATTEMPTS
+from bench.baseline import rows_seen
 from bench.doing import Doing, Tell
 from bench.engines.cluster import Cluster
 from bench.engines.engine import Engine
 from bench.engines.local import LocalEngine
 from bench.files import cache_dir, sweep
-from bench.floor import rows_seen
 from bench.interrupts import Interrupts
 from bench.jobs import Job
 from bench.locks import tidy
@@ -29,7 +29,7 @@ from bench.tuning import Decision, decide, one_more_rate
 __all__ = ["REFERENCE", "carry_out"]
 
 REFERENCE = "houlsby"
-"""The method that the comparison is centred on; a floor is fitted on as many reviews as it saw."""
+"""The method that the comparison is centred on; a baseline is fitted on as many reviews as it saw."""
 Announce = Callable[[Decision], None]
 """Called with each learning rate that trials chose, or did not."""
 
@@ -103,14 +103,14 @@ def _carried_out(
             jobs = tuned(matrix.jobs, choices)
             progress.fewer(len(matrix.jobs) - len(jobs))
         records = doing.all(jobs)
-        if matrix.with_floor:
-            doing.floor(task, np.arange(len(task.train)))
+        if matrix.with_baseline:
+            doing.baseline(task, np.arange(len(task.train)))
             for record in records:
                 if record.spec.method == REFERENCE and record.training is not None:
                     spec, seen = record.spec, record.training.reviews_distinct
                     limit = spec.train_limit
-                    doing.floor(task, rows_seen(task, spec.max_length, spec.batch_size, spec.seed, seen, limit))
-    if not doing.all_floors or (keep and not all(kept_of(out, record) for record in records)):
+                    doing.baseline(task, rows_seen(task, spec.max_length, spec.batch_size, spec.seed, seen, limit))
+    if not doing.all_baselines or (keep and not all(kept_of(out, record) for record in records)):
         return False
     return all(choice.rate is not None for choice in choices) and all(record.state == "complete" for record in records)
 

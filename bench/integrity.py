@@ -28,8 +28,8 @@ def flaw(record: AnyRecord) -> str | None:
 
 
 def expected_id(record: AnyRecord) -> str:
-    """The id that follows from spec, encoder, reviews and rules version, for a floor from spec, reviews and rules version, for
-    a calibration from setting, methods, device and the time of its end.
+    """The id from spec, encoder, reviews and rules version; of a baseline from spec, reviews and rules version; of a
+    calibration from setting, methods, device and the time of its end.
     """
     if isinstance(record, Calibration):
         methods = [(one.method, one.hyperparameters) for one in record.methods]

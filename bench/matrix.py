@@ -64,7 +64,7 @@ class Matrix:
     jobs: list[Job]
     """The runs, all at the declared learning rates: where there are trials, `tuned` puts in the rates that they chose.
     Their budgets are as they were asked for until `converted`."""
-    with_floor: bool
+    with_baseline: bool
     device: Literal["cpu", "cuda"]
     checkpoint: Checkpoint
     cut: Cut
@@ -192,9 +192,9 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
         for budget, name in _shuffled([(b, n) for b in budgets for n in names], seed)
     ]
     jobs = [replace(job, side_tests=job.spec.seed == seeds[0]) for job in jobs]
-    with_floor = bool(jobs) and set(methods.names(core=True)) <= set(names)
+    with_baseline = bool(jobs) and set(methods.names(core=True)) <= set(names)
     named = None if request.calibration is None else Path(request.calibration)
-    return Matrix(trials, jobs, with_floor, device, checkpoint, made, data, named)
+    return Matrix(trials, jobs, with_baseline, device, checkpoint, made, data, named)
 
 
 def _shuffled(items: list[_T], seed: int) -> list[_T]:

@@ -19,7 +19,7 @@ from bench.files import sha256_bytes
 from bench.spec import Precision, RunSpec, Truncation
 
 __all__ = [
-    "FINAL", "MARKS", "SCHEMA_VERSION", "AnyRecord", "Calibration", "CalibrationSetting", "Choice", "Compute",
+    "FINAL", "MARKS", "SCHEMA_VERSION", "AnyRecord", "BaselineTrial", "Calibration", "CalibrationSetting", "Choice", "Compute",
     "Conversion", "CurvePoint", "DataCut", "Encoder", "MethodSpeed", "Slice", "Trial",
     "Energy", "Environment", "Evaluation", "Floor", "FloorSpec", "Latency", "Memory", "MemorySplit", "Parameters",
     "Record", "Seconds", "State", "Timeline", "Training", "VALIDATION_AT_MARKS", "floor_id", "pack_bits", "unpack_bits",
@@ -389,7 +389,7 @@ class Record(_Part):
 
 
 class FloorSpec(_Part):
-    """All that determines a floor: TF-IDF features and logistic regression, without any encoder."""
+    """All that determines a baseline: TF-IDF features and a linear classifier, without any encoder."""
 
     train_reviews: int
     """How many reviews it was fitted on: all, or the very ones that the reference method saw."""
@@ -400,14 +400,28 @@ class FloorSpec(_Part):
     vectorizer: str
     classifier: str
 
+    @property
+    def model(self) -> str:
+        """What features and classifier are called in a table. Up to rules version 2 it was a logistic regression."""
+        return f"TF-IDF + {'linear SVM' if self.classifier.startswith('LinearSVC') else 'logistic regression'}"
+
+
+class BaselineTrial(_Part):
+    """One value of C on validation."""
+
+    c: float
+    """Inverse strength of regularisation."""
+    accuracy: float
+    """On the validation reviews, between 0 and 1."""
+
 
 def floor_id(spec: FloorSpec, *, data_sha256: str, rules_version: int = RULES_VERSION) -> str:
-    """Sixteen hex digits that identify a floor by its spec, the reviews' content and the version of the rules."""
+    """Sixteen hex digits that identify a baseline by its spec, the reviews' content and the version of the rules."""
     return sha256_bytes(f"{spec.model_dump_json()} {data_sha256} {rules_version}".encode())[:16]
 
 
 class Floor(_Part):
-    """What every method must be seen against: the same reviews without an encoder, in seconds."""
+    """The baseline that every method is compared with: a linear model on the same reviews, without an encoder."""
 
     checksum: str | None = Field(default=None, exclude=True)
     """As in the record of a run."""
@@ -422,7 +436,10 @@ class Floor(_Part):
     environment: Environment
     data: DataCut
     fit_seconds: float
-    """Wall seconds of vectorising and fitting."""
+    """Wall seconds of vectorising, and of fitting every C."""
+    trials: list[BaselineTrial] | None = None
+    """The values of C that were tried, of which the best on validation was tested, in a tie the smallest. Null: none (rules 1
+    and 2)."""
     test: Evaluation
 
 

@@ -211,7 +211,7 @@ def find(run: str, out: Path) -> Saved:
     if is_file:
         record = read(path)
         if not isinstance(record, Record):
-            raise UserError(f"{path.name} is the record of a floor, of which nothing is saved; name a run")
+            raise UserError(f"{path.name} is the record of a baseline, of which nothing is saved; name a run")
         return _known(path.parent, record)
     if not re.fullmatch(r"[0-9a-f]{4,16}", run, flags=re.ASCII):
         raise UserError(f"run {run!r} is neither the id of a run (four digits of it or more), nor a record or a saved folder")

@@ -170,8 +170,8 @@ def _jobs(matrix: Matrix, records: list[Record]) -> list[Job]:
 
 
 def _ours(run_id: str, jobs: list[Job] | None, status: Status | None) -> bool:
-    # A floor has no job, and belongs to whoever asked for runs in this folder.
-    return jobs is None or run_id in {job.run_id for job in jobs} or (status is not None and status.name.startswith("floor"))
+    # A baseline has no job, and belongs to whoever asked for runs in this folder.
+    return jobs is None or run_id in {job.run_id for job in jobs} or (status is not None and status.name.startswith("baseline"))
 
 
 def _spec(run_id: str, jobs: list[Job] | None, records: list[Record]) -> RunSpec | None:

@@ -50,7 +50,9 @@ def path_of(folder: Path, record: AnyRecord) -> Path:
     if isinstance(record, Calibration):
         return folder / f"calibration-{_safe(record.encoder)}-{record.setting.device}-{record.run_id}.json"
     if not isinstance(record, Record):
-        return folder / f"floor-{record.spec.train_reviews}-reviews-{record.run_id}.json"
+        # Committed files of rules 1 and 2 keep the name that they had.
+        name = "baseline" if record.rules_version > 2 or record.spec.classifier.startswith("LinearSVC") else "floor"
+        return folder / f"{name}-{record.spec.train_reviews}-reviews-{record.run_id}.json"
     spec = record.spec
     rate = spec.hyperparameters.get("learning_rate")
     which = f"seed{spec.seed}" if spec.purpose == "run" else _safe(f"trial{rate}")
@@ -240,7 +242,7 @@ def _why(error: Exception) -> str:
 
 
 def finished(folder: Path, run_id: str, *, or_damaged: bool = False) -> AnyRecord | None:
-    """The record of a run or floor that has ended in a final state in this folder; None if it is still to be run.
+    """The record of a run or baseline that has ended in a final state in this folder; None if it is still to be run.
 
     Raises:
         UserError: if what is there under this id is damaged: doing the run again would write over it. With `or_damaged`

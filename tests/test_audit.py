@@ -222,10 +222,10 @@ DAMAGES: list[tuple[str, Damage]] = [
     ("energy", by(energy={"joules": 0.0})),
 ]  # fmt: skip
 ELSEWHERE = (
-    "file name", "earlier attempt", "floor reviews", "labels", "out-of-domain labels", "out-of-domain reviews",
-    "counted budget", "conversion", "calibration", "checksum",
+    "file name", "earlier attempt", "baseline reviews", "baseline trials", "labels", "out-of-domain labels",
+    "out-of-domain reviews", "counted budget", "conversion", "calibration", "checksum",
 )  # fmt: skip
-"""Checks with a test of their own below."""
+"""Checks with a test of their own, below or beside the baseline."""
 
 
 def failed(folder: Path, *records: Record | Floor) -> list[str | None]:
@@ -251,14 +251,14 @@ def test_every_check_can_fail() -> None:
 
 def test_whole_records_pass(tmp_path: Path) -> None:
     alone = (
-        "labels", "out-of-domain labels", "out-of-domain reviews", "trial", "floor reviews", "memory cap", "earlier attempt",
-        "counted budget", "conversion", "calibration",
+        "labels", "out-of-domain labels", "out-of-domain reviews", "trial", "baseline reviews", "baseline trials",
+        "memory cap", "earlier attempt", "counted budget", "conversion", "calibration",
     )  # fmt: skip
     (outcome,) = audit([kept(tmp_path, whole())])
     assert outcome.failed is None
     assert [name for name, _ in outcome.skipped] == [check.name for check in CHECKS if check.name in alone]
     assert len(outcome.held) + len(alone) == len(CHECKS)
-    assert f": {len(outcome.held)} checks hold (10 do not apply)" in outcome.text()
+    assert f": {len(outcome.held)} checks hold (11 do not apply)" in outcome.text()
 
 
 def test_a_run_that_went_on_passes(tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_a_file_that_was_changed_and_says_nothing_wrong(tmp_path: Path) -> None:
 
 
 def test_a_floor_is_fitted_on_reviews_that_exist(tmp_path: Path) -> None:
-    assert failed(tmp_path, floor(22405)) == ["floor reviews"]
+    assert failed(tmp_path, floor(22405)) == ["baseline reviews"]
     assert failed(tmp_path, floor(22404).model_copy(update={"run_id": "0" * 16})) == ["run id"]
 
 

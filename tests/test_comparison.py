@@ -213,7 +213,7 @@ def test_floors_attach_to_the_right_groups() -> None:
 
 def test_a_floor_stands_beside_the_reference() -> None:
     of_all, of_seen = [
-        line for line in lines(one_group([run(wrong=20), floor(22404, 0), floor(1600, 40)])) if line.role == "floor"
+        line for line in lines(one_group([run(wrong=20), floor(22404, 0), floor(1600, 40)])) if line.role == "baseline"
     ]
     assert (of_all.accuracy_difference, of_seen.accuracy_difference) == (pytest.approx(0.1), pytest.approx(-0.1))
     assert "all reviews" in of_all.label

@@ -188,14 +188,14 @@ def test_floors_of_several_seeds_are_one_line_and_one_row() -> None:
     of_all, alike, published = lines_across(group, PICTURE)
     assert alike["accuracy"] == pytest.approx(80)
     assert set(alike["runs"]) == {found.run_id for found in group.floors[1:]}
-    assert alike["text"] == "floor, 9,050 reviews, mean of 2: 80.00"
+    assert alike["text"] == "baseline, 9,050 reviews, mean of 2: 80.00"
     assert "on 9,050 reviews, mean of 2, without an encoder: 80.00 %" in alike["says"]
-    assert (of_all["text"], len(of_all["runs"])) == ("floor, 22,404 reviews: 85.00", 1)
+    assert (of_all["text"], len(of_all["runs"])) == ("baseline, 22,404 reviews: 85.00", 1)
     assert lines_across(group, PICTURE, equal=False) == [of_all, published]
     row = lines(group)[-2]
     assert row.label.endswith("as many reviews as the reference, mean of 2")
     assert (row.accuracy, row.reviews_seen, row.accuracy_difference) == (pytest.approx(0.8), 9050, pytest.approx(-0.1))
-    assert [line.role for line in lines(group)].count("floor") == 2
+    assert [line.role for line in lines(group)].count("baseline") == 2
 
 
 def seeing(*reviews: int) -> list[Record]:
@@ -207,14 +207,17 @@ def seeing(*reviews: int) -> list[Record]:
 
 
 def test_captions_name_no_line_or_interval_that_is_not_there() -> None:
-    for records, said in (([], "across: the published"), ([floor(22404)], "across: the floor without an encoder, and the pub")):
+    for records, said in (
+        ([], "across: the published"),
+        ([floor(22404)], "across: the baseline without an encoder, and the pub"),
+    ):
         single = [*records, run(), run("lora"), run(spec=SHORT), run("lora", spec=SHORT)]
         drawn = {drawing.figure: drawing for drawing in drawings(groups(*single)).values()}
         for name in ("accuracy-parameters", "accuracy-memory", "sweep"):
             assert said in drawn[name].caption
             assert "One run each." in drawn[name].caption
             assert "interval" not in drawn[name].caption + drawn[name].key
-    assert "across: floors without an encoder, and" in of_group(one(*usual()), looks([]))[0].caption
+    assert "across: baselines without an encoder, and" in of_group(one(*usual()), looks([]))[0].caption
     several = next(drawing for drawing in one_of_each(swept()) if drawing.figure == "sweep")
     assert all("95 % interval over seeds" in said for said in (several.caption, several.key))
 

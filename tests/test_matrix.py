@@ -74,7 +74,7 @@ def test_a_trial_is_the_same_whatever_is_run_after_it(planned: Any) -> None:
 
 def test_only_trials(planned: Any) -> None:
     matrix = planned(("all",), tune=2, trials_only=True)
-    assert (len(matrix.trials), matrix.jobs, matrix.with_floor) == (10, [], False)
+    assert (len(matrix.trials), matrix.jobs, matrix.with_baseline) == (10, [], False)
     with pytest.raises(UserError, match="--trials-only needs trials"):
         planned(trials_only=True)
 

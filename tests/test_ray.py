@@ -530,7 +530,7 @@ def test_every_method_on_two_nodes_is_what_it_is_at_home(what: list[str], two: N
     ended(started([*what, "--out", str(tmp_path / "ray"), "--engine", "ray", "--address", two.address]))
     ended(started([*what, "--out", str(tmp_path / "home")]))
     assert same(tmp_path / "ray", tmp_path / "home") == [0] * 5
-    assert len(list((tmp_path / "ray").glob("floor-*.json"))) == 2
+    assert len(list((tmp_path / "ray").glob("baseline-*.json"))) == 2
 
 
 @pytest.fixture(scope="module")

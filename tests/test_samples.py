@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from bench.floor import rows_seen
 
 from bench.batches import first_balanced
 from bench.errors import UserError
-from bench.floor import rows_seen
 from bench.matrix import Request, plan
 from bench.reviews import Source, read
 from bench.task import Task, cut, sampled

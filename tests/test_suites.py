@@ -72,7 +72,7 @@ def test_quick_is_what_the_command_that_spells_it_out_runs() -> None:
     (matrix,) = matrices("quick", "cpu")
     spelt = plan(Request(["all"], budget="24s", test_limit=400, device="cpu"))
     assert [job.run_id for job in matrix.jobs] == [job.run_id for job in spelt.jobs]
-    assert matrix.with_floor
+    assert matrix.with_baseline
 
 
 def test_the_published_recipe_in_the_terms_of_the_suite() -> None:

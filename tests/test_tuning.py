@@ -193,7 +193,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, float]]:
     asked: list[tuple[str, str, float]] = []
 
     def instant(engine: LocalEngine, work: str, job: Any, **named: Any) -> tuple[Any, Watch]:
-        if work == "bench.floor:fit_floor":
+        if work == "bench.baseline:fit_baseline":
             asked.append(("floor", "", len(job.rows)))
             return floor(len(job.rows)).model_copy(update={"run_id": job.run_id, "spec": job.spec}), Watch()
         method, rate, budget = job.spec.method, job.spec.hyperparameters["learning_rate"], job.spec.budget

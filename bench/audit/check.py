@@ -36,7 +36,7 @@ class Case:
         """The record of a run.
 
         Raises:
-            NotOfThisKind: for a floor or a calibration.
+            NotOfThisKind: for a baseline or a calibration.
         """
         if not isinstance(self.record, Record):
             raise NotOfThisKind(f"a {self.record.kind} has no such part")
@@ -70,7 +70,7 @@ class NotApplicable(Exception):
 
 
 class NotOfThisKind(NotApplicable):
-    """The check is of another kind of record, say of runs where this is a floor."""
+    """The check is of another kind of record, say of runs where this is a baseline."""
 
 
 class Mismatch(Exception):

@@ -205,7 +205,7 @@ def _without_leaked(case: Case, part: Part) -> str:
 @_TEST("logits")
 def _logits(case: Case) -> str:
     """The logits of the test lie beside the record, hash to their name, and are largest for the class predicted. Those of
-    the out-of-domain test are not kept, and a floor has none.
+    the out-of-domain test are not kept, and a baseline has none.
     """
     test = given(case.run.test, "a test")
     name = test.logits_sha256

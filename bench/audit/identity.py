@@ -23,7 +23,7 @@ _SINCE_RULES_2 = ("out_of_domain", "latency", "seconds.outside_training", "memor
 
 @CHECKS("run id")
 def _run_id(case: Case) -> str:
-    """The id is the hash of spec, encoder, reviews and rules version, for a floor of spec, reviews and rules version, for a
+    """The id is the hash of spec, encoder, reviews and rules version, for a baseline of spec, reviews and rules version, for a
     calibration of setting, methods, device and the time of its end.
     """
     return same(case.record.run_id, expected_id(case.record))
@@ -107,12 +107,28 @@ def _trial(case: Case) -> str:
     return within(run.spec.seed, TUNING_SEED - 99, TUNING_SEED, "tuning seed")
 
 
-@CHECKS("floor reviews")
-def _floor_reviews(case: Case) -> str:
-    """A floor was fitted on no more reviews than there are to train on."""
+@CHECKS("baseline reviews")
+def _baseline_reviews(case: Case) -> str:
+    """A baseline was fitted on no more reviews than there are to train on."""
     if isinstance(case.tested, Record):
-        raise NotApplicable("it is no floor")
+        raise NotApplicable("it is no baseline")
     fitted, train = case.tested.spec.train_reviews, case.tested.data.train
     if not 0 < fitted <= train:
         raise Mismatch(fitted, f"at most {train:,}")
     return f"{fitted:,} of {train:,}"
+
+
+@CHECKS("baseline trials")
+def _baseline_trials(case: Case) -> str:
+    """A baseline was tuned on validation: every C once, in ascending order, each accuracy a whole number of reviews right."""
+    if isinstance(case.tested, Record) or case.tested.trials is None:
+        raise NotApplicable("no C was tried")
+    trials, reviews = case.tested.trials, case.tested.data.validation
+    tried = [trial.c for trial in trials]
+    if not tried or tried != sorted(set(tried)):
+        raise Mismatch(tried, "different values of C, ascending")
+    for trial in trials:
+        right = trial.accuracy * reviews
+        if not (0 <= right <= reviews and abs(right - round(right)) < 1e-6):
+            raise Mismatch(trial.accuracy, f"a share of {reviews:,} reviews")
+    return f"{len(trials)} values of C"

@@ -12,7 +12,7 @@ import adapters.composition
 import peft
 import transformers.models.auto.modeling_auto
 
-import bench.floor
+import bench.baseline
 import bench.run
 import bench.runs.timed_slice
 

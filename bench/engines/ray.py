@@ -43,7 +43,7 @@ class _Actor(Runner):
     """A runner in a process of Ray's."""
 
     def __init__(self, device: Literal["cpu", "cuda"], threads: int) -> None:
-        # Ray sets it for every process that is begun here. A run sets the threads of torch; its floor is as it is at home.
+        # Ray sets it for every process that is begun here. A run sets the threads of torch; its baseline is as without it.
         os.environ.pop("OMP_NUM_THREADS", None)
         # Each run would import the program of Ray's workers, in case that its work comes from there.
         vars(sys.modules["__main__"]).pop("__file__", None)

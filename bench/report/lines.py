@@ -18,7 +18,7 @@ __all__ = ["PUBLISHED", "Line", "differs", "ended", "floors", "lines", "listed"]
 class Line:
     """One line. Metrics are shares of 1; None is not measured, or has no meaning on this line."""
 
-    role: Literal["reference", "method", "floor", "published"]
+    role: Literal["reference", "method", "baseline", "published"]
     label: str
     accuracy: float | None = None
     accuracy_deviation: float | None = None
@@ -64,7 +64,7 @@ _OFFICIAL = (25_000, 123)
 
 
 def lines(group: Group) -> list[Line]:
-    """The methods, the reference first, then the floors, then the published result."""
+    """The methods, the reference first, then the baselines, then the published result."""
     methods, fitted = [_method(row, group) for row in group.rows], [_floor(found, group) for found in floors(group)]
     return [*methods, *fitted, replace(PUBLISHED, label=f"{PUBLISHED.label} ({differs(group)})")]
 
@@ -79,7 +79,7 @@ def differs(group: Group) -> str:
 
 
 def floors(group: Group) -> list[list[Floor]]:
-    """The floors of a group, those together that are shown as one: that on all reviews, then those on as many as the
+    """The baselines of a group, those together that are shown as one: that on all reviews, then those on as many as the
     reference saw, of which each of its seeds has its own.
     """
     whole = [floor for floor in group.floors if _is_whole(floor)]
@@ -128,8 +128,8 @@ def _floor(found: Sequence[Floor], group: Group) -> Line:
     each = f", mean of {len(found)}" if len(found) > 1 else ""
     accuracy, f1 = fmean(test.accuracy for test in tests), fmean(test.f1 for test in tests)
     return Line(
-        role="floor",
-        label=f"floor: TF-IDF + logistic regression, {which}{each}",
+        role="baseline",
+        label=f"baseline: {found[0].spec.model}, {which}{each}",
         accuracy=accuracy,
         accuracy_difference=None if centre is None or centre.accuracy is None else accuracy - centre.accuracy,
         precision=fmean(test.precision for test in tests),

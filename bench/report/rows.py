@@ -78,8 +78,8 @@ def _rate(rate: float | None) -> str:
 
 
 def floor_line(floor: Floor) -> str:
-    """A floor in one readable row."""
+    """A baseline in one readable row."""
     return (
-        f"floor: TF-IDF + logistic regression on {floor.spec.train_reviews:,} reviews  "
+        f"baseline: {floor.spec.model} on {floor.spec.train_reviews:,} reviews  "
         f"accuracy {percent(floor.test.accuracy)} %  F1 {percent(floor.test.f1)} %  fitted in {floor.fit_seconds:.1f} s"
     )

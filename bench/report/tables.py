@@ -38,7 +38,7 @@ _WIDEST = {0: 20, 3: 14, 9: 10}
 
 
 def cells(group: Group) -> list[list[str]]:
-    """One list a line, in the order of `HEADERS`: the methods, then the floors, then the published result."""
+    """One list a line, in the order of `HEADERS`: the methods, then the baselines, then the published result."""
     return [_flat(_texts(line)) for line in lines(group)]
 
 

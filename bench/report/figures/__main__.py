@@ -13,21 +13,16 @@ __all__ = ["FOLDER", "committed"]
 
 RESULTS = Path(__file__).resolve().parents[3] / "results"
 FOLDER = RESULTS / "figures"
-_SHOWN = ("reference", "sweep")
-"""Folders of committed records. Of groups that form a sweep only the sweep is drawn."""
+_SHOWN = "reference"
+"""The folder of committed records that is drawn."""
 
 
 def committed() -> dict[str, Drawing]:
     """The figures of the committed records, by file name."""
-    found: dict[str, Drawing] = {}
-    for name in _SHOWN:
-        if not (RESULTS / name).is_dir():
-            continue
-        compared, _ = read(RESULTS / name, "houlsby")
-        of_folder = drawings(compared)
-        swept = {key: drawing for key, drawing in of_folder.items() if drawing.figure == "sweep"}
-        found |= {f"{key}.svg": drawing for key, drawing in (swept or of_folder).items()}
-    return found
+    if not (RESULTS / _SHOWN).is_dir():
+        return {}
+    compared, _ = read(RESULTS / _SHOWN, "houlsby")
+    return {f"{key}.svg": drawing for key, drawing in drawings(compared).items()}
 
 
 def main() -> None:

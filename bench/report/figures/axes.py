@@ -66,7 +66,7 @@ def widened(
 
 
 def lines_across(group: Group, canvas: Canvas, *, equal: bool = True) -> list[Point]:
-    """What every method is seen against: the floors on the same test (without `equal` only the one on all reviews), and the
+    """What every method is seen against: the baselines on the same test (without `equal` only the one on all reviews), and the
     published result.
     """
     assert PUBLISHED.accuracy is not None
@@ -82,7 +82,8 @@ def lines_across(group: Group, canvas: Canvas, *, equal: bool = True) -> list[Po
 
 def line_words(group: Group, *, equal: bool = True) -> str:
     """What these lines are, in a sentence."""
-    fitted = ("", "the floor without an encoder, and ", "floors without an encoder, and ")[len(_shown(group, equal=equal))]
+    words = ("", "the baseline without an encoder, and ", "baselines without an encoder, and ")
+    fitted = words[len(_shown(group, equal=equal))]
     return f"Dashed lines across: {fitted}the published result ({differs(group)})."
 
 
@@ -95,8 +96,8 @@ def _floor(found: Sequence[Floor], *, wide: bool) -> Point:
     reviews, accuracy = f"{fmean(floor.spec.train_reviews for floor in found):,.0f}", fmean(f.test.accuracy for f in found)
     each = f", mean of {len(found)}" if len(found) > 1 else ""
     return {
-        "text": f"floor, {reviews}{' reviews' if wide else ''}{each}: {percent(accuracy)}",
-        "says": f"floor: TF-IDF and logistic regression on {reviews} reviews{each}, without an encoder: {percent(accuracy)} %",
+        "text": f"baseline, {reviews}{' reviews' if wide else ''}{each}: {percent(accuracy)}",
+        "says": f"baseline: {found[0].spec.model} on {reviews} reviews{each}, without an encoder: {percent(accuracy)} %",
         "accuracy": 100 * accuracy,
         "runs": [floor.run_id for floor in found],
     }
