@@ -136,7 +136,8 @@ def ended(method: str, state: str, reason: str = "why it ended", seed: int = 0, 
 def floor(reviews: int, wrong: int = 40, test_limit: int | None = None, **fields: Any) -> Floor:
     own = {"rules_version": 1, "data": DATA, **fields}
     rows = sha256_bytes(f"{own['data'].cut} {reviews}".encode())
-    spec = FloorSpec(train_reviews=reviews, rows_sha256=rows, test_limit=test_limit, vectorizer="tf-idf", classifier="logistic")
+    named = {"vectorizer": "tf-idf", "classifier": "logistic"}
+    spec = FloorSpec(train_reviews=reviews, rows_sha256=rows, test_limit=test_limit, **named)
     identity = floor_id(spec, data_sha256=own["data"].sha256, rules_version=own["rules_version"])
     parts: dict[str, Any] = {
         "run_id": identity, "rules_version": 1, "finished": "2026-01-01T00:00:00+00:00", "spec": spec,

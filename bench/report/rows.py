@@ -81,5 +81,6 @@ def floor_line(floor: Floor) -> str:
     """A baseline in one readable row."""
     return (
         f"baseline: {floor.spec.model} on {floor.spec.train_reviews:,} reviews  "
-        f"accuracy {percent(floor.test.accuracy)} %  F1 {percent(floor.test.f1)} %  fitted in {floor.fit_seconds:.1f} s"
+        f"accuracy {percent(floor.test.accuracy)} %  F1 {percent(floor.test.f1)} %  "
+        f"fitted in {floor.fit_seconds:.1f} s"
     )

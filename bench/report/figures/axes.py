@@ -93,7 +93,8 @@ def _shown(group: Group, *, equal: bool) -> list[list[Floor]]:
 
 def _floor(found: Sequence[Floor], *, wide: bool) -> Point:
     """Those of several seeds as one line, at their mean: they saw almost as many reviews, and their texts would cover it."""
-    reviews, accuracy = f"{fmean(floor.spec.train_reviews for floor in found):,.0f}", fmean(f.test.accuracy for f in found)
+    reviews = f"{fmean(one.spec.train_reviews for one in found):,.0f}"
+    accuracy = fmean(one.test.accuracy for one in found)
     each = f", mean of {len(found)}" if len(found) > 1 else ""
     return {
         "text": f"baseline, {reviews}{' reviews' if wide else ''}{each}: {percent(accuracy)}",
