@@ -49,6 +49,8 @@ class AnswerFormat(StrEnum):
 
 class View(StrEnum):
     comparison = "comparison"
+    pairs = "pairs"
+    confidence = "confidence"
     curves = "curves"
     budgets = "budgets"
     costs = "costs"

@@ -51,6 +51,7 @@ def report(
         Format, typer.Option("--format", help="How to write it. html: a page of all tables and figures; svg, png: figures.")
     ] = Format.table,
     view: Annotated[list[View] | None, typer.Option("--view", help="Tables to show, repeatable; json, html hold all.")] = None,
+    margin: Annotated[float, typer.Option(help="Accuracies within this many points of each other are equivalent.")] = 0.5,
     figure: Annotated[
         Figure | None,
         typer.Option(help="With svg, png: which. [accuracy-parameters; all where --out is a folder]", show_default=False),
@@ -64,6 +65,8 @@ def report(
     from bench.report import draw, render
     from bench.store import Damaged
 
+    if not 0 < margin <= 100:
+        raise UserError(f"--margin {margin:g}: name points of accuracy above 0 and up to 100, such as 0.5")
     folder = results
     if folder is None:
         folder = RUNS if any(RUNS.glob("*.json")) else REFERENCE_RESULTS
@@ -71,14 +74,18 @@ def report(
     if format_ in (Format.svg, Format.png):
         if view:
             raise UserError(f"--view chooses tables; with --format {format_} say --figure")
-        print(draw(folder, reference=reference, style=str(format_), figure=figure, out=out, left_out=left_out))
+        print(
+            draw(
+                folder, reference=reference, style=str(format_), figure=figure, out=out, left_out=left_out, margin=margin / 100
+            )
+        )
     else:
         if figure is not None:
             raise UserError(f"--figure goes with --format svg or png; --format {format_} has no single figures")
         if format_ is Format.html and out is None and sys.stdout.isatty():
             raise UserError("a page is not to be read in a terminal: name a file for it with --out")
         shown = [str(name) for name in view or ()]
-        text = render(folder, reference=reference, style=str(format_), view=shown, left_out=left_out)
+        text = render(folder, reference=reference, style=str(format_), view=shown, left_out=left_out, margin=margin / 100)
         if out is None:
             print(text)
         else:

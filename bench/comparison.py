@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median, stdev
-from typing import Any, NamedTuple
+from typing import Any
 
+from bench.groups import GroupKey, Machine, Setting, asked_budget, grouped, machine
 from bench.intervals import half_width
 from bench.record import Floor, Record
 from bench.spec import Budget
-from bench.verdicts import Paired, verdicts
+from bench.statistics import MARGIN
+from bench.verdicts import Paired, analysed, has_collapsed
 
-__all__ = ["Group", "GroupKey", "Row", "Setting", "compare", "encoder_names", "setting_labels"]
-
-Setting = frozenset[tuple[str, float | int | str | bool | None]]
-"""Hyperparameters, by name."""
-
-
-class GroupKey(NamedTuple):
-    """What must be equal for two runs to stand in one table (rules, section 10). The encoder counts by its content."""
-
-    rules: int
-    data_sha256: str
-    cut: str
-    test_limit: int | None
-    encoder_sha256: str
-    device: str
-    threads: int
-    precision: str
-    budget: str
-    memory_cap: int | None
-    max_length: int
-    truncation: str
-    batch_size: int
-    dropout: float
-    attention_dropout: float
-    tuning: int | None
+__all__ = ["Group", "Pair", "Row", "compare", "encoder_names", "setting_labels"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +32,8 @@ class Row:
     accuracy_deviation: float | None
     """Standard deviation of the accuracy over seeds, a share; None for one seed."""
     accuracy_half_width: float | None
-    """Half the width of the 95 % t interval of the accuracy over seeds, on these very reviews; None for one seed."""
+    """Half the width of the 95 % t interval of the accuracy over seeds, on these very reviews; None for one seed, and where a
+    seed collapsed, since then no such interval covers what it says."""
     precision: float | None
     recall: float | None
     f1: float | None
@@ -69,10 +48,24 @@ class Row:
     """Median of `Memory.taken`, bytes."""
     reviews_seen: float | None
     reviews_per_second: float | None
+    collapsed: list[int]
+    """Seeds of complete runs whose test is no better than the most frequent class."""
+    measured: list[Record]
+    """Complete runs on the kind of machine that memory and times of the group are of."""
 
     @property
     def seeds(self) -> list[int]:
         return [record.spec.seed for record in self.runs]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two methods of a group, by their labels."""
+
+    method: str
+    other: str
+    paired: Paired
+    """`method` minus `other`."""
 
 
 @dataclass(frozen=True)
@@ -86,19 +79,22 @@ class Group:
     """The row that differences are taken from; None if no run of it is complete."""
     encoders: tuple[str, ...] = ()
     """Names under which the one encoder of the group was asked for, the earliest run's first."""
+    margin: float = MARGIN
+    """Differences within it count as equivalent, a share of 1."""
+    detectable: float | None = None
+    """The minimum detectable difference from the reference, a share of 1; None where no comparison gets a verdict."""
+    variance_p: float | None = None
+    """Of the check that all methods have one seed variance; None for fewer than three methods."""
+    pools: bool = True
+    """Whether the seed variance is pooled over the methods."""
+    pairs: Sequence[Pair] = ()
+    """Every two methods with complete runs, a family of its own."""
+    attempts: int = 0
+    """Earlier attempts of the runs shown, which `--force` replaced."""
 
     @property
     def runs(self) -> list[Record]:
         return [record for row in self.rows for record in row.runs]
-
-
-def _key(record: Record) -> GroupKey:
-    spec = record.spec
-    return GroupKey(
-        record.rules_version, record.data.sha256, record.data.cut, spec.test_limit, record.encoder.sha256,
-        record.environment.device, spec.threads, spec.precision, str(spec.budget), spec.memory_cap, spec.max_length,
-        spec.truncation, spec.batch_size, spec.dropout, spec.attention_dropout, spec.tuning,
-    )  # fmt: skip
 
 
 def encoder_names(records: Iterable[Record]) -> tuple[str, ...]:
@@ -106,21 +102,25 @@ def encoder_names(records: Iterable[Record]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(record.spec.encoder for record in sorted(records, key=lambda r: r.finished)))
 
 
-def compare(records: Iterable[Record | Floor], reference: str, order: list[str]) -> list[Group]:
+def compare(records: Iterable[Record | Floor], reference: str, order: list[str], margin: float = MARGIN) -> list[Group]:
     """Group what is comparable, and put each method beside `reference`. `order` sorts the other methods.
 
     Tuning trials are no part of a comparison. A run that is there twice counts once: complete rather than not, else the
-    later one. Groups that differ in their budget alone stand together, by its unit and its amount.
+    later one. Groups that differ in their budget alone stand together, by its unit and its amount. Differences within
+    `margin`, a share of 1, count as equivalent.
+
+    Raises:
+        UserError: if one method has several shares of one number of reference tokens.
     """
-    grouped: dict[GroupKey, list[Record]] = defaultdict(list)
+    runs: list[Record] = []
     floors: dict[str, Floor] = {}
     for record in records:
         if isinstance(record, Floor):
             floors[record.run_id] = record
-        elif isinstance(record, Record) and record.spec.purpose == "run":
-            grouped[_key(record)].append(record)
-    found = sorted(grouped.items(), key=lambda item: _place(item[0], item[1][0].spec.budget))
-    return [_group(key, _once(runs), list(floors.values()), reference, order) for key, runs in found]
+        elif record.spec.purpose == "run":
+            runs.append(record)
+    found = sorted(grouped(runs).items(), key=lambda item: _place(item[0], asked_budget(item[1][0].spec)))
+    return [_group(key, _once(runs), list(floors.values()), reference, order, margin) for key, runs in found]
 
 
 def _place(key: GroupKey, budget: Budget) -> tuple[Any, ...]:
@@ -135,8 +135,10 @@ def _once(records: list[Record]) -> list[Record]:
     return list(chosen.values())
 
 
-def _group(key: GroupKey, records: list[Record], floors: list[Floor], reference: str, order: list[str]) -> Group:
-    rows = [_row(label, found) for label, found in _settings(records)]
+def _group(key: GroupKey, records: list[Record], floors: list[Floor], reference: str, order: list[str], margin: float) -> Group:
+    kinds = Counter(machine(record) for record in records if record.state == "complete")
+    kind = max(sorted(kinds), key=lambda one: kinds[one]) if kinds else None
+    rows = [_row(label, found, kind) for label, found in _settings(records)]
 
     def place(row: Row) -> tuple[bool, int, int, str]:
         # Of several settings of a method, the one with the most complete runs comes first, as the reference too.
@@ -145,10 +147,11 @@ def _group(key: GroupKey, records: list[Record], floors: list[Floor], reference:
 
     rows.sort(key=place)
     centre = rows[0] if rows[0].method == reference and rows[0].runs else None
+    analysis = analysed([row.runs for row in rows], margin)
+    pairs = [Pair(rows[i].label, rows[j].label, paired) for i, j, paired in analysis.pairs]
     if centre is not None:
-        paired = verdicts(centre.runs, [row.runs for row in rows[1:]])
-        rows = [_beside(centre, centre, centre.seeds)] + [
-            replace(_beside(row, centre, found.seeds), paired=found) for row, found in zip(rows[1:], paired, strict=True)
+        rows = [_beside(centre, centre)] + [
+            replace(_beside(row, centre), paired=found) for row, found in zip(rows[1:], analysis.against_first, strict=True)
         ]
         centre = rows[0]
     seen = {record.training.reviews_distinct for record in centre.runs if record.training} if centre else set()
@@ -160,7 +163,10 @@ def _group(key: GroupKey, records: list[Record], floors: list[Floor], reference:
         and floor.spec.train_reviews in seen | {floor.data.train}
     ]
     same_test.sort(key=lambda floor: -floor.spec.train_reviews)
-    return Group(key, rows, same_test, centre, encoder_names(records))
+    return Group(
+        key, rows, same_test, centre, encoder_names(records), margin, analysis.detectable if centre else None,
+        analysis.variance_p, analysis.pools, pairs,
+    )  # fmt: skip
 
 
 def _settings(records: list[Record]) -> list[tuple[str, list[Record]]]:
@@ -182,10 +188,11 @@ def setting_labels(method: str, settings: Sequence[Setting]) -> list[str]:
     return [f"{method} ({which})" if which else method for which in different]
 
 
-def _row(label: str, records: list[Record]) -> Row:
+def _row(label: str, records: list[Record], kind: Machine | None) -> Row:
     runs = sorted((r for r in records if r.state == "complete" and r.test), key=lambda r: r.spec.seed)
     others = sorted((r for r in records if r.state != "complete" or not r.test), key=lambda r: r.spec.seed)
-    tests = [r.test for r in runs if r.test]
+    tests, measured = [r.test for r in runs if r.test], [r for r in runs if machine(r) == kind]
+    collapsed = [r.spec.seed for r in runs if r.test and has_collapsed(r.test)]
     parameters = next((r.parameters for r in (*runs, *others) if r.parameters), None)
     return Row(
         label=label,
@@ -194,7 +201,7 @@ def _row(label: str, records: list[Record]) -> Row:
         others=others,
         accuracy=_mean([t.accuracy for t in tests]),
         accuracy_deviation=stdev([t.accuracy for t in tests]) if len(tests) > 1 else None,
-        accuracy_half_width=half_width([t.accuracy for t in tests]),
+        accuracy_half_width=None if collapsed else half_width([t.accuracy for t in tests]),
         precision=_mean([t.precision for t in tests]),
         recall=_mean([t.recall for t in tests]),
         f1=_mean([t.f1 for t in tests]),
@@ -203,18 +210,20 @@ def _row(label: str, records: list[Record]) -> Row:
         paired=None,
         body=parameters.body if parameters else None,
         head=parameters.head if parameters else None,
-        memory=float(median(taken)) if (taken := [r.memory.taken for r in runs if r.memory]) else None,
+        memory=float(median(taken)) if (taken := [r.memory.taken for r in measured if r.memory]) else None,
         reviews_seen=_mean([float(r.training.reviews_seen) for r in runs if r.training]),
         reviews_per_second=_mean(
-            [r.training.reviews_seen / r.seconds.charged for r in runs if r.training and r.seconds and r.seconds.charged]
+            [r.training.reviews_seen / r.seconds.charged for r in measured if r.training and r.seconds and r.seconds.charged]
         ),
+        collapsed=collapsed,
+        measured=measured,
     )
 
 
-def _beside(row: Row, centre: Row, seeds: list[int]) -> Row:
-    """The row with its differences from the reference, seed by seed over `seeds`, which both have."""
+def _beside(row: Row, centre: Row) -> Row:
+    """The row with its differences from the reference, over the seeds that both have, collapsed ones included."""
     own, its = ({record.spec.seed: record.test for record in of.runs if record.test} for of in (row, centre))
-    pairs = [(own[seed], its[seed]) for seed in seeds]
+    pairs = [(own[seed], its[seed]) for seed in sorted(own.keys() & its.keys())]
     return replace(
         row,
         accuracy_difference=_mean([one.accuracy - other.accuracy for one, other in pairs]),

@@ -44,15 +44,18 @@ class Costs:
     """Mean accuracy on the test reviews whose text is not in train; None where no run met such a review."""
 
 
-def costs(runs: Sequence[Record]) -> Costs:
-    """The costs of the complete runs of one method."""
-    splits = [r.memory.split for r in runs if r.memory and r.memory.split]
+def costs(runs: Sequence[Record], measured: Sequence[Record] | None = None) -> Costs:
+    """The costs of the complete runs of one method: memory, energy and times from those `measured` on one kind of machine, by
+    default all.
+    """
+    measured = runs if measured is None else measured
+    splits = [r.memory.split for r in measured if r.memory and r.memory.split]
     return Costs(
         split=_middle(splits) if splits else None,
-        energy=_median([r.energy.joules for r in runs if r.energy]),
-        device_seconds=fmean(charged) if (charged := [r.seconds.charged for r in runs if r.seconds]) else None,
+        energy=_median([r.energy.joules for r in measured if r.energy]),
+        device_seconds=fmean(charged) if (charged := [r.seconds.charged for r in measured if r.seconds]) else None,
         bytes_to_ship=_median([r.bytes_to_ship for r in runs if r.bytes_to_ship is not None]),
-        calls=[_call(runs, batch) for batch in sorted({call.batch for r in runs for call in r.latency or []})],
+        calls=[_call(measured, batch) for batch in sorted({call.batch for r in measured for call in r.latency or []})],
         out_of_domain=[r.out_of_domain.accuracy for r in runs if r.out_of_domain],
         without_leaked=_without_leaked(runs),
     )

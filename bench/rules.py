@@ -1,6 +1,8 @@
-"""The numbers of RULES.md."""
+"""The constants of RULES.md that the code obeys."""
+
+from __future__ import annotations
 
 __all__ = ["PASSES"]
 
 PASSES = 20
-"""Passes over kept features of a method that encodes once (rules, section 4)."""
+"""Passes over the kept features of a method that leaves the encoder as it is (rules, section 4)."""

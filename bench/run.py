@@ -23,9 +23,9 @@ from bench.evaluation import evaluation_of, rows_to_test
 from bench.files import temporary_folder
 from bench.jobs import KEPT, Job, Notify, Outcome, nobody, record_of
 from bench.latency import latencies
-from bench.meters import DeviceClock, MatmulRate, MemoryMeter, matmul_rate, quiet_rate
+from bench.meters import DeviceClock, MemoryMeter
 from bench.prediction import predict
-from bench.provenance import cpu_model, without_paths
+from bench.provenance import without_paths
 from bench.record import Compute, Energy, Evaluation, Memory, MemorySplit, Parameters, Seconds, State, Timeline
 from bench.resume import Keeper, owner_of
 from bench.reviews import SENTENCES, read
@@ -40,6 +40,8 @@ from bench.training import AuditError, Diverged, Loop, MemoryCapReached, touch
 __all__ = ["attached", "cap_cuda", "ending", "execute"]
 
 
+SHORT_SECONDS, SHORT_TEST = 60.0, 500
+"""A run with less training, in device seconds, or fewer reviews to test on has its latency measured in fewer calls."""
 QUICK = 1.0
 """Seconds that a snapshot may take while someone waits for a cancelled run to end."""
 
@@ -97,8 +99,7 @@ class _Work:
         spec, checkpoint = self.job.spec, self.job.checkpoint
         torch.set_num_threads(spec.threads)
         keep_freed()
-        before = matmul_rate()
-        task = prepare(checkpoint, self.job.data.sha256, self._cut)
+        task = prepare(checkpoint, self.job.data.sha256, self._cut).sampled(spec.train_limit, spec.seed)
         clock, memory = DeviceClock(spec.device, energy_counter(spec.device)), self.memory
         if spec.device == "cpu":
             touch(spec.precision)
@@ -111,13 +112,13 @@ class _Work:
         before_this = self._go_on(loop)
         self.stop.busy = lambda: not (loop.whole and self.answered)
         started = self.since()
-        self.tell("training", loop.ledger.fraction)
+        self.tell("training", loop.ledger.progress)
         try:
             loop.run()
         finally:
             ended = self.since()
             self.parts["training"] = loop.summary()
-            self._meter(loop, before)
+            self._meter(loop)
         self.parts["bytes_to_ship"] = self._bytes_to_ship(method, classifier)
         if self.job.keep is not None:
             write(method, classifier, self.job.keep)
@@ -129,10 +130,12 @@ class _Work:
             predictions, name = self.logits.argmax(1).astype(np.int64), logits_sha256(self.logits)
             self.parts["test"] = evaluation_of(task.test, rows, predictions, leaked=task.leaked, logits_sha256=name)
         test_ended = self.since()
-        if spec.purpose == "run":
+        if spec.purpose == "run" and self.job.side_tests:
             if spec.data != SENTENCES:
                 self.parts["out_of_domain"] = self._tested_on(sentences(checkpoint), classifier, task)
-            self.parts["latency"] = latencies(classifier, method, checkpoint, spec, filler=int(task.suffix[0]))
+            self.parts["latency"] = latencies(
+                classifier, method, checkpoint, spec, filler=int(task.suffix[0]), short=self._short(clock)
+            )
         self.parts["timeline"] = Timeline(
             training_started=started, training_ended=ended, test_started=test_started, test_ended=test_ended
         )
@@ -140,6 +143,11 @@ class _Work:
             setup=started, charged=clock.seconds, paused=clock.paused_seconds,
             test=test_ended - test_started, total=self.since(), before=before_this,
         )  # fmt: skip
+
+    def _short(self, clock: DeviceClock) -> bool:
+        """Whether the run is so short that side tests of full length would outlast it."""
+        limit = self.job.spec.test_limit
+        return clock.seconds < SHORT_SECONDS or (limit is not None and limit < SHORT_TEST)
 
     def _go_on(self, loop: Loop) -> float:
         """Go on from where an earlier process of this run was, if there was one. Returns the seconds of training, with their
@@ -211,9 +219,9 @@ class _Work:
     def _step_taken(self, ledger: Ledger) -> None:
         if self.keeper is not None:
             self.keeper.offer()
-        self.tell("training", ledger.fraction)
+        self.tell("training", ledger.progress)
 
-    def _meter(self, loop: Loop, before: float) -> None:
+    def _meter(self, loop: Loop) -> None:
         """What training took of the machine, read at its end whatever ended it."""
         clock, peak = loop.clock, self.memory.peak()
         weights, gradients, optimizer = loop.tensors()
@@ -228,12 +236,7 @@ class _Work:
         )  # fmt: skip
         if clock.joules is not None:
             self.parts["energy"] = Energy(joules=clock.joules, source=SOURCE)
-        after = matmul_rate(0.2) if self.stop.asked else matmul_rate()
-        rate = MatmulRate(before, after, quiet_rate(max(before, after), cpu_model()))
-        self.parts["compute"] = Compute(
-            cpu_seconds=clock.cpu_seconds, matmul_before=before, matmul_after=after, matmul_quiet=rate.quiet,
-            contended=rate.contended,
-        )  # fmt: skip
+        self.parts["compute"] = Compute(cpu_seconds=clock.cpu_seconds)
 
 
 def execute(job: Job, notify: Notify = nobody) -> Outcome:

@@ -1,126 +1,278 @@
-"""A method against the reference on the same reviews and seeds: how large the difference is, and how sure that is.
+"""Paired differences between methods on the same texts and seeds: their size, standard error, verdicts and power.
 
-The test is a two-way one, since seeds and reviews are crossed: every seed is tested on the same reviews, and a review that
-is easy for one method is easy for it under every seed. Treating all predictions as independent, or the reviews as nested in
-seeds, calls chance a difference far too often. With d[s, i] = correct(method) - correct(reference), in {-1, 0, 1}:
+The test is a two-way one, since seeds and texts are crossed: every seed is tested on the same texts, and a text that is
+easy for one method is easy for it under every seed. With d[s, i] = correct(method) - correct(other), in {-1, 0, 1}:
 
-    SE² = a + b,   a = variance over seeds of their means / S,   b = variance over reviews of their means / n
+    d[s, i] = difference + seed[s] + text[i] + rest[s, i],     SE² = V / S + B
 
-What seeds and reviews do together (each prediction's own chance) is in both parts, so that SE² is somewhat too large, never
-too small. Everything is arithmetic on whole numbers up to the last division: equal predictions give exactly zero.
+V is the variance of the seed effects: that of the seeds' means, less what the rest adds to it. B is the variance over texts
+of their means / n, which holds the text effects and the rest. V is pooled over the methods of a table (`pooled`), since
+three or five seeds of one pair tell little of it; B is each pair's own. Sums are whole numbers up to the last division:
+equal predictions give exactly zero.
+
+The degrees of freedom are those of V alone, as if B were not known so much better. Weighing both (Satterthwaite 1946) gives
+5 to 8 % false verdicts at three seeds, since a V that came out small by chance makes SE too small and the degrees of freedom
+too many at once; these give at most 5 % (tests/test_simulation.py).
+
+`scipy.special` alone is imported, within the functions: `scipy.stats` takes a second.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ALPHA", "POWER", "TwoWay", "half_width", "holm", "mcnemar", "resolvable", "two_way"]
+__all__ = [
+    "ALPHA", "COLLAPSE", "HETEROGENEITY", "LEAST_SEEDS", "MARGIN", "POWER", "Moments", "SeedVariance", "TwoWay", "bartlett",
+    "clopper_pearson", "collapsed", "detectable", "equivalence_p", "half_width", "holm", "mcnemar", "moments", "own",
+    "permutation_attainable", "pooled", "sign_flip", "two_way",
+]  # fmt: skip
 
 Floats = npt.NDArray[np.float64]
 
 ALPHA = 0.05
-"""Share of false verdicts that a table may have where no method differs; an interval covers 1 - ALPHA."""
+"""Share of tables with a false verdict where no method differs; an interval covers 1 - ALPHA."""
 POWER = 0.8
-"""Share of experiments in which a difference called resolvable gets a verdict."""
+"""Share of experiments in which a difference of the minimum detectable size gets a verdict."""
+MARGIN = 0.005
+"""Differences within it, a share of 1, are equivalent, where nothing else was planned."""
+HETEROGENEITY = 0.05
+"""Level at which the check rejects that the methods share one seed variance."""
+COLLAPSE = 0.001
+"""Level of the test that a run is better than always answering the most frequent class."""
+LEAST_SEEDS = 3
+"""Shared seeds that a verdict takes. With two, nothing but the texts would be known well."""
+_EXACT = 12
+"""Most seeds whose sign flips are all enumerated."""
+_FLIPS = 20_000
+"""Sign flips drawn beyond that, from a generator that is the same for every report."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What one pair's differences [seeds, texts] say, before any variance is pooled. Shares of 1."""
+
+    seeds: int
+    texts: int
+    difference: float
+    seed_variance: float
+    """V, of the effect of one seed on the difference; below zero where chance made it so. NaN with one seed."""
+    text_variance: float
+    """B, of the mean difference over the texts drawn."""
+
+
+@dataclass(frozen=True)
+class SeedVariance:
+    """The variance V of a seed's effect on a difference, as it was estimated."""
+
+    value: float
+    freedom: float
+    """Degrees of freedom; 0 where no pair has two seeds."""
 
 
 @dataclass(frozen=True)
 class TwoWay:
-    """One comparison, or a batch of independent ones: arrays [...], shares of 1."""
+    """One comparison, shares of 1."""
 
-    difference: Floats
-    standard_error: Floats
-    freedom: Floats
-    """Degrees of freedom of the standard error."""
-    p: Floats
+    difference: float
+    standard_error: float
+    freedom: float
+    p: float
     """Two-sided, of no difference; NaN with one seed, whose own share in the difference nothing can tell."""
 
 
-def two_way(differences: npt.NDArray[np.integer[Any]]) -> TwoWay:
-    """The statistics of differences [..., seeds, reviews]; leading dimensions are separate comparisons.
-
-    With one seed the standard error is that of the reviews alone, and there is no p. Where it is zero, p is 1 for a
-    difference of zero and else 0.
-
-    The degrees of freedom are the mean of those of both parts, harmonic and weighted by their shares of SE²:
-    1 / df = (a / (S - 1) + b / (n - 1)) / (a + b). Satterthwaite (1946) weighs by the squares of the shares, which is
-    right where the shares are known. From few seeds they are estimates, and a share that came out small by chance makes SE
-    too small and df too large at once: simulated with three seeds and a standard deviation of 2 points between them, his
-    df give 7 to 8 % false verdicts at a nominal 5 %, these 5 to 6 % (with five seeds 5 to 6 and 4 to 5 %;
-    tests/test_simulation.py). With two seeds no such mean is safe (9 %), so df are S - 1 = 1, and only very large
-    differences get a verdict.
+def moments(differences: npt.NDArray[np.integer[Any]]) -> Moments:
+    """The moments of differences [seeds, texts].
 
     Raises:
-        ValueError: for less than one seed or two reviews.
+        ValueError: for less than one seed or two texts.
     """
-    from scipy import stats
-
-    seeds, reviews = differences.shape[-2:]
-    if seeds < 1 or reviews < 2:
-        raise ValueError(f"{seeds} seeds and {reviews} reviews are too few to compare on")
-    by_seed = differences.sum(axis=-1, dtype=np.int64)
-    by_review = differences.sum(axis=-2, dtype=np.int64)
-    total = by_seed.sum(axis=-1)
-    scale = float(seeds * reviews) ** 2
-    of_reviews = (reviews * (by_review**2).sum(axis=-1) - total**2) / (scale * (reviews - 1))
-    of_seeds = np.zeros_like(of_reviews)
+    seeds, texts = differences.shape
+    if seeds < 1 or texts < 2:
+        raise ValueError(f"{seeds} seeds and {texts} texts are too few to compare on")
+    by_seed, by_text = differences.sum(axis=1, dtype=np.int64), differences.sum(axis=0, dtype=np.int64)
+    total, squares = int(by_seed.sum()), int(np.square(differences, dtype=np.int64).sum())
+    of_seeds, of_texts = int((by_seed**2).sum()), int((by_text**2).sum())
+    # Sums of squares times seeds * texts, in whole numbers.
+    between_seeds, between_texts = seeds * of_seeds - total**2, texts * of_texts - total**2
+    rest = seeds * texts * squares - seeds * of_seeds - texts * of_texts + total**2
+    cells = seeds * texts
+    value = math.nan
     if seeds > 1:
-        of_seeds = (seeds * (by_seed**2).sum(axis=-1) - total**2) / (scale * (seeds - 1))
-    variance = of_seeds + of_reviews
-    freedom = np.full_like(variance, float(seeds - 1 if seeds > 1 else reviews - 1))
-    if seeds > 2:
-        part = of_seeds / (seeds - 1) + of_reviews / (reviews - 1)
-        freedom = np.divide(variance, part, out=freedom, where=part > 0)
-    difference, error = total / (seeds * reviews), np.sqrt(variance)
-    if seeds == 1:
-        return TwoWay(difference, error, freedom, np.full_like(error, np.nan))
-    t = np.divide(np.abs(difference), error, out=np.where(difference == 0, 0.0, np.inf), where=error > 0)
-    return TwoWay(difference, error, freedom, np.asarray(2 * stats.t.sf(t, freedom)))
+        value = (between_seeds - rest / (texts - 1)) / (cells * (seeds - 1) * texts)
+    return Moments(seeds, texts, total / cells, value, between_texts / (cells * (texts - 1) * cells))
 
 
-def half_width(found: TwoWay) -> Floats:
-    """Half the width of the 95 % interval of each difference, taken alone: [...]."""
-    from scipy import stats
-
-    return np.asarray(stats.t.isf(ALPHA / 2, found.freedom) * found.standard_error)
+def own(found: Moments) -> SeedVariance:
+    """A pair's own seed variance, on its seeds - 1 degrees of freedom."""
+    return SeedVariance(found.seed_variance, found.seeds - 1)
 
 
-def resolvable(found: TwoWay, comparisons: int) -> Floats:
-    """The smallest true difference that these reviews and seeds would give a verdict on with a probability of `POWER`: [...].
+def pooled(pairs: Mapping[tuple[int, int], Moments], used: npt.NDArray[np.bool_]) -> SeedVariance:
+    """The seed variance over all pairs of methods of a table, each weighed by its seeds - 1.
 
-    That is (t[1 - alpha/2] + t[POWER]) · SE, with the SE and df found. alpha is `ALPHA / comparisons`, what the first step
-    of Holm's procedure asks for: a promise that does not depend on how the other methods come out. Where others differ
-    clearly, Holm asks for less, and somewhat smaller differences are resolved too.
-
-    It is as uncertain as SE itself, and with two seeds no more than a hint. Simulated new experiments of three or five
-    seeds resolve its typical value, the root mean square of what is printed, in 74 to 84 % (tests/test_simulation.py).
+    `pairs`: by the positions of both methods. `used` [methods, seeds]: which runs enter; a pair has the seeds that both
+    its methods have. Where no run is missing this is twice the mean square of methods times seeds, on
+    (methods - 1)(seeds - 1) degrees of freedom. In general the estimate is a quadratic form y'Ay in the runs' accuracies,
+    and its degrees of freedom are tr(A)² / tr(A²), as if the accuracies of a method had one variance.
     """
-    from scipy import stats
+    methods, seeds = used.shape
+    form = np.zeros((methods * seeds, methods * seeds))
+    total, weight = 0.0, 0
+    for (one, other), found in pairs.items():
+        shared = np.flatnonzero(used[one] & used[other])
+        if len(shared) < 2:
+            continue
+        total += (len(shared) - 1) * found.seed_variance
+        weight += len(shared) - 1
+        rows = np.zeros((len(shared), methods * seeds))
+        rows[np.arange(len(shared)), one * seeds + shared] = 1
+        rows[np.arange(len(shared)), other * seeds + shared] = -1
+        rows -= rows.mean(axis=0)
+        form += rows.T @ rows
+    if weight == 0:
+        return SeedVariance(math.nan, 0)
+    return SeedVariance(total / weight, round(float(np.trace(form) ** 2 / (form**2).sum()), 9))
 
-    alpha = ALPHA / max(comparisons, 1)
-    return np.asarray((stats.t.isf(alpha / 2, found.freedom) + stats.t.isf(1 - POWER, found.freedom)) * found.standard_error)
+
+def bartlett(groups: Sequence[Sequence[float]]) -> float | None:
+    """The p of one variance for all groups of accuracies (Bartlett 1937); None for fewer than three groups of two or more.
+
+    Two methods have no other variance of their difference than their own. A group without any spread, beside others that
+    have one, gives 0.
+    """
+    from scipy import special
+
+    values = [np.asarray(group, dtype=float) for group in groups if len(group) > 1]
+    if len(values) < 3:
+        return None
+    freedom = np.array([len(group) - 1 for group in values])
+    variances = np.array([group.var(ddof=1) if len(set(group.tolist())) > 1 else 0.0 for group in values])
+    if not variances.all():
+        return 0.0 if variances.any() else 1.0
+    together = float(freedom @ variances / freedom.sum())
+    statistic = freedom.sum() * math.log(together) - float(freedom @ np.log(variances))
+    statistic /= 1 + ((1 / freedom).sum() - 1 / freedom.sum()) / (3 * (len(values) - 1))
+    return float(special.chdtrc(len(values) - 1, statistic))
+
+
+def two_way(found: Moments, variance: SeedVariance | None = None) -> TwoWay:
+    """The comparison of one pair with this seed variance, its own by default.
+
+    With one seed the standard error is that of the texts alone, and there is no p. With two, there is one degree of freedom
+    whatever was pooled. Where the standard error is zero, p is 1 for a difference of zero and else 0.
+    """
+    from scipy import special
+
+    variance = variance or own(found)
+    if found.seeds == 1:
+        return TwoWay(found.difference, math.sqrt(found.text_variance), found.texts - 1, math.nan)
+    freedom = variance.freedom if found.seeds > 2 else 1
+    error = math.sqrt(max(variance.value, 0.0) / found.seeds + found.text_variance)
+    if error == 0:
+        return TwoWay(found.difference, 0.0, freedom, 0.0 if found.difference else 1.0)
+    p = 2 * float(special.stdtr(freedom, -abs(found.difference) / error))
+    return TwoWay(found.difference, error, freedom, p)
+
+
+def half_width(found: TwoWay) -> float:
+    """Half the width of the 95 % interval of the difference, taken alone."""
+    from scipy import special
+
+    return float(special.stdtrit(found.freedom, 1 - ALPHA / 2)) * found.standard_error
+
+
+def equivalence_p(found: TwoWay, margin: float) -> float:
+    """The larger p of the two one-sided tests that the difference is beyond -margin or +margin (TOST, Schuirmann 1987)."""
+    from scipy import special
+
+    inside = margin - abs(found.difference)
+    if found.standard_error == 0:
+        return 0.0 if inside > 0 else 1.0
+    return float(special.stdtr(found.freedom, -inside / found.standard_error))
+
+
+def detectable(standard_error: float, freedom: float, comparisons: int) -> float:
+    """The minimum detectable difference: the true one that gets a verdict with a probability of `POWER`.
+
+    It is the noncentrality of Student's t at which the first step of Holm's procedure, at `ALPHA / comparisons`, rejects in
+    `POWER` of all experiments, times the standard error: a promise that does not depend on how other methods come out.
+    """
+    from scipy import special
+
+    critical = special.stdtrit(freedom, 1 - ALPHA / max(comparisons, 1) / 2)
+    return float(special.nctdtrinc(freedom, 1 - POWER, critical)) * standard_error
 
 
 def holm(p: Sequence[float]) -> list[float]:
     """The p of a family of comparisons, adjusted so that each can be held against `ALPHA` (Holm 1979)."""
-    from statsmodels.stats.multitest import multipletests
-
-    return [float(value) for value in multipletests(p, alpha=ALPHA, method="holm")[1]] if len(p) else []
+    order = np.argsort(p, kind="stable")
+    steps = np.asarray(p, dtype=float)[order] * np.arange(len(p), 0, -1)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return [float(value) for value in adjusted]
 
 
 def mcnemar(differences: npt.NDArray[np.integer[Any]]) -> tuple[int, int, float]:
-    """McNemar's exact test of one seed, from differences [reviews] in {-1, 0, 1}.
+    """McNemar's exact test of one seed, from differences [texts] in {-1, 0, 1}.
 
-    Returns how many reviews the method alone has right, how many the reference alone, and the two-sided p. It takes the
-    reviews as all there is to chance: it says nothing of other seeds, so it describes and gives no verdict.
+    Returns how many texts the method alone has right, how many the other alone, and the two-sided p. It takes the texts as
+    all there is to chance: it says nothing of other seeds, so it describes and gives no verdict.
     """
-    from statsmodels.stats.contingency_tables import mcnemar as test
+    from scipy import special
 
-    method, reference = int((differences > 0).sum()), int((differences < 0).sum())
-    # What both have right or both wrong does not enter the test.
-    return method, reference, float(test([[0, method], [reference, 0]], exact=True).pvalue)
+    method, other = int((differences > 0).sum()), int((differences < 0).sum())
+    return method, other, min(1.0, 2 * float(special.bdtr(min(method, other), method + other, 0.5)))
+
+
+def permutation_attainable(seeds: int, comparisons: int) -> bool:
+    """Whether so many seeds can reach the first step of Holm's procedure: the smallest p of sign flips is 2 / 2^seeds."""
+    return 2.0 ** (1 - seeds) <= ALPHA / max(comparisons, 1)
+
+
+def sign_flip(means: Floats, text_variance: float) -> float:
+    """The two-sided p of paired differences [seeds] if a pair's methods were exchangeable within a seed, collapse included.
+
+    All sign flips for at most 12 seeds, else 20,000 of them. Flips alone take the texts as given, and on other texts every
+    seed moves alike: so each flipped mean is also spread by a normal error of this variance, and the larger p of the two
+    counts. It tests exchangeability, not the mean: a method that is better on most seeds and collapses on few has differences
+    that are not symmetric, and may be told apart at a mean of zero.
+    """
+    from scipy import special
+
+    seeds = len(means)
+    if seeds <= _EXACT:
+        signs = 1 - 2 * ((np.arange(2**seeds)[:, None] >> np.arange(seeds)) & 1)
+    else:
+        signs = np.random.default_rng(0).choice([-1, 1], size=(_FLIPS, seeds))
+        signs[0] = 1
+    flipped, observed = np.abs(signs @ means) / seeds, abs(float(means.sum())) / seeds
+    exact = float((flipped >= observed - 1e-12).mean())
+    if text_variance <= 0:
+        return exact
+    error = math.sqrt(text_variance)
+    spread = special.ndtr((flipped - observed) / error) + special.ndtr((-flipped - observed) / error)
+    return max(exact, float(spread.mean()))
+
+
+def collapsed(correct: int, texts: int, majority: float) -> bool:
+    """Whether a test is no better than always answering the most frequent class.
+
+    `majority`: that class's share of the labels, whatever the number of classes. One-sided binomial test at `COLLAPSE`.
+    """
+    from scipy import special
+
+    return correct == 0 or float(special.bdtrc(correct - 1, texts, majority)) > COLLAPSE
+
+
+def clopper_pearson(cases: int, of: int) -> tuple[float, float]:
+    """The exact 95 % interval of a rate (Clopper and Pearson 1934)."""
+    from scipy import special
+
+    low = 0.0 if cases == 0 else float(special.betaincinv(cases, of - cases + 1, ALPHA / 2))
+    return low, 1.0 if cases == of else float(special.betaincinv(cases + 1, of - cases, 1 - ALPHA / 2))

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from bench.comparison import Group, Row, Setting, setting_labels
+from bench.comparison import Group, Row, setting_labels
+from bench.groups import Setting, asked_budget
 from bench.record import Record
 from bench.spec import Budget
 
@@ -65,8 +66,8 @@ class Sweep:
 
 
 def budget_of(group: Group) -> Budget:
-    """The budget that all runs of a group had."""
-    return next(record.spec.budget for row in group.rows for record in _records(row))
+    """The budget that was asked for in all runs of a group."""
+    return next(asked_budget(record.spec) for row in group.rows for record in _records(row))
 
 
 def sweeps(groups: Iterable[Group]) -> list[Sweep]:

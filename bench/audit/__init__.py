@@ -11,17 +11,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.audit import calibration, checksum, clocks, evaluation, identity, machine, parameters, training
+from bench.attempts import ATTEMPTS
+from bench.audit import calibration, checksum, clocks, conversion, evaluation, identity, machine, parameters, training
 from bench.audit.check import Case, Check, Labels, Mismatch, NotApplicable, NotOfThisKind
 from bench.errors import UserError
 from bench.report.rows import harmless
-from bench.store import read
+from bench.store import read_any
 
 __all__ = ["CHECKS", "Outcome", "audit", "listing"]
 
 CHECKS: tuple[Check, ...] = (
-    *identity.CHECKS, *evaluation.CHECKS, *parameters.CHECKS, *training.CHECKS, *clocks.CHECKS, *machine.CHECKS,
-    *calibration.CHECKS,     *checksum.CHECKS,
+    *identity.CHECKS, *evaluation.CHECKS, *parameters.CHECKS, *conversion.CHECKS, *training.CHECKS, *clocks.CHECKS,
+    *machine.CHECKS, *calibration.CHECKS, *checksum.CHECKS,
 )  # fmt: skip
 """Every check, in order."""
 
@@ -58,7 +59,7 @@ def audit(paths: Iterable[Path]) -> list[Outcome]:
     Raises:
         UserError: if a path is not there, a file is not a record, or a folder holds none.
     """
-    records = {path: read(path) for path in _files(paths)}
+    records = {path: read_any(path) for path in _files(paths)}
     labels: dict[Labels, Counter[bytes]] = defaultdict(Counter)
     for record in records.values():
         for part in evaluation.PARTS:
@@ -71,12 +72,17 @@ def audit(paths: Iterable[Path]) -> list[Outcome]:
 def _files(paths: Iterable[Path]) -> list[Path]:
     found: dict[Path, Path] = {}
     for path in paths:
-        files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        files = _records(path) if path.is_dir() else [path]
         if not files:
             raise UserError(f"there is no record in {str(path)!r}")
         for file in files:
             found.setdefault(file.resolve(), file)
     return list(found.values())
+
+
+def _records(folder: Path) -> list[Path]:
+    """The files of records in a folder and of its earlier attempts."""
+    return [*sorted(folder.glob("*.json")), *sorted((folder / ATTEMPTS).glob("*.json"))]
 
 
 def _audited(case: Case) -> Outcome:

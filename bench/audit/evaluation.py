@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from bench.attempts import folder_of
 from bench.audit.check import Case, Checks, Labels, Mismatch, NotApplicable, given, near, same, shown, within
 from bench.errors import UserError
 from bench.record import AnyRecord, Calibration, Evaluation, Floor, Record, unpack_bits
@@ -211,7 +212,7 @@ def _logits(case: Case) -> str:
     if name is None or not re.fullmatch(r"[0-9a-f]{64}", name):
         raise Mismatch(name, "no name of logits")
     try:
-        logits = load_logits(case.path.parent, name)
+        logits = load_logits(folder_of(case.path), name)
     except UserError as error:
         raise Mismatch(f"logits {name[:12]}…", str(error)) from None
     except (ValueError, EOFError, OSError):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from bench.choices import Figure
 from bench.comparison import Group
+from bench.confidence import available, confidences
 from bench.errors import UserError
-from bench.report import budgets, costs, curves, section, tuning
+from bench.report import budgets, confidence, costs, curves, pairs, section, tuning
 from bench.report.latex import latex
 from bench.report.notes import notes, title
 from bench.report.reading import read
@@ -17,15 +18,18 @@ from bench.report.section import Section
 from bench.report.spreadsheet import spreadsheet
 from bench.report.tables import HEADERS, cells, markdown, terminal
 from bench.sensitivity import Sensitivity
+from bench.statistics import MARGIN, clopper_pearson
 from bench.store import Damaged
 from bench.sweep import sweeps
 
 __all__ = ["VIEWS", "draw", "render"]
 
-VIEWS = ("comparison", "curves", "budgets", "costs", "tuning")
+VIEWS = ("comparison", "pairs", "confidence", "curves", "budgets", "costs", "tuning")
 """What a report can show, in the order in which it does."""
 _MISSING = {
     "comparison": "no runs, only tuning trials",
+    "pairs": "no three methods with complete runs in one table",
+    "confidence": "no complete run with its logits beside it",
     "curves": "no run with a learning curve",
     "budgets": "no runs that differ in the amount of their budget alone, and none under a budget of reviews",
     "costs": "no complete run",
@@ -34,7 +38,14 @@ _MISSING = {
 
 
 def draw(
-    folder: Path, *, reference: str, style: str, figure: Figure | None, out: Path | None, left_out: list[Damaged] | None = None
+    folder: Path,
+    *,
+    reference: str,
+    style: str,
+    figure: Figure | None,
+    out: Path | None,
+    left_out: list[Damaged] | None = None,
+    margin: float = MARGIN,
 ) -> str:
     """Figures as `svg` or `png` in a file or folder `out`; what is to be printed of it: their names, or the SVG itself.
 
@@ -45,24 +56,31 @@ def draw(
     from bench.report.figures import drawings
     from bench.report.figures.pictures import written
 
-    compared, _ = read(folder, reference, left_out)
+    compared, _ = read(folder, reference, left_out, margin)
     return written(drawings(compared), figure=figure, kind="png" if style == "png" else "svg", out=out)
 
 
 def render(
-    folder: Path, *, reference: str, style: str, view: str | Sequence[str] | None = None, left_out: list[Damaged] | None = None
+    folder: Path,
+    *,
+    reference: str,
+    style: str,
+    view: str | Sequence[str] | None = None,
+    left_out: list[Damaged] | None = None,
+    margin: float = MARGIN,
 ) -> str:
     """The report as text: `table` for a terminal, `markdown`, `latex`, `csv`, `json`, or `html` with its figures.
 
     `view` is one of `VIEWS`, several, or "all" for those that have anything to show. By default it is the comparison; where
     there are only tuning trials, those. JSON and HTML hold everything whatever the view, CSV the comparison alone. What is no
-    whole record is named on the error stream and added to `left_out`.
+    whole record is named on the error stream and added to `left_out`. Differences within `margin`, a share of 1, are
+    equivalent.
 
     Raises:
         UserError: if there is no record of a run or none of the reference, for a view that does not exist or has nothing to
             show, and for another than the comparison as CSV.
     """
-    compared, trials = read(folder, reference, left_out)
+    compared, trials = read(folder, reference, left_out, margin)
     asked = [view] if isinstance(view, str) else list(view or ())
     for name in asked:
         if name not in {*VIEWS, "all"}:
@@ -70,10 +88,10 @@ def render(
     if style == "html":
         from bench.report.page import page
 
-        return page(compared, trials)
+        return page(compared, trials, folder)
     if style == "json":
         # Escaped beyond ASCII: names from records may hold characters that command a terminal.
-        return json.dumps(_everything(compared, trials), indent=1).replace("\x7f", "\\u007f")
+        return json.dumps(_everything(compared, trials, folder), indent=1).replace("\x7f", "\\u007f")
     shown = asked or (["comparison"] if compared else ["tuning"])
     if style == "csv":
         if set(shown) - {"comparison"} or not compared:
@@ -81,27 +99,38 @@ def render(
         return spreadsheet(compared)
     tables = []
     for name in VIEWS:
-        made = _tables(name, compared, trials, style) if {name, "all"} & set(shown) else []
+        made = _tables(name, compared, trials, folder, style) if {name, "all"} & set(shown) else []
         if name in shown and not made:
             raise UserError(f"{str(folder)!r} has nothing to show as --view {name}: {_MISSING[name]}")
         tables += made
     if not asked and style == "table":
-        more = [name for name in VIEWS if name not in shown and any(True for _ in _sections(name, compared, trials))]
+        more = [name for name in VIEWS if name not in shown and _has(name, compared, trials, folder)]
         tables += [f"Further views of these records, with --view: {', '.join(more)}, all"] if more else []
     return "\n\n\n".join(tables)
 
 
-def _tables(view: str, compared: list[Group], trials: list[Sensitivity], style: str) -> list[str]:
+def _has(view: str, compared: list[Group], trials: list[Sensitivity], folder: Path) -> bool:
+    """Whether a view has anything to show, without computing what takes long."""
+    if view == "confidence":
+        return any(available(group, folder) for group in compared)
+    return any(True for _ in _sections(view, compared, trials, folder))
+
+
+def _tables(view: str, compared: list[Group], trials: list[Sensitivity], folder: Path, style: str) -> list[str]:
     if view == "comparison":
         whole = {"markdown": markdown, "latex": latex}.get(style, terminal)
         return [whole(group) for group in compared]
     write = {"markdown": section.markdown, "latex": section.latex}.get(style, section.terminal)
-    return [write(part) for part in _sections(view, compared, trials)]
+    return [write(part) for part in _sections(view, compared, trials, folder)]
 
 
-def _sections(view: str, compared: list[Group], trials: list[Sensitivity]) -> Iterator[Section]:
+def _sections(view: str, compared: list[Group], trials: list[Sensitivity], folder: Path) -> Iterator[Section]:
     """The tables of a view other than the comparison, made as they are asked for; none where there is nothing for it."""
-    if view == "curves":
+    if view == "pairs":
+        yield from (part for group in compared if (part := pairs.section(group)))
+    elif view == "confidence":
+        yield from (part for group in compared if (part := confidence.section(group, confidences(group, folder))))
+    elif view == "curves":
         yield from (part for group in compared for part in curves.sections(group))
     elif view == "costs":
         yield from (part for group in compared for part in costs.sections(group))
@@ -112,9 +141,14 @@ def _sections(view: str, compared: list[Group], trials: list[Sensitivity]) -> It
         yield from (tuning.section(found) for found in trials)
 
 
-def _everything(compared: list[Group], trials: list[Sensitivity]) -> dict[str, object]:
+def _everything(compared: list[Group], trials: list[Sensitivity], folder: Path) -> dict[str, object]:
     return {
-        "groups": [_as_json(group) | {"curves": curves.as_json(group), "costs": costs.as_json(group)} for group in compared],
+        "groups": [
+            _as_json(group)
+            | {"pairs": pairs.as_json(group), "confidence": confidence.as_json(confidences(group, folder))}
+            | {"curves": curves.as_json(group), "costs": costs.as_json(group)}
+            for group in compared
+        ],
         "sweeps": [budgets.as_json(sweep) for sweep in sweeps(compared)],
         "tuning": [tuning.as_json(found) for found in trials],
     }
@@ -125,6 +159,10 @@ def _as_json(group: Group) -> dict[str, object]:
         "title": title(group),
         "key": group.key._asdict(),
         "reference": group.reference.label if group.reference else None,
+        "equivalence_margin": group.margin,
+        "minimum_detectable_difference": group.detectable,
+        "seed_variance_pooled": group.pools,
+        "seed_variance_p": group.variance_p,
         "table": [dict(zip(HEADERS, row, strict=True)) for row in cells(group)],
         "methods": [
             {
@@ -132,6 +170,8 @@ def _as_json(group: Group) -> dict[str, object]:
                 "method": row.method,
                 "run_ids": [record.run_id for record in row.runs],
                 "seeds": row.seeds,
+                "collapsed_seeds": row.collapsed,
+                "collapse_rate_interval": clopper_pearson(len(row.collapsed), len(row.runs)) if row.runs else None,
                 "states": {record.run_id: record.state for record in row.others},
                 "accuracy": row.accuracy,
                 "accuracy_deviation": row.accuracy_deviation,

@@ -11,6 +11,7 @@ from bench.report.rows import points
 from bench.report.section import Section, plus_minus
 from bench.spec import Budget
 from bench.sweep import Crossing, Line, Sweep, budget_of
+from bench.verdicts import worded
 
 __all__ = ["as_json", "equal_reviews", "rounded", "sections", "sweep_title"]
 
@@ -59,7 +60,7 @@ def _accuracy(row: Row | None) -> str:
 def _difference(row: Row | None) -> str:
     if row is None or row.accuracy_difference is None:
         return "–"
-    return points(row.accuracy_difference) + (f" ({row.paired.verdict})" if row.paired else "")
+    return points(row.accuracy_difference) + (f" ({worded(row.paired.verdict, row.paired.margin)})" if row.paired else "")
 
 
 def _settings(sweep: Sweep) -> list[str]:
@@ -145,7 +146,7 @@ def equal_reviews(group: Group) -> Section | None:
 
 
 def _seconds(row: Row) -> float | None:
-    charged = [record.seconds.charged for record in row.runs if record.seconds]
+    charged = [record.seconds.charged for record in row.measured if record.seconds]
     return fmean(charged) if charged else None
 
 

@@ -26,12 +26,12 @@ def sections(group: Group) -> list[Section]:
     rows = [row for row in group.rows if row.runs]
     if not rows:
         return []
-    found = [costs(row.runs) for row in rows]
+    found = [costs(row.runs, row.measured) for row in rows]
     notes = [
         f"Medians over seeds. Activations are the rest of the {peak(group)}, beyond weights, gradients and "
         "optimizer: work space of kernels and kept encoder output too."
     ]
-    sources = sorted({record.energy.source for row in rows for record in row.runs if record.energy})
+    sources = sorted({record.energy.source for row in rows for record in row.measured if record.energy})
     if sources:
         notes.append(f"Energy while the clock charged, by {', '.join(sources)}.")
     training = _section(f"Costs of training · {title(group)}", rows, found, _TRAINING, notes)
@@ -129,7 +129,7 @@ def _section(name: str, rows: list[Row], found: list[Costs], columns: list[_Colu
 
 def as_json(group: Group) -> list[dict[str, object]]:
     """The same as plain values: bytes, joules, milliseconds, shares of 1; null or empty where nothing was measured."""
-    return [_plain(row.label, costs(row.runs)) for row in group.rows]
+    return [_plain(row.label, costs(row.runs, row.measured)) for row in group.rows]
 
 
 def _plain(label: str, found: Costs) -> dict[str, object]:

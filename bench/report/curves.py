@@ -42,7 +42,7 @@ def sections(group: Group) -> list[Section]:
             ("method", ""),
             *(part for level in wanted for part in (("time to", f"{_level(level)} %"), ("reviews", "by then"))),
         ],
-        rows=[[row.label, *(cell for level in wanted for cell in _time(time_to(row.runs, level)))] for row in rows],
+        rows=[[row.label, *(cell for level in wanted for cell in _time(time_to(row.measured, level)))] for row in rows],
         notes=[
             "Device seconds and reviews at the first quarter of the budget at which the accuracy was seen: an upper bound. "
             "Median over seeds; a seed that never had it counts as later than all others."
@@ -72,7 +72,7 @@ def as_json(group: Group) -> list[dict[str, object]]:
         {
             "label": row.label,
             "marks": [vars(mark) for mark in marks(row.runs)],
-            "time_to_accuracy": [vars(time_to(row.runs, level)) for level in levels(group)],
+            "time_to_accuracy": [vars(time_to(row.measured, level)) for level in levels(group)],
         }
         for row in group.rows
     ]

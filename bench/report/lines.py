@@ -40,9 +40,10 @@ class Line:
     reviews_per_second: float | None = None
     complete: int | None = None
     """Runs that the numbers are means of."""
+    collapsed: int | None = None
+    """Of the complete runs, those no better than the most frequent class."""
     others: str = ""
     """Runs that ended otherwise: "1 failed, 2 cancelled"."""
-    contended: bool = False
 
 
 PUBLISHED = Line(
@@ -116,8 +117,8 @@ def _method(row: Row, group: Group) -> Line:
         reviews_seen=row.reviews_seen,
         reviews_per_second=row.reviews_per_second,
         complete=len(row.runs),
+        collapsed=len(row.collapsed),
         others=ended(row),
-        contended=any(record.compute is not None and record.compute.contended for record in row.runs),
     )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 
 from bench.comparison import Group
+from bench.groups import Machine, machine
 from bench.report.lines import listed
 from bench.report.rows import harmless
-from bench.verdicts import Paired
+from bench.report.verdict_notes import of_differences
 
 __all__ = ["notes", "title"]
 
@@ -21,11 +24,16 @@ def title(group: Group) -> str:
         f"length {key.max_length} {key.truncation}",
         f"batch {key.batch_size}",
         key.precision,
-        f"{key.device}, {key.threads} thread{'s' if key.threads > 1 else ''}",
-        f"rules {key.rules}",
     ]
+    if key.device is not None:
+        calibrated = "calibrated on " if key.budget.endswith("reference tokens") else ""
+        parts.append(f"{calibrated}{key.device}, {key.threads} thread{'s' if key.threads != 1 else ''}")
+    parts.append(f"rules {key.rules}")
     if key.tuning is not None:
-        parts.append(f"tuned, {key.tuning} trial{'s' if key.tuning != 1 else ''} a method")
+        seeds = "" if key.tuning_seeds is None else f" × {key.tuning_seeds} seeds"
+        parts.append(f"tuned, {key.tuning} trial{'s' if key.tuning != 1 else ''}{seeds} a method")
+    if key.train_limit is not None:
+        parts.append(f"train limited to {key.train_limit:,}")
     if key.memory_cap is not None:
         parts.append(f"memory cap {key.memory_cap / 2**20:,.0f} MiB")
     return harmless(" · ".join(parts))
@@ -50,7 +58,9 @@ def notes(group: Group) -> list[str]:
         said.append(
             f"The methods do not have the same complete seeds ({cells}); differences use those shared with the reference."
         )
-    said += _of_differences(group)
+    said += of_differences(group)
+    said += _of_budgets(group)
+    said += _of_machines(group)
     if key.cut.startswith("embedded"):
         said.append(
             "The test is cut from the official IMDB train reviews, the last 1,000 different ones of each class. Most films "
@@ -66,68 +76,57 @@ def notes(group: Group) -> list[str]:
         ]
         leaked = len(runs[0].test.leaked) if runs[0].test else 0
         said.append(f"{leaked} test reviews are also in train, word for word. Accuracy without them: {', '.join(parts)}.")
-    if any(record.compute and record.compute.contended for record in runs):
-        said.append(
-            "† The machine's matrix-product rate fell more than 10 % below its best before or after a run: "
-            "other work took a share of the budget."
-        )
     if len({tuple(sorted(r.environment.versions.items())) for r in runs}) > 1:
         said.append("The runs used different versions of their libraries.")
     if any(record.environment.dirty for record in runs):
         said.append("Some runs were made from a checkout with uncommitted changes.")
+    if group.attempts:
+        many = group.attempts > 1
+        said.append(
+            f"{group.attempts} earlier attempt{'s' if many else ''} of the runs shown {'were' if many else 'was'} replaced by "
+            "--force and kept in attempts/."
+        )
     for row in group.rows:
         for record in row.others:
             said.append(f"{row.label}, seed {record.spec.seed}: {record.state}, {record.reason or 'no reason was recorded'}.")
     return [harmless(sentence) for sentence in said]
 
 
-def _of_differences(group: Group) -> list[str]:
-    """How intervals and verdicts came about, and how far they reach."""
-    said: list[str] = []
-    compared = [(row.label, row.paired) for row in group.rows if row.paired is not None]
-    incomplete = [(label, paired) for label, paired in compared if paired.verdict == "incomplete"]
-    if incomplete:
-        parts = "; ".join(f"{label} {why}" for label, paired in incomplete for why in _whys(paired))
-        said.append(f"Incomplete, and so without a verdict: {parts}. The reference is {_name(group)}.")
-    judged = [paired for _, paired in compared if paired.p_holm is not None]
-    if judged:
-        seeds, several = len(judged[0].seeds), len(judged) > 1
-        family = f"over the {len(judged)} methods" if several else "(one method, so it is the plain p)"
-        said.append(
-            f"Differences are over {seeds} seeds and the same reviews, by a two-way t test. Each interval, taken alone, covers "
-            f"95 %; a verdict needs p ≤ 0.05 by Holm {family}. Tied is not resolved, not equal: resolves is the true "
-            "difference that would get a verdict with 80 % probability at Holm's strictest step."
+def _of_machines(group: Group) -> Iterator[str]:
+    """Where the runs of a counted budget are of several kinds of machine, and which the measurements are of."""
+    kinds = Counter(machine(record) for record in group.runs)
+    if len(kinds) > 1:
+        each = "; ".join(f"{device}, {threads} threads: {count} runs" for (device, threads), count in sorted(kinds.items()))
+        measured = next(record for row in group.rows for record in row.measured)
+        yield (
+            f"Runs are of several kinds of machine ({each}). Memory, speed, latency and energy are of "
+            f"{measured.environment.device}, {measured.environment.threads} threads, alone."
         )
-    if any(paired.covers == "reviews of one seed" for _, paired in compared):
-        said.append(
-            "On one seed an interval covers the reviews alone. How far other seeds would come out is not in it, and no "
-            "verdict can be given."
-        )
-    if any(paired.covers for _, paired in compared):
-        said.append(
-            "Intervals and verdicts are about reviews like those of this test, of its films: reviews of one film stand "
-            "together in it and are counted as if each were drawn alone, so for other films they are too sure."
-        )
-    tests = [(label, paired.mcnemar) for label, paired in compared if paired.mcnemar]
-    if tests:
-        parts = "; ".join(f"{label} {sum(t.p <= 0.05 for t in found)} of {len(found)}" for label, found in tests)
-        said.append(
-            f"McNemar's exact test of a seed, which describes and gives no verdict, has p ≤ 0.05 on so many seeds: {parts}. "
-            "Its counts are in the JSON report."
-        )
-    return said
+        by_seed: dict[int, set[Machine]] = defaultdict(set)
+        for record in group.runs:
+            by_seed[record.spec.seed].add(machine(record))
+        mixed = sorted(seed for seed, found in by_seed.items() if len(found) > 1)
+        if mixed:
+            yield f"On seeds {listed(mixed)} the methods did not run on one kind of machine, whose arithmetic may differ."
 
 
-def _whys(paired: Paired) -> list[str]:
-    """What keeps a method from having the same seeds as the reference."""
-    reasons = [
-        (paired.lacking, "lacks {}"),
-        (paired.extra, "has {} more"),
-        (paired.unusable, "has {}, but with predictions that do not fit its counts or the reviews"),
-    ]
-    return [words.format(f"seed{'s' if len(seeds) > 1 else ''} {listed(seeds)}") for seeds, words in reasons if seeds]
-
-
-def _name(group: Group) -> str:
-    assert group.reference is not None
-    return f"{group.reference.label} with seed{'s' if len(group.reference.seeds) > 1 else ''} {listed(group.reference.seeds)}"
+def _of_budgets(group: Group) -> Iterator[str]:
+    """How shares of reference tokens came about."""
+    runs = {row.label: next((r for r in row.runs if r.spec.reference_tokens is not None), None) for row in group.rows}
+    shares = {label: run for label, run in runs.items() if run is not None}
+    if not shares:
+        return
+    if group.key.budget == str(next(iter(shares.values())).spec.budget):
+        yield (
+            f"{', '.join(shares)}: budgeted in reference tokens, of which this budget was the share; the runs stand in that "
+            "table as well."
+        )
+        return
+    each = ", ".join(
+        f"{label} {run.spec.budget}" + (f", ratio {c.ratio:.3f} [{c.low:.3f}, {c.high:.3f}]" if (c := run.conversion) else "")
+        for label, run in shares.items()
+    )
+    yield f"Each method's share by calibration, and its time a token over the reference's: {each}."
+    wide = [label for label, run in shares.items() if (c := run.conversion) and c.high - c.low > 0.2 * c.ratio]
+    if wide:
+        yield f"The calibrated ratio of {', '.join(wide)} is known to no better than ±10 %."

@@ -10,18 +10,20 @@ from bench.comparison import Group
 from bench.report.lines import Line, lines
 from bench.report.notes import title
 from bench.report.rows import harmless
-from bench.verdicts import Paired
+from bench.verdicts import Paired, worded
 
 __all__ = ["COLUMNS", "spreadsheet"]
 
 COLUMNS = (
     "group", "role", "method", "accuracy (%)", "accuracy minus reference (points)", "precision (%)", "recall (%)", "F1 (%)",
     "F1 minus reference (points)", "trainable parameters in the encoder", "trainable parameters in the head",
-    "peak memory (MiB)", "reviews seen", "reviews per second", "complete runs", "runs in other states", "contended",
+    "peak memory (MiB)", "reviews seen", "reviews per second", "complete runs", "runs in other states",
     "accuracy: standard deviation over seeds (points)", "accuracy: half width of the 95 % interval over seeds (points)",
-    "verdict", "seeds compared", "seeds not compared", "difference: 95 % interval from (points)",
-    "difference: 95 % interval to (points)", "interval covers", "difference: standard error (points)", "degrees of freedom",
-    "p", "p (Holm)", "resolvable difference (points)",
+    "collapsed runs", "verdict", "seeds compared", "seeds collapsed", "seeds not compared",
+    "difference on the seeds compared (points)", "difference: 95 % interval from (points)",
+    "difference: 95 % interval to (points)", "difference: standard error (points)", "degrees of freedom", "p", "p (Holm)",
+    "p of equivalence (Holm)", "minimum detectable difference of the table (points)", "unconditional verdict",
+    "unconditional p (Holm)",
 )  # fmt: skip
 _COMMANDS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
@@ -33,11 +35,11 @@ def spreadsheet(groups: Iterable[Group]) -> str:
     writer.writerow(COLUMNS)
     for group in groups:
         name = title(group)
-        writer.writerows(_row(name, line) for line in lines(group))
+        writer.writerows(_row(name, line, group.detectable) for line in lines(group))
     return file.getvalue().removesuffix("\n")
 
 
-def _row(group: str, line: Line) -> list[str]:
+def _row(group: str, line: Line, detectable: float | None) -> list[str]:
     return [
         _text(group),
         line.role,
@@ -55,30 +57,34 @@ def _row(group: str, line: Line) -> list[str]:
         _number(line.reviews_per_second),
         _number(line.complete),
         _text(line.others),
-        "yes" if line.contended else "no",
         _number(line.accuracy_deviation, 100),
         _number(line.accuracy_half_width, 100),
-        *_beside(line.paired),
+        _number(line.collapsed),
+        *_beside(line.paired, detectable),
     ]
 
 
-def _beside(paired: Paired | None) -> list[str]:
+def _beside(paired: Paired | None, detectable: float | None) -> list[str]:
     """The cells of a comparison with the reference, from the verdict on."""
     if paired is None:
-        return [""] * 11
-    left_out = sorted([*paired.lacking, *paired.extra, *paired.unusable])
+        return [""] * 15
+    left_out, free = sorted([*paired.lacking, *paired.extra, *paired.unusable]), paired.unconditional
     return [
-        paired.verdict,
+        worded(paired.verdict, paired.margin),
         " ".join(str(seed) for seed in paired.seeds),
+        " ".join(str(seed) for seed in paired.collapsed),
         " ".join(str(seed) for seed in left_out),
+        _number(paired.difference, 100),
         _number(paired.low, 100),
         _number(paired.high, 100),
-        paired.covers or "",
         _number(paired.standard_error, 100),
         _number(paired.freedom),
         _exact(paired.p),
         _exact(paired.p_holm),
-        _number(paired.resolvable, 100),
+        _exact(paired.p_equivalence),
+        _number(detectable, 100),
+        free.verdict if free else "",
+        _exact(free.p_holm) if free else "",
     ]
 
 

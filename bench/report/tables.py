@@ -12,7 +12,8 @@ from bench.comparison import Group
 from bench.report.lines import Line, lines, listed
 from bench.report.notes import notes, title
 from bench.report.rows import harmless, mebibytes, percent, points
-from bench.verdicts import Paired
+from bench.report.verdict_notes import interval
+from bench.verdicts import Paired, worded
 
 __all__ = [
     "HEADERS", "NOTE_WIDTH", "STACKED_ALIGN", "STACKED_HEADERS", "bulleted", "cells", "inert", "inert_line", "markdown",
@@ -20,11 +21,11 @@ __all__ = [
 ]  # fmt: skip
 
 HEADERS = (
-    "method", "accuracy %", "Δ points", "verdict", "p (Holm)", "resolves", "precision %", "recall %", "F1 %", "trains: body",
+    "method", "accuracy %", "Δ points", "verdict", "p (Holm)", "precision %", "recall %", "F1 %", "trains: body",
     "+ head", "memory MiB", "reviews seen", "reviews per s", "seeds",
 )  # fmt: skip
 STACKED_HEADERS = (
-    ("method", ""), ("accuracy %", "± 95 %"), ("Δ points", "[95 %]"), ("verdict", "p (Holm)"), ("resolves", "points"),
+    ("method", ""), ("accuracy %", "± 95 %"), ("Δ points", "[95 %]"), ("verdict", "p (Holm)"),
     ("precision", "recall %"), ("F1", "%"), ("trains:", "body + head"), ("memory", "MiB"), ("reviews", "per s"),
     ("seeds", ""),
 )  # fmt: skip
@@ -32,7 +33,7 @@ STACKED_HEADERS = (
 _ALIGN = ["left" if header in {"method", "verdict", "seeds"} else "right" for header in HEADERS]
 STACKED_ALIGN = ["left" if header[0] in {"method", "verdict", "seeds"} else "right" for header in STACKED_HEADERS]
 NOTE_WIDTH = 110
-_WIDEST = {0: 20, 3: 10, 10: 10}
+_WIDEST = {0: 20, 3: 14, 9: 10}
 """Where a longer cell is wrapped in a terminal, by column."""
 
 
@@ -53,15 +54,15 @@ def _texts(line: Line) -> dict[str, str]:
     beside = none if line.role == "method" else ""
     paired, states = line.paired, [str(line.complete)] if line.complete else []
     texts = {
-        "label": line.label + (" †" if line.contended else ""),
+        "label": line.label,
         "accuracy": percent(line.accuracy, none),
         "half": "" if line.accuracy_half_width is None else f"±{percent(line.accuracy_half_width)}",
         "difference": "ref." if line.role == "reference" else points(line.accuracy_difference, none),
-        "interval": _interval(paired),
-        "verdict": paired.verdict if paired else beside,
+        # Where a seed collapsed, the difference is over all seeds and the interval over the others: a note has both.
+        "interval": interval(paired) if paired and not paired.collapsed else "",
+        "verdict": worded(paired.verdict, paired.margin) if paired else beside,
         "p": beside if paired is None or paired.p_holm is None else _probability(paired.p_holm),
         "which": _which(paired),
-        "resolves": beside if paired is None or paired.resolvable is None else _resolvable(paired.resolvable),
         "precision": percent(line.precision, none),
         "recall": percent(line.recall, none),
         "f1": percent(line.f1, none),
@@ -78,7 +79,7 @@ def _texts(line: Line) -> dict[str, str]:
 def _flat(texts: dict[str, str]) -> list[str]:
     together = {"accuracy": ("accuracy", "half"), "difference": ("difference", "interval"), "verdict": ("verdict", "which")}
     names = (
-        "label", "accuracy", "difference", "verdict", "p", "resolves", "precision", "recall", "f1", "body", "head", "memory",
+        "label", "accuracy", "difference", "verdict", "p", "precision", "recall", "f1", "body", "head", "memory",
         "seen", "rate", "seeds",
     )  # fmt: skip
     return [" ".join(text for part in together.get(name, (name,)) if (text := texts[part])) for name in names]
@@ -91,7 +92,6 @@ def _stacked(texts: dict[str, str]) -> list[tuple[str, str]]:
         (texts["accuracy"], texts["half"]),
         (texts["difference"], texts["interval"]),
         (texts["verdict"], below),
-        (texts["resolves"], ""),
         (texts["precision"], texts["recall"]),
         (texts["f1"], ""),
         (texts["body"], f"+ {texts['head']}" if texts["head"] else ""),
@@ -101,28 +101,18 @@ def _stacked(texts: dict[str, str]) -> list[tuple[str, str]]:
     ]
 
 
-def _interval(paired: Paired | None) -> str:
-    if paired is None or paired.low is None or paired.high is None:
-        return ""
-    # The zero that is added turns a rounded -0.0 into 0.0.
-    low, high = (round(100 * bound, 2) + 0.0 for bound in (paired.low, paired.high))
-    return f"[{low:.2f}, {high:.2f}]"
-
-
 def _which(paired: Paired | None) -> str:
-    """On which seeds a difference without a verdict stands."""
+    """On which seeds a verdict, or a difference without one, stands where it is not all."""
+    if paired is not None and paired.collapsed and paired.verdict != "incomplete":
+        return f"on seeds {listed(paired.seeds)} of {listed([*paired.seeds, *paired.collapsed])}"
     if paired is None or paired.verdict != "incomplete":
         return ""
-    every = listed([*paired.seeds, *paired.lacking, *paired.extra, *paired.unusable])
+    every = listed([*paired.seeds, *paired.collapsed, *paired.lacking, *paired.extra, *paired.unusable])
     return f"on seeds {listed(paired.seeds)} of {every}" if paired.seeds else f"on none of seeds {every}"
 
 
 def _probability(p: float) -> str:
     return "<0.001" if p < 0.0005 else f"{p:.3f}"
-
-
-def _resolvable(share: float) -> str:
-    return f"{100 * share:.2f}" if share < 1 else ">100"
 
 
 def terminal(group: Group) -> str:

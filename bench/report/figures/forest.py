@@ -13,13 +13,13 @@ from bench.report.figures.looks import Look
 from bench.report.figures.marks import coloured, down_the_side, shaped
 from bench.report.figures.places import Box, Place, Text, settled
 from bench.report.figures.points import Point, data, labels, names, of_row
+from bench.report.lines import listed
 from bench.report.notes import title
 from bench.report.rows import points as in_points
+from bench.verdicts import worded
 
 __all__ = ["differences", "drawing"]
 
-ONE = "reviews of one seed"
-"""What an interval covers that says nothing of other seeds."""
 _STEP = 3.2
 """Height of a row, in the height of its text."""
 _ABOVE = (Place(0, -13, "center", "bottom"), Place(-8, -13, "right", "bottom"), Place(8, -13, "left", "bottom"))
@@ -49,31 +49,34 @@ def drawing(group: Group, looks: Mapping[str, Look]) -> Drawing | None:
 
 
 def _bars(found: Sequence[Point]) -> list[str]:
-    """What the bars are. One over a single seed is shorter than over several for what it leaves out."""
-    each, covered = "95 % interval of each difference taken alone, over", {point["covers"] for point in found}
-    said = [f"Bars: {each} seeds and reviews."] if "seeds and reviews" in covered else []
-    if ONE in covered:
-        begin = "Dashed: over" if said else f"Dashed bars: {each}"
-        said.append(f"{begin} the reviews of one seed, and what other seeds would change is not in it.")
+    """What the bars are, and why a point may have none."""
+    said = []
+    if any(point["bar"] for point in found):
+        said.append("Bars: 95 % interval of each difference taken alone, over seeds and reviews.")
+    if not all(point["bar"] for point in found[1:]):
+        said.append("No bar: one seed, so no interval.")
     return said
 
 
 def differences(group: Group) -> list[Point]:
-    """A point for each method that has a difference from the reference, and the reference's zero first. In points."""
+    """A point for each method that has a difference from the reference, and the reference's zero first. In points, on the seeds
+    on which neither collapsed.
+    """
     found = []
     for row, name in zip(group.rows, names(group.rows), strict=True):
         if row is group.reference:
-            zero = {"x": 0.0, "low": 0.0, "high": 0.0, "said": "reference", "covers": None}
+            zero = {"x": 0.0, "low": 0.0, "high": 0.0, "said": "reference", "bar": False}
             found.append(of_row(row, name, "the reference") | zero)
-        elif row.accuracy_difference is not None and row.paired is not None:
-            paired = row.paired
-            low, high = (row.accuracy_difference if bound is None else bound for bound in (paired.low, paired.high))
-            interval = "" if paired.low is None else f" [{in_points(low)}, {in_points(high)}]"
-            over = f"interval over {paired.covers}" if paired.covers else "no interval"
+        elif row.paired is not None and row.paired.difference is not None:
+            paired, middle = row.paired, row.paired.difference
+            low, high = (middle if bound is None else bound for bound in (paired.low, paired.high))
+            interval = ", no interval" if paired.low is None else f" [{in_points(low)}, {in_points(high)}]"
+            verdict = worded(paired.verdict, paired.margin)
+            without = f", without the collapsed seeds {listed(paired.collapsed)}" if paired.collapsed else ""
             found.append(
-                of_row(row, name, f"{in_points(row.accuracy_difference)}{interval} points, {paired.verdict}, {over}")
-                | {"x": 100 * row.accuracy_difference, "low": 100 * low, "high": 100 * high}
-                | {"said": f"{in_points(row.accuracy_difference)} {paired.verdict}", "covers": paired.covers}
+                of_row(row, name, f"{in_points(middle)}{interval} points, {verdict}{without}")
+                | {"x": 100 * middle, "low": 100 * low, "high": 100 * high}
+                | {"said": f"{in_points(middle)} {verdict}", "bar": paired.low is not None}
             )
     return found
 
@@ -96,15 +99,10 @@ def _layers(group: Group, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
         dx=alt.ExprRef("datum.dx"), dy=-13, baseline="bottom", align=alt.ExprRef("datum.align"), fontSize=canvas.text - 1,
         aria=False,
     )  # fmt: skip
-    alone = [point for point in rows if point["covers"] == ONE]
-    sure = [point for point in rows if point["covers"] not in {ONE, None}]
+    bars = [point for point in rows if point["bar"]]
     layers = [
         data(rows[:1]).mark_rule(strokeWidth=1.5, aria=False).encode(x=x()),
-        *(
-            data(bars).mark_rule(strokeWidth=2, aria=False, **dash).encode(x=x("low"), x2="high", y=y)
-            for bars, dash in ((sure, {}), (alone, {"strokeDash": [4, 3]}))
-            if bars
-        ),
+        *([data(bars).mark_rule(strokeWidth=2, aria=False).encode(x=x("low"), x2="high", y=y)] if bars else []),
         said.encode(x=x(), y=y, text="said:N"),
         data(rows).mark_point(size=110).encode(x=x(), y=y, **looked),
     ]

@@ -50,7 +50,7 @@ def parts(group: Group) -> list[Point]:
     """The parts of each method's bar, from the left to the right, in MiB."""
     found = []
     for row, name in zip(group.rows, names(group.rows), strict=True):
-        split = costs(row.runs).split
+        split = costs(row.runs, row.measured).split
         if split is None:
             continue
         end = 0.0

@@ -12,8 +12,21 @@ from typing import Any
 
 from bench import __version__
 from bench.comparison import Group
-from bench.report import budgets, costs, curves, tuning
-from bench.report.figures import INKS, NARROW, WIDE, Canvas, Drawing, looks_of, of_group, of_sweep, theme, vl_version
+from bench.confidence import confidences
+from bench.report import budgets, confidence, costs, curves, pairs, tuning
+from bench.report.figures import (
+    INKS,
+    NARROW,
+    WIDE,
+    Canvas,
+    Drawing,
+    looks_of,
+    of_group,
+    of_sweep,
+    reliability,
+    theme,
+    vl_version,
+)
 from bench.report.notes import notes, title
 from bench.report.page.content import Chapter, comparison, known_runs, runs_table
 from bench.report.rows import harmless
@@ -27,12 +40,14 @@ _CANVASES = {"wide": WIDE, "narrow": NARROW}
 """What figures are drawn on, as the script of the page calls it."""
 
 
-def page(groups: Sequence[Group], trials: Sequence[Sensitivity]) -> str:
-    """The whole report: a chapter for each group, then one for each sweep of budgets, then the tuning trials."""
+def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Path | None = None) -> str:
+    """The whole report: a chapter for each group, then one for each sweep of budgets, then the tuning trials. `folder` holds
+    the logits of the runs; without it nothing is said of their confidence.
+    """
     import jinja2
     from markupsafe import Markup
 
-    chapters = list(_chapters(groups, trials))
+    chapters = list(_chapters(groups, trials, folder))
     drawings = {name: drawing for chapter in chapters for name, drawing in chapter.figures.items()}
     scripts = [_script(_vega()), _script((_HERE / "page.js").read_text(encoding="utf-8"))]
     environment = jinja2.Environment(
@@ -54,18 +69,20 @@ def page(groups: Sequence[Group], trials: Sequence[Sensitivity]) -> str:
     )
 
 
-def _chapters(groups: Sequence[Group], trials: Sequence[Sensitivity]) -> Iterator[Chapter]:
+def _chapters(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Path | None) -> Iterator[Chapter]:
     looks = looks_of(groups)
     for i, group in enumerate(groups, 1):
-        equal = budgets.equal_reviews(group)
+        believed = confidences(group, folder) if folder else []
+        drawn = reliability.drawing(group, looks, believed)
+        more = (pairs.section(group), confidence.section(group, believed), budgets.equal_reviews(group))
         yield Chapter(
             anchor=f"group-{i}",
             title=title(group),
             notes=notes(group),
             comparison=comparison(group, looks),
-            figures=_named(f"group-{i}", of_group(group, looks)),
+            figures=_named(f"group-{i}", [*of_group(group, looks), *([drawn] if drawn else [])]),
             runs=runs_table(group, looks),
-            sections=[*curves.sections(group), *costs.sections(group), *([equal] if equal else [])],
+            sections=[*(part for part in more if part), *curves.sections(group), *costs.sections(group)],
         )
     for i, sweep in enumerate(sweeps(groups), 1):
         sections = budgets.sections(sweep)

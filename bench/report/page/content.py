@@ -12,6 +12,7 @@ from bench.report.lines import Line, lines
 from bench.report.rows import harmless, mebibytes, percent
 from bench.report.section import Section
 from bench.report.tables import HEADERS, cells
+from bench.verdicts import worded
 
 __all__ = ["Cell", "Chapter", "Column", "Table", "about", "comparison", "known_runs", "runs_table"]
 
@@ -77,9 +78,8 @@ def _values(line: Line) -> list[float | str | None]:
         line.label,
         line.accuracy,
         0.0 if line.role == "reference" else line.accuracy_difference,
-        paired.verdict if paired else None,
+        worded(paired.verdict, paired.margin) if paired else None,
         paired.p_holm if paired else None,
-        paired.resolvable if paired else None,
         line.precision,
         line.recall,
         line.f1,
@@ -150,7 +150,7 @@ def about(record: Record | Floor) -> dict[str, str]:
             "method": spec.method,
             "settings": ", ".join(f"{name} {value}" for name, value in sorted(spec.hyperparameters.items())),
             "seed": str(spec.seed),
-            "state": record.state + (", contended" if record.compute and record.compute.contended else ""),
+            "state": record.state,
         }
     known |= {
         "machine": f"{machine.device}, {machine.threads} threads, {machine.platform}",

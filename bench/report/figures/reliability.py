@@ -1,0 +1,64 @@
+"""The reliability figure: accuracy against confidence, bin by bin, and the line on which they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bench.comparison import Group
+from bench.confidence import BINS, Confidence
+from bench.report.figures.axes import widened
+from bench.report.figures.drawing import Canvas, Drawing, Layers
+from bench.report.figures.looks import Look
+from bench.report.figures.marks import coloured, lines_of, shaped
+from bench.report.figures.points import Point, data, labels, names, of_row
+from bench.report.notes import title
+from bench.report.rows import percent
+
+__all__ = ["drawing", "points"]
+
+
+def drawing(group: Group, looks: Mapping[str, Look], confidences: Sequence[Confidence]) -> Drawing | None:
+    """The figure of a group; None where no run has its logits."""
+    found = points(group, confidences)
+    if not found:
+        return None
+    errors = ", ".join(f"{one.label} {percent(one.ece)} %" for one in confidences)
+    return Drawing(
+        figure="reliability",
+        title="Reliability",
+        caption=f"Accuracy against confidence in {BINS} bins of equal mass, means over seeds. Below the dashed line a method "
+        f"is surer than it is right. Expected calibration error: {errors}.",
+        shared=title(group),
+        draw=lambda canvas: _layers(found, looks, canvas),
+        shown=labels(found),
+        key="Dashed: accuracy equals confidence.",
+    )
+
+
+def points(group: Group, confidences: Sequence[Confidence]) -> list[Point]:
+    """A point for each method and bin, in %."""
+    by_label = {one.label: one for one in confidences}
+    return [
+        of_row(row, name, f"{100 * b.confidence:.1f} % sure, {100 * b.accuracy:.1f} % right")
+        | {"x": 100 * b.confidence, "y": 100 * b.accuracy}
+        for row, name in zip(group.rows, names(group.rows), strict=True)
+        if row.label in by_label
+        for b in by_label[row.label].bins
+    ]
+
+
+def _layers(found: Sequence[Point], looks: Mapping[str, Look], canvas: Canvas) -> Layers:
+    import altair as alt
+
+    across = widened([point["x"] for point in found], least=0.5, ends=(0, 100))
+    up = widened([value for point in found for value in (point["x"], point["y"])], least=0.5, ends=(0, 100))
+    x = alt.X("x:Q", axis=alt.Axis(grid=False, tickCount=6)).scale(**across.altair()).title("confidence, %")
+    y = alt.Y("y:Q").scale(**up.altair()).title("accuracy, %")
+    agree: list[Point] = [{"x": end, "y": end} for end in (across.low, across.high)]
+    return [
+        data(agree).mark_line(strokeDash=[5, 4], strokeWidth=1.5, opacity=0.65, aria=False).encode(x=x, y=y),
+        *lines_of(found, looks, x, y),
+        data(found)
+        .mark_point(size=50)
+        .encode(x=x, y=y, color=coloured(found, looks), shape=shaped(found, looks), tooltip="says:N", description="says:N"),
+    ], canvas.height
