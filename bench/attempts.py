@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.files import atomic_write
-from bench.record import Floor, Record
+from bench.record import AnyRecord
 from bench.store import Damaged, checksum_of, finished_file, load, path_of, save
 
 __all__ = ["ATTEMPTS", "attempt_name", "attempts", "folder_of", "save_anew"]
@@ -19,7 +19,7 @@ ATTEMPTS = "attempts"
 _DIGITS = 16
 
 
-def attempt_name(record: Record | Floor, checksum: str) -> str:
+def attempt_name(record: AnyRecord, checksum: str) -> str:
     """What the file of an earlier attempt is called: as the record's was, with the first digits of its checksum."""
     return f"{path_of(Path(), record).stem}-{checksum[:_DIGITS]}.json"
 
@@ -29,7 +29,7 @@ def folder_of(path: Path) -> Path:
     return path.parent.parent if path.parent.name == ATTEMPTS else path.parent
 
 
-def save_anew(folder: Path, record: Record | Floor, logits: npt.NDArray[np.float32] | None = None) -> Path:
+def save_anew(folder: Path, record: AnyRecord, logits: npt.NDArray[np.float32] | None = None) -> Path:
     """Write a record in the place of the finished one of the same run, which is kept as an attempt.
 
     The copy is made first, so that whatever ends the process in between, neither is lost.
@@ -46,6 +46,6 @@ def save_anew(folder: Path, record: Record | Floor, logits: npt.NDArray[np.float
     return path
 
 
-def attempts(folder: Path) -> Iterator[Record | Floor]:
+def attempts(folder: Path) -> Iterator[AnyRecord]:
     """The earlier attempts of a folder of results, in the order of file names."""
     yield from (found for found in load(folder / ATTEMPTS) if not isinstance(found, Damaged))

@@ -117,7 +117,7 @@ def compare(records: Iterable[Record | Floor], reference: str, order: list[str],
     for record in records:
         if isinstance(record, Floor):
             floors[record.run_id] = record
-        elif record.spec.purpose == "run":
+        elif isinstance(record, Record) and record.spec.purpose == "run":
             runs.append(record)
     found = sorted(grouped(runs).items(), key=lambda item: _place(item[0], asked_budget(item[1][0].spec)))
     return [_group(key, _once(runs), list(floors.values()), reference, order, margin) for key, runs in found]

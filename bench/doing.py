@@ -21,7 +21,7 @@ from bench.jobs import Job, Notify, Outcome, record_of, run_name, snapshot_path
 from bench.locks import alone, lock_path
 from bench.matrix import Matrix
 from bench.progress import Progress
-from bench.record import FINAL, Floor, Record, State, floor_id
+from bench.record import FINAL, AnyRecord, Floor, Record, State, floor_id
 from bench.saved import publish, staged
 from bench.space import record_bytes, reserved
 from bench.store import checksum_of, finished, finished_file, path_of, save
@@ -57,7 +57,7 @@ class Doing:
     all_floors: bool = True
     """Whether each of them is there."""
 
-    def known(self, run_id: str) -> Record | Floor | None:
+    def known(self, run_id: str) -> AnyRecord | None:
         return None if self.force else finished(self.out, run_id)
 
     def all(self, jobs: Sequence[Job]) -> list[Record]:

@@ -12,8 +12,8 @@ import torch
 from bench.batches import moved
 from bench.checkpoint import Checkpoint
 from bench.encoder import Classifier, load_classifier
-from bench.prediction import autocast
 from bench.record import Latency
+from bench.residual_stream import in_precision
 from bench.spec import RunSpec
 from methods import Method
 
@@ -55,10 +55,10 @@ def _measure(models: Mapping[str, Classifier], batch: int, spec: RunSpec, filler
     times: dict[str, list[float]] = {name: [] for name in models}
 
     def call(model: Classifier) -> float:
-        began = time.perf_counter()
-        with autocast(spec):
+        with in_precision(model, spec.precision):  # a service casts its weights once
+            began = time.perf_counter()
             model(moved(ids, spec.device), moved(mask, spec.device)).float().cpu()  # the copy waits for the device
-        return time.perf_counter() - began
+            return time.perf_counter() - began
 
     for model in models.values():
         call(model)  # the first call pays for kernels and memory

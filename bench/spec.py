@@ -124,7 +124,7 @@ class RunSpec(BaseModel):
     attention_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout of attention weights, the same for every method; above 0 it takes a path several times slower."""
     precision: Precision
-    """fp32, or bf16 autocast around weights kept in fp32."""
+    """fp32, or bf16 from the embeddings' output to the pooled features, around weights kept in fp32."""
     device: Literal["cpu", "cuda"]
     """Where training and evaluation run."""
     threads: int = Field(ge=1)

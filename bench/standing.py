@@ -22,7 +22,7 @@ from bench.matrix import Matrix, extended, tuned
 from bench.record import FINAL, AnyRecord, Calibration, Floor, Record
 from bench.spec import RunSpec
 from bench.status import SHARES, Status, going_on, read_status, share_of_run
-from bench.store import checksum_flaw, read_any
+from bench.store import checksum_flaw, read
 from bench.tuning import decide, one_more_rate
 
 __all__ = ["Best", "Folder", "Going", "Standing", "standing"]
@@ -67,7 +67,7 @@ class Folder:
 
 def _read(path: Path) -> AnyRecord | None:
     try:
-        record = read_any(path)
+        record = read(path)
         return None if checksum_flaw(path) else record
     except (UserError, OSError, ValueError):
         return None

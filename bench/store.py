@@ -20,11 +20,11 @@ from bench.errors import UserError
 from bench.files import atomic_write, sha256_bytes
 from bench.integrity import flaw
 from bench.migrate import migrated
-from bench.record import FINAL, SCHEMA_VERSION, AnyRecord, Calibration, Floor, FloorSpec, Record
+from bench.record import FINAL, SCHEMA_VERSION, AnyRecord, Calibration, Record
 
 __all__ = [
     "Damaged", "calibrations", "checksum_flaw", "checksum_of", "finished", "finished_file", "load", "load_logits",
-    "logits_sha256", "path_of", "prepare_folder", "read", "read_any", "refuse_damaged", "save", "schema", "sealed",
+    "logits_sha256", "path_of", "prepare_folder", "read", "refuse_damaged", "save", "schema", "sealed",
 ]  # fmt: skip
 
 LARGEST = 64 * 2**20
@@ -33,6 +33,8 @@ LARGEST = 64 * 2**20
 _HEAD = b'{\n "checksum": "'
 _LINE = re.compile(rb'\{\n "checksum": "([0-9a-f]{64})",\n')
 """How a file begins from schema version 2 on."""
+_FIRST: int = Calibration.model_fields["schema_version"].default
+"""The schema version of calibrations."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,9 @@ def path_of(folder: Path, record: AnyRecord) -> Path:
     """Where a record belongs: a name that a person can read, made unique by the run id."""
     if isinstance(record, Calibration):
         return folder / f"calibration-{_safe(record.encoder)}-{record.setting.device}-{record.run_id}.json"
+    if not isinstance(record, Record):
+        return folder / f"floor-{record.spec.train_reviews}-reviews-{record.run_id}.json"
     spec = record.spec
-    if isinstance(spec, FloorSpec):
-        return folder / f"floor-{spec.train_reviews}-reviews-{record.run_id}.json"
     rate = spec.hyperparameters.get("learning_rate")
     which = f"seed{spec.seed}" if spec.purpose == "run" else _safe(f"trial{rate}")
     return folder / f"{_safe(spec.method)}-{_safe(spec.encoder)}-{spec.asked.slug}-{which}-{record.run_id}.json"
@@ -120,46 +122,36 @@ def load_logits(folder: Path, sha256: str) -> npt.NDArray[np.float32]:
     return logits
 
 
-def read(path: Path) -> Record | Floor:
-    """The record of a run or floor in a file, whether or not its figures agree: that is for the audit to find.
-
-    Raises:
-        UserError: if there is none.
-    """
-    record = read_any(path)
-    if isinstance(record, Calibration):
-        raise UserError(f"{str(path)!r} is not the record of a run: it is a calibration")
-    return record
-
-
-def read_any(path: Path) -> AnyRecord:
-    """The record in a file, that of a calibration too.
+def read(path: Path) -> AnyRecord:
+    """The record in a file, whether or not its figures agree: that is for the audit to find.
 
     Raises:
         UserError: if there is none.
     """
     try:
-        return _record(_json(_content(path)[0]))
+        record = _record(_json(_content(path)[0]))
+        if isinstance(record, Calibration):
+            raise ValueError("it is a calibration")
+        return record
     except FileNotFoundError:
         raise UserError(f"there is no record {str(path)!r}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{str(path)!r} is not a record: {_why(error)}") from None
 
 
-def load(folder: Path) -> Iterator[Record | Floor | Damaged]:
-    """Every record of a run or floor in a folder, in the order of file names, and what else lies there as .json.
+def load(folder: Path, pattern: str = "*.json") -> Iterator[AnyRecord | Damaged]:
+    """Every record of a folder, in the order of file names, and what else lies there as .json, or matches `pattern`.
 
     Records of older schema versions come as the present one. One that was edited is damaged as far as that shows at once.
     """
-    for path in sorted(folder.glob("*.json")):
-        if not isinstance(found := _examined(path), Calibration):
-            yield found
+    for path in sorted(folder.glob(pattern)):
+        yield _examined(path)
 
 
-def calibrations(folder: Path) -> Iterator[Calibration | Damaged]:
-    """The calibrations of a folder, in the order of file names, and what else lies there under such a name."""
-    for path in sorted(folder.glob("calibration-*.json")):
-        if isinstance(found := _examined(path), Calibration | Damaged):
+def calibrations(folder: Path) -> Iterator[Calibration]:
+    """The whole calibrations of a folder, in the order of file names."""
+    for found in load(folder, "calibration-*.json"):
+        if isinstance(found, Calibration):
             yield found
 
 
@@ -228,12 +220,12 @@ def _record(found: Any) -> AnyRecord:
     if isinstance(found, dict):
         version = found.get("schema_version", SCHEMA_VERSION)
         found = migrated(found)
+        # Calibrations begin at their version, whatever that of runs was then.
+        newest = max(SCHEMA_VERSION, _FIRST) if found.get("kind") == "calibration" else SCHEMA_VERSION
         # Said before anything else is looked at: what else another version has is not known.
-        if "schema_version" in found and (type(version) is not int or found["schema_version"] != SCHEMA_VERSION):
-            newer = ", made by a newer version" if type(version) is int and version > SCHEMA_VERSION else ""
-            raise ValueError(
-                f"its schema version is {str(version)[:20]!r}{newer}; this suite reads versions 1 to {SCHEMA_VERSION}"
-            )
+        if "schema_version" in found and (type(version) is not int or found["schema_version"] != newest):
+            newer = ", made by a newer version" if type(version) is int and version > newest else ""
+            raise ValueError(f"its schema version is {str(version)[:20]!r}{newer}; this suite reads versions 1 to {newest}")
     return _ANY.validate_python(found)
 
 
@@ -247,7 +239,7 @@ def _why(error: Exception) -> str:
     return f"{where[:80] or 'it'}: {first['msg'].lower()[:200]}"
 
 
-def finished(folder: Path, run_id: str, *, or_damaged: bool = False) -> Record | Floor | None:
+def finished(folder: Path, run_id: str, *, or_damaged: bool = False) -> AnyRecord | None:
     """The record of a run or floor that has ended in a final state in this folder; None if it is still to be run.
 
     Raises:
@@ -258,7 +250,7 @@ def finished(folder: Path, run_id: str, *, or_damaged: bool = False) -> Record |
     return None if found is None else found[1]
 
 
-def finished_file(folder: Path, run_id: str, *, or_damaged: bool = False) -> tuple[Path, Record | Floor] | None:
+def finished_file(folder: Path, run_id: str, *, or_damaged: bool = False) -> tuple[Path, AnyRecord] | None:
     """The same with the file that holds it."""
     for path in folder.glob(f"*-{run_id}.json"):
         record = _examined(path)
@@ -266,7 +258,7 @@ def finished_file(folder: Path, run_id: str, *, or_damaged: bool = False) -> tup
             if or_damaged:
                 continue
             raise _in_the_way(record)
-        if isinstance(record, Floor) or (isinstance(record, Record) and record.state in FINAL):
+        if not isinstance(record, Record) or record.state in FINAL:
             return path, record
     return None
 

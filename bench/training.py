@@ -21,8 +21,9 @@ from bench.batches import MULTIPLE, collate, epoch_batches, first_balanced, move
 from bench.budget import Ledger, schedule
 from bench.encoder import Classifier
 from bench.meters import DeviceClock, MemoryMeter
-from bench.prediction import autocast, predict
+from bench.prediction import predict
 from bench.record import VALIDATION_AT_MARKS, Training
+from bench.residual_stream import in_precision
 from bench.rules import PASSES
 from bench.scoring import confusion
 from bench.spec import Precision, RunSpec
@@ -55,10 +56,13 @@ def touch(precision: Precision) -> None:
 
     For before a meter of memory starts: a fork maps the pages of that code only as it runs them, which is no method's doing.
     """
-    with torch.random.fork_rng(devices=[]), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+    with torch.random.fork_rng(devices=[]):
         layer = nn.TransformerEncoderLayer(64, 2, 128, dropout=0.0, activation="gelu", batch_first=True)
-        model = nn.Sequential(nn.Embedding(8, 64), layer, nn.Linear(64, 2))
-        loss = cross_entropy(model(torch.zeros(4, 32, dtype=torch.int64))[:, 0].float(), torch.zeros(4, dtype=torch.int64))
+        model = nn.Sequential()
+        for name, module in (("embeddings", nn.Embedding(8, 64)), ("layer", layer), ("head", nn.Linear(64, 2))):
+            model.add_module(name, module)
+        with in_precision(model, precision):
+            loss = cross_entropy(model(torch.zeros(4, 32, dtype=torch.int64))[:, 0].float(), torch.zeros(4, dtype=torch.int64))
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(model.parameters(), CLIP)
     torch.optim.AdamW(model.parameters(), lr=0.0, fused=True).step()
@@ -115,7 +119,7 @@ class Loop:
         spec = self.spec
         largest = self._pieces(spec.batch_size, spec.max_length)[0]
         ids = torch.full((spec.batch_size, spec.max_length), int(self.task.suffix[0]))[largest]
-        with torch.random.fork_rng(), autocast(self.spec):
+        with torch.random.fork_rng(), in_precision(self.classifier, spec.precision):
             with torch.set_grad_enabled(not self.encodes_once):
                 features = self.classifier.features(moved(ids, self.device), moved(torch.ones_like(ids), self.device))
             loss = self.classifier.head(features).float().logsumexp(-1).mean()
@@ -147,23 +151,23 @@ class Loop:
 
     def train_steps(self, batches: Sequence[Ints]) -> int:
         """Take an optimizer step on each of these batches of rows at the peak rate, outside of budget and schedule; a method
-        that encodes once encodes them and then makes `PASSES` passes over their features.
+        that encodes once encodes them first and then makes `PASSES` passes over their features.
 
-        Returns the tokens that were encoded, padding excluded.
+        Returns the tokens that were encoded.
 
         Raises:
             Diverged, MemoryCapReached: as in a run.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.peak_rate
-        for rows in batches:
-            if self.encodes_once:
-                self._keep_features(rows)
-            else:
-                self._finite(self._step(rows, *self._collated(rows)))
-        for _ in range(PASSES if self.encodes_once else 0):
+        if self.encodes_once:
             for rows in batches:
-                self._finite(self._head_step(rows))
+                self._keep_features(rows)
+            losses = [self._head_step(rows) for _ in range(PASSES) for rows in batches]
+        else:
+            losses = [self._step(rows, *self._collated(rows)) for rows in batches]
+        if not all(math.isfinite(loss) for loss in losses):
+            raise Diverged("the loss became no number")
         self._check_memory()
         return int(sum(self.lengths[rows].sum() for rows in batches))
 
@@ -176,14 +180,11 @@ class Loop:
         else:
             loss = self._step(rows, *self._collated(rows))
             self.ledger.charge(len(rows), int(self.lengths[rows].sum()))
-        self._finite(loss)
+        if not math.isfinite(loss):
+            raise Diverged(f"the loss became {loss} at step {self.ledger.steps + 1}")
         self.ledger.step_taken(len(rows), loss)
         self.whole = True
         self._check_memory()
-
-    def _finite(self, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise Diverged(f"the loss became {loss} at step {self.ledger.steps + 1}")
 
     def _encode(self) -> None:
         """Keep the encoder's output for the reviews that the budget buys, one epoch at most; then the passes have a length."""
@@ -235,7 +236,7 @@ class Loop:
         """One optimizer step on the gradient of the whole batch; returns the loss before it."""
         total = 0.0
         for piece in self._pieces(*ids.shape):
-            with autocast(self.spec):
+            with in_precision(self.classifier, self.spec.precision):
                 logits = self.classifier.head(self._features(rows, ids, mask, piece))
                 loss = cross_entropy(logits.float(), moved(labels[piece], self.device)) * (len(logits) / len(rows))
             loss.backward()  # type: ignore[no-untyped-call]
@@ -253,8 +254,7 @@ class Loop:
         assert self.features is not None
         at = moved(torch.from_numpy(rows), self.device)
         labels = moved(torch.from_numpy(self.task.train.labels[rows]), self.device)
-        with autocast(self.spec):
-            loss = cross_entropy(self.classifier.head(self.features[at]).float(), labels)
+        loss = cross_entropy(self.classifier.head(self.features[at]).float(), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         self._update()
         return float(loss.detach())
@@ -269,7 +269,7 @@ class Loop:
         """Encode a batch and keep what the head will read of it."""
         ids, mask, _ = self._collated(rows)
         for piece in self._pieces(*ids.shape):
-            with autocast(self.spec):
+            with in_precision(self.classifier, self.spec.precision):
                 fresh = self._features(rows, ids, mask, piece).float()
             if self.features is None:
                 self.features = torch.empty(len(self.task.train), fresh.shape[1], device=self.device)

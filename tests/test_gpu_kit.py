@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import subprocess
 import sys
+import time
 import zipfile
 
 import pytest
@@ -93,6 +96,23 @@ def test_a_stage_ends_at_its_limit_with_all_it_started(tmp_path, monkeypatch):
     assert found["seconds"] < 30
 
 
+def test_nothing_outlives_a_kit_that_is_terminated(tmp_path):
+    child = ["sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 60"]
+    script = (
+        "from tests.measurements.gpu import __main__ as kit, stages\n"
+        f"kit.STAGES = (stages.Stage('doctor', 'a check', lambda _: [[{child!r}]]),)\n"
+        f"kit.main(['--out', {str(tmp_path / 'out')!r}, '--stage', 'doctor'])\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=stages.ROOT, stderr=subprocess.DEVNULL)
+    ends = time.monotonic() + 30
+    while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()) and time.monotonic() < ends:
+        time.sleep(0.05)
+    process.terminate()
+    process.wait(30)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
 def test_costs_need_records_and_name_the_shortest_run_at_the_target(tmp_path, capsys):
     assert collect.main([str(tmp_path), "--out", str(tmp_path / "costs")]) == 2
     assert "holds no complete run" in capsys.readouterr().err
@@ -108,9 +128,10 @@ def test_costs_need_records_and_name_the_shortest_run_at_the_target(tmp_path, ca
 
 
 @pytest.mark.slow
-def test_every_stage_works_with_small_numbers(tmp_path, wheels):
+def test_every_stage_works_with_small_numbers(tmp_path, wheels, tiny_folder, small_folder):
     out = tmp_path / "out"
-    assert kit.main(["--out", str(out), "--wheels", str(wheels), "--dry", "--workers", "2"]) == 0
+    small = ["--encoder", str(tiny_folder), "--data", str(small_folder)]
+    assert kit.main(["--out", str(out), "--wheels", str(wheels), "--dry", "--workers", "2", *small]) == 0
     assert {name: json.loads((out / f"{name}.json").read_text())["state"] for name in kit.NAMES} == dict.fromkeys(
         kit.NAMES, "done"
     )

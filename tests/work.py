@@ -26,6 +26,10 @@ def what_is_loaded(notify: Notify) -> tuple[bool, int]:
     return all(name in sys.modules for name in ("torch", "peft", "adapters")), threading.active_count()
 
 
+def environment_variable(name: str, notify: Notify) -> str | None:
+    return os.environ.get(name)
+
+
 def die(how: str, notify: Notify) -> None:
     if how == "exit":
         os._exit(3)

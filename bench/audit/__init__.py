@@ -16,7 +16,7 @@ from bench.audit import calibration, checksum, clocks, conversion, evaluation, i
 from bench.audit.check import Case, Check, Labels, Mismatch, NotApplicable, NotOfThisKind
 from bench.errors import UserError
 from bench.report.rows import harmless
-from bench.store import read_any
+from bench.store import read
 
 __all__ = ["CHECKS", "Outcome", "audit", "listing"]
 
@@ -59,7 +59,7 @@ def audit(paths: Iterable[Path]) -> list[Outcome]:
     Raises:
         UserError: if a path is not there, a file is not a record, or a folder holds none.
     """
-    records = {path: read_any(path) for path in _files(paths)}
+    records = {path: read(path) for path in _files(paths)}
     labels: dict[Labels, Counter[bytes]] = defaultdict(Counter)
     for record in records.values():
         for part in evaluation.PARTS:

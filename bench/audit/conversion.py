@@ -96,16 +96,12 @@ def _speed(case: Case, conversion: Conversion, found: Calibration) -> float:
     is another where the method was calibrated later.
     """
     implied = (case.run.spec.reference_tokens or 0) / conversion.expected_seconds
-    speeds = [
-        one.tokens_per_second
-        for one in calibrations(folder_of(case.path))
-        if isinstance(one, Calibration) and one.setting == found.setting
-    ]
-    return min(speeds, key=lambda speed: abs(speed - implied), default=found.tokens_per_second)
+    alike = [one.tokens_per_second for one in calibrations(folder_of(case.path)) if one.setting == found.setting]
+    return min(alike, key=lambda speed: abs(speed - implied), default=found.tokens_per_second)
 
 
 def _found(case: Case, identity: str) -> Calibration:
     for found in calibrations(folder_of(case.path)):
-        if isinstance(found, Calibration) and found.run_id == identity:
+        if found.run_id == identity:
             return found
     raise NotApplicable("the calibration does not lie in the folder")

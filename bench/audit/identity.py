@@ -31,11 +31,11 @@ def _run_id(case: Case) -> str:
 
 @CHECKS("file name")
 def _file_name(case: Case) -> str:
-    """The file is called by method, encoder, budget, seed and id, as its content has them; that of an earlier attempt by the
-    first digits of its checksum as well.
+    """The file is called by method, encoder, budget, seed and id, as its content has them, others by their own; that of an
+    earlier attempt by the first digits of its checksum as well.
     """
     if case.path.parent.name == ATTEMPTS:
-        return same(case.path.name, attempt_name(case.tested, checksum_of(case.path)))
+        return same(case.path.name, attempt_name(case.record, checksum_of(case.path)))
     return same(case.path.name, path_of(case.path.parent, case.record).name)
 
 

@@ -11,7 +11,7 @@ __all__ = ["CHECKS"]
 
 CHECKS = Checks()
 _FLOAT = 4
-"""Bytes of a weight and of its gradient; all are kept in fp32, under bf16 autocast too."""
+"""Bytes of a weight and of its gradient; all are kept in fp32, where arithmetic is bf16 too."""
 _SMALL = 2**12
 """Bytes allowed for AdamW's counters, four a tensor, where they are more than 1 % of the moments."""
 _BUFFERS = 2**16

@@ -9,7 +9,7 @@ from typing import Any
 from bench import RULES_VERSION
 from bench.errors import UserError
 from bench.record import Calibration, CalibrationSetting, MethodSpeed
-from bench.store import Damaged, calibrations, checksum_flaw, path_of, read_any
+from bench.store import Damaged, checksum_flaw, load, path_of, read
 
 __all__ = ["covering", "find_calibration", "find_calibrations", "named", "same_method", "speed_of"]
 
@@ -48,10 +48,10 @@ def find_calibrations(folder: Path, setting: CalibrationSetting, model: str) -> 
         UserError: if one of them was changed, or all are of another kind of machine.
     """
     valid, elsewhere = list[Calibration](), list[Calibration]()
-    for item in calibrations(folder):
+    for item in load(folder, "calibration-*.json") if folder.is_dir() else ():
         if isinstance(item, Damaged):
             raise UserError(f"{str(item.path)!r} is not a whole calibration ({item.reason}); move it away")
-        if item.rules_version != RULES_VERSION:
+        if not isinstance(item, Calibration) or item.rules_version != RULES_VERSION:
             continue
         unlike = _unlike(item.setting, setting)
         if not unlike and item.environment.device == model:
@@ -91,7 +91,7 @@ def named(path: Path, setting: CalibrationSetting, methods: Sequence[_Named]) ->
             of the methods.
     """
     where = f"calibration {str(path)!r}"
-    found = read_any(path)
+    found = read(path)
     if not isinstance(found, Calibration):
         raise UserError(f"{where} is the record of a {'floor' if found.kind == 'floor' else 'run'}; name a calibration-….json")
     try:

@@ -148,6 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: --out {str(given.out)!r} cannot be made ({error.strerror}); give another folder", file=sys.stderr)
         return 2
     encoder, data = given.encoder or ("minilm" if given.dry else "mpnet"), given.data or ("embedded" if given.dry else "imdb")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing it started outlives it
     folders = {name: str(Path(name).resolve()) if Path(name).is_dir() else name for name in (encoder, data)}
     kit = Kit(given.out.resolve(), folders[encoder], folders[data], given.dry, given.workers)
     whole = True
