@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
 import random
 import tempfile
@@ -31,6 +32,8 @@ from tests.benchmarks.peers.worker import serve
 LENGTH = 256
 EPOCHS = {"head-only": 3}
 """Passes over the reviews of a turn, where they are not one: a head alone is trained for several."""
+CUDA_STEPS = 200
+"""Steps of a turn on CUDA, at least: a few take milliseconds, within which a clock can tell little."""
 
 
 class _Turns:
@@ -72,7 +75,7 @@ def measure(name: str, chosen: tuple[Recipe, ...], folder: Path, rounds: int, ba
     Every round has processes of its own: how memory happens to lie in one stays so, and shows in its peak and its speed.
     """
     order = random.Random(0)
-    epochs = EPOCHS.get(name, 1)
+    epochs = max(EPOCHS.get(name, 1), math.ceil(CUDA_STEPS / count) if device() == "cuda" else 1)
     ours = chosen.index(OURS)
     rates: list[list[float]] = [[] for _ in chosen]
     peaks: list[list[int]] = [[] for _ in chosen]
