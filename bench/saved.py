@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.errors import UserError
 from bench.files import sha256_file, temporary_folder
-from bench.record import DataCut, Encoder, Record
+from bench.record import Calibration, DataCut, Encoder, Record
 from bench.spec import RunSpec
 from bench.store import load, path_of, read
 from methods import Method, MethodError
@@ -211,7 +211,8 @@ def find(run: str, out: Path) -> Saved:
     if is_file:
         record = read(path)
         if not isinstance(record, Record):
-            raise UserError(f"{path.name} is the record of a baseline, of which nothing is saved; name a run")
+            kind = "calibration" if isinstance(record, Calibration) else "baseline"
+            raise UserError(f"{path.name} is the record of a {kind}, of which nothing is saved; name a run")
         return _known(path.parent, record)
     if not re.fullmatch(r"[0-9a-f]{4,16}", run, flags=re.ASCII):
         raise UserError(f"run {run!r} is neither the id of a run (four digits of it or more), nor a record or a saved folder")

@@ -131,10 +131,7 @@ def read(path: Path) -> AnyRecord:
         UserError: if there is none.
     """
     try:
-        record = _record(_json(_content(path)[0]))
-        if isinstance(record, Calibration):
-            raise ValueError("it is a calibration")
-        return record
+        return _record(_json(_content(path)[0]))
     except FileNotFoundError:
         raise UserError(f"there is no record {str(path)!r}") from None
     except (OSError, ValueError) as error:
