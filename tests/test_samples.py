@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from bench.floor import rows_seen
 
+from bench.baseline import rows_seen
 from bench.batches import first_balanced
 from bench.errors import UserError
 from bench.matrix import Request, plan
