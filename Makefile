@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 RESULTS := .benchmarks/results.json
 
-.PHONY: gpu peers peers-accuracy levers growth install demo mpnet test test-all lint measure bench bench-update sharing cluster figures readme clean
+.PHONY: calibration-load gpu peers peers-accuracy levers growth install demo mpnet test test-all lint measure bench bench-update sharing cluster figures readme clean
 
 install: .venv/installed
 
@@ -43,6 +43,10 @@ bench-update: measure
 measure: install
 	@mkdir -p $(dir $(RESULTS))
 	$(BIN)/python -m pytest -q -m '' tests/benchmarks --benchmark-only --benchmark-enable --benchmark-json=$(RESULTS)
+
+# Ratios of speed on a quiet machine and beside a process that burns a core in bursts: results/calibration-load.json.
+calibration-load: install
+	$(BIN)/python -m tests.measurements.calibration_load
 
 # Memory and disk of one encoder with k adapters against k full copies; writes results/sharing.json.
 sharing: install

@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["InBlocks", "attend", "replace_mpnet_attention"]
+__all__ = ["InBlocks", "MaskKnown", "attend", "replace_mpnet_attention"]
 
 SCORES = 2**20
 """Scores of a block, which has one review at least: those of 12 heads and 256 tokens are three quarters of it. They take 2 MiB
@@ -31,6 +31,22 @@ class InBlocks(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         return (_attention if func is scaled_dot_product_attention else func)(*args, **(kwargs or {}))
+
+
+class MaskKnown(TorchFunctionMode):
+    """While it lasts, whether a mask [batch, length] hides anything is what was said beforehand.
+
+    Transformers asks the mask itself, `torch.all(mask == 1)`, for which the CPU would wait until a GPU has nothing left to do.
+    """
+
+    def __init__(self, hides: bool) -> None:
+        super().__init__()
+        self._hides = hides
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        if func is torch.all and len(args) == 1 and not kwargs and args[0].ndim == 2 and args[0].dtype == torch.bool:
+            return not self._hides
+        return func(*args, **(kwargs or {}))
 
 
 def _attention(

@@ -80,7 +80,7 @@ def run(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the records.")] = RUNS,
     save: Annotated[bool, typer.Option("--save", help="Keep what is trained, for predict, in adapters/ of --out.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run again what is finished; earlier records are kept.")] = False,
 ) -> None:
     """Train and test methods, each with the same budget, and write a record of each run."""
     from bench.matrix import Request

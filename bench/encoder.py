@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bench.attention import InBlocks, replace_mpnet_attention
+from bench.attention import InBlocks, MaskKnown, replace_mpnet_attention
 from bench.checkpoint import Checkpoint, Pooling
 from bench.errors import UserError
 
@@ -27,11 +27,11 @@ class Classifier(nn.Module):
         self.attention: Callable[[], AbstractContextManager[object]] = InBlocks
         """What the encoder runs in on a CPU; nothing, for torch's own attention, is what `make levers` compares it with."""
 
-    def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def features(self, input_ids: Tensor, attention_mask: Tensor, padded: bool = True) -> Tensor:
         """What the head reads: one vector a review. ids and mask are [batch, length]; returns [batch, width] in fp32, whatever
-        the precision of the encoder.
+        the precision of the encoder. Not `padded` says that the mask hides nothing, which only a GPU has to be told.
         """
-        with self.attention() if input_ids.device.type == "cpu" else nullcontext():
+        with self.attention() if input_ids.device.type == "cpu" else MaskKnown(padded):
             hidden: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         if self.pooling != "mean":
             return hidden[:, 0].float()

@@ -19,6 +19,7 @@ __all__ = ["put_back", "taken"]
 def taken(loop: Loop, owner: Owner, resumed: int) -> Snapshot:
     """The loop's state. Tensors that train are not copied: write it before the next step."""
     ledger, clock, memory = loop.ledger, loop.clock, loop.memory
+    loop.late.settle()
     memory.look()
     peak = memory.peak()
     place = Place(

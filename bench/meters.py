@@ -22,7 +22,8 @@ __all__ = ["DeviceClock", "MemoryMeter", "MemoryPeak"]
 
 
 class DeviceClock:
-    """Charges wall seconds between `start` and `stop`, except while paused. CUDA is synchronised at every reading.
+    """Charges wall seconds between `start` and `stop`, except while paused. CUDA is synchronised at both ends, not at readings
+    in between, which would make the CPU wait for every step.
 
     The clock is monotonic: setting the system's time does not change a budget.
     """
@@ -40,12 +41,16 @@ class DeviceClock:
         """Wall seconds spent inside `paused` so far."""
 
     def _now(self) -> float:
+        return time.monotonic()
+
+    def _wait(self) -> None:
+        """Until the device has done what it was given."""
         if self._cuda:
             torch.cuda.synchronize()
-        return time.monotonic()
 
     def start(self) -> None:
         """Begin, or go on, charging."""
+        self._wait()
         self._since = self._now()
         self._cpu_since = time.process_time()
         if self._energy is not None:
@@ -53,6 +58,7 @@ class DeviceClock:
 
     def stop(self) -> None:
         """Stop charging; `seconds` keeps what was charged."""
+        self._wait()
         self._charged = self.seconds
         self._cpu_charged = self.cpu_seconds
         self._joules_charged = self.joules or 0.0
@@ -60,7 +66,7 @@ class DeviceClock:
 
     @property
     def seconds(self) -> float:
-        """Device seconds charged so far."""
+        """Seconds charged so far; on CUDA while the clock runs, to the last kernel given and not to the last one done."""
         return self._charged + (self._now() - self._since if self._since is not None else 0.0)
 
     @property
@@ -140,6 +146,8 @@ class MemoryMeter:
 
     def start(self) -> None:
         """Take the baseline now and count from here."""
+        if self.device == "cuda":
+            torch.cuda.init()  # type: ignore[no-untyped-call]  # resetting its peaks fails before, and nothing else may have used it in this process
         gc.collect()  # what goes away later must not make the baseline look large
         give_back()
         self._reset()

@@ -98,6 +98,7 @@ class _Work:
     def do(self) -> None:
         spec, checkpoint = self.job.spec, self.job.checkpoint
         torch.set_num_threads(spec.threads)
+        torch.set_float32_matmul_precision("highest")  # no TF32: fp32 is fp32 on every device
         keep_freed()
         task = prepare(checkpoint, self.job.data.sha256, self._cut).sampled(spec.train_limit, spec.seed)
         clock, memory = DeviceClock(spec.device, energy_counter(spec.device)), self.memory

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +21,7 @@ from torch.nn.functional import cross_entropy
 from bench.batches import MULTIPLE, collate, epoch_batches, first_balanced, moved, rounded, stream
 from bench.budget import Ledger, schedule
 from bench.encoder import Classifier
+from bench.late_losses import Diverged, LateLosses
 from bench.meters import DeviceClock, MemoryMeter
 from bench.prediction import predict
 from bench.record import VALIDATION_AT_MARKS, Training
@@ -40,10 +42,6 @@ the memory and are no faster: `make levers` measures it."""
 
 class AuditError(RuntimeError):
     """The attached model is not what its method says it is, so training it would measure something else."""
-
-
-class Diverged(RuntimeError):
-    """The loss is no longer a number."""
 
 
 class MemoryCapReached(RuntimeError):
@@ -104,6 +102,7 @@ class Loop:
         # Frozen methods have tens of small tensors: the fused kernel updates all of them in one call.
         self.optimizer = torch.optim.AdamW(self.trained, lr=0.0, weight_decay=0.0, fused=True)
         self.peak_rate = float(self.spec.hyperparameters["learning_rate"])  # type: ignore[arg-type]
+        self.late = LateLosses(self.ledger, self.device)
         self.features: Tensor | None = None
         self.known = np.zeros(len(self.task.train), dtype=bool)
 
@@ -116,18 +115,36 @@ class Loop:
             AuditError: if what should train gets no gradient, or what should not gets one.
         """
         self.frozen_before = frozen_sha256(self.classifier)
-        spec = self.spec
-        largest = self._pieces(spec.batch_size, spec.max_length)[0]
-        ids = torch.full((spec.batch_size, spec.max_length), int(self.task.suffix[0]))[largest]
-        with torch.random.fork_rng(), in_precision(self.classifier, spec.precision):
-            with torch.set_grad_enabled(not self.encodes_once):
-                features = self.classifier.features(moved(ids, self.device), moved(torch.ones_like(ids), self.device))
-            loss = self.classifier.head(features).float().logsumexp(-1).mean()
-        loss.backward()
+        with torch.random.fork_rng(devices=[torch.cuda.current_device()] if self.device == "cuda" else []):
+            for reviews, width, padded in self._shapes():
+                self._dummy_pass(reviews, width, padded)
+            self._dummy_pass(self.spec.batch_size, self.spec.max_length, padded=False)
         self._audit_gradients()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.optimizer.state.clear()
+
+    def _shapes(self) -> Iterator[tuple[int, int, bool]]:
+        """Reviews, width and whether padded, of the batches that a GPU is shown beforehand: all that can come. Kernels are
+        chosen and compiled by shape, and attention by whether there is a mask.
+        """
+        if self.device == "cuda":
+            spec = self.spec
+            for reviews in filter(None, {spec.batch_size, len(self.task.train) % spec.batch_size}):
+                widths = {rounded(width, self.multiple, spec.max_length) for width in range(1, spec.max_length + 1)}
+                yield from ((reviews, width, padded) for width in sorted(widths) for padded in (True, False))
+
+    def _dummy_pass(self, reviews: int, width: int, padded: bool) -> None:
+        """Forward and backward over the largest piece of a batch of dummy reviews."""
+        ids = torch.full((reviews, width), int(self.task.suffix[0]))[self._pieces(reviews, width)[0]]
+        mask = torch.ones_like(ids)
+        mask[:, -1] = int(not padded)
+        with in_precision(self.classifier, self.spec.precision):
+            with torch.set_grad_enabled(not self.encodes_once):
+                features = self.classifier.features(moved(ids, self.device), moved(mask, self.device), padded)
+            loss = self.classifier.head(features).float().logsumexp(-1).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
 
     def run(self) -> None:
         """Train from where the ledger stands. Evaluation at the marks of the budget is neither charged nor counted in the
@@ -146,6 +163,7 @@ class Loop:
                 self._train_on(next(batches))
                 self._validate_at_mark()
                 self.on_step(self.ledger)
+            self.late.settle()
         finally:
             self.clock.stop()
 
@@ -163,11 +181,14 @@ class Loop:
         if self.encodes_once:
             for rows in batches:
                 self._keep_features(rows)
-            losses = [self._head_step(rows) for _ in range(PASSES) for rows in batches]
-        else:
-            losses = [self._step(rows, *self._collated(rows)) for rows in batches]
+        losses = self.ledger.losses
+        for _ in range(PASSES if self.encodes_once else 1):
+            for rows in batches:
+                losses.append(self._head_step(rows) if self.encodes_once else self._step(rows, *self._collated(rows)))
+        self.late.settle()
         if not all(math.isfinite(loss) for loss in losses):
             raise Diverged("the loss became no number")
+        losses.clear()
         self._check_memory()
         return int(sum(self.lengths[rows].sum() for rows in batches))
 
@@ -208,11 +229,14 @@ class Loop:
 
     def _validate_at_mark(self) -> None:
         if self.ledger.mark_reached:
+            self.late.settle()
             with self.clock.paused(), self.memory.paused():
                 self.ledger.validated(self._validation_accuracy())
 
     def summary(self) -> Training:
         """What the budget bought, also after an error."""
+        with suppress(Diverged):  # said already, or overtaken by another end
+            self.late.settle()
         return self.ledger.summary(self.frozen_before, frozen_sha256(self.classifier))
 
     def tensors(self) -> tuple[int, int, int]:
@@ -233,16 +257,16 @@ class Loop:
             yield kept[rows]
 
     def _step(self, rows: Ints, ids: Tensor, mask: Tensor, labels: Tensor) -> float:
-        """One optimizer step on the gradient of the whole batch; returns the loss before it."""
-        total = 0.0
+        """One optimizer step on the gradient of the whole batch; returns the loss before it, or on CUDA what stands for it."""
+        losses: list[Tensor] = []
         for piece in self._pieces(*ids.shape):
             with in_precision(self.classifier, self.spec.precision):
                 logits = self.classifier.head(self._features(rows, ids, mask, piece))
                 loss = cross_entropy(logits.float(), moved(labels[piece], self.device)) * (len(logits) / len(rows))
             loss.backward()  # type: ignore[no-untyped-call]
-            total += float(loss.detach())
+            losses.append(loss.detach())
         self._update()
-        return total
+        return self.late.read(losses)
 
     def _pieces(self, reviews: int, longest: int) -> list[slice]:
         """Parts of a batch of about `PIECE` tokens, the largest first; on CUDA all of it."""
@@ -250,14 +274,14 @@ class Loop:
         return [slice(start, start + size) for start in range(0, reviews, size)]
 
     def _head_step(self, rows: Ints) -> float:
-        """One optimizer step of the head on kept features; returns the loss before it."""
+        """One optimizer step of the head on kept features; returns the loss before it, or on CUDA what stands for it."""
         assert self.features is not None
         at = moved(torch.from_numpy(rows), self.device)
         labels = moved(torch.from_numpy(self.task.train.labels[rows]), self.device)
         loss = cross_entropy(self.classifier.head(self.features[at]).float(), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         self._update()
-        return float(loss.detach())
+        return self.late.read([loss.detach()])
 
     def _update(self) -> None:
         nn.utils.clip_grad_norm_(self.trained, CLIP)
@@ -281,7 +305,7 @@ class Loop:
         width = rounded(int(mask[piece].sum(1).max()), self.multiple, ids.shape[1])
         ids, mask = ids[piece, :width], mask[piece, :width]
         self.ledger.encoded(rows[piece].tolist(), int(mask.sum()), mask.numel())
-        return self.classifier.features(moved(ids, self.device), moved(mask, self.device))
+        return self.classifier.features(moved(ids, self.device), moved(mask, self.device), not bool(mask.all()))
 
     def _audit_gradients(self) -> None:
         # A LoRA A matrix has an all-zero gradient at first (B is zero), so presence is what can be asked for.

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from bench.checkpoint import Checkpoint, find
+from bench.device import resolve_device
 from bench.jobs import Job, job_of
 from bench.record import DataCut
 from bench.reviews import Reviews, Source, read, read_embedded
@@ -21,6 +22,14 @@ from bench.spec import Budget, RunSpec
 from bench.task import Task, cut, prepare
 
 TINY = {"vocab_size": 30522, "num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 32, "intermediate_size": 64}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a CUDA device where there is none."""
+    marked = [item for item in items if item.get_closest_marker("cuda")]
+    if marked and resolve_device("auto") != "cuda":
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
 @pytest.fixture(autouse=True, scope="session")

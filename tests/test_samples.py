@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,12 @@ import pytest
 
 from bench.baseline import rows_seen
 from bench.batches import first_balanced
+from bench.checkpoint import Checkpoint
 from bench.errors import UserError
-from bench.matrix import Request, plan
+from bench.matrix import Matrix, Request, plan
 from bench.reviews import Source, read
 from bench.task import Task, cut, sampled
-from tests.conftest import make_spec
-from tests.test_training import make_loop
+from tests.test_methods import loop_for
 
 
 def test_samples_of_a_seed_are_nested_and_others_differ() -> None:
@@ -55,18 +56,18 @@ def test_the_first_of_each_class() -> None:
 
 
 def test_a_mark_reads_the_first_of_validation_and_the_end_all(
-    small_task: Task, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    tiny: Checkpoint, small_task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bench import training
 
     read_rows: list[int] = []
     monkeypatch.setattr(training, "VALIDATION_AT_MARKS", 6)
-    loop = make_loop(request.getfixturevalue("tiny"), small_task, make_spec("lora"))
+    loop = loop_for(tiny, small_task, "lora")
     predict = training.predict
 
-    def counted(*arguments, **more):  # type: ignore[no-untyped-def]
+    def counted(*arguments: Any) -> Any:
         read_rows.append(len(arguments[4]))
-        return predict(*arguments, **more)
+        return predict(*arguments)
 
     monkeypatch.setattr(training, "predict", counted)
     loop.rehearse()
@@ -90,9 +91,9 @@ def test_a_validation_split_of_the_data_is_used(small_folder: Path, tmp_path: Pa
 
 
 def test_train_limit_is_checked_and_planned(tiny_folder: Path, small_folder: Path) -> None:
-    def asked(limit: int | None, **fields: int):  # type: ignore[no-untyped-def]
+    def asked(limit: int | None) -> Matrix:
         return plan(Request(
-            ["lora", "head-only"], str(tiny_folder), str(small_folder), "4 steps", "5,2", 32, train_limit=limit, **fields
+            ["lora", "head-only"], str(tiny_folder), str(small_folder), "4 steps", "5,2", 32, train_limit=limit
         ))  # fmt: skip
 
     whole = asked(None)

@@ -81,9 +81,8 @@ def _files(paths: Iterable[Path]) -> list[Path]:
 
 
 def _records(folder: Path) -> list[Path]:
-    """The files of records in a folder and of its earlier attempts; calibrations are read where runs name them."""
-    files = [*sorted(folder.glob("*.json")), *sorted((folder / ATTEMPTS).glob("*.json"))]
-    return [file for file in files if not file.name.startswith("calibration-")]
+    """The files of records in a folder and of its earlier attempts."""
+    return [*sorted(folder.glob("*.json")), *sorted((folder / ATTEMPTS).glob("*.json"))]
 
 
 def _audited(case: Case) -> Outcome:

@@ -1,0 +1,96 @@
+"""Ratios of a quiet machine and of one that is busy: `make calibration-load`.
+
+The five methods are calibrated alone, then beside a process that burns a core in bursts, and once more alone. Ratios must
+agree within their intervals although the raw speed moves: that is what a calibration is for. Start it on a machine that does
+nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.matrix import Request, plan
+from bench.record import Calibration
+from bench.runs.calibration import Named, Subject, calibrate, subject_of
+from tests.benchmarks.errors import in_one_line
+from tests.benchmarks.keeping import about, keep
+
+__all__ = ["OUT", "burning", "measure"]
+
+OUT = Path("results/calibration-load.json")
+SECONDS = 120.0
+"""Of each calibration's rounds: under load fewer of them count."""
+BURST, PAUSE = 2.0, 2.0
+"""Mean seconds, each drawn from an exponential distribution: bursts longer than a slice, so that some slices are hit whole,
+some in part and some not at all."""
+METHODS = ["all"]
+
+
+def burn(seed: int) -> None:
+    """Keep a core busy in bursts until the process is ended."""
+    generator = np.random.default_rng(seed)
+    while True:
+        end = time.monotonic() + generator.exponential(BURST)
+        while time.monotonic() < end:
+            pass
+        time.sleep(generator.exponential(PAUSE))
+
+
+@contextmanager
+def burning(seed: int = 0) -> Iterator[None]:
+    """A process beside this one that burns a core in bursts."""
+    process = multiprocessing.get_context("spawn").Process(target=burn, args=(seed,), daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def measure(subject: Subject, methods: list[Named], seconds: float = SECONDS) -> dict[str, Any]:
+    """The calibrations as records: quiet, beside the load, and quiet again."""
+    found: dict[str, Calibration] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("quiet", "loaded", "quiet again"):
+            if name == "loaded":
+                with burning():
+                    found[name] = calibrate(subject, methods, Path(folder) / name, seconds=seconds)
+            else:
+                found[name] = calibrate(subject, methods, Path(folder) / name, seconds=seconds)
+    return {name: made.model_dump(mode="json") for name, made in found.items()}
+
+
+def main() -> None:
+    """Measure, and write the file."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--encoder", default="minilm")
+    parser.add_argument("--data", default="embedded")
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--out", type=Path, default=OUT)
+    asked = parser.parse_args()
+    with in_one_line():
+        jobs = plan(Request(METHODS, asked.encoder, asked.data, "1 epoch", device="cpu")).jobs
+        environment = about(jobs[0].spec.threads)
+        methods = [(job.spec.method, job.spec.hyperparameters) for job in jobs]
+        found = measure(subject_of(jobs[0]), methods, asked.seconds)
+        load = {"burst_seconds": BURST, "pause_seconds": PAUSE}
+        keep(asked.out, {"environment": environment, "load": load, "calibrations": found})
+    for name, made in found.items():
+        ratios = ", ".join(
+            f"{one['method']} {one['ratio']:.3f} ({one['low']:.3f} to {one['high']:.3f})" for one in made["methods"]
+        )
+        print(f"{name}: {made['rounds_counted']} of {made['rounds']} rounds, {ratios}")
+
+
+if __name__ == "__main__":
+    main()
