@@ -17,7 +17,7 @@ from bench import RULES_VERSION
 from bench.batches import stream
 from bench.files import sha256_bytes
 from bench.provenance import cpu_model, environment
-from bench.record import BaselineTrial, DataCut, Floor, FloorSpec
+from bench.record import Baseline, BaselineSpec, BaselineTrial, DataCut
 from bench.reviews import plain
 from bench.task import Cut, Ints, Task, sampled
 
@@ -32,7 +32,7 @@ class BaselineJob:
     """A baseline to be fitted."""
 
     run_id: str
-    spec: FloorSpec
+    spec: BaselineSpec
     rows: Ints
     """Positions in the train split to fit on."""
     cut: Cut
@@ -52,9 +52,9 @@ def rows_seen(task: Task, max_length: int, batch_size: int, seed: int, count: in
     raise AssertionError("the stream of batches has no end")
 
 
-def baseline_spec(rows: Ints, test_limit: int | None) -> FloorSpec:
+def baseline_spec(rows: Ints, test_limit: int | None) -> BaselineSpec:
     """All that determines a baseline on these train rows."""
-    return FloorSpec(
+    return BaselineSpec(
         train_reviews=len(rows),
         rows_sha256=sha256_bytes(rows.astype("<i8").tobytes()),
         test_limit=test_limit,
@@ -63,7 +63,7 @@ def baseline_spec(rows: Ints, test_limit: int | None) -> FloorSpec:
     )
 
 
-def fit_baseline(job: BaselineJob, notify: Callable[[str, float], None] = lambda phase, share: None) -> Floor:
+def fit_baseline(job: BaselineJob, notify: Callable[[str, float], None] = lambda phase, share: None) -> Baseline:
     """Fit on the job's rows, choose C on validation, and test once on the same reviews as the runs."""
     from bench.evaluation import evaluation_of, rows_to_test
 
@@ -88,7 +88,7 @@ def fit_baseline(job: BaselineJob, notify: Callable[[str, float], None] = lambda
     seconds = time.monotonic() - began
     notify("test", 0.0)
     predictions = best[1].predict(vectorizer.transform([plain(test[i]) for i in tested]))
-    return Floor(
+    return Baseline(
         run_id=job.run_id,
         rules_version=RULES_VERSION,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),

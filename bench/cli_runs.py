@@ -84,8 +84,8 @@ def run(
 ) -> None:
     """Train and test methods, each with the same budget, and write a record of each run."""
     from bench.matrix import Request
-    from bench.record import Floor, Record
-    from bench.report.rows import choice_line, floor_line, run_line
+    from bench.record import Baseline, Record
+    from bench.report.rows import baseline_line, choice_line, run_line
 
     if suite is None and not method:
         raise UserError("Missing option '--method': name a method, several, or all; or name a suite with --suite")
@@ -103,8 +103,8 @@ def run(
         from bench.saved import kept_of
         from bench.tuning import Decision
 
-        def tell(record: Record | Floor, path: Path, new: bool) -> None:
-            print(run_line(record) if isinstance(record, Record) else floor_line(record), flush=True)
+        def tell(record: Record | Baseline, path: Path, new: bool) -> None:
+            print(run_line(record) if isinstance(record, Record) else baseline_line(record), flush=True)
             print(f"  {'record' if new else 'finished before; --force runs it again'}: {path}", flush=True)
             if save and isinstance(record, Record) and record.state == "complete" and record.spec.purpose == "run":
                 kept = kept_of(out, record)

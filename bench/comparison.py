@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.groups import GroupKey, Machine, Setting, asked_budget, grouped, machine
 from bench.intervals import half_width
-from bench.record import Floor, Record
+from bench.record import Baseline, Record
 from bench.spec import Budget
 from bench.statistics import MARGIN
 from bench.verdicts import Paired, analysed, has_collapsed
@@ -74,7 +74,7 @@ class Group:
 
     key: GroupKey
     rows: list[Row]
-    floors: list[Floor]
+    baselines: list[Baseline]
     reference: Row | None
     """The row that differences are taken from; None if no run of it is complete."""
     encoders: tuple[str, ...] = ()
@@ -102,7 +102,7 @@ def encoder_names(records: Iterable[Record]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(record.spec.encoder for record in sorted(records, key=lambda r: r.finished)))
 
 
-def compare(records: Iterable[Record | Floor], reference: str, order: list[str], margin: float = MARGIN) -> list[Group]:
+def compare(records: Iterable[Record | Baseline], reference: str, order: list[str], margin: float = MARGIN) -> list[Group]:
     """Group what is comparable, and put each method beside `reference`. `order` sorts the other methods.
 
     Tuning trials are no part of a comparison. A run that is there twice counts once: complete rather than not, else the
@@ -113,14 +113,14 @@ def compare(records: Iterable[Record | Floor], reference: str, order: list[str],
         UserError: if one method has several shares of one number of reference tokens.
     """
     runs: list[Record] = []
-    floors: dict[str, Floor] = {}
+    baselines: dict[str, Baseline] = {}
     for record in records:
-        if isinstance(record, Floor):
-            floors[record.run_id] = record
+        if isinstance(record, Baseline):
+            baselines[record.run_id] = record
         elif isinstance(record, Record) and record.spec.purpose == "run":
             runs.append(record)
     found = sorted(grouped(runs).items(), key=lambda item: _place(item[0], asked_budget(item[1][0].spec)))
-    return [_group(key, _once(runs), list(floors.values()), reference, order, margin) for key, runs in found]
+    return [_group(key, _once(runs), list(baselines.values()), reference, order, margin) for key, runs in found]
 
 
 def _place(key: GroupKey, budget: Budget) -> tuple[Any, ...]:
@@ -135,7 +135,9 @@ def _once(records: list[Record]) -> list[Record]:
     return list(chosen.values())
 
 
-def _group(key: GroupKey, records: list[Record], floors: list[Floor], reference: str, order: list[str], margin: float) -> Group:
+def _group(
+    key: GroupKey, records: list[Record], baselines: list[Baseline], reference: str, order: list[str], margin: float
+) -> Group:
     kinds = Counter(machine(record) for record in records if record.state == "complete")
     kind = max(sorted(kinds), key=lambda one: kinds[one]) if kinds else None
     rows = [_row(label, found, kind) for label, found in _settings(records)]
@@ -156,13 +158,13 @@ def _group(key: GroupKey, records: list[Record], floors: list[Floor], reference:
         centre = rows[0]
     seen = {record.training.reviews_distinct for record in centre.runs if record.training} if centre else set()
     same_test = [
-        floor
-        for floor in floors
-        if floor.rules_version == key.rules
-        and (floor.data.sha256, floor.data.cut, floor.spec.test_limit) == (key.data_sha256, key.cut, key.test_limit)
-        and floor.spec.train_reviews in seen | {floor.data.train}
+        baseline
+        for baseline in baselines
+        if baseline.rules_version == key.rules
+        and (baseline.data.sha256, baseline.data.cut, baseline.spec.test_limit) == (key.data_sha256, key.cut, key.test_limit)
+        and baseline.spec.train_reviews in seen | {baseline.data.train}
     ]
-    same_test.sort(key=lambda floor: -floor.spec.train_reviews)
+    same_test.sort(key=lambda baseline: -baseline.spec.train_reviews)
     return Group(
         key, rows, same_test, centre, encoder_names(records), margin, analysis.detectable if centre else None,
         analysis.variance_p, analysis.pools, pairs,

@@ -21,7 +21,7 @@ from bench.jobs import Job, Notify, Outcome, record_of, run_name, snapshot_path
 from bench.locks import alone, lock_path
 from bench.matrix import Matrix
 from bench.progress import Progress
-from bench.record import FINAL, AnyRecord, Floor, Record, State, floor_id
+from bench.record import FINAL, AnyRecord, Baseline, Record, State, baseline_id
 from bench.saved import publish, staged
 from bench.space import record_bytes, reserved
 from bench.store import checksum_of, finished, finished_file, path_of, save
@@ -29,7 +29,7 @@ from bench.task import Ints, Task
 
 __all__ = ["Doing", "Tell"]
 
-Tell = Callable[[Record | Floor, Path, bool], None]
+Tell = Callable[[Record | Baseline, Path, bool], None]
 """Called with each record, where it is, and whether it is new."""
 
 
@@ -103,7 +103,7 @@ class Doing:
         self.told(known, path_of(self.out, known), new=False)
         return known
 
-    def told(self, record: Record | Floor, path: Path, *, new: bool) -> None:
+    def told(self, record: Record | Baseline, path: Path, *, new: bool) -> None:
         with self.telling:
             self.tell(record, path, new)
 
@@ -169,7 +169,7 @@ class Doing:
     def baseline(self, task: Task, rows: Ints) -> None:
         """The baseline on these rows of the train split, or nothing if it is known."""
         spec = baseline_spec(rows, self.matrix.jobs[0].spec.test_limit)
-        identity = floor_id(spec, data_sha256=self.matrix.data.sha256)
+        identity = baseline_id(spec, data_sha256=self.matrix.data.sha256)
         # Two budgets may have seen the same reviews; --force fits a baseline again, but once.
         if identity in self.baselines or self.known(identity) is not None:
             return

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bench.record import AnyRecord, Calibration, Evaluation, Floor, Record, floor_id
+from bench.record import AnyRecord, Baseline, Calibration, Evaluation, Record, baseline_id
 from bench.runs.ratios import calibration_id
 from bench.scoring import Confusion
 from bench.spec import run_id
@@ -35,13 +35,13 @@ def expected_id(record: AnyRecord) -> str:
         methods = [(one.method, one.hyperparameters) for one in record.methods]
         return calibration_id(record.setting, methods, record.environment.device, record.finished)
     version, data = record.rules_version, record.data.sha256
-    if isinstance(record, Floor):
-        return floor_id(record.spec, data_sha256=data, rules_version=version)
+    if isinstance(record, Baseline):
+        return baseline_id(record.spec, data_sha256=data, rules_version=version)
     return run_id(record.spec, encoder_sha256=record.encoder.sha256, data_sha256=data, rules_version=version)
 
 
-def _elsewhere(record: Record | Floor) -> str | None:
-    return None if isinstance(record, Floor) else _counts("out_of_domain", record.out_of_domain)
+def _elsewhere(record: Record | Baseline) -> str | None:
+    return None if isinstance(record, Baseline) else _counts("out_of_domain", record.out_of_domain)
 
 
 def _identity(record: AnyRecord) -> str | None:

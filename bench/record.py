@@ -19,10 +19,10 @@ from bench.files import sha256_bytes
 from bench.spec import Precision, RunSpec, Truncation
 
 __all__ = [
-    "FINAL", "MARKS", "SCHEMA_VERSION", "AnyRecord", "BaselineTrial", "Calibration", "CalibrationSetting", "Choice", "Compute",
-    "Conversion", "CurvePoint", "DataCut", "Encoder", "MethodSpeed", "Slice", "Trial",
-    "Energy", "Environment", "Evaluation", "Floor", "FloorSpec", "Latency", "Memory", "MemorySplit", "Parameters",
-    "Record", "Seconds", "State", "Timeline", "Training", "VALIDATION_AT_MARKS", "floor_id", "pack_bits", "unpack_bits",
+    "FINAL", "MARKS", "SCHEMA_VERSION", "VALIDATION_AT_MARKS", "AnyRecord", "Baseline", "BaselineSpec",
+    "BaselineTrial", "Calibration", "CalibrationSetting", "Choice", "Compute", "Conversion", "CurvePoint", "DataCut",
+    "Encoder", "Energy", "Environment", "Evaluation", "Latency", "Memory", "MemorySplit", "MethodSpeed", "Parameters",
+    "Record", "Seconds", "Slice", "State", "Timeline", "Training", "Trial", "baseline_id", "pack_bits", "unpack_bits",
 ]  # fmt: skip
 
 SCHEMA_VERSION = 3
@@ -388,7 +388,7 @@ class Record(_Part):
     """The same on sentences of Rotten Tomatoes reviews, on which nothing was trained. Null: not measured."""
 
 
-class FloorSpec(_Part):
+class BaselineSpec(_Part):
     """All that determines a baseline: TF-IDF features and a linear classifier, without any encoder."""
 
     train_reviews: int
@@ -415,24 +415,25 @@ class BaselineTrial(_Part):
     """On the validation reviews, between 0 and 1."""
 
 
-def floor_id(spec: FloorSpec, *, data_sha256: str, rules_version: int = RULES_VERSION) -> str:
+def baseline_id(spec: BaselineSpec, *, data_sha256: str, rules_version: int = RULES_VERSION) -> str:
     """Sixteen hex digits that identify a baseline by its spec, the reviews' content and the version of the rules."""
     return sha256_bytes(f"{spec.model_dump_json()} {data_sha256} {rules_version}".encode())[:16]
 
 
-class Floor(_Part):
+class Baseline(_Part):
     """The baseline that every method is compared with: a linear model on the same reviews, without an encoder."""
 
     checksum: str | None = Field(default=None, exclude=True)
     """As in the record of a run."""
     schema_version: Literal[3] = 3
     kind: Literal["floor"] = "floor"
+    """The name that a baseline had up to rules 2, kept so that files of every version say the same."""
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
     """Hash of spec, data and rules version."""
     rules_version: int
     finished: str
     """UTC time of the end, ISO 8601."""
-    spec: FloorSpec
+    spec: BaselineSpec
     environment: Environment
     data: DataCut
     fit_seconds: float
@@ -520,7 +521,7 @@ class Calibration(_Part):
     """The reference first."""
 
 
-AnyRecord = Annotated[Record | Floor | Calibration, Field(discriminator="kind")]
+AnyRecord = Annotated[Record | Baseline | Calibration, Field(discriminator="kind")]
 """What a file among the results may hold."""
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import methods
 from bench.comparison import Group, compare, setting_labels
 from bench.groups import Setting
-from bench.record import FINAL, Floor, Record, Trial
+from bench.record import FINAL, Baseline, Record, Trial
 from bench.tuning import choose, learning_rate, tried
 
 __all__ = ["Sensitivity", "Trials", "sensitivities"]
@@ -53,7 +53,7 @@ class Sensitivity:
     methods: list[Trials]
 
 
-def sensitivities(records: Iterable[Record | Floor], order: list[str]) -> list[Sensitivity]:
+def sensitivities(records: Iterable[Record | Baseline], order: list[str]) -> list[Sensitivity]:
     """The trials among the records, grouped as runs are, in the order of `order` and then of names."""
     trials = [record for record in records if isinstance(record, Record) and record.spec.purpose == "trial"]
     # To the comparison a trial is a run that was never tested: it groups them, and counts once what is there twice.

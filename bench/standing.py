@@ -19,7 +19,7 @@ from bench.groups import Setting
 from bench.jobs import Job, run_name, snapshot_path
 from bench.locks import lock_path
 from bench.matrix import Matrix, extended, tuned
-from bench.record import FINAL, AnyRecord, Calibration, Floor, Record
+from bench.record import FINAL, AnyRecord, Baseline, Calibration, Record
 from bench.spec import RunSpec
 from bench.status import SHARES, Status, going_on, read_status, share_of_run
 from bench.store import checksum_flaw, read
@@ -40,8 +40,8 @@ class Folder:
         self.path = path
         self._known: dict[Path, tuple[tuple[int, int, int], AnyRecord | None]] = {}
 
-    def records(self) -> tuple[list[Record | Floor], int]:
-        """All records of runs and floors, and the number of files beside them that are no records or were changed."""
+    def records(self) -> tuple[list[Record | Baseline], int]:
+        """All records of runs and baselines, and the number of files beside them that are no records or were changed."""
         found: dict[Path, tuple[tuple[int, int, int], AnyRecord | None]] = {}
         for path in sorted(present(self.path, "*.json")):
             try:

@@ -10,14 +10,14 @@ import numpy as np
 from bench.files import sha256_bytes
 from bench.record import (
     MARKS,
+    Baseline,
+    BaselineSpec,
     Compute,
     CurvePoint,
     DataCut,
     Encoder,
     Environment,
     Evaluation,
-    Floor,
-    FloorSpec,
     Latency,
     Memory,
     MemorySplit,
@@ -26,7 +26,7 @@ from bench.record import (
     Seconds,
     Timeline,
     Training,
-    floor_id,
+    baseline_id,
     pack_bits,
     unpack_bits,
 )
@@ -68,7 +68,7 @@ def evaluation(wrong: int, leaked: tuple[int, ...] = (), *, logits: bool = True)
     )  # fmt: skip
 
 
-def kept(folder: Path, record: Record | Floor) -> Path:
+def kept(folder: Path, record: Record | Baseline) -> Path:
     """Write a record with the logits that its test names."""
     test = record.test
     predictions = unpack_bits(test.predictions, test.reviews) if test and test.logits_sha256 else None
@@ -133,14 +133,14 @@ def ended(method: str, state: str, reason: str = "why it ended", seed: int = 0, 
     return run(method, seed, state=state, reason=reason, **{**dict.fromkeys(_AFTER_TRAINING), **fields})
 
 
-def floor(reviews: int, wrong: int = 40, test_limit: int | None = None, **fields: Any) -> Floor:
+def baseline(reviews: int, wrong: int = 40, test_limit: int | None = None, **fields: Any) -> Baseline:
     own = {"rules_version": 1, "data": DATA, **fields}
     rows = sha256_bytes(f"{own['data'].cut} {reviews}".encode())
     named = {"vectorizer": "tf-idf", "classifier": "logistic"}
-    spec = FloorSpec(train_reviews=reviews, rows_sha256=rows, test_limit=test_limit, **named)
-    identity = floor_id(spec, data_sha256=own["data"].sha256, rules_version=own["rules_version"])
+    spec = BaselineSpec(train_reviews=reviews, rows_sha256=rows, test_limit=test_limit, **named)
+    identity = baseline_id(spec, data_sha256=own["data"].sha256, rules_version=own["rules_version"])
     parts: dict[str, Any] = {
         "run_id": identity, "rules_version": 1, "finished": "2026-01-01T00:00:00+00:00", "spec": spec,
         "environment": MACHINE, "data": DATA, "fit_seconds": 1.0, "test": evaluation(wrong, logits=False),
     }  # fmt: skip
-    return Floor(**{**parts, **fields})
+    return Baseline(**{**parts, **fields})

@@ -15,10 +15,10 @@ from bench.audit import CHECKS, Outcome, audit
 from bench.audit.calibration import CHECKS as OF_CALIBRATIONS
 from bench.checkpoint import find
 from bench.cli import main
-from bench.record import MARKS, CurvePoint, Energy, Evaluation, Floor, Latency, Record, pack_bits, unpack_bits
+from bench.record import MARKS, Baseline, CurvePoint, Energy, Evaluation, Latency, Record, pack_bits, unpack_bits
 from bench.spec import TUNING_SEED, Budget, run_id
 from bench.store import logits_sha256, save
-from tests.records import COMMITTED, LABELS, ended, evaluation, floor, kept, logits_for, run
+from tests.records import COMMITTED, LABELS, baseline, ended, evaluation, kept, logits_for, run
 
 Damage = Callable[[Record], Record]
 
@@ -230,7 +230,7 @@ ELSEWHERE = (
 """Checks with a test of their own, below or beside the baseline."""
 
 
-def failed(folder: Path, *records: Record | Floor) -> list[str | None]:
+def failed(folder: Path, *records: Record | Baseline) -> list[str | None]:
     """The check that fails for each record, in the order given; None for one that is whole."""
     return [outcome.failed[0] if outcome.failed else None for outcome in audit([kept(folder, record) for record in records])]
 
@@ -269,14 +269,14 @@ def test_a_run_that_went_on_passes(tmp_path: Path) -> None:
     assert "charged by the outside clock" in [name for name, _ in outcome.skipped]
 
 
-def test_other_states_trials_floors_and_old_records_pass(tmp_path: Path) -> None:
+def test_other_states_trials_baselines_and_old_records_pass(tmp_path: Path) -> None:
     old = run(seed=7, latency=None, out_of_domain=None)
     assert old.memory is not None
     old = old.model_copy(update={"memory": old.memory.model_copy(update={"split": None, "ru_maxrss": None})})
     states = ("out-of-memory", "diverged", "cancelled", "failed")
     ends = [ended("lora", state, seed=i, rules_version=2) for i, state in enumerate(states)]
     never = ended("lora", "failed", seed=9, rules_version=2, parameters=None, memory=None)
-    everything = [whole(), trial()(whole()), old, *ends, never, floor(22404), floor(1600, rules_version=2)]
+    everything = [whole(), trial()(whole()), old, *ends, never, baseline(22404), baseline(1600, rules_version=2)]
     assert failed(tmp_path, *everything) == [None] * len(everything)
 
 
@@ -326,9 +326,9 @@ def test_a_file_that_was_changed_and_says_nothing_wrong(tmp_path: Path) -> None:
     assert "changed after it was written" in outcome.text()
 
 
-def test_a_floor_is_fitted_on_reviews_that_exist(tmp_path: Path) -> None:
-    assert failed(tmp_path, floor(22405)) == ["baseline reviews"]
-    assert failed(tmp_path, floor(22404).model_copy(update={"run_id": "0" * 16})) == ["run id"]
+def test_a_baseline_is_fitted_on_reviews_that_exist(tmp_path: Path) -> None:
+    assert failed(tmp_path, baseline(22405)) == ["baseline reviews"]
+    assert failed(tmp_path, baseline(22404).model_copy(update={"run_id": "0" * 16})) == ["run id"]
 
 
 def test_logits_must_be_those_of_the_predictions(tmp_path: Path) -> None:
@@ -421,7 +421,7 @@ def call(arguments: list[str]) -> int:
 def test_the_command_says_a_line_a_record_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept(tmp_path, whole())
     bad = kept_as_is(tmp_path, put(whole(seed=1), training={"overshoot": 3.0}))
-    kept(tmp_path, floor(22404))
+    kept(tmp_path, baseline(22404))
     assert call([str(tmp_path)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3

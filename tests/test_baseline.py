@@ -9,11 +9,11 @@ import pytest
 
 from bench.audit import audit
 from bench.baseline import STRENGTHS, BaselineJob, baseline_spec, fit_baseline
-from bench.record import BaselineTrial, DataCut, Floor, floor_id
+from bench.record import Baseline, BaselineTrial, DataCut, baseline_id
 from bench.reviews import Reviews, Source, read_embedded
 from bench.store import path_of, read
 from bench.task import Cut, Ints, Split, Task, cut
-from tests.records import floor, kept
+from tests.records import baseline, kept
 
 NONE = np.array([], dtype=np.int64)
 
@@ -28,7 +28,7 @@ def job(made: Cut, sha256: str, rows: Ints) -> BaselineJob:
         duplicates_removed=made.duplicates_removed, leaked=len(made.leaked),
     )  # fmt: skip
     spec = baseline_spec(rows, None)
-    return BaselineJob(floor_id(spec, data_sha256=sha256), spec, rows, made, task, data, 1)
+    return BaselineJob(baseline_id(spec, data_sha256=sha256), spec, rows, made, task, data, 1)
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +73,13 @@ def test_a_budget_may_have_seen_one_class_or_few_reviews(small: Source) -> None:
 )
 def test_the_audit_reads_the_trials(trials: list[tuple[float, float]], tmp_path: Path) -> None:
     tried = [BaselineTrial(c=c, accuracy=accuracy) for c, accuracy in trials]
-    (outcome,) = audit([kept(tmp_path, floor(22404, trials=tried))])
+    (outcome,) = audit([kept(tmp_path, baseline(22404, trials=tried))])
     assert outcome.failed is not None
     assert outcome.failed[0] == "baseline trials"
 
 
 def test_a_record_of_rules_2_keeps_its_name(tmp_path: Path) -> None:
-    old: Floor = floor(1600, rules_version=2)
+    old: Baseline = baseline(1600, rules_version=2)
     assert path_of(tmp_path, old).name == f"floor-1600-reviews-{old.run_id}.json"
     assert old.spec.model == "TF-IDF + logistic regression"
 

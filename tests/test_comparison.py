@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 from bench.comparison import Group, compare
-from bench.record import DataCut, Floor, Parameters, Record
+from bench.record import Baseline, DataCut, Parameters, Record
 from bench.report.lines import lines, listed
 from bench.report.notes import notes, title
 from bench.report.tables import HEADERS, cells
 from bench.spec import Budget
-from tests.records import DATA, MACHINE, ended, floor, run
+from tests.records import DATA, MACHINE, baseline, ended, run
 
 ORDER = ["houlsby", "pfeiffer", "lora", "full", "head-only"]
 
 
-def one_group(records: list[Record | Floor], reference: str = "houlsby") -> Group:
+def one_group(records: list[Record | Baseline], reference: str = "houlsby") -> Group:
     (group,) = compare(records, reference, ORDER)
     return group
 
@@ -180,26 +180,26 @@ def test_of_two_settings_of_the_reference_the_one_with_more_runs_is_it() -> None
 def test_a_run_that_is_there_twice_counts_once() -> None:
     late = "2026-02-02T00:00:00+00:00"
     copies = [run(wrong=20), run(wrong=40, finished=late), ended("houlsby", "cancelled", finished="2026-03-03T00:00:00+00:00")]
-    group = one_group([copies[1], copies[2], copies[0], floor(22404), floor(22404)])
+    group = one_group([copies[1], copies[2], copies[0], baseline(22404), baseline(22404)])
     assert (group.rows[0].seeds, group.rows[0].others) == ([0], [])
     assert group.rows[0].accuracy == pytest.approx(0.8)
-    assert len(group.floors) == 1
+    assert len(group.baselines) == 1
 
 
 def test_trials_are_no_part() -> None:
     assert compare([run(spec={"purpose": "trial"})], "houlsby", ORDER) == []
 
 
-def test_floors_attach_to_the_right_groups() -> None:
+def test_baselines_attach_to_the_right_groups() -> None:
     other_cut = DATA.model_copy(update={"cut": "embedded-v2"})
-    floors = [
-        floor(22404), floor(1600), floor(999), floor(22404, test_limit=100), floor(22404, rules_version=2),
-        floor(22404, data=other_cut),
+    baselines = [
+        baseline(22404), baseline(1600), baseline(999), baseline(22404, test_limit=100), baseline(22404, rules_version=2),
+        baseline(22404, data=other_cut),
     ]  # fmt: skip
-    groups = compare([*floors, run(), run(spec={"test_limit": 100}), run(rules_version=2)], "houlsby", ORDER)
+    groups = compare([*baselines, run(), run(spec={"test_limit": 100}), run(rules_version=2)], "houlsby", ORDER)
     attached = {
         (group.key.rules, group.key.test_limit): [
-            (f.spec.train_reviews, f.spec.test_limit, f.rules_version) for f in group.floors
+            (f.spec.train_reviews, f.spec.test_limit, f.rules_version) for f in group.baselines
         ]
         for group in groups
     }
@@ -208,12 +208,12 @@ def test_floors_attach_to_the_right_groups() -> None:
         (1, 100): [(22404, 100, 1)],
         (2, None): [(22404, None, 2)],
     }
-    assert all(f.data.cut == group.key.cut for group in groups for f in group.floors)
+    assert all(f.data.cut == group.key.cut for group in groups for f in group.baselines)
 
 
-def test_a_floor_stands_beside_the_reference() -> None:
+def test_a_baseline_stands_beside_the_reference() -> None:
     of_all, of_seen = [
-        line for line in lines(one_group([run(wrong=20), floor(22404, 0), floor(1600, 40)])) if line.role == "baseline"
+        line for line in lines(one_group([run(wrong=20), baseline(22404, 0), baseline(1600, 40)])) if line.role == "baseline"
     ]
     assert (of_all.accuracy_difference, of_seen.accuracy_difference) == (pytest.approx(0.1), pytest.approx(-0.1))
     assert "all reviews" in of_all.label

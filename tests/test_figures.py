@@ -21,7 +21,7 @@ from bench.choices import Figure
 from bench.cli import main
 from bench.comparison import Group, compare
 from bench.errors import UserError
-from bench.record import Floor, MemorySplit, Record
+from bench.record import Baseline, MemorySplit, Record
 from bench.report.budgets import sections
 from bench.report.figures import (
     LACKING,
@@ -48,7 +48,7 @@ from bench.report.lines import lines
 from bench.spec import Budget
 from bench.store import save
 from bench.sweep import sweeps
-from tests.records import ended, floor, run
+from tests.records import baseline, ended, run
 from tests.test_report import HOSTILE, hostile, usual
 from tests.test_sections import learning
 
@@ -59,26 +59,26 @@ PLAIN = {"svg", "title", "desc", "g", "path", "text", "tspan", "rect", "line", "
 """What a drawing is made of, none of which runs or fetches anything."""
 
 
-def groups(*records: Record | Floor, reference: str = "houlsby") -> list[Group]:
+def groups(*records: Record | Baseline, reference: str = "houlsby") -> list[Group]:
     return compare(records, reference, ORDER)
 
 
-def one(*records: Record | Floor) -> Group:
+def one(*records: Record | Baseline) -> Group:
     (group,) = groups(*records)
     return group
 
 
-def swept() -> list[Record | Floor]:
+def swept() -> list[Record | Baseline]:
     wrong = {"houlsby": (40, 30, 22), "full": (50, 28, 20), "lora": (44, 33, 24)}
     return [
         run(method, seed, found + seed, spec={"budget": Budget(amount=amount, unit="seconds")})
         for method, each in wrong.items()
         for amount, found in zip((15, 60, 240), each, strict=True)
         for seed in range(2)
-    ] + [floor(22404)]
+    ] + [baseline(22404)]
 
 
-def one_of_each(records: list[Record | Floor]) -> list[Drawing]:
+def one_of_each(records: list[Record | Baseline]) -> list[Drawing]:
     """The last drawing of each figure."""
     return list({drawing.figure: drawing for drawing in drawings(groups(*records)).values()}.values())
 
@@ -181,13 +181,13 @@ def test_memory_is_what_the_comparison_counts() -> None:
     assert [point["x"] for point in scatter.runs(group, scatter.MEMORY)] == [500, 500]
 
 
-def test_floors_of_several_seeds_are_one_line_and_one_row() -> None:
-    records = [*seeing(9000, 9100), run("lora"), run("lora", 1), floor(22404, 30), floor(9000, 36), floor(9100, 44)]
+def test_baselines_of_several_seeds_are_one_line_and_one_row() -> None:
+    records = [*seeing(9000, 9100), run("lora"), run("lora", 1), baseline(22404, 30), baseline(9000, 36), baseline(9100, 44)]
     group = one(*records)
-    assert len(group.floors) == 3
+    assert len(group.baselines) == 3
     of_all, alike, published = lines_across(group, PICTURE)
     assert alike["accuracy"] == pytest.approx(80)
-    assert set(alike["runs"]) == {found.run_id for found in group.floors[1:]}
+    assert set(alike["runs"]) == {found.run_id for found in group.baselines[1:]}
     assert alike["text"] == "baseline, 9,050 reviews, mean of 2: 80.00"
     assert "on 9,050 reviews, mean of 2, without an encoder: 80.00 %" in alike["says"]
     assert (of_all["text"], len(of_all["runs"])) == ("baseline, 22,404 reviews: 85.00", 1)
@@ -209,7 +209,7 @@ def seeing(*reviews: int) -> list[Record]:
 def test_captions_name_no_line_or_interval_that_is_not_there() -> None:
     for records, said in (
         ([], "across: the published"),
-        ([floor(22404)], "across: the baseline without an encoder, and the pub"),
+        ([baseline(22404)], "across: the baseline without an encoder, and the pub"),
     ):
         single = [*records, run(), run("lora"), run(spec=SHORT), run("lora", spec=SHORT)]
         drawn = {drawing.figure: drawing for drawing in drawings(groups(*single)).values()}
@@ -477,7 +477,7 @@ def test_a_specification_that_is_not_valid_is_found(monkeypatch: pytest.MonkeyPa
         alt.LayerChart.validate(spec)
 
 
-def ugly(*more: str) -> list[Record | Floor]:
+def ugly(*more: str) -> list[Record | Baseline]:
     """One group in which every hostile word is a method, a setting, a name of the encoder and a reason."""
     words = [*HOSTILE, *more]
     named = [{"encoder": text, "hyperparameters": {"learning_rate": 0.001, "x": text}} for text in words]
@@ -485,7 +485,7 @@ def ugly(*more: str) -> list[Record | Floor]:
         run(),
         *(run(text, 0, 20 + i, spec=spec) for i, (text, spec) in enumerate(zip(words, named, strict=True))),
         *(ended(text, "failed", text, seed=1, spec=spec) for text, spec in zip(words, named, strict=True)),
-        floor(22404),
+        baseline(22404),
     ]
 
 

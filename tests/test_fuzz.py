@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bench.checkpoint import _allowed
 from bench.errors import UserError
-from bench.record import Floor, Record
+from bench.record import Baseline, Record
 from bench.report import render
 from bench.reviews import Reviews, read_folder
 from bench.spec import Budget, parse_seeds, parse_size
@@ -23,7 +23,7 @@ from bench.store import Damaged, _record, load, save
 from bench.tokenizer import _wrong
 from bench.weights import check_weights
 from methods import EncoderShape, MethodError
-from tests.records import ended, floor, run
+from tests.records import baseline, ended, run
 
 IN_A_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 JSON = st.recursive(
@@ -104,8 +104,8 @@ def mutated(draw: Callable[..., Any], record: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-RECORDS: list[Record | Floor] = [
-    run(), run("lora", 1, 30), ended("full", "failed"), floor(22404), run(spec={"purpose": "trial", "seed": 5}, test=None),
+RECORDS: list[Record | Baseline] = [
+    run(), run("lora", 1, 30), ended("full", "failed"), baseline(22404), run(spec={"purpose": "trial", "seed": 5}, test=None),
 ]  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def test_a_mutated_record_is_read_or_named_and_never_stops_a_report(tmp_path: Pa
     """Written as schema version 1, where no checksum keeps a changed record out; the rest is reported in any case."""
     for path in tmp_path.glob("*.json"):
         path.unlink()
-    whole = [save(tmp_path, record) for record in (run(seed=7), run("lora", 7), floor(1600))]
+    whole = [save(tmp_path, record) for record in (run(seed=7), run("lora", 7), baseline(1600))]
     chosen = data.draw(st.sampled_from(RECORDS)).model_dump(mode="json")
     odd = tmp_path / "odd.json"
     odd.write_text(json.dumps(mutated(data.draw, {**chosen, "schema_version": 1})))

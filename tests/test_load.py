@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.record import Floor, Record
+from bench.record import Baseline, Record
 from bench.report import render
 from bench.spec import run_id
 from bench.store import Damaged, finished, load, path_of, sealed
-from tests.records import floor, run
+from tests.records import baseline, run
 
 WRITERS, EACH = 4, 40
 WRITE = f"""
@@ -68,11 +68,11 @@ def test_writers_and_a_reader_in_one_folder(tmp_path: Path) -> None:
 
 
 def many(folder: Path, count: int) -> int:
-    """`count` records as `save` writes them, though without waiting for the disk, and two floors."""
+    """`count` records as `save` writes them, though without waiting for the disk, and two baselines."""
     methods = ("houlsby", "pfeiffer", "lora", "full", "head-only")
     folder.mkdir()
     alike = [run(wrong=20 + i) for i in range(7)]
-    records: list[Record | Floor] = [floor(22404), floor(1600)]
+    records: list[Record | Baseline] = [baseline(22404), baseline(1600)]
     for i in range(count):
         record, rest = alike[i % 7], i // len(methods)
         own = {"method": methods[i % len(methods)], "seed": rest % 50, "max_length": 64 + rest // 50}

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.migrate import STEPS, migrated
-from bench.record import SCHEMA_VERSION, Floor, Record
+from bench.record import SCHEMA_VERSION, Baseline, Record
 from bench.report import render
 from bench.store import Damaged, checksum_flaw, load, read, sealed
-from tests.records import floor, run
+from tests.records import baseline, run
 
 REFERENCE = Path(__file__).parent.parent / "results" / "reference"
 
@@ -23,7 +23,7 @@ RATES = {"matmul_before": 90.0, "matmul_after": 80.0, "matmul_quiet": 92.0, "con
 """What `compute` held until schema version 2."""
 
 
-def write(folder: Path, record: Record | Floor, **fields: Any) -> Path:
+def write(folder: Path, record: Record | Baseline, **fields: Any) -> Path:
     """A record as schema version 1 wrote it, with other fields."""
     path = folder / f"{record.run_id}.json"
     path.write_text(json.dumps({**record.model_dump(mode="json"), "schema_version": 1, **fields}, indent=1) + "\n")
@@ -38,9 +38,9 @@ def test_there_is_a_step_from_every_old_version_to_the_present() -> None:
 
 def test_a_record_of_version_1_is_read_and_left_as_it_is(tmp_path: Path) -> None:
     made = run(rules_version=2)
-    paths = [write(tmp_path, made), write(tmp_path, floor(22404))]
+    paths = [write(tmp_path, made), write(tmp_path, baseline(22404))]
     before = [path.read_bytes() for path in paths]
-    assert sorted(load(tmp_path), key=lambda record: record.kind) == [floor(22404), made]  # type: ignore[union-attr]
+    assert sorted(load(tmp_path), key=lambda record: record.kind) == [baseline(22404), made]  # type: ignore[union-attr]
     assert read(paths[0]) == made
     assert all(checksum_flaw(path) is None for path in paths)
     assert "houlsby" in render(tmp_path, reference="houlsby", style="table")

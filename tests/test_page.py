@@ -26,7 +26,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from bench.comparison import Group, compare
-from bench.record import Floor, Record
+from bench.record import Baseline, Record
 from bench.report import render
 from bench.report.page import page
 from bench.report.rows import run_line
@@ -53,18 +53,18 @@ BREAKING = (
 """Words that end what they stand in, were it a script, an attribute or a template."""
 
 
-def records() -> list[Record | Floor]:
+def records() -> list[Record | Baseline]:
     """Three seeds of some methods, a run that ended early, a second budget, and a tuning trial."""
     short = {"budget": Budget(amount=15, unit="seconds")}
     return [*usual(), run(spec=short), run("lora", wrong=30, spec=short), trial("houlsby", 0.001, 0.8)]
 
 
-def breaking() -> list[Record | Floor]:
+def breaking() -> list[Record | Baseline]:
     """Hostile words in every place of a record that is free text: all as names in one group, and one as everything else."""
     return [*ugly(*BREAKING), *hostile(BREAKING[0])[:4]]
 
 
-def lengthy() -> list[Record | Floor]:
+def lengthy() -> list[Record | Baseline]:
     """Three seeds whose machine and versions are as long as they are in practice, and whose states and times differ."""
     libraries = {f"library-number-{i:02}": f"1.{i}.0+cpu" for i in range(12)}
     machine = MACHINE.model_copy(
@@ -77,7 +77,7 @@ def lengthy() -> list[Record | Floor]:
     ]
 
 
-def written(found: list[Record | Floor]) -> str:
+def written(found: list[Record | Baseline]) -> str:
     return page(compare(found, "houlsby", ORDER), sensitivities(found, ORDER))
 
 
@@ -187,7 +187,7 @@ def test_the_tables_are_those_of_every_other_format(html: str) -> None:
 def test_every_point_is_of_runs_that_the_page_knows(html: str) -> None:
     data = data_of(Parsed(html))
     named = {run_id for sizes in data["figures"].values() for point in points_of(sizes) for run_id in point["runs"]}
-    every = {record.run_id for record in records() if isinstance(record, Floor) or record.spec.purpose == "run"}
+    every = {record.run_id for record in records() if isinstance(record, Baseline) or record.spec.purpose == "run"}
     assert named < set(data["runs"]) == every  # but for the run that ran out of memory
     known = data["runs"][run().run_id]
     assert list(known) == ["run", "method", "settings", "seed", "state", "machine", "versions", "commit", "finished"]
@@ -198,7 +198,7 @@ def test_every_point_is_of_runs_that_the_page_knows(html: str) -> None:
 def test_groups_never_share_a_figure(html: str) -> None:
     figures = data_of(Parsed(html))["figures"]
     for i, group in enumerate(compare(records(), "houlsby", ORDER), 1):
-        own = {record.run_id for row in group.rows for record in row.runs} | {floor.run_id for floor in group.floors}
+        own = {record.run_id for row in group.rows for record in row.runs} | {baseline.run_id for baseline in group.baselines}
         of_group = [sizes for name, sizes in figures.items() if name.startswith(f"group-{i}-")]
         assert len(of_group) == 5
         assert {run_id for sizes in of_group for point in points_of(sizes) for run_id in point["runs"]} <= own
@@ -343,7 +343,7 @@ def visible(browser: webdriver.Chrome, selector: str) -> WebElement:
     return element
 
 
-def first_group(found: list[Record | Floor], methods: int) -> tuple[int, Group]:
+def first_group(found: list[Record | Baseline], methods: int) -> tuple[int, Group]:
     """The first group with so many rows, and its number on the page."""
     groups = compare(found, "houlsby", ORDER)
     return next((i, group) for i, group in enumerate(groups, 1) if len(group.rows) == methods)

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from bench.errors import UserError
-from bench.record import Floor, Parameters, Record
+from bench.record import Baseline, Parameters, Record
 from bench.report import render
 from bench.report.rows import run_line
 from bench.report.spreadsheet import COLUMNS
 from bench.report.tables import HEADERS, STACKED_HEADERS
 from bench.store import save
-from tests.records import MACHINE, ended, floor, run
+from tests.records import MACHINE, baseline, ended, run
 
 FORMATS = ["table", "markdown", "latex", "csv", "json"]
 HOSTILE = [
@@ -32,13 +32,13 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-def report(folder: Path, *records: Record | Floor, style: str = "table", reference: str = "houlsby") -> str:
+def report(folder: Path, *records: Record | Baseline, style: str = "table", reference: str = "houlsby") -> str:
     for record in records:
         save(folder, record)
     return render(folder, reference=reference, style=style)
 
 
-def usual() -> list[Record | Floor]:
+def usual() -> list[Record | Baseline]:
     big = Parameters(body=22_565_376, head=592_130, total=23_157_506, closed_form=22_565_376)
     return [
         *(run(seed=seed, wrong=20 + seed) for seed in range(3)),
@@ -47,12 +47,12 @@ def usual() -> list[Record | Floor]:
         ended("full", "out-of-memory", seed=2),
         run("head-only", 0, 60),
         run("head-only", 0, 50, spec={"hyperparameters": {"learning_rate": 0.003}}),
-        floor(22404),
-        floor(1600),
+        baseline(22404),
+        baseline(1600),
     ]
 
 
-def hostile(text: str) -> list[Record | Floor]:
+def hostile(text: str) -> list[Record | Baseline]:
     """Records in which every word that a report shows is `text`."""
     spec = {"encoder": text, "hyperparameters": {"learning_rate": 0.001, "x": text}}
     data = run().data.model_copy(update={"cut": text})
@@ -63,7 +63,7 @@ def hostile(text: str) -> list[Record | Floor]:
         run(text, 0, spec=spec, **parts),
         run(text, 0, spec={**spec, "hyperparameters": {"learning_rate": 0.003, "x": text}}, **parts),
         ended(text, "failed", text, seed=1, spec=spec, **parts),
-        floor(22404, data=data),
+        baseline(22404, data=data),
     ]
 
 

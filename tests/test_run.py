@@ -19,7 +19,7 @@ from bench.attempts import ATTEMPTS
 from bench.audit import audit
 from bench.cli import main
 from bench.engines.local import Died
-from bench.record import Floor, Record, unpack_bits
+from bench.record import Baseline, Record, unpack_bits
 from bench.store import Damaged, checksum_of, load, load_logits
 from tests.conftest import runs_by
 
@@ -106,12 +106,12 @@ def test_the_audit_finds_nothing_in_records_of_real_runs(all_run: Path) -> None:
     assert [outcome.text() for outcome in outcomes if outcome.failed] == []
 
 
-def test_all_writes_the_floors(all_run: Path) -> None:
-    floors = [item for item in load(all_run) if isinstance(item, Floor)]
+def test_all_writes_the_baselines(all_run: Path) -> None:
+    baselines = [item for item in load(all_run) if isinstance(item, Baseline)]
     data = records(all_run)[0].data
     # Six steps of eight reviews, in the order of each of the two seeds, and all of them.
-    assert sorted(floor.spec.train_reviews for floor in floors) == [48, 48, data.train]
-    assert max(floor.test.accuracy for floor in floors) > 0.6
+    assert sorted(baseline.spec.train_reviews for baseline in baselines) == [48, 48, data.train]
+    assert max(baseline.test.accuracy for baseline in baselines) > 0.6
 
 
 @pytest.mark.usefixtures("short_runs")

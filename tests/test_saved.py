@@ -18,7 +18,7 @@ from bench.saved import CARD, HEAD, Saved, all_saved, find, kept_of, publish, st
 from bench.store import save
 from bench.task import Task
 from tests.conftest import make_spec
-from tests.records import ended, evaluation, floor, run
+from tests.records import baseline, ended, evaluation, run
 from tests.saving import keep, record_of
 from tests.test_methods import IDS, MASK, attached, trained
 
@@ -194,7 +194,7 @@ def test_what_cannot_be_found_is_said(houlsby: Saved, tiny: Checkpoint, tmp_path
         "x" * 5000: "neither the id of a run",
         "ffffffff": "has an id that begins with ffffffff",
         str(tmp_path): r"is no saved folder: it has no card\.json",
-        str(save(tmp_path, floor(100))): "the record of a baseline",
+        str(save(tmp_path, baseline(100))): "the record of a baseline",
         str(save(tmp_path, not_saved)): "was finished without --save; --force --save runs it again",
         not_saved.run_id: "was finished without --save",
         str(save(tmp_path, ended("full", "diverged"))): "is diverged: nothing is saved of it",

@@ -15,7 +15,7 @@ from bench.costs import costs
 from bench.curves import LEVELS, PUBLISHED_LEVEL, levels, marks, time_to
 from bench.errors import UserError
 from bench.intervals import half_width
-from bench.record import MARKS, CurvePoint, Energy, Floor, Latency, MemorySplit, Parameters, Record
+from bench.record import MARKS, Baseline, CurvePoint, Energy, Latency, MemorySplit, Parameters, Record
 from bench.report import VIEWS, render
 from bench.report import costs as costs_tables
 from bench.report import curves as curves_tables
@@ -53,7 +53,7 @@ def broken(method: str, rate: float, state: str) -> Record:
     return ended(method, state, seed=TUNING_SEED, spec=spec)
 
 
-def one_group(*records: Record | Floor) -> Group:
+def one_group(*records: Record | Baseline) -> Group:
     (group,) = compare(records, "houlsby", ORDER)
     return group
 
@@ -64,7 +64,7 @@ def cells(section: Section) -> dict[str, dict[str, str]]:
     return {row[0]: dict(zip(headers, row, strict=True)) for row in section.rows}
 
 
-def kept(folder: Path, *records: Record | Floor) -> Path:
+def kept(folder: Path, *records: Record | Baseline) -> Path:
     for record in records:
         save(folder, record)
     return folder
@@ -259,7 +259,7 @@ def test_trials_of_other_groups_stand_apart_and_count_once() -> None:
 # Views
 
 
-def everything() -> list[Record | Floor]:
+def everything() -> list[Record | Baseline]:
     slow = {"budget": run().spec.budget.model_copy(update={"amount": 240})}
     return [
         *(run(method, seed) for method in ORDER for seed in range(2)),
@@ -363,7 +363,7 @@ def test_the_option_names_the_views(tmp_path: Path, capsys: pytest.CaptureFixtur
 # What stands in records
 
 
-def hostile(text: str) -> list[Record | Floor]:
+def hostile(text: str) -> list[Record | Baseline]:
     """Records for every view in which every word that a report shows is `text`."""
     parts: dict[str, Any] = {
         "data": run().data.model_copy(update={"cut": text}),

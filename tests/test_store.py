@@ -19,7 +19,7 @@ from bench.errors import UserError
 from bench.files import atomic_write
 from bench.jobs import job_of, record_of
 from bench.provenance import without_paths
-from bench.record import DataCut, Floor, Record, State, pack_bits, unpack_bits
+from bench.record import Baseline, DataCut, Record, State, pack_bits, unpack_bits
 from bench.store import (
     LARGEST,
     Damaged,
@@ -36,7 +36,7 @@ from bench.store import (
     schema,
 )
 from tests.conftest import make_spec
-from tests.records import evaluation, floor, run
+from tests.records import baseline, evaluation, run
 
 DATA = DataCut(sha256="d", cut="small-v1", train=400, validation=50, test=100, duplicates_removed=0, leaked=0)
 
@@ -96,7 +96,7 @@ def test_damaged_files_are_named_and_left(tiny: Checkpoint, tmp_path: Path) -> N
     assert (tmp_path / "binary.json").read_bytes() == b"\xff\x00"
 
 
-def spoilt(folder: Path, record: Record | Floor, was: str, now: str) -> str:
+def spoilt(folder: Path, record: Record | Baseline, was: str, now: str) -> str:
     """What is said of a record in whose file one text was replaced."""
     path = save(folder, record)
     text = path.read_text()
@@ -131,12 +131,12 @@ def test_an_edit_is_seen_by_the_checksum_or_sooner(was: str, now: str, says: str
     ("record", "says"),
     [
         (run().model_copy(update={"spec": run(seed=1).spec}), "but its spec and contents give"),
-        (floor(1600).model_copy(update={"spec": floor(1601).spec}), "but its spec and contents give"),
+        (baseline(1600).model_copy(update={"spec": baseline(1601).spec}), "but its spec and contents give"),
         (run(test=evaluation(20).model_copy(update={"accuracy": 0.95})), "test.accuracy is 0.95, but its counts give 0.9"),
         (run(test=evaluation(20).model_copy(update={"tp": 91})), "add up to 201, but it says 200 reviews"),
         (run(out_of_domain=evaluation(20).model_copy(update={"f1": 0.0})), "out_of_domain.f1 is 0, but its counts give 0.9"),
         (run(test=evaluation(0).model_copy(update=dict.fromkeys(("reviews", "tp", "tn"), 0))), "it says 0 reviews"),
-        (floor(1600, test=evaluation(20).model_copy(update={"recall": 1.0})), "test.recall is 1, but its counts give 0.9"),
+        (baseline(1600, test=evaluation(20).model_copy(update={"recall": 1.0})), "test.recall is 1, but its counts give 0.9"),
         (run(bytes_to_ship=-1), "bytes_to_ship is a number that cannot be"),
         (run(bytes_to_ship=10**400), "bytes_to_ship"),
         (run(spec={"hyperparameters": {"learning_rate": float("1e300")}}), "spec.hyperparameters.learning_rate"),
@@ -144,7 +144,7 @@ def test_an_edit_is_seen_by_the_checksum_or_sooner(was: str, now: str, says: str
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )  # fmt: skip
-def test_figures_that_cannot_be_are_seen_without_a_checksum(record: Record | Floor, says: str, tmp_path: Path) -> None:
+def test_figures_that_cannot_be_are_seen_without_a_checksum(record: Record | Baseline, says: str, tmp_path: Path) -> None:
     path = save(tmp_path, record)
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([lines[0], *lines[2:]]).replace('"schema_version": 3', '"schema_version": 1'))

@@ -17,7 +17,7 @@ from bench.report.rows import choice_line, run_line
 from bench.spec import TUNING_SEED, Budget
 from bench.store import load
 from bench.tuning import Choice, best, choose, rates, validation_accuracy
-from tests.records import ended, floor, run
+from tests.records import baseline, ended, run
 
 DEFAULT = 1e-3
 
@@ -188,14 +188,14 @@ def test_runs_are_made_at_the_rates_that_trials_chose(
 @pytest.fixture
 def done(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, float]]:
     """An engine that makes records up: full diverges, the highest rate of any other method is best, and a run sees ten
-    reviews a step. Returns what it was asked for: method or "floor", budget, and learning rate or reviews.
+    reviews a step. Returns what it was asked for: method or "baseline", budget, and learning rate or reviews.
     """
     asked: list[tuple[str, str, float]] = []
 
     def instant(engine: LocalEngine, work: str, job: Any, **named: Any) -> tuple[Any, Watch]:
         if work == "bench.baseline:fit_baseline":
-            asked.append(("floor", "", len(job.rows)))
-            return floor(len(job.rows)).model_copy(update={"run_id": job.run_id, "spec": job.spec}), Watch()
+            asked.append(("baseline", "", len(job.rows)))
+            return baseline(len(job.rows)).model_copy(update={"run_id": job.run_id, "spec": job.spec}), Watch()
         method, rate, budget = job.spec.method, job.spec.hyperparameters["learning_rate"], job.spec.budget
         asked.append((method, str(budget), rate))
         if method == "full":
@@ -225,10 +225,10 @@ def test_each_budget_has_its_own_trials_and_other_methods_go_on(
     assert [record.spec.method for record in records(tmp_path, "run")] == ["head-only"] * 2
 
 
-def test_floors_are_fitted_once_for_what_was_seen(
+def test_baselines_are_fitted_once_for_what_was_seen(
     command: list[str], tmp_path: Path, done: list[tuple[str, str, float]]
 ) -> None:
     asked = [*command, "--out", str(tmp_path), "--method", "all", "--force"]
     assert call(*asked, "--budget", "4 steps,6 steps,900 steps", "--seeds", "2") == 1, "full diverges"
-    floors = [reviews for what, _, reviews in done if what == "floor"]
-    assert floors == [360, 40, 60, 40, 60]
+    baselines = [reviews for what, _, reviews in done if what == "baseline"]
+    assert baselines == [360, 40, 60, 40, 60]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from bench.record import AnyRecord, Calibration, Floor, Record
+from bench.record import AnyRecord, Baseline, Calibration, Record
 
 __all__ = [
     "Case", "Check", "Checks", "Labels", "Mismatch", "NotApplicable", "NotOfThisKind", "given", "near", "same", "shown",
@@ -39,11 +39,12 @@ class Case:
             NotOfThisKind: for a baseline or a calibration.
         """
         if not isinstance(self.record, Record):
-            raise NotOfThisKind(f"a {self.record.kind} has no such part")
+            what = "calibration" if isinstance(self.record, Calibration) else "baseline"
+            raise NotOfThisKind(f"a {what} has no such part")
         return self.record
 
     @property
-    def tested(self) -> Record | Floor:
+    def tested(self) -> Record | Baseline:
         """The record of what has a test.
 
         Raises:

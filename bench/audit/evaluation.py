@@ -12,7 +12,7 @@ import numpy.typing as npt
 from bench.attempts import folder_of
 from bench.audit.check import Case, Checks, Labels, Mismatch, NotApplicable, given, near, same, shown, within
 from bench.errors import UserError
-from bench.record import AnyRecord, Calibration, Evaluation, Floor, Record, unpack_bits
+from bench.record import AnyRecord, Baseline, Calibration, Evaluation, Record, unpack_bits
 from bench.scoring import Confusion, confusion
 from bench.store import load_logits
 
@@ -49,7 +49,7 @@ def _evaluation(record: AnyRecord, part: Part) -> Evaluation | None:
         return None
     if part == "test":
         return record.test
-    return None if isinstance(record, Floor) else record.out_of_domain
+    return None if isinstance(record, Baseline) else record.out_of_domain
 
 
 def _of(case: Case, part: Part) -> Evaluation:
@@ -86,7 +86,7 @@ def _confusion(case: Case, part: Part) -> Confusion:
     return confusion(*_predictions(case, part))
 
 
-def _test_key(record: Record | Floor, part: Part, reviews: int) -> Labels:
+def _test_key(record: Record | Baseline, part: Part, reviews: int) -> Labels:
     # Out of domain all are tested on the same sentences, whatever they were trained on.
     sha256, cut = (record.data.sha256, record.data.cut) if part == "test" else ("", "")
     return part, sha256, cut, record.spec.test_limit, reviews

@@ -8,10 +8,10 @@ from statistics import fmean
 from typing import Literal
 
 from bench.comparison import Group, Row
-from bench.record import Floor
+from bench.record import Baseline
 from bench.verdicts import Paired
 
-__all__ = ["PUBLISHED", "Line", "differs", "ended", "floors", "lines", "listed"]
+__all__ = ["PUBLISHED", "Line", "baselines", "differs", "ended", "lines", "listed"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ _OFFICIAL = (25_000, 123)
 
 def lines(group: Group) -> list[Line]:
     """The methods, the reference first, then the baselines, then the published result."""
-    methods, fitted = [_method(row, group) for row in group.rows], [_floor(found, group) for found in floors(group)]
+    methods, fitted = [_method(row, group) for row in group.rows], [_baseline(found, group) for found in baselines(group)]
     return [*methods, *fitted, replace(PUBLISHED, label=f"{PUBLISHED.label} ({differs(group)})")]
 
 
@@ -78,17 +78,17 @@ def differs(group: Group) -> str:
     return f"other {' and '.join(other)}" if other else "one run elsewhere"
 
 
-def floors(group: Group) -> list[list[Floor]]:
+def baselines(group: Group) -> list[list[Baseline]]:
     """The baselines of a group, those together that are shown as one: that on all reviews, then those on as many as the
     reference saw, of which each of its seeds has its own.
     """
-    whole = [floor for floor in group.floors if _is_whole(floor)]
-    alike = [floor for floor in group.floors if not _is_whole(floor)]
+    whole = [baseline for baseline in group.baselines if _is_whole(baseline)]
+    alike = [baseline for baseline in group.baselines if not _is_whole(baseline)]
     return [found for found in (whole, alike) if found]
 
 
-def _is_whole(floor: Floor) -> bool:
-    return floor.spec.train_reviews == floor.data.train
+def _is_whole(baseline: Baseline) -> bool:
+    return baseline.spec.train_reviews == baseline.data.train
 
 
 def ended(row: Row) -> str:
@@ -122,8 +122,8 @@ def _method(row: Row, group: Group) -> Line:
     )
 
 
-def _floor(found: Sequence[Floor], group: Group) -> Line:
-    tests, centre = [floor.test for floor in found], group.reference
+def _baseline(found: Sequence[Baseline], group: Group) -> Line:
+    tests, centre = [baseline.test for baseline in found], group.reference
     which = "all reviews" if _is_whole(found[0]) else "as many reviews as the reference"
     each = f", mean of {len(found)}" if len(found) > 1 else ""
     accuracy, f1 = fmean(test.accuracy for test in tests), fmean(test.f1 for test in tests)
@@ -136,7 +136,7 @@ def _floor(found: Sequence[Floor], group: Group) -> Line:
         recall=fmean(test.recall for test in tests),
         f1=f1,
         f1_difference=None if centre is None or centre.f1 is None else f1 - centre.f1,
-        reviews_seen=fmean(floor.spec.train_reviews for floor in found),
+        reviews_seen=fmean(baseline.spec.train_reviews for baseline in found),
     )
 
 

@@ -12,7 +12,7 @@ import methods
 from bench.attempts import attempts
 from bench.comparison import Group, compare
 from bench.errors import UserError
-from bench.record import AnyRecord, Calibration, Floor, Record
+from bench.record import AnyRecord, Baseline, Calibration, Record
 from bench.report.rows import harmless
 from bench.sensitivity import Sensitivity, sensitivities
 from bench.statistics import MARGIN
@@ -30,7 +30,7 @@ def read(
     Raises:
         UserError: if there is no record of a run, or none of a method called `reference`.
     """
-    left_out, records = [] if left_out is None else left_out, list[Record | Floor]()
+    left_out, records = [] if left_out is None else left_out, list[Record | Baseline]()
     for item in load(folder) if folder.is_dir() else ():
         if isinstance(item, Damaged):
             print(harmless(f"left out {item.path.name}: {item.reason}"), file=sys.stderr)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from bench.record import Floor, Record, Trial
+from bench.record import Baseline, Record, Trial
 from bench.spec import TUNING_SEED
 from bench.tuning import Decision, learning_rate, tried, validation_accuracy
 
-__all__ = ["choice_line", "floor_line", "harmless", "mebibytes", "percent", "points", "run_line"]
+__all__ = ["baseline_line", "choice_line", "harmless", "mebibytes", "percent", "points", "run_line"]
 
 
 def harmless(text: str) -> str:
@@ -77,10 +77,10 @@ def _rate(rate: float | None) -> str:
     return "–" if rate is None else f"{rate:g}"
 
 
-def floor_line(floor: Floor) -> str:
+def baseline_line(baseline: Baseline) -> str:
     """A baseline in one readable row."""
     return (
-        f"baseline: {floor.spec.model} on {floor.spec.train_reviews:,} reviews  "
-        f"accuracy {percent(floor.test.accuracy)} %  F1 {percent(floor.test.f1)} %  "
-        f"fitted in {floor.fit_seconds:.1f} s"
+        f"baseline: {baseline.spec.model} on {baseline.spec.train_reviews:,} reviews  "
+        f"accuracy {percent(baseline.test.accuracy)} %  F1 {percent(baseline.test.f1)} %  "
+        f"fitted in {baseline.fit_seconds:.1f} s"
     )

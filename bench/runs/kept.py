@@ -8,7 +8,7 @@ from typing import Any
 
 from bench import RULES_VERSION
 from bench.errors import UserError
-from bench.record import Calibration, CalibrationSetting, MethodSpeed, Record
+from bench.record import Baseline, Calibration, CalibrationSetting, MethodSpeed
 from bench.store import Damaged, checksum_flaw, load, path_of, read
 
 __all__ = ["covering", "find_calibration", "find_calibrations", "named", "same_method", "speed_of"]
@@ -93,9 +93,8 @@ def named(path: Path, setting: CalibrationSetting, methods: Sequence[_Named]) ->
     where = f"calibration {str(path)!r}"
     found = read(path)
     if not isinstance(found, Calibration):
-        raise UserError(
-            f"{where} is the record of a {'run' if isinstance(found, Record) else 'baseline'}; name a calibration-….json"
-        )
+        what = "baseline" if isinstance(found, Baseline) else "run"
+        raise UserError(f"{where} is the record of a {what}; name a calibration-….json")
     try:
         broken = checksum_flaw(path)
     except (OSError, ValueError) as error:

@@ -21,7 +21,7 @@ from tabulate import tabulate
 from bench.engines.cluster import Cluster, connected
 from bench.execution import carry_out
 from bench.matrix import Matrix, Request, plan
-from bench.record import Floor, Record
+from bench.record import Baseline, Record
 from bench.store import load
 from tests.benchmarks.errors import in_one_line
 from tests.benchmarks.keeping import about, keep
@@ -95,7 +95,7 @@ def timed(way: str, workers: int, matrix: Matrix, cluster: Cluster | None) -> Ro
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
 
-        def tell(record: Record | Floor, path: Path, new: bool) -> None:
+        def tell(record: Record | Baseline, path: Path, new: bool) -> None:
             ends[record.run_id] = time.monotonic() - began
 
         done = carry_out(matrix, Path(folder), force=False, tell=tell, announce=lambda choice: None, cluster=cluster)

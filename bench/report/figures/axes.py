@@ -9,11 +9,11 @@ from statistics import fmean
 from typing import Any
 
 from bench.comparison import Group
-from bench.record import Floor
+from bench.record import Baseline
 from bench.report.figures.drawing import Canvas
 from bench.report.figures.places import Box, Place, Text
 from bench.report.figures.points import DECIMALS, Point, data
-from bench.report.lines import PUBLISHED, differs, floors
+from bench.report.lines import PUBLISHED, baselines, differs
 from bench.report.rows import percent
 
 __all__ = ["Scale", "line_boxes", "line_layers", "line_texts", "line_words", "lines_across", "widened"]
@@ -77,7 +77,7 @@ def lines_across(group: Group, canvas: Canvas, *, equal: bool = True) -> list[Po
         "accuracy": 100 * PUBLISHED.accuracy,
         "runs": [],
     }
-    return [*(_floor(found, wide=wide) for found in _shown(group, equal=equal)), published]
+    return [*(_baseline(found, wide=wide) for found in _shown(group, equal=equal)), published]
 
 
 def line_words(group: Group, *, equal: bool = True) -> str:
@@ -87,11 +87,11 @@ def line_words(group: Group, *, equal: bool = True) -> str:
     return f"Dashed lines across: {fitted}the published result ({differs(group)})."
 
 
-def _shown(group: Group, *, equal: bool) -> list[list[Floor]]:
-    return [found for found in floors(group) if equal or found[0].spec.train_reviews == found[0].data.train]
+def _shown(group: Group, *, equal: bool) -> list[list[Baseline]]:
+    return [found for found in baselines(group) if equal or found[0].spec.train_reviews == found[0].data.train]
 
 
-def _floor(found: Sequence[Floor], *, wide: bool) -> Point:
+def _baseline(found: Sequence[Baseline], *, wide: bool) -> Point:
     """Those of several seeds as one line, at their mean: they saw almost as many reviews, and their texts would cover it."""
     reviews = f"{fmean(one.spec.train_reviews for one in found):,.0f}"
     accuracy = fmean(one.test.accuracy for one in found)
@@ -100,7 +100,7 @@ def _floor(found: Sequence[Floor], *, wide: bool) -> Point:
         "text": f"baseline, {reviews}{' reviews' if wide else ''}{each}: {percent(accuracy)}",
         "says": f"baseline: {found[0].spec.model} on {reviews} reviews{each}, without an encoder: {percent(accuracy)} %",
         "accuracy": 100 * accuracy,
-        "runs": [floor.run_id for floor in found],
+        "runs": [baseline.run_id for baseline in found],
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bench.comparison import Group
-from bench.record import Floor, Record
+from bench.record import Baseline, Record
 from bench.report.figures import Drawing, Look
 from bench.report.lines import Line, lines
 from bench.report.rows import harmless, mebibytes, percent
@@ -138,7 +138,7 @@ def _words(text: str) -> Cell:
     return Cell(text, text)
 
 
-def about(record: Record | Floor) -> dict[str, str]:
+def about(record: Record | Baseline) -> dict[str, str]:
     """What a point says of the run that it is, in the order in which it says it."""
     machine = record.environment
     versions = ", ".join(f"{name} {version}" for name, version in sorted(machine.versions.items()))
@@ -163,6 +163,6 @@ def about(record: Record | Floor) -> dict[str, str]:
 
 def known_runs(groups: Sequence[Group]) -> dict[str, dict[str, str]]:
     """All of them, by run id: what the points of figures are looked up in."""
-    found: list[Record | Floor] = [record for group in groups for row in group.rows for record in (*row.runs, *row.others)]
-    found += [floor for group in groups for floor in group.floors]
+    found: list[Record | Baseline] = [record for group in groups for row in group.rows for record in (*row.runs, *row.others)]
+    found += [baseline for group in groups for baseline in group.baselines]
     return {record.run_id: about(record) for record in found}
