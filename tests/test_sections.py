@@ -271,7 +271,8 @@ def everything() -> list[Record | Floor]:
 def test_the_default_is_the_comparison_and_a_line_on_what_else_there_is(tmp_path: Path) -> None:
     folder = kept(tmp_path, *everything())
     text = render(folder, reference="houlsby", style="table")
-    assert text.splitlines()[-1] == "Further views of these records, with --view: pairs, confidence, curves, budgets, costs, tuning, all"
+    views = "pairs, confidence, curves, budgets, costs, tuning, all"
+    assert text.splitlines()[-1] == f"Further views of these records, with --view: {views}"
     assert "Learning curves" not in text
     for style in ("markdown", "latex"):
         assert "Further views" not in render(folder, reference="houlsby", style=style)
