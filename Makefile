@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 RESULTS := .benchmarks/results.json
 
-.PHONY: peers peers-accuracy levers growth install demo mpnet test test-all lint measure bench bench-update sharing cluster figures readme clean
+.PHONY: gpu peers peers-accuracy levers growth install demo mpnet test test-all lint measure bench bench-update sharing cluster figures readme clean
 
 install: .venv/installed
 
@@ -67,6 +67,10 @@ growth: install
 # Throughput of a matrix on a Ray cluster of one and of two workers, and what scheduling costs a run: about 15 minutes.
 cluster: install
 	$(BIN)/python -m tests.benchmarks.cluster
+
+# Everything that waits for a GPU, in stages of ten minutes at most: tests/measurements/README.md says how.
+gpu:
+	$(PYTHON) -m tests.measurements.gpu --out results/gpu $(GPU)
 
 # The figures of the committed records, in results/figures.
 figures: install

@@ -9,8 +9,8 @@ al. 2022, arXiv 2205.14135, algorithm 4, blocks of reviews in the place of tiles
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -53,14 +53,11 @@ def _attention(
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-    """softmax(QKᵀ/√d + mask + bias)·V, [batch, heads, length, d], as Q, K and V are; in the type of autocast where it is on.
+    """softmax(QKᵀ/√d + mask + bias)·V, [batch, heads, length, d], as Q, K and V are, and in their type.
 
     The mask is [batch, 1, 1 or length, length], and nothing learns from it; the bias [1, heads, length, length] may be trained.
-    In bf16 scores are rounded to bf16, as in attention written out under autocast; torch's kernel keeps them in fp32.
+    In bf16 scores are rounded to bf16, as in attention written out; torch's kernel keeps them in fp32.
     """
-    if torch.is_autocast_enabled("cpu"):  # which stops at a function of one's own
-        dtype = torch.get_autocast_dtype("cpu")
-        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     out: Tensor = _Attention.apply(query, key, value, mask, bias)  # type: ignore[no-untyped-call]
     return out
 
@@ -128,15 +125,42 @@ def replace_mpnet_attention(encoder: nn.Module) -> None:
         module.__class__ = _mpnet_classes().get(type(module), type(module))
 
 
+def _added(bias: Tensor, mask: Tensor) -> Tensor:
+    """Bias and mask, [batch, heads, length, length] in the type of the mask. All layers of a forward pass are given the same
+    bias, which keeps the sum for those that follow.
+    """
+    found: Tensor | None = getattr(bias, "with_mask", None)
+    if found is None:
+        found = bias.with_mask = bias.to(mask.dtype) + mask  # type: ignore[attr-defined]
+    return found
+
+
+@lru_cache(maxsize=64)
+def _buckets(bucket_of: Callable[..., Tensor], length: int, device: torch.device) -> Tensor:
+    """Which entry of MPNet's table belongs to each pair of positions, [length, length]. The library computes them on the CPU at
+    each call, and a GPU would wait for the copy.
+    """
+    positions = torch.arange(length)
+    return bucket_of(positions[None, :] - positions[:, None], num_buckets=32).to(device)
+
+
 @cache
 def _mpnet_classes() -> dict[type[nn.Module], type[nn.Module]]:
     """The library's class, and what takes its place."""
     from transformers.models.mpnet.modeling_mpnet import MPNetEncoder, MPNetSelfAttention
 
     class OneBias(MPNetEncoder):  # type: ignore[misc]
+        def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, *given: Any, **named: Any) -> Any:
+            """The mask comes in the type of the weights, and is added to scores in that of the hidden states."""
+            mask = None if attention_mask is None else attention_mask.to(hidden_states.dtype)
+            return super().forward(hidden_states, mask, *given, **named)
+
         def compute_position_bias(self, x: Tensor, *given: Any, **named: Any) -> Any:
             """[1, heads, length, length]: the library's is repeated for every review of a batch."""
-            return super().compute_position_bias(x[:1], *given, **named)
+            if x.device.type == "cpu" or given or named:
+                return super().compute_position_bias(x[:1], *given, **named)
+            buckets = _buckets(self.relative_position_bucket, x.shape[1], x.device)
+            return self.relative_attention_bias(buckets).permute(2, 0, 1).unsqueeze(0)
 
     class InBlocksOrTorchs(MPNetSelfAttention):  # type: ignore[misc]
         def forward(
@@ -157,8 +181,7 @@ def _mpnet_classes() -> dict[type[nn.Module], type[nn.Module]]:
             query, key, value = heads(self.q), heads(self.k), heads(self.v)
             dropout = self.dropout.p if self.training else 0.0
             if dropout or query.device.type != "cpu":
-                added = (position_bias + attention_mask).to(query.dtype)
-                out = scaled_dot_product_attention(query, key, value, added, dropout)
+                out = scaled_dot_product_attention(query, key, value, _added(position_bias, attention_mask), dropout)
             else:
                 out = attend(query, key, value, attention_mask, position_bias)
             return (self.o(out.transpose(1, 2).flatten(2)),)

@@ -18,7 +18,7 @@ from bench.task import Ints, Split, Task
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["MULTIPLE", "collate", "epoch_batches", "in_length_order", "moved", "rounded", "stream"]
+__all__ = ["MULTIPLE", "collate", "epoch_batches", "first_balanced", "in_length_order", "moved", "rounded", "stream"]
 
 POOL = 50
 """Batches that are sorted by length together. Larger pools save little more padding and make batches less random."""
@@ -52,6 +52,15 @@ def stream(lengths: Ints, batch_size: int, seed: int, first_epoch: int = 0, skip
     while True:
         yield from epoch_batches(lengths, batch_size, seed, epoch)[skip:]
         epoch, skip = epoch + 1, 0
+
+
+def first_balanced(labels: Ints, count: int) -> Ints:
+    """Positions of the first `count` of labels [n], as many of each class as there are, ascending; all where n is no more."""
+    rank = np.empty(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        rank[rows] = np.arange(len(rows))
+    return np.sort(np.argsort(rank, kind="stable")[:count])
 
 
 def in_length_order(lengths: Ints, batch_size: int) -> Iterator[Ints]:

@@ -15,10 +15,7 @@ WARM_UP = 0.06
 
 
 def schedule(fraction: float) -> float:
-    """Share of the peak learning rate when `fraction` of the budget is spent: linear up over `WARM_UP`, then linear to 0.
-
-    A function of the budget and not of steps, so that a time budget has the same schedule at every speed.
-    """
+    """Share of the peak learning rate when `fraction` of training is done: linear up over `WARM_UP`, then linear to 0."""
     if fraction < WARM_UP:
         return fraction / WARM_UP
     return max(0.0, (1.0 - fraction) / (1.0 - WARM_UP))
@@ -26,18 +23,26 @@ def schedule(fraction: float) -> float:
 
 @dataclass
 class Ledger:
-    """Counts one run's training. The clock charges device seconds, `step_taken` everything else."""
+    """Counts one run's training. The clock is read and shown; it decides nothing."""
 
     budget: Budget
+    """In steps, epochs or tokens: what is asked for in seconds is converted before a run starts."""
     clock: DeviceClock
     train_reviews: int
     """Reviews in an epoch."""
+    encodes_once: bool = False
+    """Whether the budget limits encoding only, and training is passes over what was kept (rules, section 4)."""
+    batches: int = 0
+    """Batches that went through the encoder whole; with `reviews_spent` and `tokens_spent` what the budget counts."""
+    reviews_spent: int = 0
+    tokens_spent: int = 0
+    pass_steps: int = 0
+    """Optimizer steps of all passes, known when encoding ends; 0 before, and for a method that trains the encoder."""
     steps: int = 0
     reviews_seen: int = 0
     reviews_trained: int = 0
     tokens_seen: int = 0
     tokens_padded: int = 0
-    tokens_trained: int = 0
     losses: list[float] = field(default_factory=list)
     curve: list[CurvePoint] = field(default_factory=list)
     distinct: set[int] = field(default_factory=set)
@@ -49,27 +54,56 @@ class Ledger:
 
     @property
     def spent(self) -> float:
-        """Budget spent at the end of the last step, in the budget's unit."""
-        return {
-            "seconds": self.seconds,
-            "steps": float(self.steps),
-            "epochs": self.reviews_trained / self.train_reviews,
-            "tokens": float(self.tokens_trained),
-        }[self.budget.unit]
+        """Budget spent at the end of the last batch, in the budget's unit.
+
+        Raises:
+            ValueError: for a budget that a calibration should have converted.
+        """
+        if self.budget.unit == "steps":
+            return float(self.batches)
+        if self.budget.unit == "epochs":
+            return self.reviews_spent / self.train_reviews
+        if self.budget.unit == "tokens":
+            return float(self.tokens_spent)
+        raise ValueError(f"a run counts tokens, steps or epochs, not {self.budget.unit}")
+
+    @property
+    def encoding(self) -> bool:
+        """Whether a method that encodes once still reads new reviews."""
+        return self.encodes_once and not self.pass_steps
 
     @property
     def fraction(self) -> float:
-        """Share of the budget spent, at most 1."""
+        """Share of training that is done, at most 1; what the learning rate follows. 0 while encoding."""
+        if self.encodes_once:
+            return self.steps / self.pass_steps if self.pass_steps else 0.0
         return min(1.0, self.spent / self.budget.amount)
 
     @property
+    def progress(self) -> float:
+        """Share of the run's work that is done, for people: encoding and passes count half each."""
+        if not self.encodes_once:
+            return self.fraction
+        return (min(1.0, self.spent / self.budget.amount) if self.encoding else 1.0) / 2 + self.fraction / 2
+
+    @property
     def done(self) -> bool:
-        return self.spent >= self.budget.amount
+        return self.fraction >= 1.0
+
+    @property
+    def units(self) -> int:
+        """Batches that were worked on, those of passes over kept features too: how far a checkpoint is."""
+        return self.batches + (self.steps if self.encodes_once else 0)
+
+    @property
+    def marks(self) -> tuple[float, ...]:
+        """Shares of training at which validation is read; a head over kept features is read at its end alone."""
+        return MARKS[-1:] if self.encodes_once else MARKS
 
     @property
     def mark_reached(self) -> bool:
         """Whether the next point of the curve is due."""
-        return len(self.curve) < len(MARKS) and self.fraction >= MARKS[len(self.curve)]
+        return len(self.curve) < len(self.marks) and self.fraction >= self.marks[len(self.curve)]
 
     def encoded(self, rows: list[int], tokens: int, padded: int) -> None:
         """Reviews passed through the encoder."""
@@ -78,11 +112,16 @@ class Ledger:
         self.tokens_seen += tokens
         self.tokens_padded += padded
 
-    def step_taken(self, reviews: int, tokens: int, loss: float) -> None:
-        """An optimizer step ended; the clock is read here."""
+    def charge(self, reviews: int, tokens: int) -> None:
+        """Count a batch that went through the encoder against the budget."""
+        self.batches += 1
+        self.reviews_spent += reviews
+        self.tokens_spent += tokens
+
+    def step_taken(self, reviews: int, loss: float) -> None:
+        """Count an optimizer step that ended; the clock is read here."""
         self.steps += 1
         self.reviews_trained += reviews
-        self.tokens_trained += tokens
         self.losses.append(loss)
         before, self.seconds = self.seconds, self.clock.seconds
         self.longest_step = max(self.longest_step, self.seconds - before)

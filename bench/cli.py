@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from bench import __version__
 from bench.choices import AnswerFormat, Device, Figure, Format, View
+from bench.cli_calibrate import calibrate
 from bench.cli_runs import RUNS, run, watch
 from bench.errors import UserError
 from bench.files import write_out
@@ -30,6 +31,7 @@ app = typer.Typer(
 REFERENCE_RESULTS = Path("results/reference")
 
 app.command()(run)
+app.command()(calibrate)
 app.command()(watch)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +17,10 @@ if TYPE_CHECKING:
     from bench.engines.cluster import Cluster
     from bench.matrix import Matrix, Request
 
-__all__ = ["RUNS", "run", "watch"]
+__all__ = [
+    "RUNS", "Arithmetic", "BatchSize", "Cut", "Data", "Encoder", "MaxLength", "MemoryCap", "Methods", "On", "Suite", "planned",
+    "refuse_beside_suite", "run", "watch",
+]  # fmt: skip
 
 RUNS = Path("results/runs")
 """Where records go and are looked for, unless told otherwise."""
@@ -29,7 +34,8 @@ Suite = Annotated[str | None, typer.Option(help="Run a suite: a name that `suite
 Encoder = Annotated[str, typer.Option(help="minilm, mpnet, a local folder, or a hub id.")]
 Data = Annotated[str, typer.Option(help="embedded, imdb (the hub's), rotten-tomatoes, or a folder.")]
 Budgets = Annotated[
-    str, typer.Option(help='For each run: "60s", "10m", "500 steps", "3 epochs", "2M tokens"; several: "15s,60s".')
+    str,
+    typer.Option(help='For each run: "60s", "1M reference tokens", "500 steps", "3 epochs", "2M tokens"; several: "15s,60s".'),
 ]
 Seeds = Annotated[str, typer.Option(help='How many seeds ("3"), or which ("0,1,5"; "7," for one).')]
 MaxLength = Annotated[int, typer.Option(min=8, max=8192, help="Tokens kept of a review.")]
@@ -39,8 +45,11 @@ Arithmetic = Annotated[Precision, typer.Option(help="auto: bf16 where the device
 On = Annotated[Device, typer.Option(help="Where runs execute.")]
 MemoryCap = Annotated[str | None, typer.Option(help='Most that training may use: "2GiB". Beyond it a run ends.')]
 TestLimit = Annotated[int | None, typer.Option(help="Test on so many reviews only, half of each class.")]
-Tune = Annotated[
-    int | None, typer.Option(help="First choose each method's learning rate by so many trials, on validation only.")
+TrainLimit = Annotated[int | None, typer.Option(help="Train on so many reviews only, the first of each seed's order.")]
+Tune = Annotated[int | None, typer.Option(help="First choose each method's learning rate among so many, on validation only.")]
+TuneSeeds = Annotated[int, typer.Option(min=1, max=100, help="With --tune: seeds each learning rate is tried with.")]
+Named = Annotated[
+    Path | None, typer.Option("--calibration", help="Convert budgets by this calibration's record, of whatever machine.")
 ]
 TrialsOnly = Annotated[bool, typer.Option("--trials-only", help="With --tune: the trials, and no runs.")]
 
@@ -60,8 +69,11 @@ def run(
     device: On = Device.auto,
     memory: MemoryCap = None,
     test_limit: TestLimit = None,
+    train_limit: TrainLimit = None,
     tune: Tune = None,
+    tune_seeds: TuneSeeds = 2,
     trials_only: TrialsOnly = False,
+    calibration: Named = None,
     engine: Annotated[Engine, typer.Option(help="local: one run at a time, here. ray: many, on a Ray cluster.")] = Engine.local,
     address: Annotated[
         str | None, typer.Option(help="With --engine ray: host:port, auto or local. [$RAY_ADDRESS, else local: started here]")
@@ -78,16 +90,18 @@ def run(
     if suite is None and not method:
         raise UserError("Missing option '--method': name a method, several, or all; or name a suite with --suite")
     if suite is not None:
-        _refuse_beside_suite(context)
+        refuse_beside_suite(context)
     with _connected(engine, address) as cluster:
         request = Request(
             method or [], encoder, data, budget, seeds, max_length, str(truncation), batch_size, str(precision),
-            str(device) if cluster is None else cluster.device(str(device)), memory, test_limit, tune, trials_only,
+            str(device) if cluster is None else cluster.device(str(device)), memory, test_limit, tune, tune_seeds,
+            trials_only, None if calibration is None else str(calibration), train_limit=train_limit,
         )  # fmt: skip
-        planned = _planned(suite, request, elsewhere=cluster is not None)
+        matrices = planned(suite, request, elsewhere=cluster is not None)
         from bench.execution import carry_out
+        from bench.runs.budgets import counted
         from bench.saved import kept_of
-        from bench.tuning import Choice
+        from bench.tuning import Decision
 
         def tell(record: Record | Floor, path: Path, new: bool) -> None:
             print(run_line(record) if isinstance(record, Record) else floor_line(record), flush=True)
@@ -96,12 +110,16 @@ def run(
                 kept = kept_of(out, record)
                 print(f"  saved: {kept}" if kept else "  finished without --save; --force --save runs it again", flush=True)
 
-        def announce(choice: Choice) -> None:
-            print(choice_line(choice), flush=True)
+        def announce(decision: Decision) -> None:
+            print(choice_line(decision), flush=True)
 
+        def say(line: str) -> None:
+            print(line, file=sys.stderr, flush=True)
+
+        matrices = [counted(matrix, out, elsewhere=cluster is not None, say=say) for matrix in matrices]
         # Of several matrices the later ones are done too where an earlier one has a run that failed.
         done = [
-            carry_out(matrix, out, force=force, tell=tell, announce=announce, keep=save, cluster=cluster) for matrix in planned
+            carry_out(matrix, out, force=force, tell=tell, announce=announce, keep=save, cluster=cluster) for matrix in matrices
         ]
     if not all(done):
         raise typer.Exit(1)
@@ -118,7 +136,7 @@ def _connected(engine: Engine, address: str | None) -> AbstractContextManager[Cl
     return connected(address)
 
 
-def _planned(suite: str | None, request: Request, *, elsewhere: bool) -> list[Matrix]:
+def planned(suite: str | None, request: Request, *, elsewhere: bool) -> list[Matrix]:
     """The matrices of a suite, or the one that is spelt out; `elsewhere`, if this machine need not be able to do them."""
     if suite is not None:
         from bench.suite import matrices
@@ -129,13 +147,13 @@ def _planned(suite: str | None, request: Request, *, elsewhere: bool) -> list[Ma
     return [plan(request, elsewhere=elsewhere)]
 
 
-def _refuse_beside_suite(context: typer.Context) -> None:
-    """A suite's file says what is run; only where and how may be said beside it.
+def refuse_beside_suite(context: typer.Context, also: AbstractSet[str] = frozenset()) -> None:
+    """A suite's file says what is run; only where and how may be said beside it, by options of `_BESIDE_SUITE` and `also`.
 
     Raises:
         UserError: naming an option that was given and the suite says.
     """
-    what = _given(context) - _BESIDE_SUITE
+    what = _given(context) - _BESIDE_SUITE - also
     for parameter in context.command.params:
         if parameter.name in what:
             option = parameter.opts[0]
@@ -164,8 +182,11 @@ def watch(
     device: On = Device.auto,
     memory: MemoryCap = None,
     test_limit: TestLimit = None,
+    train_limit: TrainLimit = None,
     tune: Tune = None,
+    tune_seeds: TuneSeeds = 2,
     trials_only: TrialsOnly = False,
+    calibration: Named = None,
     out: Annotated[Path, typer.Option(help="Folder of the records.")] = RUNS,
     once: Annotated[bool, typer.Option("--once", help="Show it once, and end.")] = False,
     interval: Annotated[
@@ -181,7 +202,7 @@ def watch(
 
     asked: list[Matrix] | None = None
     if suite is not None:
-        _refuse_beside_suite(context)
+        refuse_beside_suite(context)
     elif not method and (given := _given(context) - _BESIDE_SUITE):
         raise UserError(f"--{min(given).replace('_', '-')} is part of what is run; name the methods too, with --method")
     if suite is not None or method:
@@ -191,7 +212,10 @@ def watch(
         chosen = str(device) if device is not Device.auto else "cuda" if shows_gpu() else "cpu"
         request = Request(
             method or [], encoder, data, budget, seeds, max_length, str(truncation), batch_size, str(precision), chosen,
-            memory, test_limit, tune, trials_only,
+            memory, test_limit, tune, tune_seeds,
+            trials_only, None if calibration is None else str(calibration), train_limit=train_limit,
         )  # fmt: skip
-        asked = _planned(suite, request, elsewhere=True)
+        from bench.runs.budgets import counted_if_calibrated
+
+        asked = [counted_if_calibrated(matrix, out) for matrix in planned(suite, request, elsewhere=True)]
     follow(out, asked, once=once, interval=interval)

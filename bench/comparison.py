@@ -89,6 +89,8 @@ class Group:
     """Whether the seed variance is pooled over the methods."""
     pairs: Sequence[Pair] = ()
     """Every two methods with complete runs, a family of its own."""
+    attempts: int = 0
+    """Earlier attempts of the runs shown, which `--force` replaced."""
 
     @property
     def runs(self) -> list[Record]:
@@ -115,7 +117,7 @@ def compare(records: Iterable[Record | Floor], reference: str, order: list[str],
     for record in records:
         if isinstance(record, Floor):
             floors[record.run_id] = record
-        elif record.spec.purpose == "run":
+        elif isinstance(record, Record) and record.spec.purpose == "run":
             runs.append(record)
     found = sorted(grouped(runs).items(), key=lambda item: _place(item[0], asked_budget(item[1][0].spec)))
     return [_group(key, _once(runs), list(floors.values()), reference, order, margin) for key, runs in found]

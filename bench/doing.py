@@ -12,19 +12,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bench.attempts import save_anew
 from bench.engines.engine import Engine
 from bench.engines.local import Died, Watch
-from bench.files import sha256_bytes
 from bench.floor import FloorJob, floor_spec
 from bench.interrupts import Interrupts
 from bench.jobs import Job, Notify, Outcome, record_of, run_name, snapshot_path
 from bench.locks import alone, lock_path
 from bench.matrix import Matrix
 from bench.progress import Progress
-from bench.record import FINAL, Floor, Record, State, floor_id
+from bench.record import FINAL, AnyRecord, Floor, Record, State, floor_id
 from bench.saved import publish, staged
 from bench.space import record_bytes, reserved
-from bench.store import finished, path_of, save
+from bench.store import checksum_of, finished, finished_file, path_of, save
 from bench.task import Ints, Task
 
 __all__ = ["Doing", "Tell"]
@@ -57,7 +57,7 @@ class Doing:
     all_floors: bool = True
     """Whether each of them is there."""
 
-    def known(self, run_id: str) -> Record | Floor | None:
+    def known(self, run_id: str) -> AnyRecord | None:
         return None if self.force else finished(self.out, run_id)
 
     def all(self, jobs: Sequence[Job]) -> list[Record]:
@@ -91,8 +91,8 @@ class Doing:
                 _forget(replace(job, snapshot=snapshot))
                 return self.finished_before(known)
             with self.progress.run(run_name(job.spec), _setting(job), lock_path(self.out, job.run_id)) as listen:
-                replaced = finished(self.out, job.run_id, or_damaged=True) if self.force else None
-                job = replace(job, snapshot=snapshot, replaces=_hash(replaced) if replaced else None)
+                replaced = finished_file(self.out, job.run_id, or_damaged=True) if self.force else None
+                job = replace(job, snapshot=snapshot, replaces=checksum_of(replaced[0]) if replaced else None)
                 if not self.keep or job.spec.purpose != "run":
                     return self.anew(job, listen)
                 with staged(self.out, job.run_id) as folder:
@@ -156,7 +156,7 @@ class Doing:
             self.progress.note(f"{run_name(job.spec)}: {record.state}, {record.reason}; the finished record stays")
             return record
         try:
-            path = save(self.out, record, logits)
+            path = (save if job.replaces is None else save_anew)(self.out, record, logits)
         except OSError as error:
             why = f"the record cannot be written ({error.strerror})"
             mend = f"free some room in {str(self.out)!r}, then the same command goes on from its checkpoint"
@@ -182,16 +182,12 @@ class Doing:
                 job = FloorJob(identity, spec, rows, self.matrix.cut, task, self.matrix.data, asked.spec.threads)
                 try:
                     record, _ = self.engine.run("bench.floor:fit_floor", job, listen=listen)
-                    path = save(self.out, record)
+                    path = (save_anew if self.force else save)(self.out, record)
                 except (Died, OSError) as error:
                     self.all_floors, why = False, error.strerror if isinstance(error, OSError) else str(error)
                     self.progress.note(f"{name}: {why}; the same command tries again")
                     return
             self.told(record, path, new=True)
-
-
-def _hash(record: Record | Floor) -> str:
-    return sha256_bytes(record.model_dump_json().encode())
 
 
 def _where(error: Died, record: Record) -> Record:

@@ -28,13 +28,15 @@ class Classifier(nn.Module):
         """What the encoder runs in on a CPU; nothing, for torch's own attention, is what `make levers` compares it with."""
 
     def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """What the head reads: one vector a review. ids and mask are [batch, length]; returns [batch, width]."""
+        """What the head reads: one vector a review. ids and mask are [batch, length]; returns [batch, width] in fp32, whatever
+        the precision of the encoder.
+        """
         with self.attention() if input_ids.device.type == "cpu" else nullcontext():
             hidden: Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         if self.pooling != "mean":
-            return hidden[:, 0]
+            return hidden[:, 0].float()
         mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        return (hidden * mask).sum(1) / mask.sum(1)
+        return (hidden * mask).sum(1, dtype=torch.float32) / mask.sum(1, dtype=torch.float32)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Logits [batch, 2] for ids and mask [batch, length]."""

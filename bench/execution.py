@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.attempts import ATTEMPTS
 from bench.doing import Doing, Tell
 from bench.engines.cluster import Cluster
 from bench.engines.engine import Engine
@@ -15,20 +16,21 @@ from bench.engines.local import LocalEngine
 from bench.files import cache_dir, sweep
 from bench.floor import rows_seen
 from bench.interrupts import Interrupts
+from bench.jobs import Job
 from bench.locks import tidy
-from bench.matrix import Matrix, tuned
+from bench.matrix import Matrix, extended, tuned
 from bench.progress import Progress
 from bench.saved import kept_of
 from bench.space import check_room
 from bench.store import finished, prepare_folder, refuse_damaged
 from bench.task import prepare
-from bench.tuning import Choice, choose
+from bench.tuning import Decision, decide, one_more_rate
 
 __all__ = ["REFERENCE", "carry_out"]
 
 REFERENCE = "houlsby"
 """The method that the comparison is centred on; a floor is fitted on as many reviews as it saw."""
-Announce = Callable[[Choice], None]
+Announce = Callable[[Decision], None]
 """Called with each learning rate that trials chose, or did not."""
 
 
@@ -36,7 +38,7 @@ def _sweep(out: Path) -> None:
     """Remove what processes that were killed had not finished writing, in the results and in the cache."""
     cache = cache_dir()
     cached = [] if cache is None else [cache, *(part for part in cache.iterdir() if part.is_dir())]
-    sweep(out, out / "logits", out / "checkpoints", out / "adapters", *cached)
+    sweep(out, out / "logits", out / "checkpoints", out / "adapters", out / ATTEMPTS, *cached)
     tidy(out)
     with suppress(OSError):
         (out / "checkpoints").rmdir()
@@ -95,7 +97,7 @@ def _carried_out(
         doing = Doing(matrix, out, force, tell, engine, progress, keep, interrupts, whole=interrupts)
         jobs, choices = matrix.jobs, []
         if matrix.trials:
-            choices = choose(doing.all(matrix.trials))
+            choices = _decided(doing, matrix.trials, progress)
             for choice in choices:
                 announce(choice)
             jobs = tuned(matrix.jobs, choices)
@@ -106,7 +108,19 @@ def _carried_out(
             for record in records:
                 if record.spec.method == REFERENCE and record.training is not None:
                     spec, seen = record.spec, record.training.reviews_distinct
-                    doing.floor(task, rows_seen(task, spec.max_length, spec.batch_size, spec.seed, seen))
+                    limit = spec.train_limit
+                    doing.floor(task, rows_seen(task, spec.max_length, spec.batch_size, spec.seed, seen, limit))
     if not doing.all_floors or (keep and not all(kept_of(out, record) for record in records)):
         return False
     return all(choice.rate is not None for choice in choices) and all(record.state == "complete" for record in records)
+
+
+def _decided(doing: Doing, trials: list[Job], progress: Progress) -> list[Decision]:
+    """Do the trials, and where a best rate stands at the edge of its grid, those of one more rate for every method."""
+    pairs = list(zip(trials, doing.all(trials), strict=False))
+    more = one_more_rate(pairs)
+    if more:
+        extra = extended(trials, more)
+        progress.fewer(-len(extra))
+        pairs += zip(extra, doing.all(extra), strict=False)
+    return decide(pairs, extended=bool(more))

@@ -34,7 +34,7 @@ TEMPORARY = ".bench.tmp"
 
 
 def cache_dir() -> Path | None:
-    """The folder for what can be made again (tokenised reviews, content hashes, the machine's quiet rate).
+    """The folder for what can be made again (tokenised reviews, content hashes).
 
     `ADAPTER_BENCH_CACHE`, or `adapter-bench` under `XDG_CACHE_HOME` or `~/.cache`; None where it cannot be written,
     and then nothing is cached.

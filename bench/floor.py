@@ -15,7 +15,7 @@ from bench.files import sha256_bytes
 from bench.provenance import cpu_model, environment
 from bench.record import DataCut, Floor, FloorSpec
 from bench.reviews import plain
-from bench.task import Cut, Ints, Task
+from bench.task import Cut, Ints, Task, sampled
 
 __all__ = ["FloorJob", "fit_floor", "floor_spec", "rows_seen"]
 
@@ -34,13 +34,14 @@ class FloorJob:
     threads: int
 
 
-def rows_seen(task: Task, max_length: int, batch_size: int, seed: int, count: int) -> Ints:
+def rows_seen(task: Task, max_length: int, batch_size: int, seed: int, count: int, train_limit: int | None = None) -> Ints:
     """The first `count` different train reviews in the order that every method reads them with this seed."""
     rows: list[int] = []
-    for batch in stream(task.lengths(task.train, max_length), batch_size, seed):
+    sample = sampled(len(task.train), train_limit, seed)
+    for batch in stream(task.lengths(task.train, max_length)[sample], batch_size, seed):
         rows += batch.tolist()
-        if len(rows) >= min(count, len(task.train)):
-            return np.sort(np.array(rows[:count], dtype=np.int64))
+        if len(rows) >= min(count, len(sample)):
+            return sample[np.sort(np.array(rows[:count], dtype=np.int64))]
     raise AssertionError("the stream of batches has no end")
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bench.record import Evaluation, Floor, Record, floor_id
+from bench.record import AnyRecord, Calibration, Evaluation, Floor, Record, floor_id
+from bench.runs.ratios import calibration_id
 from bench.scoring import Confusion
 from bench.spec import run_id
 
@@ -19,13 +20,20 @@ _MOST = 1e18
 _SLACK = 1e-9
 
 
-def flaw(record: Record | Floor) -> str | None:
+def flaw(record: AnyRecord) -> str | None:
     """What does not hold in a record, in a few words; None where nothing is seen to be wrong."""
+    if isinstance(record, Calibration):
+        return _number(record.__dict__.items()) or _identity(record)
     return _number(record.__dict__.items()) or _identity(record) or _counts("test", record.test) or _elsewhere(record)
 
 
-def expected_id(record: Record | Floor) -> str:
-    """The id that follows from spec, encoder, reviews and rules version, for a floor from spec, reviews and rules version."""
+def expected_id(record: AnyRecord) -> str:
+    """The id that follows from spec, encoder, reviews and rules version, for a floor from spec, reviews and rules version, for
+    a calibration from setting, methods, device and the time of its end.
+    """
+    if isinstance(record, Calibration):
+        methods = [(one.method, one.hyperparameters) for one in record.methods]
+        return calibration_id(record.setting, methods, record.environment.device, record.finished)
     version, data = record.rules_version, record.data.sha256
     if isinstance(record, Floor):
         return floor_id(record.spec, data_sha256=data, rules_version=version)
@@ -36,7 +44,7 @@ def _elsewhere(record: Record | Floor) -> str | None:
     return None if isinstance(record, Floor) else _counts("out_of_domain", record.out_of_domain)
 
 
-def _identity(record: Record | Floor) -> str | None:
+def _identity(record: AnyRecord) -> str | None:
     follows = expected_id(record)
     return None if record.run_id == follows else f"its id is {record.run_id}, but its spec and contents give {follows}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,8 +13,8 @@ import numpy.typing as npt
 from bench import RULES_VERSION
 from bench.checkpoint import Checkpoint
 from bench.provenance import environment
-from bench.record import DataCut, Encoder, Record, State
-from bench.spec import RunSpec, run_id
+from bench.record import Choice, Conversion, DataCut, Encoder, Record, State
+from bench.spec import TUNING_SEED, Budget, RunSpec, run_id
 
 __all__ = ["KEPT", "Job", "Notify", "Outcome", "job_of", "nobody", "record_of", "run_name", "snapshot_path"]
 
@@ -34,13 +34,39 @@ class Job:
     snapshot: Path | None = None
     """The file from which the run goes on after its process ended; None: it would start anew. No part of it either."""
     replaces: str | None = None
-    """Hash of the finished record that the run is to replace: an interrupted --force goes on only where that still is so."""
+    """Checksum of the finished record that the run replaces: an interrupted --force goes on only while that is still there."""
 
-    def at_rate(self, learning_rate: float) -> Job:
+    side_tests: bool = True
+    """Whether latency and the out-of-domain test are measured as well: on a method's first seed. No part of it either."""
+
+    conversion: Conversion | None = None
+    """How a calibration turned the budget that was asked for into tokens."""
+    choice: Choice | None = None
+    """How its learning rate was chosen."""
+
+    @property
+    def asked(self) -> Budget:
+        """The budget that was asked for, before any conversion."""
+        return self.spec.budget if self.conversion is None else Budget.parse(self.conversion.asked)
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """The hyperparameters that change the speed: all but the learning rate."""
+        return {name: value for name, value in self.spec.hyperparameters.items() if name != "learning_rate"}
+
+    def at_rate(self, learning_rate: float, choice: Choice | None = None) -> Job:
         """The same run at another learning rate, which makes it another run."""
         hyperparameters = {**self.spec.hyperparameters, "learning_rate": learning_rate}
-        spec = self.spec.model_copy(update={"hyperparameters": hyperparameters})
-        return job_of(spec, self.checkpoint, self.data_argument, self.data, self.device_model)
+        return replace(self._respecified(hyperparameters=hyperparameters), choice=choice)
+
+    def converted(self, budget: Budget, reference_tokens: int, conversion: Conversion) -> Job:
+        """The same run with its share of a calibrated budget, in tokens."""
+        return replace(self._respecified(budget=budget, reference_tokens=reference_tokens), conversion=conversion)
+
+    def _respecified(self, **fields: Any) -> Job:
+        spec = self.spec.model_copy(update=fields)
+        identity = run_id(spec, encoder_sha256=self.checkpoint.sha256, data_sha256=self.data.sha256)
+        return replace(self, spec=spec, run_id=identity)
 
 
 class Notify(Protocol):
@@ -65,7 +91,8 @@ def run_name(spec: RunSpec) -> str:
     """What a person calls a run, among the others of its command."""
     rate = spec.hyperparameters.get("learning_rate")
     trial = f"trial at {rate:g}" if isinstance(rate, int | float) else "trial"
-    return f"{spec.method} {trial if spec.purpose == 'trial' else f'seed {spec.seed}'}, {spec.budget}"
+    which = f"{trial}, tuning seed {TUNING_SEED - spec.seed + 1}" if spec.purpose == "trial" else f"seed {spec.seed}"
+    return f"{spec.method} {which}, {spec.asked}"
 
 
 def snapshot_path(out: Path, run_id: str) -> Path:
@@ -103,5 +130,8 @@ def record_of(job: Job, state: State, reason: str | None = None, **parts: Any) -
             revision=checkpoint.revision,
         ),
         data=job.data,
+        conversion=job.conversion,
+        choice=job.choice,
+        replaced=job.replaces,
         **parts,
     )  # fmt: skip

@@ -12,8 +12,8 @@ import torch
 from bench.batches import moved
 from bench.checkpoint import Checkpoint
 from bench.encoder import Classifier, load_classifier
-from bench.prediction import autocast
 from bench.record import Latency
+from bench.residual_stream import in_precision
 from bench.spec import RunSpec
 from methods import Method
 
@@ -21,12 +21,16 @@ __all__ = ["BATCHES", "latencies"]
 
 BATCHES = (1, 32)
 """Reviews a call: an answer to one person, and a batch of a service."""
-FEWEST, MOST, SECONDS = 5, 50, 1.0
-"""Each size gets at least the fewest rounds, and more until there are the most or so much time has gone."""
+FEWEST, FEWEST_SHORT, MOST, SECONDS = 5, 3, 50, 1.0
+"""Each size gets at least the fewest rounds, and more until there are the most or so much time has gone; after a short run
+fewer, and a quarter of the time."""
 
 
-def latencies(classifier: Classifier, method: Method, checkpoint: Checkpoint, spec: RunSpec, filler: int) -> list[Latency]:
-    """Medians for each batch size of `BATCHES`, over reviews of full length made of the token `filler`.
+def latencies(
+    classifier: Classifier, method: Method, checkpoint: Checkpoint, spec: RunSpec, filler: int, *, short: bool = False
+) -> list[Latency]:
+    """Medians for each batch size of `BATCHES`, over reviews of full length made of the token `filler`; with `short` of fewer
+    calls.
 
     The trained classifier, the bare encoder and, where the method can be merged, the merged one take turns, so that a
     machine that slows down does so for all of them. The classifier is left in training mode and otherwise as it was.
@@ -39,27 +43,28 @@ def latencies(classifier: Classifier, method: Method, checkpoint: Checkpoint, sp
         models["merged"] = Classifier(merged, classifier.pooling, classifier.head)
     for model in models.values():
         model.eval()
-    measured = [_measure(models, batch, spec, filler) for batch in BATCHES]
+    measured = [_measure(models, batch, spec, filler, short) for batch in BATCHES]
     classifier.train()
     return measured
 
 
 @torch.no_grad()
-def _measure(models: Mapping[str, Classifier], batch: int, spec: RunSpec, filler: int) -> Latency:
+def _measure(models: Mapping[str, Classifier], batch: int, spec: RunSpec, filler: int, short: bool) -> Latency:
     ids = torch.full((batch, spec.max_length), filler)
     mask = torch.ones_like(ids)
     times: dict[str, list[float]] = {name: [] for name in models}
 
     def call(model: Classifier) -> float:
-        began = time.perf_counter()
-        with autocast(spec):
+        with in_precision(model, spec.precision):  # a service casts its weights once
+            began = time.perf_counter()
             model(moved(ids, spec.device), moved(mask, spec.device)).float().cpu()  # the copy waits for the device
-        return time.perf_counter() - began
+            return time.perf_counter() - began
 
     for model in models.values():
         call(model)  # the first call pays for kernels and memory
-    end = time.monotonic() + SECONDS
-    while (done := len(times["own"])) < FEWEST or (done < MOST and time.monotonic() < end):
+    fewest, seconds = (FEWEST_SHORT, SECONDS / 4) if short else (FEWEST, SECONDS)
+    end = time.monotonic() + seconds
+    while (done := len(times["own"])) < fewest or (done < MOST and time.monotonic() < end):
         for name, model in models.items():
             times[name].append(call(model))
     milliseconds = {name: 1000 * median(calls) for name, calls in times.items()}

@@ -23,7 +23,7 @@ def taken(loop: Loop, owner: Owner, resumed: int) -> Snapshot:
     peak = memory.peak()
     place = Place(
         owner=owner, resumed=resumed, frozen_sha256=loop.frozen_before,
-        counts=Counts(**{name: getattr(ledger, name) for name in Counts.model_fields}), reread_from=loop.reread_from,
+        counts=Counts(**{name: getattr(ledger, name) for name in Counts.model_fields}),
         cpu_seconds=clock.cpu_seconds, joules=clock.joules, paused_seconds=clock.paused_seconds, baseline=peak.baseline,
         peak=peak.peak, cuda_allocated=peak.cuda_allocated, cuda_reserved=peak.cuda_reserved, ru_maxrss=memory.largest,
     )  # fmt: skip
@@ -60,7 +60,6 @@ def put_back(snapshot: Snapshot, loop: Loop, owner: Owner) -> Place:
     for name in Counts.model_fields:
         setattr(ledger, name, getattr(place.counts, name))
     ledger.losses, ledger.distinct = tensors["losses"].tolist(), set(tensors["distinct"].tolist())
-    loop.reread_from = place.reread_from
     if "features" in tensors:
         loop.known = tensors["known"].numpy().copy()
         loop.features = torch.empty(len(loop.known), tensors["features"].shape[1], device=loop.device)
@@ -110,7 +109,7 @@ def _check(place: Place, tensors: dict[str, Tensor], loop: Loop, owner: Owner) -
         wanted["known"] = torch.empty(reviews, dtype=torch.bool)
         rows, features = tensors.get("known", torch.empty(0)).sum(), tensors.get("features", torch.empty(0))
         wanted["features"] = torch.empty(int(rows), features.shape[1] if features.ndim == 2 else 0)
-    for name, parameter in trained.items():
+    for name, parameter in trained.items() if place.counts.steps else ():
         wanted |= {f"optimizer/{moment}/{name}": parameter for moment in ("exp_avg", "exp_avg_sq")}
         wanted[f"optimizer/step/{name}"] = torch.empty(())
     distinct = tensors.get("distinct", torch.empty(0))

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
 
 import methods
 from bench.checkpoint import Checkpoint, find
 from bench.device import device_model, resolve_device, resolve_precision, usable_cores
 from bench.errors import UserError
 from bench.jobs import Job, job_of
-from bench.record import DataCut
+from bench.record import Conversion, DataCut
 from bench.reviews import read
-from bench.spec import TUNING_SEED, Budget, checked_spec, parse_seeds, parse_size
+from bench.spec import Budget, checked_spec, parse_seeds, parse_size, tuning_seeds
 from bench.task import Cut, cut
-from bench.tuning import Choice, rates
+from bench.tuning import Decision, rates
 
-__all__ = ["Matrix", "Request", "plan", "tuned"]
+__all__ = ["Convert", "Matrix", "Request", "converted", "extended", "plan", "tuned"]
+
+_T = TypeVar("_T")
+Convert = Callable[[Job], tuple[Budget, int, Conversion]]
+"""From a job whose budget is calibrated to its own share in tokens, the reference's, and how they follow."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +44,15 @@ class Request:
     memory: str | None = None
     test_limit: int | None = None
     tune: int | None = None
+    tune_seeds: int = 2
     trials_only: bool = False
+    calibration: str | None = None
+    """The record of the calibration that converts budgets, of whatever machine it is."""
     hyperparameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Method → its hyperparameters that are not to be at their defaults."""
     dropout: float = 0.0
     attention_dropout: float = 0.0
+    train_limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,12 +62,15 @@ class Matrix:
     trials: list[Job]
     """Tuning trials, to be done first; empty where nothing is tuned."""
     jobs: list[Job]
-    """The runs, all at the declared learning rates: where there are trials, `tuned` puts in the rates that they chose."""
+    """The runs, all at the declared learning rates: where there are trials, `tuned` puts in the rates that they chose.
+    Their budgets are as they were asked for until `converted`."""
     with_floor: bool
     device: Literal["cpu", "cuda"]
     checkpoint: Checkpoint
     cut: Cut
     data: DataCut
+    calibration: Path | None = None
+    """The record of the calibration that was named; None: one of the results folder, made where there is none."""
 
 
 def _methods(asked: list[str]) -> list[str]:
@@ -95,8 +109,11 @@ def _rates(request: Request, names: list[str], seeds: list[int]) -> dict[str, li
     for name in names:
         if "learning_rate" in request.hyperparameters.get(name, {}):
             raise UserError(f"tuning chooses the learning rate of {name}; leave it out of the hyperparameters, or do not tune")
-    if TUNING_SEED in seeds:
-        raise UserError(f"--seeds: seed {TUNING_SEED} is kept for the tuning trials; choose another")
+    if request.tune_seeds < 1:
+        raise UserError(f"--tune-seeds {request.tune_seeds}: a trial needs at least 1 seed")
+    kept = set(tuning_seeds(request.tune_seeds)) & set(seeds)
+    if kept:
+        raise UserError(f"--seeds: seed {min(kept)} is kept for the tuning trials; choose another")
     return {name: rates(name, request.tune) for name in names}
 
 
@@ -106,8 +123,7 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
     With `elsewhere`, other machines will do the runs: the device, `cpu` or `cuda`, need not be on this one, and a GPU is not
     asked what it is called, for which torch would be needed.
 
-    Methods are the inner loop, within budgets within seeds (for trials: within the rank of the learning rate), so that a
-    machine that grows slower or faster does so for every method alike.
+    Seeds are outermost; within a seed methods and budgets come in a random order that the seed gives (rules, section 7).
 
     Raises:
         UserError: for the first thing that is wrong.
@@ -137,8 +153,15 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
         )
     source = read(request.data)
     made = cut(source)
-    if request.batch_size > len(made.train):
-        raise UserError(f"--batch-size {request.batch_size} is more than the {len(made.train):,} reviews to train on")
+    reviews = len(made.train)
+    if request.train_limit is not None:
+        if not 2 <= request.train_limit <= reviews:
+            raise UserError(f"--train-limit {request.train_limit} must be between 2 and the {reviews:,} reviews to train on")
+        # The whole of them and a limit equal to it are one and the same run.
+        common["train_limit"] = None if request.train_limit == reviews else request.train_limit
+        reviews = request.train_limit
+    if request.batch_size > reviews:
+        raise UserError(f"--batch-size {request.batch_size} is more than the {reviews:,} reviews to train on")
     if request.test_limit is not None and not 2 <= request.test_limit <= len(made.test):
         raise UserError(f"--test-limit {request.test_limit} must be between 2 and the {len(made.test):,} test reviews")
     data = DataCut(
@@ -158,23 +181,50 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
 
     # Trials are never tested, so that they are the same under every limit of the test.
     trials = [
-        job(name, budget, seed=TUNING_SEED, purpose="trial").at_rate(tried[name][rank])
-        for rank in range(request.tune or 0)
-        for budget in budgets
-        for name in names
+        job(name, budget, seed=seed, purpose="trial").at_rate(rate)
+        for seed in (tuning_seeds(request.tune_seeds) if tried else [])
+        for budget, name, rate in _shuffled([(b, n, r) for b in budgets for n in names for r in tried[n]], seed)
     ]
+    tuning = {"tuning": request.tune, "tuning_seeds": request.tune_seeds if tried else None}
     jobs = [
-        job(name, budget, seed=seed, test_limit=limit, tuning=request.tune)
+        job(name, budget, seed=seed, test_limit=limit, **tuning)
         for seed in ([] if request.trials_only else seeds)
-        for budget in budgets
-        for name in names
+        for budget, name in _shuffled([(b, n) for b in budgets for n in names], seed)
     ]
+    jobs = [replace(job, side_tests=job.spec.seed == seeds[0]) for job in jobs]
     with_floor = bool(jobs) and set(methods.names(core=True)) <= set(names)
-    return Matrix(trials, jobs, with_floor, device, checkpoint, made, data)
+    named = None if request.calibration is None else Path(request.calibration)
+    return Matrix(trials, jobs, with_floor, device, checkpoint, made, data, named)
 
 
-def tuned(jobs: Iterable[Job], choices: Iterable[Choice]) -> list[Job]:
+def _shuffled(items: list[_T], seed: int) -> list[_T]:
+    """The items in the order of the seed: what drifts within a seed falls on no method by its place in a list."""
+    return [items[i] for i in np.random.default_rng([seed, len(items)]).permutation(len(items))]
+
+
+def converted(matrix: Matrix, convert: Convert) -> Matrix:
+    """The matrix with every calibrated budget in tokens of each method.
+
+    Raises:
+        UserError: if a budget is too small for one batch of a method.
+    """
+
+    def of(job: Job) -> Job:
+        return job.converted(*convert(job)) if job.spec.budget.calibrated else job
+
+    return replace(matrix, trials=[of(job) for job in matrix.trials], jobs=[of(job) for job in matrix.jobs])
+
+
+def extended(trials: Iterable[Job], more: Mapping[tuple[str, Budget], float]) -> list[Job]:
+    """The trials of one more learning rate for each method and budget, with all tuning seeds."""
+    found: dict[tuple[str, Budget, int], Job] = {}
+    for job in trials:
+        found.setdefault((job.spec.method, job.asked, job.spec.seed), job)
+    return [job.at_rate(more[method, budget]) for (method, budget, _), job in found.items() if (method, budget) in more]
+
+
+def tuned(jobs: Iterable[Job], decisions: Iterable[Decision]) -> list[Job]:
     """The runs at the learning rates chosen for their methods and budgets; those for which none was are left out."""
-    chosen = {(choice.method, choice.budget): choice.rate for choice in choices}
-    rated = [(job, chosen[job.spec.method, job.spec.budget]) for job in jobs]
-    return [job.at_rate(rate) for job, rate in rated if rate is not None]
+    chosen = {(decision.method, decision.budget): decision for decision in decisions}
+    rated = [(job, chosen[job.spec.method, job.asked]) for job in jobs]
+    return [job.at_rate(decision.rate, decision.choice) for job, decision in rated if decision.rate is not None]

@@ -1,4 +1,4 @@
-"""Instruments: the device clock, peak memory, processor time, and how fast the machine is just now.
+"""Instruments: the device clock, peak memory, and processor time.
 
 Memory meters read /proc and so need Linux. CUDA counts through torch's allocator.
 """
@@ -6,24 +6,19 @@ Memory meters read /proc and so need Linux. CUDA counts through torch's allocato
 from __future__ import annotations
 
 import gc
-import json
-import os
 import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Literal
 
 import torch
 
 from bench.allocator import give_back
-from bench.files import atomic_write, cache_dir, sha256_bytes
-from bench.record import CONTENDED
 
-__all__ = ["DeviceClock", "MatmulRate", "MemoryMeter", "MemoryPeak", "matmul_rate", "quiet_rate"]
+__all__ = ["DeviceClock", "MemoryMeter", "MemoryPeak"]
 
 
 class DeviceClock:
@@ -189,53 +184,3 @@ class MemoryMeter:
         cuda = self.device == "cuda"
         own = MemoryPeak(self.baseline, resident, allocated if cuda else None, reserved if cuda else None)
         return own if self.earlier is None else own.or_more(self.earlier)
-
-
-@dataclass(frozen=True)
-class MatmulRate:
-    """fp32 matrix products a second, in GFLOP/s: how much of the machine a run really had."""
-
-    before: float
-    after: float
-    quiet: float
-    """The best that this machine has shown, this run included."""
-
-    @property
-    def contended(self) -> bool:
-        return min(self.before, self.after) < CONTENDED * self.quiet
-
-
-def matmul_rate(seconds: float = 0.5) -> float:
-    """Median rate in GFLOP/s of 768x768 fp32 matrix products over about `seconds`, on torch's threads."""
-    size = 768
-    a, b = torch.ones(size, size), torch.ones(size, size)
-    out = torch.empty(size, size)
-    torch.matmul(a, b, out=out)  # the first call starts the thread pool
-    times: list[float] = []
-    end = time.monotonic() + seconds
-    while time.monotonic() < end or len(times) < 5:
-        began = time.perf_counter()
-        torch.matmul(a, b, out=out)
-        times.append(time.perf_counter() - began)
-    return 2 * size**3 / median(times) / 1e9
-
-
-def quiet_rate(measured: float, cpu_model: str) -> float:
-    """The best rate seen on this kind of processor and number of threads, `measured` included; kept in the cache."""
-    cache = cache_dir()
-    if cache is None:
-        return measured
-    key = sha256_bytes(f"{cpu_model} {torch.get_num_threads()} {torch.__version__} {os.cpu_count()}".encode())[:16]
-    path = cache / f"quiet-rate-{key}.json"
-    try:
-        best = float(json.loads(path.read_text())["gflops"])
-    except (OSError, ValueError, KeyError, TypeError):
-        best = 0.0
-    if measured <= best:
-        return best
-    try:
-        with atomic_write(path) as file:
-            file.write(json.dumps({"gflops": measured}).encode())
-    except OSError:
-        pass
-    return measured

@@ -11,6 +11,7 @@ from typing import Any
 __all__ = ["STEPS", "Json", "migrated"]
 
 Json = dict[str, Any]
+_RATES = {"matmul_before", "matmul_after", "matmul_quiet", "contended"}
 
 
 def _from_1(record: Json) -> Json:
@@ -25,7 +26,15 @@ def _from_1(record: Json) -> Json:
     return {**record, "schema_version": 2}
 
 
-STEPS: dict[int, Callable[[Json], Json]] = {1: _from_1}
+def _from_2(record: Json) -> Json:
+    """Version 3 has no rates of the machine and no mark of contention: a counted budget needs neither."""
+    compute = record.get("compute")
+    if isinstance(compute, dict):
+        record = {**record, "compute": {name: value for name, value in compute.items() if name not in _RATES}}
+    return {**record, "schema_version": 3}
+
+
+STEPS: dict[int, Callable[[Json], Json]] = {1: _from_1, 2: _from_2}
 """How to leave each old version. A step does not change what it is given, and whatever it does not know it keeps."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 import numpy as np
 import numpy.typing as npt
@@ -11,18 +10,14 @@ import torch
 
 from bench.batches import collate, in_length_order, moved
 from bench.encoder import Classifier
+from bench.residual_stream import in_precision
 from bench.spec import RunSpec
 from bench.task import Ints, Split, Task
 
-__all__ = ["autocast", "predict"]
+__all__ = ["predict"]
 
 BATCH = {"cpu": 16, "cuda": 64}
 """Reviews a batch; on a CPU larger ones are slower (`make levers`)."""
-
-
-def autocast(spec: RunSpec) -> AbstractContextManager[None]:
-    """bf16 arithmetic around fp32 weights where the spec asks for it, else nothing."""
-    return torch.autocast(spec.device, dtype=torch.bfloat16, enabled=spec.precision == "bf16")
 
 
 @torch.no_grad()
@@ -43,12 +38,12 @@ def predict(
     logits = np.empty((len(chosen), 2), dtype=np.float32)
     done = 0
     classifier.eval()
-    for batch in in_length_order(lengths, BATCH[spec.device]):
-        ids, mask, _ = collate(task, split, chosen[batch], spec.max_length, spec.truncation)
-        with autocast(spec):
+    with in_precision(classifier, spec.precision):
+        for batch in in_length_order(lengths, BATCH[spec.device]):
+            ids, mask, _ = collate(task, split, chosen[batch], spec.max_length, spec.truncation)
             out = classifier(moved(ids, spec.device), moved(mask, spec.device))
-        logits[batch] = out.float().cpu().numpy()
-        done += len(batch)
-        progress(done / len(chosen))
+            logits[batch] = out.float().cpu().numpy()
+            done += len(batch)
+            progress(done / len(chosen))
     classifier.train()
     return logits

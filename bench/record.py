@@ -19,21 +19,22 @@ from bench.files import sha256_bytes
 from bench.spec import Precision, RunSpec, Truncation
 
 __all__ = [
-    "CONTENDED", "FINAL", "MARKS", "SCHEMA_VERSION", "AnyRecord", "Calibration", "CalibrationSetting", "Choice", "Compute",
+    "FINAL", "MARKS", "SCHEMA_VERSION", "AnyRecord", "Calibration", "CalibrationSetting", "Choice", "Compute",
     "Conversion", "CurvePoint", "DataCut", "Encoder", "MethodSpeed", "Slice", "Trial",
     "Energy", "Environment", "Evaluation", "Floor", "FloorSpec", "Latency", "Memory", "MemorySplit", "Parameters",
-    "Record", "Seconds", "State", "Timeline", "Training", "floor_id", "pack_bits", "unpack_bits",
+    "Record", "Seconds", "State", "Timeline", "Training", "VALIDATION_AT_MARKS", "floor_id", "pack_bits", "unpack_bits",
 ]  # fmt: skip
 
-SCHEMA_VERSION = 2
-"""Version 1 had no checksum, and another meaning of `memory.ru_maxrss`; bench/migrate.py reads it."""
+SCHEMA_VERSION = 3
+"""Version 1 had no checksum, and another meaning of `memory.ru_maxrss`; version 2 had rates of the machine in `compute`.
+bench/migrate.py reads both."""
 State = Literal["complete", "out-of-memory", "diverged", "cancelled", "failed"]
 FINAL: tuple[State, ...] = ("complete", "out-of-memory", "diverged")
 """States that the same command would reach again; a run that ended in another is run again."""
-CONTENDED = 0.9
-"""A run is marked contended when the machine's rate falls below this share of its quiet rate (rules, section 3)."""
 MARKS = (0.25, 0.5, 0.75, 1.0)
 """Shares of the budget at which validation is read (rules, section 5)."""
+VALIDATION_AT_MARKS = 500
+"""Validation texts that are read at a mark before the end of the budget; at its end all of them are."""
 
 
 class _Part(BaseModel):
@@ -100,7 +101,7 @@ class Trial(_Part):
 
     learning_rate: float
     accuracies: list[float]
-    """Accuracy on validation at the end of the budget, a tuning seed each, in their order; fewer where a trial did not finish."""
+    """Accuracy on validation at the end of the budget, one a tuning seed; fewer where a trial did not finish."""
     collapsed: bool
     """Whether any of its seeds ended at chance, diverged or ran out of memory: the rate is then out."""
 
@@ -260,18 +261,10 @@ class Memory(_Part):
 
 
 class Compute(_Part):
-    """How much of the machine the run had."""
+    """How much of the processor the run had."""
 
     cpu_seconds: float
     """Processor seconds of all threads while the clock charged."""
-    matmul_before: float
-    """fp32 matrix-product rate before training, GFLOP/s on the run's threads."""
-    matmul_after: float
-    """The same after training."""
-    matmul_quiet: float
-    """The best rate that this machine has shown so far."""
-    contended: bool
-    """Whether a rate fell more than 10 % below the quiet one."""
     flop_utilisation: float | None = None
     """Model FLOPs a second over the device's peak."""
 
@@ -352,7 +345,7 @@ class Record(_Part):
     """SHA-256 of the file without the line that holds this: `grep -v '^ "checksum"' FILE | sha256sum`. It tells that a file
     was changed, not who made it. Null once the file is read.
     """
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     kind: Literal["run"] = "run"
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
     """Hash of spec, data, encoder and rules version."""
@@ -418,7 +411,7 @@ class Floor(_Part):
 
     checksum: str | None = Field(default=None, exclude=True)
     """As in the record of a run."""
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     kind: Literal["floor"] = "floor"
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
     """Hash of spec, data and rules version."""

@@ -90,7 +90,7 @@ class Keeper:
 
     def write(self) -> None:
         """Write a snapshot now, unless there is nothing new to keep. A disk that does not take it costs a warning, no run."""
-        step = self.loop.ledger.steps
+        step = self.loop.ledger.units
         if self._measured is None or step in (0, self._at_step):
             return
         began = time.monotonic()
@@ -115,8 +115,8 @@ class Keeper:
             return
         counts = place.counts
         self.resumed, self.before = place.resumed + 1, counts.seconds + place.paused_seconds
-        self._charged_before, self._at_step = counts.seconds, counts.steps
-        self.say(f"goes on from its checkpoint: {counts.steps:,} steps, {counts.seconds:.1f} device seconds")
+        self._charged_before, self._at_step = counts.seconds, self.loop.ledger.units
+        self.say(f"resumes from its checkpoint: {self.loop.ledger.units:,} batches, {counts.seconds:.1f} device seconds")
 
     def _give_up(self, error: OSError) -> None:
         self._measured = None

@@ -54,19 +54,22 @@ class Reviews:
 
 @dataclass(frozen=True)
 class Source:
-    """What was read, before any split: train reviews and, where the source has its own split, test reviews."""
+    """What was read, before any split: train reviews and, where the source has its own splits, test and validation reviews."""
 
     name: str
     train: Reviews
     test: Reviews | None
     revision: str | None = None
     """The hub's commit, where the reviews came from there."""
+    validation: Reviews | None = None
+    """Validation reviews, where the source has its own split of them."""
 
     @property
     def sha256(self) -> str:
         """Hash of all texts and labels in order; the same whatever file format held them."""
         digest = hashlib.sha256()
-        for part in (self.train, self.test):
+        # Without a validation split the hash is what it was before there could be one.
+        for part in (self.train, self.test, *([self.validation] if self.validation else [])):
             for text, label in zip(part.texts, part.labels, strict=True) if part else ():
                 data = text.encode("utf-8", "surrogatepass")
                 digest.update(b"%d %d " % (label, len(data)) + data)
@@ -128,17 +131,16 @@ def read_hub() -> Source:
 
     snapshot = fetch(HUB_ID, "dataset", needed=HUB_FILES, instead="use --data embedded")
     datasets.disable_progress_bars()
-    files = {
-        split: [str(path) for path in sorted(snapshot.folder.glob(f"plain_text/{split}-*"))] for split in ("train", "test")
-    }
+    found = {split: sorted(snapshot.folder.glob(f"plain_text/{split}-*")) for split in ("train", "test", "validation")}
+    files = {split: [str(path) for path in paths] for split, paths in found.items() if paths}
     try:
         # The files themselves, and not the name: then nothing asks the hub again what the name stands for.
         loaded = datasets.load_dataset("parquet", data_files=files)
-        parts = [_reviews(loaded[split].to_pandas(), f"{split} of {HUB_ID}") for split in ("train", "test")]
+        parts = {split: _reviews(loaded[split].to_pandas(), f"{split} of {HUB_ID}") for split in files}
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         what = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"{HUB_ID} in the hub's cache cannot be read ({what}); delete it there and run again") from None
-    return Source("imdb", parts[0], parts[1], snapshot.revision)
+    return Source("imdb", parts["train"], parts["test"], snapshot.revision, parts.get("validation"))
 
 
 def read_folder(folder: Path) -> Source:
@@ -150,7 +152,9 @@ def read_folder(folder: Path) -> Source:
     if (folder / "train" / "pos").is_dir():
         return Source(name_of(folder), _acl_imdb(folder / "train"), _acl_imdb(folder / "test"))
     parts = [_reviews(_table(folder, split), split) for split in ("train", "test")]
-    return Source(name_of(folder), parts[0], parts[1])
+    has_own = any((folder / f"validation{suffix}").is_file() for suffix in (".parquet", ".csv"))
+    validation = _reviews(_table(folder, "validation"), "validation") if has_own else None
+    return Source(name_of(folder), parts[0], parts[1], validation=validation)
 
 
 def _acl_imdb(folder: Path) -> Reviews:

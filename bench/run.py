@@ -23,9 +23,9 @@ from bench.evaluation import evaluation_of, rows_to_test
 from bench.files import temporary_folder
 from bench.jobs import KEPT, Job, Notify, Outcome, nobody, record_of
 from bench.latency import latencies
-from bench.meters import DeviceClock, MatmulRate, MemoryMeter, matmul_rate, quiet_rate
+from bench.meters import DeviceClock, MemoryMeter
 from bench.prediction import predict
-from bench.provenance import cpu_model, without_paths
+from bench.provenance import without_paths
 from bench.record import Compute, Energy, Evaluation, Memory, MemorySplit, Parameters, Seconds, State, Timeline
 from bench.resume import Keeper, owner_of
 from bench.reviews import SENTENCES, read
@@ -37,11 +37,37 @@ from bench.task import Cut, Task, cut, prepare
 from bench.tokens import Split
 from bench.training import AuditError, Diverged, Loop, MemoryCapReached, touch
 
-__all__ = ["execute"]
+__all__ = ["attached", "cap_cuda", "ending", "execute"]
 
 
+SHORT_SECONDS, SHORT_TEST = 60.0, 500
+"""A run with less training, in device seconds, or fewer reviews to test on has its latency measured in fewer calls."""
 QUICK = 1.0
 """Seconds that a snapshot may take while someone waits for a cancelled run to end."""
+
+
+def attached(job: Job) -> tuple[Classifier, methods.Method, Parameters]:
+    """A fresh classifier on its device, in training mode, with the method of a job attached, and its parameters."""
+    spec, checkpoint = job.spec, job.checkpoint
+    classifier = load_classifier(checkpoint, seed=spec.seed, dropout=spec.dropout, attention_dropout=spec.attention_dropout)
+    method = type(methods.get(spec.method))(**spec.hyperparameters)
+    torch.manual_seed(spec.seed)
+    classifier.encoder = method.attach(classifier.encoder)
+    classifier.head.requires_grad_(True)
+    counts = Parameters(
+        body=sum(p.numel() for p in classifier.encoder.parameters() if p.requires_grad),
+        head=sum(p.numel() for p in classifier.head.parameters()),
+        total=sum(p.numel() for p in classifier.parameters()),
+        closed_form=method.trainable_parameters(checkpoint.shape),
+    )
+    return classifier.to(spec.device).train(), method, counts
+
+
+def cap_cuda(memory_cap: int | None) -> None:
+    """Let CUDA's allocator refuse what the cap in bytes does not allow."""
+    if memory_cap is not None:
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, memory_cap / total))
 
 
 @dataclass
@@ -73,29 +99,26 @@ class _Work:
         spec, checkpoint = self.job.spec, self.job.checkpoint
         torch.set_num_threads(spec.threads)
         keep_freed()
-        before = matmul_rate()
-        task = prepare(checkpoint, self.job.data.sha256, self._cut)
+        task = prepare(checkpoint, self.job.data.sha256, self._cut).sampled(spec.train_limit, spec.seed)
         clock, memory = DeviceClock(spec.device, energy_counter(spec.device)), self.memory
         if spec.device == "cpu":
             touch(spec.precision)
         memory.start()
-        if spec.device == "cuda" and spec.memory_cap is not None:
-            # The allocator itself refuses what the cap does not allow; on a CPU the loop looks after each step.
-            total = torch.cuda.get_device_properties(0).total_memory
-            torch.cuda.set_per_process_memory_fraction(min(1.0, spec.memory_cap / total))
+        if spec.device == "cuda":
+            cap_cuda(spec.memory_cap)  # on a CPU the loop looks after each step
         classifier, method = self._attached()
         loop = Loop(classifier, task, spec, method.encodes_once, clock, memory, self._step_taken)
         loop.rehearse()
         before_this = self._go_on(loop)
         self.stop.busy = lambda: not (loop.whole and self.answered)
         started = self.since()
-        self.tell("training", loop.ledger.fraction)
+        self.tell("training", loop.ledger.progress)
         try:
             loop.run()
         finally:
             ended = self.since()
             self.parts["training"] = loop.summary()
-            self._meter(loop, before)
+            self._meter(loop)
         self.parts["bytes_to_ship"] = self._bytes_to_ship(method, classifier)
         if self.job.keep is not None:
             write(method, classifier, self.job.keep)
@@ -107,10 +130,12 @@ class _Work:
             predictions, name = self.logits.argmax(1).astype(np.int64), logits_sha256(self.logits)
             self.parts["test"] = evaluation_of(task.test, rows, predictions, leaked=task.leaked, logits_sha256=name)
         test_ended = self.since()
-        if spec.purpose == "run":
+        if spec.purpose == "run" and self.job.side_tests:
             if spec.data != SENTENCES:
                 self.parts["out_of_domain"] = self._tested_on(sentences(checkpoint), classifier, task)
-            self.parts["latency"] = latencies(classifier, method, checkpoint, spec, filler=int(task.suffix[0]))
+            self.parts["latency"] = latencies(
+                classifier, method, checkpoint, spec, filler=int(task.suffix[0]), short=self._short(clock)
+            )
         self.parts["timeline"] = Timeline(
             training_started=started, training_ended=ended, test_started=test_started, test_ended=test_ended
         )
@@ -118,6 +143,11 @@ class _Work:
             setup=started, charged=clock.seconds, paused=clock.paused_seconds,
             test=test_ended - test_started, total=self.since(), before=before_this,
         )  # fmt: skip
+
+    def _short(self, clock: DeviceClock) -> bool:
+        """Whether the run is so short that side tests of full length would outlast it."""
+        limit = self.job.spec.test_limit
+        return clock.seconds < SHORT_SECONDS or (limit is not None and limit < SHORT_TEST)
 
     def _go_on(self, loop: Loop) -> float:
         """Go on from where an earlier process of this run was, if there was one. Returns the seconds of training, with their
@@ -161,25 +191,15 @@ class _Work:
         return cut(source)
 
     def _attached(self) -> tuple[Classifier, methods.Method]:
-        """A fresh classifier with the method attached, audited against the closed form and on its device."""
-        spec, checkpoint = self.job.spec, self.job.checkpoint
-        classifier = load_classifier(checkpoint, seed=spec.seed, dropout=spec.dropout, attention_dropout=spec.attention_dropout)
-        method = type(methods.get(spec.method))(**spec.hyperparameters)
-        torch.manual_seed(spec.seed)
-        classifier.encoder = method.attach(classifier.encoder)
-        classifier.head.requires_grad_(True)
-        counts = Parameters(
-            body=sum(p.numel() for p in classifier.encoder.parameters() if p.requires_grad),
-            head=sum(p.numel() for p in classifier.head.parameters()),
-            total=sum(p.numel() for p in classifier.parameters()),
-            closed_form=method.trainable_parameters(checkpoint.shape),
-        )
+        """The run's classifier, audited against the closed form."""
+        classifier, method, counts = attached(self.job)
         self.parts["parameters"] = counts
         if counts.body != counts.closed_form:
             raise AuditError(
-                f"{spec.method} trains {counts.body:,} parameters of the body, but its closed form says {counts.closed_form:,}"
+                f"{self.job.spec.method} trains {counts.body:,} parameters of the body, but its closed form says "
+                f"{counts.closed_form:,}"
             )
-        return classifier.to(spec.device).train(), method
+        return classifier, method
 
     def _bytes_to_ship(self, method: methods.Method, classifier: Classifier) -> int:
         """Bytes that a user of the model needs beside the plain encoder: what the method saves, and the head."""
@@ -199,9 +219,9 @@ class _Work:
     def _step_taken(self, ledger: Ledger) -> None:
         if self.keeper is not None:
             self.keeper.offer()
-        self.tell("training", ledger.fraction)
+        self.tell("training", ledger.progress)
 
-    def _meter(self, loop: Loop, before: float) -> None:
+    def _meter(self, loop: Loop) -> None:
         """What training took of the machine, read at its end whatever ended it."""
         clock, peak = loop.clock, self.memory.peak()
         weights, gradients, optimizer = loop.tensors()
@@ -216,12 +236,7 @@ class _Work:
         )  # fmt: skip
         if clock.joules is not None:
             self.parts["energy"] = Energy(joules=clock.joules, source=SOURCE)
-        after = matmul_rate(0.2) if self.stop.asked else matmul_rate()
-        rate = MatmulRate(before, after, quiet_rate(max(before, after), cpu_model()))
-        self.parts["compute"] = Compute(
-            cpu_seconds=clock.cpu_seconds, matmul_before=before, matmul_after=after, matmul_quiet=rate.quiet,
-            contended=rate.contended,
-        )  # fmt: skip
+        self.parts["compute"] = Compute(cpu_seconds=clock.cpu_seconds)
 
 
 def execute(job: Job, notify: Notify = nobody) -> Outcome:
@@ -254,21 +269,23 @@ _CANCELLED: tuple[State, str] = ("cancelled", "stopped by a signal")
 
 def _ended(work: _Work) -> tuple[State, str | None]:
     """Do the work; how it ended, and why."""
-    state: State
     try:
         work.do()
         return "complete", None
     except Cancelled:
         return _CANCELLED
-    except (MemoryError, torch.OutOfMemoryError, MemoryCapReached) as error:
-        state, reason = "out-of-memory", without_paths(str(error) or "the device has no more memory")
-    except Diverged as error:
-        state, reason = "diverged", str(error)
-    except (AuditError, UserError, methods.MethodError) as error:
-        state, reason = "failed", without_paths(str(error))
     except Exception as error:
         # The last line of defence: whatever a library raises becomes a row of the table and not a lost run.
-        out_of_memory = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-        state = "out-of-memory" if out_of_memory else "failed"
-        reason = without_paths(f"{type(error).__name__}: {error}")
-    return state, reason
+        return ending(error)
+
+
+def ending(error: Exception) -> tuple[State, str]:
+    """The state in which an error ends training, and why."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError | MemoryCapReached):
+        return "out-of-memory", without_paths(str(error) or "the device has no more memory")
+    if isinstance(error, Diverged):
+        return "diverged", str(error)
+    if isinstance(error, AuditError | UserError | methods.MethodError):
+        return "failed", without_paths(str(error))
+    out_of_memory = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return "out-of-memory" if out_of_memory else "failed", without_paths(f"{type(error).__name__}: {error}")

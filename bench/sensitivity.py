@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import methods
 from bench.comparison import Group, compare, setting_labels
 from bench.groups import Setting
-from bench.record import FINAL, Floor, Record
-from bench.tuning import best, learning_rate
+from bench.record import FINAL, Floor, Record, Trial
+from bench.tuning import choose, learning_rate, tried
 
 __all__ = ["Sensitivity", "Trials", "sensitivities"]
 
@@ -24,12 +24,14 @@ class Trials:
     method: str
     trials: list[Record]
     """By learning rate; what has none comes last."""
+    rates: list[Trial]
+    """The same over tuning seeds, by learning rate."""
     default: float | None
     """The method's declared default; None where this machine does not have the method."""
     declared: tuple[float, ...]
     """The rates that the method declares."""
-    chosen: Record | None
-    """As `bench.tuning.best` has it; None where no trial completed, or one is still to be run again."""
+    chosen: float | None
+    """As `bench.tuning.choose` has it; None where every rate collapsed, or a trial is still to be run again."""
 
     @property
     def seconds(self) -> float:
@@ -78,14 +80,15 @@ def _methods(trials: list[Record], order: list[str]) -> list[Trials]:
 def _trials(label: str, method: str, trials: list[Record]) -> Trials:
     known = methods.get(method) if method in methods.names() else None
     default = known.learning_rate if known else None
-    settled = all(trial.state in FINAL for trial in trials)
+    settled, rates = all(trial.state in FINAL for trial in trials), tried(trials)
     return Trials(
         label=label,
         method=method,
         trials=sorted(trials, key=lambda trial: (_or(learning_rate(trial), math.inf), trial.spec.seed)),
         default=default,
         declared=known.learning_rates if known else (),
-        chosen=best(trials, _or(default, math.nan)) if settled else None,
+        rates=rates,
+        chosen=choose(rates, _or(default, math.nan)) if settled else None,
     )
 
 

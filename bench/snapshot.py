@@ -51,12 +51,15 @@ class Owner(_Part):
 class Counts(_Part):
     """The counters of a ledger, under its own names; its losses and different reviews are tensors."""
 
+    batches: int
+    reviews_spent: int
+    tokens_spent: int
+    pass_steps: int
     steps: int
     reviews_seen: int
     reviews_trained: int
     tokens_seen: int
     tokens_padded: int
-    tokens_trained: int
     longest_step: float
     seconds: float
     curve_from: int
@@ -66,14 +69,13 @@ class Counts(_Part):
 class Place(_Part):
     """How far a run was, and what had been measured of it."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     owner: Owner
     resumed: int
     """How often the run had gone on after its process ended."""
     frozen_sha256: str
     """Hash of the weights that do not train."""
     counts: Counts
-    reread_from: int | None
     cpu_seconds: float
     joules: float | None
     paused_seconds: float

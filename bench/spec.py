@@ -12,13 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bench import RULES_VERSION
 from bench.errors import UserError
 
-__all__ = ["TUNING_SEED", "Budget", "Precision", "RunSpec", "Truncation", "checked_spec", "parse_seeds", "parse_size", "run_id"]
+__all__ = [
+    "TUNING_SEED", "Budget", "Precision", "RunSpec", "Truncation", "checked_spec", "parse_seeds", "parse_size", "run_id",
+    "tuning_seeds",
+]  # fmt: skip
 
 Truncation = Literal["head", "tail", "head+tail"]
 Precision = Literal["fp32", "bf16"]
 
 TUNING_SEED = 2**32 - 1
-"""The seed of every tuning trial (rules, section 6): no run of a tuned comparison may have it."""
+"""The first seed of tuning trials (rules, section 6), others count down from it: no run of a tuned comparison may have one."""
 
 _SECONDS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
 _COUNTED = {"step": "steps", "epoch": "epochs", "token": "tokens", "referencetoken": "reference tokens"}
@@ -121,7 +124,7 @@ class RunSpec(BaseModel):
     attention_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout of attention weights, the same for every method; above 0 it takes a path several times slower."""
     precision: Precision
-    """fp32, or bf16 autocast around weights kept in fp32."""
+    """fp32, or bf16 from the embeddings' output to the pooled features, around weights kept in fp32."""
     device: Literal["cpu", "cuda"]
     """Where training and evaluation run."""
     threads: int = Field(ge=1)
@@ -142,6 +145,18 @@ class RunSpec(BaseModel):
     """Learning rates a method that were tried to choose that of this run; None: the method's declared default."""
     tuning_seeds: int | None = None
     """Seeds each of them was tried with (rules, section 6); None: one under rules 2, or no tuning."""
+
+    @property
+    def asked(self) -> Budget:
+        """The budget that all methods of a table share: reference tokens where it was calibrated, else the run's own."""
+        if self.reference_tokens is None:
+            return self.budget
+        return Budget(amount=self.reference_tokens, unit="reference tokens")
+
+
+def tuning_seeds(count: int) -> list[int]:
+    """The seeds of `count` trials of one learning rate."""
+    return [TUNING_SEED - i for i in range(count)]
 
 
 def run_id(spec: RunSpec, *, encoder_sha256: str, data_sha256: str, rules_version: int = RULES_VERSION) -> str:

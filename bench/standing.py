@@ -18,12 +18,12 @@ from bench.files import present
 from bench.groups import Setting
 from bench.jobs import Job, run_name, snapshot_path
 from bench.locks import lock_path
-from bench.matrix import Matrix, tuned
-from bench.record import FINAL, Floor, Record
+from bench.matrix import Matrix, extended, tuned
+from bench.record import FINAL, AnyRecord, Calibration, Floor, Record
 from bench.spec import RunSpec
 from bench.status import SHARES, Status, going_on, read_status, share_of_run
 from bench.store import checksum_flaw, read
-from bench.tuning import choose
+from bench.tuning import decide, one_more_rate
 
 __all__ = ["Best", "Folder", "Going", "Standing", "standing"]
 
@@ -38,11 +38,11 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._known: dict[Path, tuple[tuple[int, int, int], Record | Floor | None]] = {}
+        self._known: dict[Path, tuple[tuple[int, int, int], AnyRecord | None]] = {}
 
     def records(self) -> tuple[list[Record | Floor], int]:
-        """All records, and the number of files beside them that are none or were changed."""
-        found: dict[Path, tuple[tuple[int, int, int], Record | Floor | None]] = {}
+        """All records of runs and floors, and the number of files beside them that are no records or were changed."""
+        found: dict[Path, tuple[tuple[int, int, int], AnyRecord | None]] = {}
         for path in sorted(present(self.path, "*.json")):
             try:
                 status = path.stat()
@@ -53,7 +53,7 @@ class Folder:
             found[path] = before if before is not None and before[0] == mark else (mark, _read(path))
         self._known = found
         whole = [record for _, record in found.values() if record is not None]
-        return whole, len(found) - len(whole)
+        return [one for one in whole if not isinstance(one, Calibration)], len(found) - len(whole)
 
     def going(self) -> list[tuple[str, Status | None]]:
         """Ids of the runs that go on, with what each tells of itself, if anything."""
@@ -65,7 +65,7 @@ class Folder:
         return {path.stem for path in present(snapshot_path(self.path, "").parent, "*.safetensors")}
 
 
-def _read(path: Path) -> Record | Floor | None:
+def _read(path: Path) -> AnyRecord | None:
     try:
         record = read(path)
         return None if checksum_flaw(path) else record
@@ -153,10 +153,20 @@ def standing(folder: Folder, asked: Sequence[Matrix] | None) -> Standing:
 def _jobs(matrix: Matrix, records: list[Record]) -> list[Job]:
     """All jobs of a matrix; once its trials have ended, the runs are those at the rates that they chose."""
     found = {record.run_id: record for record in records}
-    trials = [found.get(job.run_id) for job in matrix.trials]
-    if not trials or not all(trial is not None and trial.state in FINAL for trial in trials):
-        return [*matrix.trials, *matrix.jobs]
-    return [*matrix.trials, *tuned(matrix.jobs, choose(trial for trial in trials if trial is not None))]
+
+    def pairs(jobs: Sequence[Job]) -> list[tuple[Job, Record]]:
+        return [(job, record) for job in jobs if (record := found.get(job.run_id)) is not None and record.state in FINAL]
+
+    trials = list(matrix.trials)
+    ended = pairs(trials)
+    if not trials or len(ended) < len(trials):
+        return [*trials, *matrix.jobs]
+    more = one_more_rate(ended)
+    trials += extended(trials, more)
+    ended = pairs(trials)
+    if len(ended) < len(trials):
+        return [*trials, *matrix.jobs]
+    return [*trials, *tuned(matrix.jobs, decide(ended, extended=bool(more)))]
 
 
 def _ours(run_id: str, jobs: list[Job] | None, status: Status | None) -> bool:
@@ -214,7 +224,7 @@ class _Pace:
 
 def _kinds(spec: RunSpec) -> tuple[tuple[str, ...], ...]:
     """What runs must share to take about as long, the nearest first."""
-    return (spec.purpose, str(spec.budget), spec.method), (spec.purpose, str(spec.budget))
+    return (spec.purpose, str(spec.asked), spec.method), (spec.purpose, str(spec.asked))
 
 
 def _going(status: Status | None, now: float, pace: _Pace, spec: RunSpec | None) -> Going:
@@ -286,4 +296,4 @@ def _ranked(records: list[Record]) -> Best:
     for method, found in settings.items():
         for label, accuracies in zip(setting_labels(method, list(found)), found.values(), strict=True):
             means.append((label, fmean(accuracies), len(accuracies)))
-    return Best(f"{spec.encoder} on {spec.data}, {spec.budget}", sorted(means, key=lambda one: -one[1]))
+    return Best(f"{spec.encoder} on {spec.data}, {spec.asked}", sorted(means, key=lambda one: -one[1]))

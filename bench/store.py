@@ -20,11 +20,11 @@ from bench.errors import UserError
 from bench.files import atomic_write, sha256_bytes
 from bench.integrity import flaw
 from bench.migrate import migrated
-from bench.record import FINAL, SCHEMA_VERSION, AnyRecord, Floor, FloorSpec, Record
+from bench.record import FINAL, SCHEMA_VERSION, AnyRecord, Calibration, Record
 
 __all__ = [
-    "Damaged", "checksum_flaw", "finished", "load", "load_logits", "logits_sha256", "path_of", "prepare_folder", "read",
-    "refuse_damaged", "save", "schema", "sealed",
+    "Damaged", "calibrations", "checksum_flaw", "checksum_of", "finished", "finished_file", "load", "load_logits",
+    "logits_sha256", "path_of", "prepare_folder", "read", "refuse_damaged", "save", "schema", "sealed",
 ]  # fmt: skip
 
 LARGEST = 64 * 2**20
@@ -33,6 +33,8 @@ LARGEST = 64 * 2**20
 _HEAD = b'{\n "checksum": "'
 _LINE = re.compile(rb'\{\n "checksum": "([0-9a-f]{64})",\n')
 """How a file begins from schema version 2 on."""
+_FIRST: int = Calibration.model_fields["schema_version"].default
+"""The schema version of calibrations."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,16 @@ class Damaged:
     reason: str
 
 
-def path_of(folder: Path, record: Record | Floor) -> Path:
+def path_of(folder: Path, record: AnyRecord) -> Path:
     """Where a record belongs: a name that a person can read, made unique by the run id."""
+    if isinstance(record, Calibration):
+        return folder / f"calibration-{_safe(record.encoder)}-{record.setting.device}-{record.run_id}.json"
+    if not isinstance(record, Record):
+        return folder / f"floor-{record.spec.train_reviews}-reviews-{record.run_id}.json"
     spec = record.spec
-    if isinstance(spec, FloorSpec):
-        return folder / f"floor-{spec.train_reviews}-reviews-{record.run_id}.json"
     rate = spec.hyperparameters.get("learning_rate")
     which = f"seed{spec.seed}" if spec.purpose == "run" else _safe(f"trial{rate}")
-    return folder / f"{_safe(spec.method)}-{_safe(spec.encoder)}-{spec.budget.slug}-{which}-{record.run_id}.json"
+    return folder / f"{_safe(spec.method)}-{_safe(spec.encoder)}-{spec.asked.slug}-{which}-{record.run_id}.json"
 
 
 def _safe(name: str) -> str:
@@ -84,7 +88,7 @@ def prepare_folder(folder: Path) -> None:
         raise UserError(f"results cannot be written to {str(folder)!r} ({error.strerror}); choose another --out") from None
 
 
-def save(folder: Path, record: Record | Floor, logits: npt.NDArray[np.float32] | None = None) -> Path:
+def save(folder: Path, record: AnyRecord, logits: npt.NDArray[np.float32] | None = None) -> Path:
     """Write a record, its logits first, so that no record ever names a sidecar that is not there."""
     if logits is not None:
         data = _logits_bytes(logits)
@@ -118,27 +122,37 @@ def load_logits(folder: Path, sha256: str) -> npt.NDArray[np.float32]:
     return logits
 
 
-def read(path: Path) -> Record | Floor:
+def read(path: Path) -> AnyRecord:
     """The record in a file, whether or not its figures agree: that is for the audit to find.
 
     Raises:
         UserError: if there is none.
     """
     try:
-        return _record(_json(_content(path)[0]))
+        record = _record(_json(_content(path)[0]))
+        if isinstance(record, Calibration):
+            raise ValueError("it is a calibration")
+        return record
     except FileNotFoundError:
         raise UserError(f"there is no record {str(path)!r}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{str(path)!r} is not a record: {_why(error)}") from None
 
 
-def load(folder: Path) -> Iterator[Record | Floor | Damaged]:
-    """Every record of a folder, in the order of file names, and what else lies there as .json.
+def load(folder: Path, pattern: str = "*.json") -> Iterator[AnyRecord | Damaged]:
+    """Every record of a folder, in the order of file names, and what else lies there as .json, or matches `pattern`.
 
     Records of older schema versions come as the present one. One that was edited is damaged as far as that shows at once.
     """
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob(pattern)):
         yield _examined(path)
+
+
+def calibrations(folder: Path) -> Iterator[Calibration]:
+    """The whole calibrations of a folder, in the order of file names."""
+    for found in load(folder, "calibration-*.json"):
+        if isinstance(found, Calibration):
+            yield found
 
 
 def checksum_flaw(path: Path) -> str | None:
@@ -151,10 +165,19 @@ def checksum_flaw(path: Path) -> str | None:
     return _unlike(checksum, text, _json(text))
 
 
-_ANY: TypeAdapter[Record | Floor] = TypeAdapter(AnyRecord)
+def checksum_of(path: Path) -> str:
+    """The checksum of a record's file: what its other lines give, also where the file is too old to hold one.
+
+    Raises:
+        OSError, ValueError: if there is no such file.
+    """
+    return sha256_bytes(_content(path)[0])
 
 
-def _examined(path: Path) -> Record | Floor | Damaged:
+_ANY: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
+
+
+def _examined(path: Path) -> AnyRecord | Damaged:
     try:
         text, checksum = _content(path)
         found = _json(text)
@@ -193,16 +216,16 @@ def _json(text: bytes) -> Any:
         raise ValueError("it is empty" if not text.strip() else "it is not whole JSON") from None
 
 
-def _record(found: Any) -> Record | Floor:
+def _record(found: Any) -> AnyRecord:
     if isinstance(found, dict):
         version = found.get("schema_version", SCHEMA_VERSION)
         found = migrated(found)
+        # Calibrations begin at their version, whatever that of runs was then.
+        newest = max(SCHEMA_VERSION, _FIRST) if found.get("kind") == "calibration" else SCHEMA_VERSION
         # Said before anything else is looked at: what else another version has is not known.
-        if "schema_version" in found and (type(version) is not int or found["schema_version"] != SCHEMA_VERSION):
-            newer = ", made by a newer version" if type(version) is int and version > SCHEMA_VERSION else ""
-            raise ValueError(
-                f"its schema version is {str(version)[:20]!r}{newer}; this suite reads versions 1 to {SCHEMA_VERSION}"
-            )
+        if "schema_version" in found and (type(version) is not int or found["schema_version"] != newest):
+            newer = ", made by a newer version" if type(version) is int and version > newest else ""
+            raise ValueError(f"its schema version is {str(version)[:20]!r}{newer}; this suite reads versions 1 to {newest}")
     return _ANY.validate_python(found)
 
 
@@ -212,25 +235,31 @@ def _why(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"] if part not in ("run", "floor"))
+    where = ".".join(str(part) for part in first["loc"] if part not in ("run", "floor", "calibration"))
     return f"{where[:80] or 'it'}: {first['msg'].lower()[:200]}"
 
 
-def finished(folder: Path, run_id: str, *, or_damaged: bool = False) -> Record | Floor | None:
+def finished(folder: Path, run_id: str, *, or_damaged: bool = False) -> AnyRecord | None:
     """The record of a run or floor that has ended in a final state in this folder; None if it is still to be run.
 
     Raises:
         UserError: if what is there under this id is damaged: doing the run again would write over it. With `or_damaged`
             that is as if there were nothing.
     """
+    found = finished_file(folder, run_id, or_damaged=or_damaged)
+    return None if found is None else found[1]
+
+
+def finished_file(folder: Path, run_id: str, *, or_damaged: bool = False) -> tuple[Path, AnyRecord] | None:
+    """The same with the file that holds it."""
     for path in folder.glob(f"*-{run_id}.json"):
         record = _examined(path)
         if isinstance(record, Damaged):
             if or_damaged:
                 continue
             raise _in_the_way(record)
-        if isinstance(record, Floor) or record.state in FINAL:
-            return record
+        if not isinstance(record, Record) or record.state in FINAL:
+            return path, record
     return None
 
 

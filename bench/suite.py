@@ -65,8 +65,14 @@ class Suite(BaseModel):
     """Most that training may use; a run beyond it ends as out-of-memory."""
     test_limit: int | None = Field(default=None, ge=2, examples=[400])
     """Test on so many reviews only, half of each class."""
+    train_limit: int | None = Field(default=None, ge=2, examples=[1000])
+    """Train on so many reviews only, the first of each seed's order."""
     tune: int | None = Field(default=None, ge=2, examples=[3])
-    """First choose each method's learning rate by so many trials, on validation only."""
+    """First choose each method's learning rate among so many, on validation only."""
+    tune_seeds: int = Field(default=2, ge=1, le=100, examples=[2])
+    """Seeds each of those rates is tried with."""
+    calibration: str | None = Field(default=None, examples=["results/study/calibration-mpnet-cuda-0123456789abcdef.json"])
+    """Record of the calibration that converts budgets in seconds and reference tokens, whatever machine it is of."""
 
     @cached_property
     def settings(self) -> dict[str, dict[str, Any]]:
@@ -91,7 +97,8 @@ class Suite(BaseModel):
             Request(
                 list(self.settings), encoder, data, ",".join(self.budgets), self.seeds_text, self.max_length,
                 self.truncation, self.batch_size, self.precision, device, self.memory, self.test_limit, self.tune,
-                hyperparameters=self.settings, dropout=self.dropout, attention_dropout=self.attention_dropout,
+                self.tune_seeds, calibration=self.calibration, hyperparameters=self.settings, dropout=self.dropout,
+                attention_dropout=self.attention_dropout, train_limit=self.train_limit,
             )
             for encoder in self.encoders
             for data in self.data
@@ -204,8 +211,9 @@ def _entry(name: str, suite: Suite) -> str:
     cells = len(suite.encoders) * len(suite.data) * len(suite.settings)
     seeds = len(parse_seeds(suite.seeds_text))
     budgets = [Budget.parse(budget) for budget in suite.budgets]
-    runs, each = cells * len(budgets) * seeds, seeds + (suite.tune or 0)
-    trials = f" and {cells * len(budgets) * suite.tune} trials" if suite.tune else ""
+    trials_each = (suite.tune or 0) * suite.tune_seeds
+    runs, each = cells * len(budgets) * seeds, seeds + trials_each
+    trials = f" and {cells * len(budgets) * trials_each} trials" if suite.tune else ""
     lines = [
         *textwrap.wrap(f"{name}: {suite.description}", 110, subsequent_indent="  "),
         f"  {_listed(suite.encoders)} on {_listed(suite.data)}; {_listed(_methods(suite))}; budget {_listed(suite.budgets)}",

@@ -6,7 +6,7 @@ Reviews are stored whole, so that one cache serves every maximum length and trun
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,15 @@ from bench.reviews import Reviews, Source
 from bench.spec import Truncation
 from bench.tokens import Ints, Split, open_tokenizer, special_tokens, tokenised
 
-__all__ = ["Cut", "Ints", "Split", "Task", "cut", "prepare"]
+__all__ = ["Cut", "Ints", "Split", "Task", "cut", "prepare", "sampled"]
 
-CUT_VERSION = 1
-VALIDATION_A_CLASS, TEST_A_CLASS = 250, 1000
+CUT_VERSION = 2
+"""Version 1 held 250 a class out for validation, of however many reviews there were."""
+VALIDATION_A_CLASS, LARGE_VALIDATION_A_CLASS, TEST_A_CLASS = 250, 1000, 1000
+LARGE = 10_000
+"""Different train reviews beyond which validation is the large one."""
+_SAMPLE = 2**32
+"""Sets the generator that samples reviews apart from those of the epochs, which are numbered from 0."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,9 @@ def _take(reviews: Reviews, rows: list[int]) -> Reviews:
 def cut(source: Source) -> Cut:
     """Split a source, the same for all seeds.
 
-    Duplicate train texts go first. Validation is the last 250 reviews a class, and a source without a test split loses
-    the last 1,000 a class to the test before that (less of each where a source is small: a tenth, and two fifths).
+    Duplicate train texts go first. Validation is the source's own, or the last 250 reviews a class, of more than 10,000 the
+    last 1,000; a source without a test split loses the last 1,000 a class to the test before that (less of each where a source
+    is small: a tenth, and two fifths).
     Reviews of a film stand together within a class, so a block at the end shares fewer films with train than a random
     sample would; it still shares some, which is why a number on it is not one on the official test.
 
@@ -63,7 +69,8 @@ def cut(source: Source) -> Cut:
     if smallest < 10:
         raise UserError(f"data {source.name!r} has {smallest} different train reviews of a class; at least 10 are needed")
     test_size = 0 if source.test else min(TEST_A_CLASS, smallest * 2 // 5)
-    validation_size = min(VALIDATION_A_CLASS, max(1, (smallest - test_size) // 10))
+    most = LARGE_VALIDATION_A_CLASS if len(unique) > LARGE else VALIDATION_A_CLASS
+    validation_size = 0 if source.validation else min(most, max(1, (smallest - test_size) // 10))
     parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
     for rows in by_class:
         held_out = len(rows) - test_size
@@ -77,7 +84,7 @@ def cut(source: Source) -> Cut:
     return Cut(
         name=f"{source.name}-v{CUT_VERSION}",
         train=train,
-        validation=_take(source.train, parts["validation"]),
+        validation=source.validation or _take(source.train, parts["validation"]),
         test=test,
         duplicates_removed=len(source.train) - len(unique),
         leaked=np.array([i for i, text in enumerate(test.texts) if text in known], dtype=np.int64),
@@ -102,6 +109,10 @@ class Task:
         kept: Ints = np.minimum(np.diff(split.starts), max_length - special) + special
         return kept
 
+    def sampled(self, limit: int | None, seed: int) -> Task:
+        """The task with the reviews that a limit leaves to train on."""
+        return self if limit is None else replace(self, train=self.train.take(sampled(len(self.train), limit, seed)))
+
     def encode(self, split: Split, row: int, max_length: int, truncation: Truncation) -> Ints:
         """Ids of one review, cut to `max_length` and framed by the special tokens."""
         ids = split.ids[split.starts[row] : split.starts[row + 1]]
@@ -111,6 +122,16 @@ class Task:
             head = {"head": room, "tail": 0, "head+tail": room // 4}[truncation]
             ids = np.concatenate([ids[:head], ids[len(ids) - (room - head) :]])
         return np.concatenate([self.prefix, ids, self.suffix], dtype=np.int64)
+
+
+def sampled(reviews: int, limit: int | None, seed: int) -> Ints:
+    """Positions of the reviews to train on, ascending: all, or `limit` of them. Samples of one seed are nested: the first of
+    its order, which comes from a generator of its own.
+    """
+    if limit is None or limit >= reviews:
+        return np.arange(reviews)
+    order = np.random.default_rng([seed, _SAMPLE]).permutation(reviews)
+    return np.sort(order[:limit])
 
 
 _SPLITS = ("train", "validation", "test")

@@ -35,6 +35,12 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def take(self, rows: Ints) -> Split:
+        """The reviews at these positions [n], in their order."""
+        parts = [self.ids[self.starts[row] : self.starts[row + 1]] for row in rows]
+        starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+        return Split(np.concatenate(parts), starts, self.labels[rows])
+
 
 @contextmanager
 def _refused() -> Iterator[None]:

@@ -2,14 +2,14 @@
 
 A step: rows → tensors → logits → loss → gradients → clip → AdamW, at a learning rate that follows from the share of the
 budget spent. Everything that differs between methods happened before, when the method was attached; the one exception is
-a method that leaves the encoder untouched, whose output is kept the first time it is computed.
+a method that leaves the encoder untouched: the budget buys encoding, and the head is trained in passes over what was kept.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,12 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from bench.batches import MULTIPLE, collate, moved, rounded, stream
+from bench.batches import MULTIPLE, collate, epoch_batches, first_balanced, moved, rounded, stream
 from bench.budget import Ledger, schedule
 from bench.encoder import Classifier
 from bench.meters import DeviceClock, MemoryMeter
-from bench.prediction import autocast, predict
-from bench.record import Training
+from bench.prediction import predict
+from bench.record import VALIDATION_AT_MARKS, Training
+from bench.residual_stream import in_precision
+from bench.rules import PASSES
 from bench.scoring import confusion
 from bench.spec import Precision, RunSpec
 from bench.task import Ints, Task
@@ -34,8 +36,6 @@ CLIP = 1.0
 PIECE = 3072
 """Tokens, padding included, that are trained on at once on a CPU. Whole batches of 32 reviews of 256 tokens take up to twice
 the memory and are no faster: `make levers` measures it."""
-STREAM_UNTIL = 0.8
-"""Share of a time budget after which a method that encodes once stops reading new reviews (rules, section 4)."""
 
 
 class AuditError(RuntimeError):
@@ -56,10 +56,13 @@ def touch(precision: Precision) -> None:
 
     For before a meter of memory starts: a fork maps the pages of that code only as it runs them, which is no method's doing.
     """
-    with torch.random.fork_rng(devices=[]), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+    with torch.random.fork_rng(devices=[]):
         layer = nn.TransformerEncoderLayer(64, 2, 128, dropout=0.0, activation="gelu", batch_first=True)
-        model = nn.Sequential(nn.Embedding(8, 64), layer, nn.Linear(64, 2))
-        loss = cross_entropy(model(torch.zeros(4, 32, dtype=torch.int64))[:, 0].float(), torch.zeros(4, dtype=torch.int64))
+        model = nn.Sequential()
+        for name, module in (("embeddings", nn.Embedding(8, 64)), ("layer", layer), ("head", nn.Linear(64, 2))):
+            model.add_module(name, module)
+        with in_precision(model, precision):
+            loss = cross_entropy(model(torch.zeros(4, 32, dtype=torch.int64))[:, 0].float(), torch.zeros(4, dtype=torch.int64))
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(model.parameters(), CLIP)
     torch.optim.AdamW(model.parameters(), lr=0.0, fused=True).step()
@@ -88,15 +91,13 @@ class Loop:
     on_step: Callable[[Ledger], None] = lambda ledger: None
     ledger: Ledger = field(init=False)
     frozen_before: str = ""
-    reread_from: int | None = None
-    """The step from which on a method that encodes once reads no new reviews; None: it still does."""
     multiple: int = MULTIPLE
     """Tokens of which the width of a batch or piece is a multiple."""
     whole: bool = True
     """Whether weights, optimizer and ledger are of one and the same step. They are not in the middle of one."""
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger(self.spec.budget, self.clock, len(self.task.train))
+        self.ledger = Ledger(self.spec.budget, self.clock, len(self.task.train), self.encodes_once)
         self.device = self.spec.device
         self.lengths = self.task.lengths(self.task.train, self.spec.max_length)
         self.trained = [p for p in self.classifier.parameters() if p.requires_grad]
@@ -118,7 +119,7 @@ class Loop:
         spec = self.spec
         largest = self._pieces(spec.batch_size, spec.max_length)[0]
         ids = torch.full((spec.batch_size, spec.max_length), int(self.task.suffix[0]))[largest]
-        with torch.random.fork_rng(), autocast(self.spec):
+        with torch.random.fork_rng(), in_precision(self.classifier, spec.precision):
             with torch.set_grad_enabled(not self.encodes_once):
                 features = self.classifier.features(moved(ids, self.device), moved(torch.ones_like(ids), self.device))
             loss = self.classifier.head(features).float().logsumexp(-1).mean()
@@ -137,6 +138,8 @@ class Loop:
         """
         self.clock.start()
         try:
+            if self.encodes_once:
+                self._encode()
             self._validate_at_mark()  # a run that goes on may have been stopped there
             batches = self._rows()
             while not self.ledger.done:
@@ -146,18 +149,62 @@ class Loop:
         finally:
             self.clock.stop()
 
+    def train_steps(self, batches: Sequence[Ints]) -> int:
+        """Take an optimizer step on each of these batches of rows at the peak rate, outside of budget and schedule; a method
+        that encodes once encodes them first and then makes `PASSES` passes over their features.
+
+        Returns the tokens that were encoded.
+
+        Raises:
+            Diverged, MemoryCapReached: as in a run.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.peak_rate
+        if self.encodes_once:
+            for rows in batches:
+                self._keep_features(rows)
+            losses = [self._head_step(rows) for _ in range(PASSES) for rows in batches]
+        else:
+            losses = [self._step(rows, *self._collated(rows)) for rows in batches]
+        if not all(math.isfinite(loss) for loss in losses):
+            raise Diverged("the loss became no number")
+        self._check_memory()
+        return int(sum(self.lengths[rows].sum() for rows in batches))
+
     def _train_on(self, rows: Ints) -> None:
-        spec = self.spec
-        ids, mask, labels = collate(self.task, self.task.train, rows, spec.max_length, spec.truncation, self.multiple)
         for group in self.optimizer.param_groups:
             group["lr"] = self.peak_rate * schedule(self.ledger.fraction)
         self.whole = False
-        loss = self._step(rows, ids, mask, labels)
+        if self.encodes_once:
+            loss = self._head_step(rows)
+        else:
+            loss = self._step(rows, *self._collated(rows))
+            self.ledger.charge(len(rows), int(self.lengths[rows].sum()))
         if not math.isfinite(loss):
             raise Diverged(f"the loss became {loss} at step {self.ledger.steps + 1}")
-        self.ledger.step_taken(len(rows), int(self.lengths[rows].sum()), loss)
+        self.ledger.step_taken(len(rows), loss)
         self.whole = True
         self._check_memory()
+
+    def _encode(self) -> None:
+        """Keep the encoder's output for the reviews that the budget buys, one epoch at most; then the passes have a length."""
+        spec, ledger = self.spec, self.ledger
+        if not ledger.encoding:  # a run that resumes in its passes
+            return
+        for rows in epoch_batches(self.lengths, spec.batch_size, spec.seed, 0)[ledger.batches :]:
+            if ledger.spent >= spec.budget.amount:
+                break
+            self.whole = False
+            self._keep_features(rows)
+            ledger.charge(len(rows), int(self.lengths[rows].sum()))
+            self.whole = True
+            self._check_memory()
+            self.on_step(ledger)
+        ledger.pass_steps = PASSES * math.ceil(int(self.known.sum()) / spec.batch_size)
+
+    def _collated(self, rows: Ints) -> tuple[Tensor, Tensor, Tensor]:
+        spec = self.spec
+        return collate(self.task, self.task.train, rows, spec.max_length, spec.truncation, self.multiple)
 
     def _validate_at_mark(self) -> None:
         if self.ledger.mark_reached:
@@ -176,33 +223,25 @@ class Loop:
 
     def _rows(self) -> Iterator[Ints]:
         """The batches to train on from the ledger's step on: the reviews in the seed's order, pass after pass; for a method
-        that encodes once under a time budget, new reviews until `STREAM_UNTIL` and then passes over those that were encoded.
+        that encodes once, those that were kept.
         """
         spec = self.spec
-        timed = self.encodes_once and spec.budget.unit == "seconds"
-        if self.reread_from is None:
-            for rows in stream(self.lengths, spec.batch_size, spec.seed, skip=self.ledger.steps):
-                if timed and self.ledger.fraction >= STREAM_UNTIL:
-                    break
-                yield rows
-            self.reread_from = self.ledger.steps
-        encoded, done = np.flatnonzero(self.known), self.ledger.steps - self.reread_from
-        for again in stream(self.lengths[encoded], spec.batch_size, spec.seed, first_epoch=1, skip=done):
-            yield encoded[again]
+        if not self.encodes_once:
+            yield from stream(self.lengths, spec.batch_size, spec.seed, skip=self.ledger.steps)
+        kept = np.flatnonzero(self.known)
+        for rows in stream(self.lengths[kept], spec.batch_size, spec.seed, first_epoch=1, skip=self.ledger.steps):
+            yield kept[rows]
 
     def _step(self, rows: Ints, ids: Tensor, mask: Tensor, labels: Tensor) -> float:
         """One optimizer step on the gradient of the whole batch; returns the loss before it."""
         total = 0.0
         for piece in self._pieces(*ids.shape):
-            width = rounded(int(mask[piece].sum(1).max()), self.multiple, ids.shape[1])
-            with autocast(self.spec):
-                logits = self.classifier.head(self._features(rows[piece], ids[piece, :width], mask[piece, :width]))
+            with in_precision(self.classifier, self.spec.precision):
+                logits = self.classifier.head(self._features(rows, ids, mask, piece))
                 loss = cross_entropy(logits.float(), moved(labels[piece], self.device)) * (len(logits) / len(rows))
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
-        nn.utils.clip_grad_norm_(self.trained, CLIP)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self._update()
         return total
 
     def _pieces(self, reviews: int, longest: int) -> list[slice]:
@@ -210,21 +249,39 @@ class Loop:
         size = reviews if self.device == "cuda" else math.ceil(reviews / math.ceil(reviews * longest / PIECE))
         return [slice(start, start + size) for start in range(0, reviews, size)]
 
-    def _features(self, rows: Ints, ids: Tensor, mask: Tensor) -> Tensor:
-        """What the head reads, [batch, width]; from memory where the encoder never changes and has seen the reviews."""
-        if not self.encodes_once:
-            self.ledger.encoded(rows.tolist(), int(mask.sum()), mask.numel())
-            return self.classifier.features(moved(ids, self.device), moved(mask, self.device))
-        if not self.known[rows].all():
-            self.ledger.encoded(rows.tolist(), int(mask.sum()), mask.numel())
-            with torch.no_grad():
-                fresh = self.classifier.features(moved(ids, self.device), moved(mask, self.device)).float()
+    def _head_step(self, rows: Ints) -> float:
+        """One optimizer step of the head on kept features; returns the loss before it."""
+        assert self.features is not None
+        at = moved(torch.from_numpy(rows), self.device)
+        labels = moved(torch.from_numpy(self.task.train.labels[rows]), self.device)
+        loss = cross_entropy(self.classifier.head(self.features[at]).float(), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._update()
+        return float(loss.detach())
+
+    def _update(self) -> None:
+        nn.utils.clip_grad_norm_(self.trained, CLIP)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def _keep_features(self, rows: Ints) -> None:
+        """Encode a batch and keep what the head will read of it."""
+        ids, mask, _ = self._collated(rows)
+        for piece in self._pieces(*ids.shape):
+            with in_precision(self.classifier, self.spec.precision):
+                fresh = self._features(rows, ids, mask, piece).float()
             if self.features is None:
                 self.features = torch.empty(len(self.task.train), fresh.shape[1], device=self.device)
-            self.features[moved(torch.from_numpy(rows), self.device)] = fresh
-            self.known[rows] = True
-        assert self.features is not None
-        return self.features[moved(torch.from_numpy(rows), self.device)]
+            self.features[moved(torch.from_numpy(rows[piece]), self.device)] = fresh
+        self.known[rows] = True
+
+    def _features(self, rows: Ints, ids: Tensor, mask: Tensor, piece: slice) -> Tensor:
+        """What the head reads of a part of a batch, [reviews, width]; counted as seen."""
+        width = rounded(int(mask[piece].sum(1).max()), self.multiple, ids.shape[1])
+        ids, mask = ids[piece, :width], mask[piece, :width]
+        self.ledger.encoded(rows[piece].tolist(), int(mask.sum()), mask.numel())
+        return self.classifier.features(moved(ids, self.device), moved(mask, self.device))
 
     def _audit_gradients(self) -> None:
         # A LoRA A matrix has an all-zero gradient at first (B is zero), so presence is what can be asked for.
@@ -242,7 +299,10 @@ class Loop:
             )
 
     def _validation_accuracy(self) -> float:
-        logits = predict(self.classifier, self.task, self.task.validation, self.spec)
+        validation = self.task.validation
+        # A mark costs time and serves a curve; the end of the budget, which tuning reads, deserves all there is.
+        rows = first_balanced(validation.labels, len(validation) if self.ledger.done else VALIDATION_AT_MARKS)
+        logits = predict(self.classifier, self.task, validation, self.spec, rows)
         if not np.isfinite(logits).all():  # the last step broke the weights, and no loss will tell
             raise Diverged(f"the logits on validation became no numbers at step {self.ledger.steps}")
-        return confusion(self.task.validation.labels, logits.argmax(1)).accuracy
+        return confusion(validation.labels[rows], logits.argmax(1)).accuracy

@@ -80,7 +80,7 @@ def kept(folder: Path, record: Record | Floor) -> Path:
 
 def run(
     method: str = "houlsby", seed: int = 0, wrong: int = 20, *, spec: dict[str, Any] | None = None,
-    leaked: tuple[int, ...] = (), contended: bool = False, **fields: Any,
+    leaked: tuple[int, ...] = (), **fields: Any,
 ) -> Record:  # fmt: skip
     """A run of a method with `wrong` of 200 predictions wrong; `fields` replace parts of the record."""
     settings: dict[str, Any] = {
@@ -119,9 +119,7 @@ def run(
                 weights=4 * weights, gradients=4 * trained, optimizer=8 * trained, activations=peak - 4 * weights - 12 * trained
             ),
         ),
-        "compute": Compute(
-            cpu_seconds=100, matmul_before=9, matmul_after=8 if contended else 9, matmul_quiet=9, contended=contended
-        ),
+        "compute": Compute(cpu_seconds=100),
         "latency": [Latency(batch=batch, milliseconds=2 * batch, bare_milliseconds=batch) for batch in (1, 32)],
         "bytes_to_ship": 4 * trained + 1000,
         "test": evaluation(wrong, leaked),

@@ -19,9 +19,8 @@ import methods
 from bench.attention import InBlocks, attend
 from bench.checkpoint import Checkpoint
 from bench.encoder import Classifier, load_classifier
-from bench.prediction import autocast
+from bench.residual_stream import in_precision
 from bench.spec import Precision
-from tests.conftest import make_spec
 
 BATCH, HEADS, LENGTH, WIDTH = 5, 2, 6, 4
 IDS = torch.tensor([[101, 2023, 2003, 2307, 102], [101, 9643, 3185, 102, 1], [101, 2307, 3185, 9643, 102]])
@@ -92,19 +91,6 @@ def test_in_bf16_it_errs_as_plain_attention_does() -> None:
         assert (mine - right).norm() < 1.2 * (theirs - right).norm()
 
 
-@pytest.mark.parametrize("types", [("float32",) * 3, ("bfloat16", "float32", "bfloat16")])
-def test_autocast_reaches_into_it(types: tuple[str, ...]) -> None:
-    given = [tensor.detach().to(getattr(torch, name)).requires_grad_() for tensor, name in zip(operands(), types, strict=False)]
-    with torch.autocast("cpu", dtype=torch.bfloat16), InBlocks():
-        ours = scaled_dot_product_attention(*given)
-    assert ours.dtype == torch.bfloat16
-    rounded = [tensor.detach().bfloat16().requires_grad_() for tensor in given]
-    plain = attend(*rounded)
-    assert torch.equal(ours, plain)
-    for mine, theirs in zip(derived(ours, given), derived(plain, rounded), strict=True):
-        assert torch.equal(mine.bfloat16(), theirs)
-
-
 def test_no_scores_are_kept_for_the_backward_pass() -> None:
     kept: list[int] = []
     query, key, value, mask, _ = operands()
@@ -142,11 +128,11 @@ def test_what_is_not_plain_is_left_to_torch(calls: list[object]) -> None:
     assert len(calls) == 2
 
 
-def taken(classifier: Classifier, name: str, precision: Precision) -> tuple[Tensor, dict[str, Tensor]]:
-    """Features and gradients of one batch with a method attached; the backward pass is outside of autocast, as in training."""
+def taken(classifier: Classifier, name: str, precision: Precision, autocast: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
+    """Features and gradients of one batch with a method attached; the backward pass is outside, as in training."""
     torch.manual_seed(0)
     classifier.encoder = methods.get(name).attach(classifier.encoder)
-    with autocast(make_spec(name, precision=precision)):
+    with in_precision(classifier, precision), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         features = classifier.features(IDS, MASK)
         loss = classifier.head(features).float().logsumexp(-1).sum()
     loss.backward()
@@ -180,7 +166,7 @@ def test_every_family_takes_it_and_computes_the_same(
     kind: str, name: str, precision: Precision, family: Callable[[str], Checkpoint], calls: list[object]
 ) -> None:
     classifier = sharp(load_classifier(family(kind), seed=0, dropout=0.0, attention_dropout=0.0))
-    theirs, their_gradients = taken(as_the_library_has_it(classifier), name, precision)
+    theirs, their_gradients = taken(as_the_library_has_it(classifier), name, precision, precision == "bf16")
     assert not calls
     ours, our_gradients = taken(classifier, name, precision)
     assert len(calls) == 2  # layers
@@ -206,6 +192,27 @@ def test_mpnet_with_dropout_takes_torchs(family: Callable[[str], Checkpoint], ca
     assert torch.allclose(by_torch, none.features(IDS, MASK), atol=1e-5)
     assert len(calls) == 2
     torch.testing.assert_close(almost_none.eval().features(IDS, MASK), none.eval().features(IDS, MASK), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_bias_and_mask_of_mpnet_are_added_once_a_forward_pass(dtype: torch.dtype) -> None:
+    bias, mask = torch.randn(1, 2, 6, 6, requires_grad=True), operands()[3].to(dtype)
+    first = bench.attention._added(bias, mask)
+    assert bench.attention._added(bias, mask) is first
+    assert first.dtype == dtype
+    assert torch.equal(first, bias.to(dtype) + mask)
+    (first * 2).sum().backward()
+    assert bias.grad is not None
+    assert torch.equal(bias.grad, torch.full_like(bias, 2.0 * len(mask)))
+
+
+@pytest.mark.parametrize("length", [1, 5, 130])
+def test_buckets_that_are_kept_are_the_librarys(family: Callable[[str], Checkpoint], length: int) -> None:
+    encoder = load_classifier(family("MPNet"), seed=0, dropout=0.0, attention_dropout=0.0).encoder.encoder
+    theirs = encoder.compute_position_bias(torch.zeros(3, length, 32))  # type: ignore[union-attr, operator]
+    buckets = bench.attention._buckets(encoder.relative_position_bucket, length, torch.device("cpu"))
+    ours = encoder.relative_attention_bias(buckets).permute(2, 0, 1).unsqueeze(0)  # type: ignore[union-attr, operator]
+    assert torch.equal(ours, theirs)
 
 
 def test_mpnet_answers_what_only_its_own_attention_can(family: Callable[[str], Checkpoint]) -> None:

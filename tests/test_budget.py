@@ -37,7 +37,8 @@ def test_overshoot_is_at_most_one_step(unit: str, amount: int, steps: list[tuple
     largest = 0.0
     for reviews, tokens in steps:
         before = ledger.spent
-        ledger.step_taken(reviews, tokens, loss=1.0)
+        ledger.charge(reviews, tokens)
+        ledger.step_taken(reviews, loss=1.0)
         largest = max(largest, ledger.spent - before)
         while ledger.mark_reached:
             ledger.validated(0.5)

@@ -257,13 +257,6 @@ def test_leaks_are_said_with_the_accuracy_without_them() -> None:
     assert said(group, "2 test reviews are also in train, word for word. Accuracy without them: houlsby 90.91.")
 
 
-def test_contended_runs_are_marked() -> None:
-    group = one_group([run(), run("lora", contended=True)])
-    assert [line.contended for line in lines(group)[:2]] == [False, True]
-    assert said(group, "†")
-    assert not said(one_group([run()]), "†")
-
-
 def test_versions_and_dirty_checkouts_are_said() -> None:
     other = MACHINE.model_copy(update={"versions": {"torch": "0"}, "dirty": True})
     assert len(compare([run(), run("lora", environment=other)], "houlsby", ORDER)) == 2

@@ -214,12 +214,10 @@ def job(tiny: Checkpoint, small_folder: Path, tmp_path: Path) -> Job:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Runs in this very process, without measuring the machine."""
+    """Runs in this very process, with latency measured for a moment."""
     import bench.latency as latency
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
-    monkeypatch.setattr(run, "matmul_rate", lambda seconds=1.0: 1.0)
-    monkeypatch.setattr(run, "quiet_rate", lambda *arguments: 1.0)
     monkeypatch.setattr(latency, "SECONDS", 0.01)
     yield
     for number, handler in handlers.items():

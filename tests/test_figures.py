@@ -255,19 +255,15 @@ def test_figures_say_what_stands_beside_the_numbers_in_tables() -> None:
     assert len(made) == 5
     for drawing in made:
         for said in (drawing.caption, drawing.key):
-            assert "† In runs of pfeiffer other work took a share of the budget." in said
             assert "Without a number here: lora (1 failed, 1 out-of-memory)." in said
-    every = of_group(one(run(contended=True), run("lora", contended=True)), looks([]))
-    assert all("† In runs of every method other work" in drawing.key for drawing in every)
-    assert not any("†" in drawing.key for drawing in of_group(one(run(), run("lora")), looks([])))
+    assert not any("Without a number" in drawing.key for drawing in of_group(one(run(), run("lora")), looks([])))
     unmeasured = of_group(one(run(), run("lora", memory=None)), looks([]))
     assert ["Without a number here: lora." in drawing.key for drawing in unmeasured] == [False, True, False, False, True]
 
 
 def test_a_sweep_says_which_budgets_a_method_did_not_complete() -> None:
-    records = [run(), run(spec=SHORT), run("lora", contended=True), ended("lora", "failed", spec=SHORT)]
+    records = [run(), run(spec=SHORT), run("lora"), ended("lora", "failed", spec=SHORT)]
     (drawing,) = (found for found in drawings(groups(*records)).values() if found.figure == "sweep")
-    assert "† In runs of lora other work took" in drawing.caption
     assert "Without a number here: lora at 15 s (1 failed)." in drawing.key
 
 

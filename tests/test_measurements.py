@@ -253,3 +253,40 @@ class TestGrowth:
         rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in growth.table([few, many]).splitlines()[2:]]
         assert rows[0][:2] == ["10", "1.00"]
         assert rows[1] == ["20", "2.50", "2.00", "3.00", "1", "4", "5.0", "5.0 s", "0.10 s"]
+
+
+class TestAccuracyInParts:
+    def write(self, path: Path, seed: int, **other: Any) -> Path:
+        one = accuracy.comparisons(["lora"], dropout=False)[0]
+        cells = {key: pack_bits([True, False, True]) for key in one.keys(seed)}
+        about = {"commit": "a", "dirty": False, "device": "a GPU"}
+        content = {"max_length": 128, "test_reviews": 3, "environment": about, "commits": ["a"], "cells": cells, **other}
+        path.write_text(json.dumps(content))
+        return path
+
+    def test_disjoint_seeds_are_joined(self, tmp_path, monkeypatch, capsys):
+        parts = [self.write(tmp_path / f"{seed}.json", seed) for seed in range(3)]
+        out = tmp_path / "all.json"
+        monkeypatch.setattr("sys.argv", ["accuracy", "--merge", *map(str, parts), "--out", str(out)])
+        accuracy.main()
+        one = accuracy.comparisons(["lora"], dropout=False)[0]
+        assert accuracy._finished(json.loads(out.read_text()), one) == [0, 1, 2]
+        assert "| lora" in capsys.readouterr().out
+
+    def test_what_does_not_belong_together_is_refused(self, tmp_path):
+        first = self.write(tmp_path / "a.json", 0)
+        with pytest.raises(UserError, match="another max_length"):
+            accuracy.merge([first, self.write(tmp_path / "b.json", 1, max_length=64)])
+        with pytest.raises(UserError, match="repeats"):
+            accuracy.merge([first, self.write(tmp_path / "c.json", 0)])
+        with pytest.raises(UserError, match="cannot be read"):
+            accuracy.merge([first, tmp_path / "none.json"])
+
+    def test_a_device_that_is_not_there_and_a_wrong_seed_are_refused(self, monkeypatch, capsys):
+        monkeypatch.setattr("bench.device._has_cuda", lambda: False)
+        for words, says in ((["--device", "cuda"], "no CUDA device"), (["--seed", "100"], "--seed must be")):
+            monkeypatch.setattr("sys.argv", ["accuracy", *words])
+            with pytest.raises(SystemExit) as ended:
+                accuracy.main()
+            assert ended.value.code == 2
+            assert says in capsys.readouterr().err

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench import meters
 from bench.device import multiplies_bf16, resolve_device, resolve_precision
 from bench.energy import energy_counter
 from bench.errors import UserError
-from bench.meters import DeviceClock, MatmulRate, matmul_rate, quiet_rate
+from bench.meters import DeviceClock
 from bench.prediction import predict
 from bench.provenance import commit, environment
 from bench.task import Task
@@ -48,26 +47,6 @@ def test_energy_counts_only_while_the_clock_charges() -> None:
     assert clock.joules == 12
     assert DeviceClock("cpu").joules is None
     assert energy_counter("cpu") is None
-
-
-@pytest.mark.parametrize(("before", "after", "contended"), [(95, 91, False), (89, 100, True), (100, 80, True)])
-def test_contended_is_a_tenth_below_the_quiet_rate(before: float, after: float, contended: bool) -> None:
-    assert MatmulRate(before, after, quiet=100).contended == contended
-
-
-def test_the_quiet_rate_is_the_best_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ADAPTER_BENCH_CACHE", str(tmp_path))
-    assert [quiet_rate(rate, "a processor") for rate in (90.0, 120.0, 100.0)] == [90.0, 120.0, 120.0]
-    assert quiet_rate(50.0, "another processor") == 50.0
-    for file in tmp_path.glob("quiet-rate-*"):
-        file.write_text("damaged")
-    assert quiet_rate(70.0, "a processor") == 70.0
-    monkeypatch.setattr(meters, "cache_dir", lambda: None)
-    assert quiet_rate(60.0, "a processor") == 60.0
-
-
-def test_the_rate_is_of_this_world() -> None:
-    assert 0.1 < matmul_rate(0.05) < 1e6
 
 
 def test_cuda_is_only_promised_where_it_is() -> None:

@@ -13,10 +13,14 @@ from hypothesis import strategies as st
 from bench.migrate import STEPS, migrated
 from bench.record import SCHEMA_VERSION, Floor, Record
 from bench.report import render
-from bench.store import Damaged, checksum_flaw, load, read
+from bench.store import Damaged, checksum_flaw, load, read, sealed
 from tests.records import floor, run
 
 REFERENCE = Path(__file__).parent.parent / "results" / "reference"
+
+
+RATES = {"matmul_before": 90.0, "matmul_after": 80.0, "matmul_quiet": 92.0, "contended": True}
+"""What `compute` held until schema version 2."""
 
 
 def write(folder: Path, record: Record | Floor, **fields: Any) -> Path:
@@ -69,14 +73,25 @@ def test_the_committed_records_of_version_1_are_read() -> None:
     assert not [item for item in load(REFERENCE) if isinstance(item, Damaged)]
 
 
-@pytest.mark.parametrize("version", [0, 3, 99, -1, None, "1", 1.0, True, [1], {}, 10**400])
+@pytest.mark.parametrize("version", [1, 2])
+def test_rates_of_the_machine_go(version: int, tmp_path: Path) -> None:
+    made = run(rules_version=2)
+    old = {**made.model_dump(mode="json"), "schema_version": version, "compute": {"cpu_seconds": 100, **RATES}}
+    text = json.dumps(old, indent=1).encode() + b"\n"
+    path = tmp_path / f"{made.run_id}.json"
+    path.write_bytes(text if version == 1 else sealed(text))
+    assert list(load(tmp_path)) == [made]
+    assert checksum_flaw(path) is None
+
+
+@pytest.mark.parametrize("version", [0, 4, 99, -1, None, "1", 1.0, True, [1], {}, 10**400])
 def test_a_version_that_no_step_knows_is_named(version: Any, tmp_path: Path) -> None:
     path = write(tmp_path, run(), schema_version=version)
     before = path.read_bytes()
     (found,) = load(tmp_path)
     assert isinstance(found, Damaged)
     assert found.reason.startswith("its schema version is ")
-    assert found.reason.endswith("; this suite reads versions 1 to 2")
+    assert found.reason.endswith("; this suite reads versions 1 to 3")
     assert ("made by a newer version" in found.reason) == (type(version) is int and version > SCHEMA_VERSION)
     assert path.read_bytes() == before
 
@@ -87,7 +102,10 @@ JSON = st.recursive(
 )
 
 
-@given(st.fixed_dictionaries({}, optional={"schema_version": st.integers(0, 3) | JSON, "rules_version": JSON, "memory": JSON}))
+FIELDS = {"schema_version": st.integers(0, 4) | JSON, "rules_version": JSON, "memory": JSON, "compute": JSON}
+
+
+@given(st.fixed_dictionaries({}, optional=FIELDS))
 def test_migrating_never_fails_and_changes_nothing_that_it_is_given(record: dict[str, Any]) -> None:
     before = repr(record)
     made = migrated(record)

@@ -23,7 +23,7 @@ def test_the_whole_official_test_with_and_without_the_leaked_reviews(embedded: S
     ours, theirs = (Counter(zip(reviews.texts, reviews.labels, strict=True)) for reviews in (source.train, embedded.train))
     assert ours == theirs
     made = cut(source)
-    assert (made.name, len(made.train), len(made.validation), len(made.test)) == ("imdb-v1", 24_404, 500, 25_000)
+    assert (made.name, len(made.train), len(made.validation), len(made.test)) == ("imdb-v2", 22_904, 2_000, 25_000)
     assert (made.duplicates_removed, len(made.leaked)) == (96, 123)
     assert not set(made.train.texts) & set(made.validation.texts)
     test = Split(np.zeros(0, dtype=np.int32), np.zeros(25_001, dtype=np.int64), np.array(made.test.labels))

@@ -19,7 +19,7 @@ from bench.checkpoint import find
 from bench.meters import MemoryMeter
 from bench.reviews import Source
 from bench.task import Task, cut, prepare
-from tests.benchmarks.peers.products import products_of, seconds_of
+from tests.benchmarks.peers.products import operations, peak_of, products_of, seconds_of
 from tests.benchmarks.peers.recipes import (
     GROUPED_BF16,
     IN_BF16,
@@ -155,3 +155,10 @@ def test_training_takes_about_three_times_the_products_of_a_pass_forward(folder:
         forward = work(products_of(lambda: loop.classifier(ids, mask)))
     whole = work(products_of(lambda: loop._step(np.arange(BATCH), ids, mask, labels)))
     assert 2.9 < whole / forward < 3.4
+
+
+def test_operations_and_peak_of_a_device() -> None:
+    assert operations(Counter({(2, 3, 4, 5): 7})) == 2 * 2 * 3 * 4 * 5 * 7
+    assert peak_of("NVIDIA H100 80GB HBM3", "bf16") == 989e12
+    assert peak_of("NVIDIA H100 80GB HBM3", "fp32") is None
+    assert peak_of("a processor", "bf16") is None

@@ -105,7 +105,7 @@ def test_sentences_are_cut_like_reviews_and_not_tested_out_of_domain(runs: dict[
     made, record = cut(read(SENTENCES)), runs[SENTENCES]
     assert (len(made.validation), len(made.test)) == (500, 2000)
     assert len(made.train) + 2500 + made.duplicates_removed == len(read_sentences())
-    assert (record.data.train, record.data.cut) == (len(made.train), "rotten-tomatoes-v1")
+    assert (record.data.train, record.data.cut) == (len(made.train), "rotten-tomatoes-v2")
     assert record.out_of_domain is None
     assert runs["houlsby"].out_of_domain is not None
     assert [outcome.text() for outcome in audit([out]) if outcome.failed] == []

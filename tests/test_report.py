@@ -42,7 +42,7 @@ def usual() -> list[Record | Floor]:
     big = Parameters(body=22_565_376, head=592_130, total=23_157_506, closed_form=22_565_376)
     return [
         *(run(seed=seed, wrong=20 + seed) for seed in range(3)),
-        *(run("pfeiffer", seed, 24, contended=True) for seed in range(3)),
+        *(run("pfeiffer", seed, 24) for seed in range(3)),
         *(run("full", seed, 16, parameters=big) for seed in range(2)),
         ended("full", "out-of-memory", seed=2),
         run("head-only", 0, 60),
@@ -85,7 +85,7 @@ def test_every_figure_is_the_same_in_json_csv_and_table(tmp_path: Path) -> None:
     assert houlsby["accuracy"] == pytest.approx(0.895)
     assert full["accuracy_difference"] == pytest.approx(0.0225)
     assert list(full["states"].values()) == ["out-of-memory"]
-    assert group["table"][1]["method"] == "pfeiffer †"
+    assert group["table"][1]["method"] == "pfeiffer"
     assert pfeiffer["label"] == "pfeiffer"
     assert group["reference"] == "houlsby"
     assert group["table"][-1]["accuracy %"] == "94.16"
@@ -128,13 +128,12 @@ def test_csv_holds_plain_numbers(tmp_path: Path) -> None:
     assert tuple(rows[0]) == COLUMNS
     assert {len(row) for row in rows} == {len(COLUMNS)}
     for row in rows[1:]:
-        numbers = [*row[3:15], *row[17:20], *row[24:33], row[34]]
+        numbers = [*row[3:15], *row[16:19], *row[23:32], row[33]]
         assert all(re.fullmatch(r"(-?[0-9]+(\.[0-9]+)?(e-[0-9]+)?)?", cell) for cell in numbers), row
     cells = dict(zip(COLUMNS, rows[2], strict=True))
     assert cells["method"] == "pfeiffer"
     assert cells["accuracy minus reference (points)"] == "-1.5"
     assert cells["peak memory (MiB)"] == "300"
-    assert cells["contended"] == "yes"
     assert (cells["verdict"], cells["seeds compared"], cells["seeds collapsed"]) == ("not resolved", "0 1 2", "")
     assert (cells["unconditional verdict"], cells["collapsed runs"]) == ("too few seeds", "0")
     of_full = dict(zip(COLUMNS, rows[3], strict=True))
@@ -148,7 +147,7 @@ def test_latex_is_a_booktabs_table(tmp_path: Path) -> None:
     rows = [line.strip() for line in text.splitlines() if line.endswith(r"\\")]
     assert rows[2].startswith("houlsby & 89.50 & ref. &")
     assert rows[3].startswith(r"& $\pm$1.24 &")
-    assert rows[4].startswith(r"pfeiffer \textdagger{} & 88.00 & $-1.50$ & not resolved &")
+    assert rows[4].startswith(r"pfeiffer & 88.00 & $-1.50$ & not resolved &")
     assert re.match(r"& \$\\pm\$0.00 & \$\[-[0-9.]+, -?[0-9.]+\]\$ & [0-9.]+ &", rows[5])
     assert text.index(r"\caption{minilm on embedded-v1") < text.index(r"\toprule") < text.index("full, seed 2")
 
@@ -179,7 +178,7 @@ def check_latex(text: str) -> str:
         assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}")
     known = (
         "usepackage begin end centering footnotesize setlength tabcolsep caption toprule midrule bottomrule par smallskip "
-        "raggedright Delta pm leq geq textdagger textperiodcentered textbackslash textasciitilde textasciicircum textless "
+        "raggedright Delta pm leq geq textperiodcentered textbackslash textasciitilde textasciicircum textless "
         "textgreater textbar textasciigrave"
     )
     assert set(re.findall(r"\\([a-zA-Z]+)", bare.replace("\\\\", ""))) <= set(known.split())
@@ -234,7 +233,7 @@ def test_damaged_files_are_named_and_left_alone(tmp_path: Path, capsys: pytest.C
     bad = {
         "cut.json": run().model_dump_json()[:-20],
         "empty.json": "",
-        "future.json": run("lora").model_dump_json().replace('"schema_version":2', '"schema_version":9'),
+        "future.json": run("lora").model_dump_json().replace('"schema_version":3', '"schema_version":9'),
         "other.json": '{"kind": "run"}',
         "red\x1b[31m.json": "[]",
     }

@@ -41,7 +41,7 @@ class Kept:
     def until(self, step: int | None = None) -> Loop:
         def after_step(ledger: Any) -> None:
             self.keeper.offer()
-            if step is not None and ledger.steps >= step:
+            if step is not None and ledger.units >= step:
                 raise Killed
 
         self.loop.on_step = after_step
@@ -105,7 +105,7 @@ def test_every_method_goes_on_bit_for_bit(tiny: Checkpoint, small_task: Task, tm
     for step in (2, 7):
         kept(path, tiny, small_task, name, budget=budget).until(step)
     last = kept(path, tiny, small_task, name, budget=budget)
-    assert last.said == [f"goes on from its checkpoint: 7 steps, {last.loop.ledger.seconds:.1f} device seconds"]
+    assert last.said == [f"resumes from its checkpoint: 7 batches, {last.loop.ledger.seconds:.1f} device seconds"]
     assert last.keeper.resumed == 2
     assert last.keeper.before == last.loop.ledger.seconds + last.loop.clock.paused_seconds
     last.until()
@@ -124,7 +124,7 @@ def test_every_method_goes_on_bit_for_bit(tiny: Checkpoint, small_task: Task, tm
 def test_every_counted_budget_goes_on(tiny: Checkpoint, small_task: Task, tmp_path: Path, name: str, budget: Budget) -> None:
     whole = kept(tmp_path / "whole", tiny, small_task, name, budget=budget).until()
     for part in (0.3, 0.7):
-        kept(tmp_path / "kept", tiny, small_task, name, budget=budget).until(int(part * whole.ledger.steps))
+        kept(tmp_path / "kept", tiny, small_task, name, budget=budget).until(int(part * whole.ledger.batches))
     last = kept(tmp_path / "kept", tiny, small_task, name, budget=budget)
     assert last.keeper.resumed == 2
     last.until()
@@ -154,55 +154,15 @@ def test_dropout_goes_on_with_its_generator(tiny: Checkpoint, small_task: Task, 
 
 
 @pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("name", ["houlsby", "head-only"])
-def test_a_time_budget_is_spent_once(
-    tiny: Checkpoint, small_task: Task, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The clock is driven by hand: a reading is a second later than the one before, so pauses have no length."""
-    budget = Budget(amount=50, unit="seconds")
+@pytest.mark.parametrize("units", [4, 10, 37], ids=["while encoding", "as passes begin", "in the passes"])
+def test_a_head_on_kept_features_resumes_where_it_was(tiny: Checkpoint, small_task: Task, tmp_path: Path, units: int) -> None:
+    def made(path: Path) -> Kept:
+        return kept(path, tiny, small_task, "head-only", budget=Budget(amount=10, unit="steps"))
 
-    def by_hand(made: Kept, first: float) -> Kept:
-        now = iter(np.arange(first, first + 10_000.0))
-        monkeypatch.setattr(type(made.loop.clock), "_now", lambda clock: float(next(now)))
-        return made
-
-    monkeypatch.setattr(resume.Keeper, "offer", lambda keeper: keeper.write())
-    whole = by_hand(kept(tmp_path / "whole", tiny, small_task, name, budget=budget), 0).until()
-    by_hand(kept(tmp_path / "kept", tiny, small_task, name, budget=budget), 0).until(whole.ledger.steps // 3)
-    last = by_hand(kept(tmp_path / "kept", tiny, small_task, name, budget=budget), 9e6)
-    assert last.keeper.resumed == 1
-    assert last.keeper.before > 0
-    last.until()
-    assert 50 <= last.loop.ledger.spent <= 50 + last.loop.ledger.longest_step
-    if name == "head-only":
-        assert last.loop.reread_from is not None
-        assert last.loop.ledger.reviews_trained > last.loop.ledger.reviews_seen
-
-
-@pytest.mark.usefixtures("always")
-def test_a_reading_of_kept_reviews_goes_on_in_its_order(tiny: Checkpoint, small_task: Task, tmp_path: Path) -> None:
-    """A method that encodes once, stopped after it has turned from new reviews to those that it kept."""
-
-    def turned(path: Path) -> Kept:
-        made = kept(path, tiny, small_task, "head-only", budget=Budget(amount=40, unit="steps"))
-        if made.loop.reread_from is None and made.loop.ledger.steps == 0:
-            rows = made.loop._rows
-
-            def early() -> Any:
-                batches = rows()
-                for _ in range(10):
-                    yield next(batches)
-                made.loop.reread_from = made.loop.ledger.steps
-                yield from rows()
-
-            made.loop._rows = early  # type: ignore[method-assign]
-        return made
-
-    whole = turned(tmp_path / "whole").until()
-    assert whole.reread_from == 10
-    turned(tmp_path / "kept").until(23)
-    last = turned(tmp_path / "kept")
-    assert last.loop.reread_from == 10
+    whole = made(tmp_path / "whole").until()
+    made(tmp_path / "kept").until(units)
+    last = made(tmp_path / "kept")
+    assert (last.loop.ledger.units, last.keeper.resumed) == (units, 1)
     same_end(whole, last.until())
 
 

@@ -236,7 +236,7 @@ def test_every_matrix_is_done_even_after_one_that_was_not_complete(
     code, _ = said(arguments, capsys)
     assert code == 1
     assert [(device, out, force) for _, device, out, force in calls] == [("cpu", tmp_path / "out", True)] * 2
-    assert [cut for cut, *_ in calls] == [f"{small_folder.name}-v1", "embedded-v1"]
+    assert [cut for cut, *_ in calls] == [f"{small_folder.name}-v2", "embedded-v2"]
 
 
 def test_listing_them_imports_no_torch() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from bench.budget import MARKS
 from bench.checkpoint import Checkpoint
 from bench.encoder import load_classifier
 from bench.reviews import Source
+from bench.rules import PASSES
 from bench.spec import Budget, Precision
 from bench.task import Task, cut, prepare
 from bench.training import PIECE, AuditError, Diverged, Loop, MemoryCapReached, touch
@@ -48,13 +50,14 @@ def test_touching_the_libraries_leaves_chance_as_it_was(precision: Precision) ->
 
 
 def steps_of(loop: Loop) -> torch.Tensor:
-    """What three steps of plain gradient descent change, which is the gradient."""
+    """What plain gradient descent changes in three steps, or in the passes over three batches."""
     loop.rehearse()
     loop.optimizer, loop.peak_rate = torch.optim.SGD(loop.trained), 0.1
     before = torch.cat([parameter.detach().flatten().clone() for parameter in loop.trained])
     loop.run()
-    summary = loop.summary()
-    assert (summary.steps, summary.reviews_trained, summary.frozen_sha256_before) == (3, 24, summary.frozen_sha256_after)
+    summary, passes = loop.summary(), PASSES if loop.encodes_once else 1
+    assert (summary.steps, summary.reviews_trained) == (3 * passes, 24 * passes)
+    assert summary.frozen_sha256_before == summary.frozen_sha256_after
     return torch.cat([parameter.detach().flatten() for parameter in loop.trained]) - before
 
 
@@ -73,7 +76,8 @@ def test_a_batch_in_pieces_is_one_step_of_the_whole_batch(
         losses += loop.ledger.losses
     assert changes[0].abs().max() > 1e-3
     torch.testing.assert_close(changes[0], changes[1], rtol=1e-3, atol=1e-6)
-    assert losses[:3] == pytest.approx(losses[3:], rel=1e-5)
+    half = len(losses) // 2
+    assert losses[:half] == pytest.approx(losses[half:], rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["houlsby", "lora", "full", "head-only"])
@@ -103,38 +107,48 @@ def test_pieces_are_even_and_hold_every_review(tiny: Checkpoint, small_task: Tas
     assert len(loop_for(tiny, small_task, "head-only")._pieces(16, 512)) == 3, "a method that encodes once is no exception"
 
 
-@pytest.mark.parametrize("name", ["houlsby", "head-only"])
-def test_a_time_budget_overruns_by_at_most_a_step(tiny: Checkpoint, small_task: Task, name: str) -> None:
-    loop = trained(tiny, small_task, name, budget=Budget(amount=1.5, unit="seconds"))
-    summary = loop.summary()
-    assert 1.5 <= summary.spent <= 1.5 + summary.longest_step_seconds
-    assert summary.spent == pytest.approx(loop.clock.seconds, abs=0.05)
-    assert len(summary.curve) == len(MARKS)
-
-
-def test_head_only_encodes_each_review_once(tiny: Checkpoint, small_task: Task) -> None:
-    summary = trained(tiny, small_task, "head-only", budget=Budget(amount=3, unit="epochs")).summary()
-    assert summary.reviews_seen == summary.reviews_distinct == len(small_task.train)
-    assert summary.reviews_trained == 3 * len(small_task.train)
-
-
-def test_head_only_stops_reading_at_four_fifths_of_a_time_budget(
-    tiny: Checkpoint, small_task: Task, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("unit", ["seconds", "reference tokens"])
+def test_a_run_counts_and_takes_no_budget_that_a_calibration_should_have_converted(
+    tiny: Checkpoint, small_task: Task, unit: Literal["seconds", "reference tokens"]
 ) -> None:
-    """The clock is driven by hand: every reading is a second later, so that the place of the change is exact."""
-    loop = loop_for(tiny, small_task, "head-only", budget=Budget(amount=50, unit="seconds"))
+    with pytest.raises(ValueError, match=f"not {unit}"):
+        trained(tiny, small_task, "houlsby", budget=Budget(amount=500, unit=unit))
+
+
+@pytest.mark.parametrize(
+    ("budget", "reviews"),
+    [
+        (Budget(amount=5, unit="steps"), 40),
+        (Budget(amount=0.5, unit="epochs"), None),
+        (Budget(amount=700, unit="tokens"), None),
+        (Budget(amount=3, unit="epochs"), "all"),
+    ],
+)
+def test_head_only_encodes_what_the_budget_buys_and_then_makes_its_passes(
+    tiny: Checkpoint, small_task: Task, budget: Budget, reviews: int | str | None
+) -> None:
+    loop = trained(tiny, small_task, "head-only", budget=budget)
+    summary, train = loop.summary(), len(small_task.train)
+    assert summary.reviews_seen == summary.reviews_distinct <= train
+    if reviews is not None:
+        assert summary.reviews_seen == (train if reviews == "all" else reviews)
+    assert summary.steps == PASSES * math.ceil(summary.reviews_seen / 8)
+    assert summary.reviews_trained == PASSES * summary.reviews_seen
+    assert [point.fraction for point in summary.curve] == [1.0]
+    assert summary.spent <= budget.amount + (0 if reviews == "all" else 8 * 32)
+
+
+def test_the_learning_rate_of_head_only_follows_its_passes(tiny: Checkpoint, small_task: Task) -> None:
+    loop = loop_for(tiny, small_task, "head-only", budget=Budget(amount=4, unit="steps"))
     loop.rehearse()
-    now = iter(range(10_000))
-    monkeypatch.setattr(type(loop.clock), "_now", lambda clock: float(next(now)))
-    seen: list[tuple[float, int]] = []
-    loop.on_step = lambda ledger: seen.append((ledger.fraction, ledger.reviews_seen))
+    rates: list[float] = []
+    loop.on_step = lambda ledger: rates.append(loop.optimizer.param_groups[0]["lr"])
     loop.run()
-    reading = [count for fraction, count in seen if fraction < 0.8]
-    rest = {count for fraction, count in seen if fraction >= 0.8}
-    assert len(reading) > 10
-    assert np.diff(reading).min() > 0  # new reviews until then
-    assert len(rest) == 1  # and none after
-    assert loop.ledger.reviews_trained > loop.ledger.reviews_seen
+    encoding, passes = rates[:4], rates[4:]
+    assert encoding == [0.0] * 4
+    assert len(passes) == 4 * PASSES
+    assert max(passes) == pytest.approx(loop.peak_rate, rel=0.05)
+    assert passes.index(max(passes)) == pytest.approx(0.06 * len(passes), abs=1.5)
 
 
 def test_head_only_trains_on_what_the_encoder_says(tiny: Checkpoint, small_task: Task) -> None:

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.audit import checksum, clocks, evaluation, identity, machine, parameters, training
-from bench.audit.check import Case, Check, Labels, Mismatch, NotApplicable, NotOfFloors
+from bench.attempts import ATTEMPTS
+from bench.audit import calibration, checksum, clocks, conversion, evaluation, identity, machine, parameters, training
+from bench.audit.check import Case, Check, Labels, Mismatch, NotApplicable, NotOfThisKind
 from bench.errors import UserError
 from bench.report.rows import harmless
 from bench.store import read
@@ -20,8 +21,8 @@ from bench.store import read
 __all__ = ["CHECKS", "Outcome", "audit", "listing"]
 
 CHECKS: tuple[Check, ...] = (
-    *identity.CHECKS, *evaluation.CHECKS, *parameters.CHECKS, *training.CHECKS, *clocks.CHECKS, *machine.CHECKS,
-    *checksum.CHECKS,
+    *identity.CHECKS, *evaluation.CHECKS, *parameters.CHECKS, *conversion.CHECKS, *training.CHECKS, *clocks.CHECKS,
+    *machine.CHECKS, *calibration.CHECKS, *checksum.CHECKS,
 )  # fmt: skip
 """Every check, in order."""
 
@@ -71,12 +72,18 @@ def audit(paths: Iterable[Path]) -> list[Outcome]:
 def _files(paths: Iterable[Path]) -> list[Path]:
     found: dict[Path, Path] = {}
     for path in paths:
-        files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        files = _records(path) if path.is_dir() else [path]
         if not files:
             raise UserError(f"there is no record in {str(path)!r}")
         for file in files:
             found.setdefault(file.resolve(), file)
     return list(found.values())
+
+
+def _records(folder: Path) -> list[Path]:
+    """The files of records in a folder and of its earlier attempts; calibrations are read where runs name them."""
+    files = [*sorted(folder.glob("*.json")), *sorted((folder / ATTEMPTS).glob("*.json"))]
+    return [file for file in files if not file.name.startswith("calibration-")]
 
 
 def _audited(case: Case) -> Outcome:
@@ -85,7 +92,7 @@ def _audited(case: Case) -> Outcome:
     for check in CHECKS:
         try:
             held.append((check.name, check.function(case)))
-        except NotOfFloors:
+        except NotOfThisKind:
             continue
         except NotApplicable as error:
             skipped.append((check.name, str(error)))

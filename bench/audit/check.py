@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from bench.record import Floor, Record
+from bench.record import AnyRecord, Calibration, Floor, Record
 
 __all__ = [
-    "Case", "Check", "Checks", "Labels", "Mismatch", "NotApplicable", "NotOfFloors", "given", "near", "same", "shown",
+    "Case", "Check", "Checks", "Labels", "Mismatch", "NotApplicable", "NotOfThisKind", "given", "near", "same", "shown",
     "within",
 ]  # fmt: skip
 
@@ -27,7 +27,7 @@ class Case:
     """A record under audit, and what is known beside it."""
 
     path: Path
-    record: Record | Floor
+    record: AnyRecord
     labels: Mapping[Labels, Counter[bytes]]
     """For each test, how many of the records given imply which labels (one byte a review)."""
 
@@ -36,10 +36,32 @@ class Case:
         """The record of a run.
 
         Raises:
-            NotOfFloors: for a floor.
+            NotOfThisKind: for a floor or a calibration.
         """
-        if isinstance(self.record, Floor):
-            raise NotOfFloors("a floor has no such part")
+        if not isinstance(self.record, Record):
+            raise NotOfThisKind(f"a {self.record.kind} has no such part")
+        return self.record
+
+    @property
+    def tested(self) -> Record | Floor:
+        """The record of what has a test.
+
+        Raises:
+            NotOfThisKind: for a calibration.
+        """
+        if isinstance(self.record, Calibration):
+            raise NotOfThisKind("a calibration has no test")
+        return self.record
+
+    @property
+    def calibration(self) -> Calibration:
+        """The record of a calibration.
+
+        Raises:
+            NotOfThisKind: for any other.
+        """
+        if not isinstance(self.record, Calibration):
+            raise NotOfThisKind("it is no calibration")
         return self.record
 
 
@@ -47,8 +69,8 @@ class NotApplicable(Exception):
     """The record does not have what the check needs; the message says what."""
 
 
-class NotOfFloors(NotApplicable):
-    """The check is of runs and the record is a floor."""
+class NotOfThisKind(NotApplicable):
+    """The check is of another kind of record, say of runs where this is a floor."""
 
 
 class Mismatch(Exception):

@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from bench.attempts import folder_of
 from bench.audit.check import Case, Checks, Labels, Mismatch, NotApplicable, given, near, same, shown, within
 from bench.errors import UserError
-from bench.record import Evaluation, Floor, Record, unpack_bits
+from bench.record import AnyRecord, Calibration, Evaluation, Floor, Record, unpack_bits
 from bench.scoring import Confusion, confusion
 from bench.store import load_logits
 
@@ -43,7 +44,9 @@ def _for_each_test(name: str) -> Callable[[Callable[[Case, Part], str]], Callabl
     return add
 
 
-def _evaluation(record: Record | Floor, part: Part) -> Evaluation | None:
+def _evaluation(record: AnyRecord, part: Part) -> Evaluation | None:
+    if isinstance(record, Calibration):
+        return None
     if part == "test":
         return record.test
     return None if isinstance(record, Floor) else record.out_of_domain
@@ -52,7 +55,7 @@ def _evaluation(record: Record | Floor, part: Part) -> Evaluation | None:
 def _of(case: Case, part: Part) -> Evaluation:
     if part == "out_of_domain":
         return given(case.run.out_of_domain, "an out-of-domain test")
-    return given(case.record.test, "a test")
+    return given(case.tested.test, "a test")
 
 
 def _bits(packed: str, reviews: int) -> Bits:
@@ -89,10 +92,10 @@ def _test_key(record: Record | Floor, part: Part, reviews: int) -> Labels:
     return part, sha256, cut, record.spec.test_limit, reviews
 
 
-def implied_labels(record: Record | Floor, part: Part) -> tuple[Labels, bytes] | None:
+def implied_labels(record: AnyRecord, part: Part) -> tuple[Labels, bytes] | None:
     """Which reviews a test was on and the labels that its bits imply, one byte a review; None if it has no such bits."""
     test = _evaluation(record, part)
-    if test is None:
+    if test is None or isinstance(record, Calibration):
         return None
     try:
         labels = _labels_of(_bits(test.predictions, test.reviews), _bits(test.correct, test.reviews))
@@ -120,9 +123,9 @@ def _reviews(case: Case, part: Part) -> str:
     """The whole test was taken, or of each class half the limit (all, where a class has fewer). How many reviews the
     out-of-domain test has without a limit no other field tells; it is then held against the other records.
     """
-    test, limit = _of(case, part), case.record.spec.test_limit
+    test, limit = _of(case, part), case.tested.spec.test_limit
     if limit is None:
-        return same(test.reviews, case.record.data.test) if part == "test" else _as_others(case, part)
+        return same(test.reviews, case.tested.data.test) if part == "test" else _as_others(case, part)
     counts = _confusion(case, part)
     larger = max(counts.tp + counts.fn, counts.tn + counts.fp)
     if larger != limit // 2:
@@ -131,7 +134,7 @@ def _reviews(case: Case, part: Part) -> str:
 
 
 def _as_others(case: Case, part: Part) -> str:
-    own = _test_key(case.record, part, _of(case, part).reviews)
+    own = _test_key(case.tested, part, _of(case, part).reviews)
     found: dict[int, int] = {}
     for key, labels in case.labels.items():
         if key[:4] == own[:4]:
@@ -184,8 +187,8 @@ def _leaked(case: Case, part: Part) -> str:
     test, leaked = _of(case, part), _of(case, part).leaked
     if leaked and not (leaked == sorted(set(leaked)) and leaked[0] >= 0 and leaked[-1] < test.reviews):
         raise Mismatch("positions of leaked reviews", f"not {test.reviews:,} positions in order")
-    known = case.record.data.leaked if part == "test" else 0
-    least = known if part == "out_of_domain" or case.record.spec.test_limit is None else 0
+    known = case.tested.data.leaked if part == "test" else 0
+    least = known if part == "out_of_domain" or case.tested.spec.test_limit is None else 0
     return within(len(leaked), least, known, "leaked reviews")
 
 
@@ -209,7 +212,7 @@ def _logits(case: Case) -> str:
     if name is None or not re.fullmatch(r"[0-9a-f]{64}", name):
         raise Mismatch(name, "no name of logits")
     try:
-        logits = load_logits(case.path.parent, name)
+        logits = load_logits(folder_of(case.path), name)
     except UserError as error:
         raise Mismatch(f"logits {name[:12]}…", str(error)) from None
     except (ValueError, EOFError, OSError):
@@ -226,7 +229,7 @@ def _logits(case: Case) -> str:
 def _labels(case: Case, part: Part) -> str:
     """More than half of the records given that were tested on the same reviews imply these labels."""
     test = _of(case, part)
-    key, labels = _test_key(case.record, part, test.reviews), _predictions(case, part)[0].tobytes()
+    key, labels = _test_key(case.tested, part, test.reviews), _predictions(case, part)[0].tobytes()
     found = case.labels.get(key)
     if found is None or found.total() < 2:
         raise NotApplicable("no other record given has this test")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from bench.audit.check import Case, Checks, Mismatch, NotApplicable, same
+from bench.attempts import ATTEMPTS, attempt_name, folder_of
+from bench.audit.check import Case, Checks, Mismatch, NotApplicable, same, within
 from bench.integrity import expected_id
-from bench.record import Floor
+from bench.record import Record
 from bench.reviews import SENTENCES
 from bench.spec import TUNING_SEED
-from bench.store import path_of
+from bench.store import checksum_of, path_of
 
 __all__ = ["CHECKS"]
 
@@ -16,19 +17,38 @@ _WHOLE = ("parameters", "training", "seconds", "timeline", "memory", "compute", 
 """What every complete run has."""
 _TESTED = ("test", "out_of_domain", "latency")
 """What a complete run has and a tuning trial has not."""
+_SIDE_TESTS = ("out_of_domain", "latency")
 _SINCE_RULES_2 = ("out_of_domain", "latency", "seconds.outside_training", "memory.ru_maxrss", "memory.split")
 
 
 @CHECKS("run id")
 def _run_id(case: Case) -> str:
-    """The id is the hash of spec, encoder, reviews and rules version, for a floor of spec, reviews and rules version."""
+    """The id is the hash of spec, encoder, reviews and rules version, for a floor of spec, reviews and rules version, for a
+    calibration of setting, methods, device and the time of its end.
+    """
     return same(case.record.run_id, expected_id(case.record))
 
 
 @CHECKS("file name")
 def _file_name(case: Case) -> str:
-    """The file is called by method, encoder, budget, seed and id, as its content has them."""
+    """The file is called by method, encoder, budget, seed and id, as its content has them, others by their own; that of an
+    earlier attempt by the first digits of its checksum as well.
+    """
+    if case.path.parent.name == ATTEMPTS:
+        return same(case.path.name, attempt_name(case.record, checksum_of(case.path)))
     return same(case.path.name, path_of(case.path.parent, case.record).name)
+
+
+@CHECKS("earlier attempt")
+def _earlier(case: Case) -> str:
+    """The record that a run replaced is kept, whole, among the attempts (rules, section 7)."""
+    replaced = case.run.replaced
+    if replaced is None:
+        raise NotApplicable("it replaced none")
+    kept = (folder_of(case.path) / ATTEMPTS).glob(f"*-{case.run.run_id}-*.json")
+    if replaced not in map(checksum_of, kept):
+        raise Mismatch(f"it replaced {replaced[:16]}…", f"no such record in {ATTEMPTS}/")
+    return f"{replaced[:16]}…"
 
 
 @CHECKS("threads")
@@ -56,6 +76,8 @@ def _state(case: Case) -> str:
     needed += [field for field in _SINCE_RULES_2 if "." in field]
     if run.rules_version < 2:
         needed = [field for field in needed if field not in _SINCE_RULES_2]
+    if run.rules_version >= 3:  # side tests are made on a method's first seed alone
+        needed = [field for field in needed if field not in _SIDE_TESTS]
     lacking = [field for field in needed if field in absent]
     if lacking:
         raise Mismatch("complete", f"no {', '.join(lacking)}")
@@ -74,7 +96,7 @@ def _absent(case: Case) -> set[str]:
 
 @CHECKS("trial")
 def _trial(case: Case) -> str:
-    """A tuning trial was not tested, names no tuning of its own, and has the seed that only trials have."""
+    """A tuning trial was not tested, names no tuning of its own, and has a seed that only trials have."""
     run = case.run
     if run.spec.purpose != "trial":
         raise NotApplicable("it is no tuning trial")
@@ -82,15 +104,15 @@ def _trial(case: Case) -> str:
         raise Mismatch("a trial with a test", "no test")
     if run.spec.tuning is not None:
         raise Mismatch(f"a trial tuned by {run.spec.tuning} trials", "no tuning")
-    return same(run.spec.seed, TUNING_SEED)
+    return within(run.spec.seed, TUNING_SEED - 99, TUNING_SEED, "tuning seed")
 
 
 @CHECKS("floor reviews")
 def _floor_reviews(case: Case) -> str:
     """A floor was fitted on no more reviews than there are to train on."""
-    if not isinstance(case.record, Floor):
+    if isinstance(case.tested, Record):
         raise NotApplicable("it is no floor")
-    fitted, train = case.record.spec.train_reviews, case.record.data.train
+    fitted, train = case.tested.spec.train_reviews, case.tested.data.train
     if not 0 < fitted <= train:
         raise Mismatch(fitted, f"at most {train:,}")
     return f"{fitted:,} of {train:,}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from math import inf
 
 from bench.audit.check import Case, Checks, Mismatch, NotApplicable, given, same, within
-from bench.record import CONTENDED, Compute, Memory, MemorySplit
+from bench.record import Compute, Memory, MemorySplit
 
 __all__ = ["CHECKS"]
 
 CHECKS = Checks()
 _FLOAT = 4
-"""Bytes of a weight and of its gradient; all are kept in fp32, under bf16 autocast too."""
+"""Bytes of a weight and of its gradient; all are kept in fp32, where arithmetic is bf16 too."""
 _SMALL = 2**12
 """Bytes allowed for AdamW's counters, four a tensor, where they are more than 1 % of the moments."""
 _BUFFERS = 2**16
@@ -32,7 +32,7 @@ def _trained(case: Case) -> int:
 
 
 def _compute(case: Case) -> Compute:
-    return given(case.run.compute, "the machine's rate")
+    return given(case.run.compute, "processor time")
 
 
 @CHECKS("peak above baseline")
@@ -107,22 +107,6 @@ def _optimizer(case: Case) -> str:
     if case.run.training is None or case.run.training.steps < 1:
         raise NotApplicable("no step was taken")
     return within(held, moments, moments + max(moments // 100, _SMALL), "bytes")
-
-
-@CHECKS("contended")
-def _contended(case: Case) -> str:
-    """The mark is set where a rate fell below 90 % of the quiet one, and only there."""
-    compute = _compute(case)
-    rate = min(compute.matmul_before, compute.matmul_after)
-    return same(compute.contended, rate < CONTENDED * compute.matmul_quiet)
-
-
-@CHECKS("quiet rate")
-def _quiet(case: Case) -> str:
-    """The machine's best rate is no less than those of this run, which are above 0."""
-    compute = _compute(case)
-    within(min(compute.matmul_before, compute.matmul_after), 1e-9, inf, "GFLOP/s")
-    return within(compute.matmul_quiet, max(compute.matmul_before, compute.matmul_after), inf, "GFLOP/s")
 
 
 @CHECKS("processor seconds")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from math import inf
 from statistics import fmean
 
 from bench.audit.check import Case, Checks, Mismatch, NotApplicable, given, near, same, shown, within
-from bench.record import MARKS, Training
+from bench.record import MARKS, VALIDATION_AT_MARKS, Training
+from bench.rules import PASSES
 
 __all__ = ["CHECKS"]
 
@@ -23,10 +25,16 @@ def _complete(case: Case) -> Training:
     return _training(case)
 
 
+def _reused(training: Training) -> bool:
+    """Whether encoder output was kept and trained on again."""
+    return training.reviews_trained > training.reviews_seen
+
+
 def _train(case: Case) -> int:
     if case.run.data.train < 1:
         raise Mismatch(case.run.data.train, "at least one review to train on")
-    return case.run.data.train
+    limit = case.run.spec.train_limit
+    return case.run.data.train if limit is None else min(limit, case.run.data.train)
 
 
 @CHECKS("spent")
@@ -36,12 +44,15 @@ def _spent(case: Case) -> str:
     after the last step (1 % or 50 ms).
     """
     training, unit = _training(case), case.run.spec.budget.unit
+    over_kept = case.run.rules_version >= 3 and _reused(training)
     if unit == "steps":
-        return near(training.spent, float(training.steps))
+        batch = case.run.spec.batch_size
+        return near(training.spent, float(math.ceil(training.reviews_seen / batch) if over_kept else training.steps))
     if unit == "epochs":
-        return near(training.spent, training.reviews_trained / _train(case))
+        return near(training.spent, (training.reviews_seen if over_kept else training.reviews_trained) / _train(case))
     if unit == "tokens":
-        reused = training.reviews_trained > training.reviews_seen
+        # Under rules 2 what was trained on again counted too; from rules 3 on a budget counts what goes through the encoder.
+        reused = case.run.rules_version < 3 and _reused(training)
         return within(training.spent, training.tokens_seen, inf if reused else training.tokens_seen, "tokens")
     charged = given(case.run.seconds, "a division of the time").charged
     return near(training.spent, charged, share=0.01, slack=0.05)
@@ -69,8 +80,10 @@ def _one_step(case: Case) -> str:
 
 @CHECKS("budget used up")
 def _used_up(case: Case) -> str:
-    """A complete run spent at least its budget."""
+    """A complete run spent at least its budget; one that trains a head on kept features reads at most one epoch for it."""
     training, amount = _complete(case), case.run.spec.budget.amount
+    if case.run.rules_version >= 3 and _reused(training) and training.reviews_distinct == _train(case):
+        return same(training.reviews_seen, training.reviews_distinct)
     return within(training.spent, amount, inf, case.run.spec.budget.unit)
 
 
@@ -92,6 +105,16 @@ def _tokens(case: Case) -> str:
     training = _training(case)
     within(training.tokens_padded, 0, training.reviews_seen * case.run.spec.max_length, "tokens with padding")
     return within(training.tokens_seen, training.reviews_seen, training.tokens_padded, "tokens")
+
+
+@CHECKS("passes over kept features")
+def _passes(case: Case) -> str:
+    """A head on kept features is trained in exactly `PASSES` passes over what was encoded (rules 3, section 4)."""
+    training = _complete(case)
+    if case.run.rules_version < 3 or not _reused(training):
+        raise NotApplicable("no features were kept")
+    same(training.steps, PASSES * math.ceil(training.reviews_seen / case.run.spec.batch_size))
+    return same(training.reviews_trained, PASSES * training.reviews_seen)
 
 
 @CHECKS("longest step")
@@ -119,11 +142,14 @@ def _in_order(case: Case) -> str:
 
 @CHECKS("curve at its marks")
 def _at_marks(case: Case) -> str:
-    """Each point was read once its mark (25, 50, 75, 100 % of the budget) was reached; a complete run has all."""
+    """Each point was read once its mark (25, 50, 75, 100 % of the budget) was reached; a complete run has all. Passes over kept
+    features have the last alone.
+    """
     training = _training(case)
-    if (case.run.state == "complete" and len(training.curve) != len(MARKS)) or len(training.curve) > len(MARKS):
-        raise Mismatch(f"{len(training.curve)} points", f"{len(MARKS)} marks")
-    for point, mark in zip(training.curve, MARKS, strict=False):
+    marks = MARKS[-1:] if case.run.rules_version >= 3 and _reused(training) else MARKS
+    if (case.run.state == "complete" and len(training.curve) != len(marks)) or len(training.curve) > len(marks):
+        raise Mismatch(f"{len(training.curve)} points", f"{len(marks)} marks")
+    for point, mark in zip(training.curve, marks, strict=False):
         within(point.fraction, mark, 1.0, "of the budget")
     return ", ".join(f"{100 * point.fraction:.1f} %" for point in training.curve) or "none"
 
@@ -134,8 +160,7 @@ def _fractions(case: Case) -> str:
     encoder output is not reused.
     """
     training, budget = _training(case), case.run.spec.budget
-    reused = training.reviews_trained > training.reviews_seen
-    if reused and budget.unit in ("tokens", "epochs"):
+    if _reused(training) and (case.run.rules_version >= 3 or budget.unit in ("tokens", "epochs")):
         raise NotApplicable("the points do not hold what was trained on again")
     for point in training.curve:
         spent = {
@@ -166,9 +191,11 @@ def _text(steps: int, reviews: int, tokens: int) -> str:
 
 @CHECKS("validation accuracy")
 def _validation(case: Case) -> str:
-    """Each accuracy of the curve is a whole number of validation reviews."""
-    curve, reviews = _training(case).curve, case.run.data.validation
+    """Each accuracy of the curve is a whole number of validation reviews; since rules 3 of 500 before the budget's end."""
+    curve, validation = _training(case).curve, case.run.data.validation
     for point in curve:
+        whole = case.run.rules_version < 3 or point.fraction >= 1.0
+        reviews = validation if whole else min(validation, VALIDATION_AT_MARKS)
         near(point.accuracy, round(point.accuracy * reviews) / max(1, reviews))
         within(point.accuracy, 0.0, 1.0, "of validation")
     return f"{fmean(point.accuracy for point in curve):.3f} in the mean" if curve else "none"

@@ -26,7 +26,7 @@ from bench.interrupts import Interrupts
 from bench.jobs import KEPT, Notify, nobody
 from bench.record import Environment
 
-__all__ = ["GRACE", "LOOK", "Died", "LocalEngine", "Watch"]
+__all__ = ["GRACE", "LOOK", "Died", "LocalEngine", "Watch", "context_of", "end_with_parent", "kernel_kills"]
 
 GRACE = 4.0
 """Seconds that a run has to end by itself once it was asked to. With what follows in the process that asked, five pass."""
@@ -74,7 +74,7 @@ class Died(Exception):
         return type(self), (self.exit_code, self.out_of_memory)  # what an exception is pickled by otherwise is its text
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """End this process when the one that asked for it is gone.
 
     The kernel's own parent-death signal would not do: the fork server, which is this process's parent to the kernel,
@@ -94,7 +94,7 @@ def _child(connection: Connection, work: str, arguments: tuple[Any, ...], copies
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Whoever started the parent may have blocked them, as Ray does in threads of its own; a run ends by them.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGALRM})
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     from bench.engines import preload  # noqa: F401  already there when forked, not when spawned
 
     module, function = work.split(":")
@@ -119,7 +119,7 @@ def _child(connection: Connection, work: str, arguments: tuple[Any, ...], copies
         os._exit(1)  # nobody is left to hear
 
 
-def _kernel_kills() -> int:
+def kernel_kills() -> int:
     """How often the kernel has killed a process for want of memory, on this machine or in this container."""
     counts = 0
     for path, name in (("/proc/vmstat", "oom_kill"), ("/sys/fs/cgroup/memory.events", "oom_kill")):
@@ -129,6 +129,15 @@ def _kernel_kills() -> int:
             continue
         counts += int(match[1]) if match else 0
     return counts
+
+
+def context_of(device: Literal["cpu", "cuda"]) -> ForkServerContext | SpawnContext:
+    """How processes start: forked from a server that has imported the libraries, on CUDA, which no fork survives, anew."""
+    if device == "cuda":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["bench.engines.preload"])
+    return context
 
 
 class LocalEngine:
@@ -148,12 +157,7 @@ class LocalEngine:
         copy: Callable[[], None] | None = None,
     ) -> None:
         self._interrupts, self._copy = interrupts or Interrupts(), copy
-        self._context: ForkServerContext | SpawnContext
-        if device == "cpu":
-            self._context = multiprocessing.get_context("forkserver")
-            self._context.set_forkserver_preload(["bench.engines.preload"])
-        else:
-            self._context = multiprocessing.get_context("spawn")
+        self._context = context_of(device)
 
     def run(self, work: str, *arguments: Any, listen: Notify = nobody) -> tuple[Any, Watch]:
         """Call `work`, written "module:function", with the arguments and a listener in a fresh process.
@@ -169,7 +173,7 @@ class LocalEngine:
         Raises:
             Died: if the process ends without a result.
         """
-        kills = _kernel_kills()
+        kills = kernel_kills()
         receiving, sending = self._context.Pipe(duplex=self._copy is not None)
         process = self._context.Process(target=_child, args=(sending, work, arguments, self._copy is not None), daemon=True)
         began, watch = time.monotonic(), Watch()
@@ -207,5 +211,5 @@ class LocalEngine:
                 raise KeyboardInterrupt(*result, watch)
         if not result:
             code = process.exitcode if process.exitcode is not None else 1
-            raise Died(code, out_of_memory=code == -signal.SIGKILL and _kernel_kills() > kills)
+            raise Died(code, out_of_memory=code == -signal.SIGKILL and kernel_kills() > kills)
         return result[0], watch

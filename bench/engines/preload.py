@@ -14,6 +14,7 @@ import transformers.models.auto.modeling_auto
 
 import bench.floor
 import bench.run
+import bench.runs.timed_slice
 
 __all__ = ["adapters", "bench", "peft", "transformers"]
 

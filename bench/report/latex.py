@@ -16,7 +16,7 @@ _ESCAPED = str.maketrans({
     **{c: f"{{{c}}}" for c in "[]*"},
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}", '"': "''",
-    "–": "--", "†": r"\textdagger{}", "·": r"\textperiodcentered{}", "Δ": r"$\Delta$", "±": r"$\pm$", "≤": r"$\leq$",
+    "–": "--", "·": r"\textperiodcentered{}", "Δ": r"$\Delta$", "±": r"$\pm$", "≤": r"$\leq$",
 })  # fmt: skip
 
 

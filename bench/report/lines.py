@@ -44,7 +44,6 @@ class Line:
     """Of the complete runs, those no better than the most frequent class."""
     others: str = ""
     """Runs that ended otherwise: "1 failed, 2 cancelled"."""
-    contended: bool = False
 
 
 PUBLISHED = Line(
@@ -120,7 +119,6 @@ def _method(row: Row, group: Group) -> Line:
         complete=len(row.runs),
         collapsed=len(row.collapsed),
         others=ended(row),
-        contended=any(record.compute is not None and record.compute.contended for record in row.runs),
     )
 
 

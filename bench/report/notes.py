@@ -76,15 +76,16 @@ def notes(group: Group) -> list[str]:
         ]
         leaked = len(runs[0].test.leaked) if runs[0].test else 0
         said.append(f"{leaked} test reviews are also in train, word for word. Accuracy without them: {', '.join(parts)}.")
-    if any(record.compute and record.compute.contended for record in runs):
-        said.append(
-            "† The machine's matrix-product rate fell more than 10 % below its best before or after a run: "
-            "other work took a share of the budget."
-        )
     if len({tuple(sorted(r.environment.versions.items())) for r in runs}) > 1:
         said.append("The runs used different versions of their libraries.")
     if any(record.environment.dirty for record in runs):
         said.append("Some runs were made from a checkout with uncommitted changes.")
+    if group.attempts:
+        many = group.attempts > 1
+        said.append(
+            f"{group.attempts} earlier attempt{'s' if many else ''} of the runs shown {'were' if many else 'was'} replaced by "
+            "--force and kept in attempts/."
+        )
     for row in group.rows:
         for record in row.others:
             said.append(f"{row.label}, seed {record.spec.seed}: {record.state}, {record.reason or 'no reason was recorded'}.")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import methods
+from bench.attempts import attempts
 from bench.comparison import Group, compare
 from bench.errors import UserError
-from bench.record import Floor, Record
+from bench.record import AnyRecord, Calibration, Floor, Record
 from bench.report.rows import harmless
 from bench.sensitivity import Sensitivity, sensitivities
 from bench.statistics import MARGIN
@@ -32,7 +35,7 @@ def read(
         if isinstance(item, Damaged):
             print(harmless(f"left out {item.path.name}: {item.reason}"), file=sys.stderr)
             left_out.append(item)
-        else:
+        elif not isinstance(item, Calibration):
             records.append(item)
     compared, trials = compare(records, reference, methods.names(), margin), sensitivities(records, methods.names())
     if not compared and not trials:
@@ -42,4 +45,12 @@ def read(
         near = difflib.get_close_matches(reference, known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise UserError(f"no run here is of the reference {reference!r}{hint} There are: {', '.join(known)}")
-    return compared, trials
+    earlier = list(attempts(folder))
+    return [replace(group, attempts=_replaced(group, earlier)) for group in compared], trials
+
+
+def _replaced(group: Group, earlier: Sequence[AnyRecord]) -> int:
+    """How many earlier attempts there are of a group's runs."""
+    shown = {record.run_id: record for row in group.rows for record in (*row.runs, *row.others)}
+    # A process that was killed as it replaced a record leaves the copy beside it: that is no earlier attempt.
+    return sum(found.run_id in shown and found != shown[found.run_id] for found in earlier)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from bench.record import Floor, Record
-from bench.tuning import Choice, learning_rate, validation_accuracy
+from statistics import fmean
+
+from bench.record import Floor, Record, Trial
+from bench.spec import TUNING_SEED
+from bench.tuning import Decision, learning_rate, tried, validation_accuracy
 
 __all__ = ["choice_line", "floor_line", "harmless", "mebibytes", "percent", "points", "run_line"]
 
@@ -33,7 +36,9 @@ def run_line(record: Record) -> str:
     spec = record.spec
     rate, accuracy = learning_rate(record), validation_accuracy(record)
     is_trial = spec.purpose == "trial"
-    name = f"{spec.method:<16} " + (f"trial, learning rate {_rate(rate)}" if is_trial else f"seed {spec.seed}")
+    name = f"{spec.method:<16} " + (
+        f"trial, learning rate {_rate(rate)}, tuning seed {TUNING_SEED - spec.seed + 1}" if is_trial else f"seed {spec.seed}"
+    )
     if record.state != "complete":
         return harmless(f"{name}  {record.state}: {record.reason or 'no reason was recorded'}")
     parts = [name]
@@ -48,20 +53,24 @@ def run_line(record: Record) -> str:
         parts.append(f"{record.training.reviews_seen:,} reviews in {record.seconds.charged:.1f} s ({rate:.1f}/s)")
     if record.memory:
         parts.append(f"{mebibytes(record.memory.taken)} MiB")
-    if record.compute and record.compute.contended:
-        parts.append("contended")
-    return harmless("  ".join(parts) + f"  [{spec.encoder}, {spec.budget}]")
+    return harmless("  ".join(parts) + f"  [{spec.encoder}, {spec.asked}]")
 
 
-def choice_line(choice: Choice) -> str:
+def choice_line(decision: Decision) -> str:
     """Which learning rate the trials of a method chose, and from what, in one row; or why none."""
-    tried = ", ".join(
-        f"{_rate(learning_rate(trial))} "
-        + (trial.state if trial.state != "complete" else f"{percent(validation_accuracy(trial))} %")
-        for trial in choice.trials
+    trials = tried(decision.trials)
+    said = ", ".join(f"{_rate(trial.learning_rate)} {_trial(trial)}" for trial in trials)
+    chosen = (
+        f"learning rate {_rate(decision.rate)} is chosen" if decision.rate is not None else f"no runs, since {decision.reason}"
     )
-    said = f"learning rate {_rate(choice.rate)} is chosen" if choice.rate is not None else f"no runs, since {choice.reason}"
-    return harmless(f"{choice.method:<16} tuned: {said}; validation by learning rate: {tried}  [{choice.budget}]")
+    if decision.choice is not None and decision.choice.at_edge:
+        chosen += " (at the edge of its grid)"
+    return harmless(f"{decision.method:<16} tuned: {chosen}; validation by learning rate: {said}  [{decision.budget}]")
+
+
+def _trial(trial: Trial) -> str:
+    mean = f"{percent(fmean(trial.accuracies))} %" if trial.accuracies else "no accuracy"
+    return f"{mean}, collapsed" if trial.collapsed else mean
 
 
 def _rate(rate: float | None) -> str:

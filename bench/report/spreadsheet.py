@@ -17,7 +17,7 @@ __all__ = ["COLUMNS", "spreadsheet"]
 COLUMNS = (
     "group", "role", "method", "accuracy (%)", "accuracy minus reference (points)", "precision (%)", "recall (%)", "F1 (%)",
     "F1 minus reference (points)", "trainable parameters in the encoder", "trainable parameters in the head",
-    "peak memory (MiB)", "reviews seen", "reviews per second", "complete runs", "runs in other states", "contended",
+    "peak memory (MiB)", "reviews seen", "reviews per second", "complete runs", "runs in other states",
     "accuracy: standard deviation over seeds (points)", "accuracy: half width of the 95 % interval over seeds (points)",
     "collapsed runs", "verdict", "seeds compared", "seeds collapsed", "seeds not compared",
     "difference on the seeds compared (points)", "difference: 95 % interval from (points)",
@@ -57,7 +57,6 @@ def _row(group: str, line: Line, detectable: float | None) -> list[str]:
         _number(line.reviews_per_second),
         _number(line.complete),
         _text(line.others),
-        "yes" if line.contended else "no",
         _number(line.accuracy_deviation, 100),
         _number(line.accuracy_half_width, 100),
         _number(line.collapsed),

@@ -54,7 +54,7 @@ def _texts(line: Line) -> dict[str, str]:
     beside = none if line.role == "method" else ""
     paired, states = line.paired, [str(line.complete)] if line.complete else []
     texts = {
-        "label": line.label + (" †" if line.contended else ""),
+        "label": line.label,
         "accuracy": percent(line.accuracy, none),
         "half": "" if line.accuracy_half_width is None else f"±{percent(line.accuracy_half_width)}",
         "difference": "ref." if line.role == "reference" else points(line.accuracy_difference, none),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
 from bench.record import Record
 from bench.report.notes import title
 from bench.report.rows import percent
@@ -28,9 +30,10 @@ def section(found: Sensitivity) -> Section:
             for row, cells in zip(found.methods, placed, strict=True)
         ],
         notes=[
-            f"Learning rate and accuracy on the {cases:,} validation reviews at the end of a full budget; no trial is "
-            "tested. Low and high are the other rates that a method declares.",
-            "* The best of a method, which its runs take: a tie goes to the declared default, else to the smaller rate.",
+            f"Learning rate and mean accuracy over {_seeds(found)} on the {cases:,} validation reviews at the end of a full "
+            "budget; no trial is tested. Low and high are the other rates that a method declares.",
+            "* The rate that its runs take: the best mean under which no seed collapsed; a tie goes to the default.",
+            *(f"{row.label}: the chosen rate is at the edge of those tried." for row in found.methods if _at_edge(row)),
             *(
                 f"{row.label}, learning rate {_rate(trial)}: {trial.state}, {trial.reason or 'no reason was recorded'}."
                 for row in found.methods
@@ -44,16 +47,26 @@ def section(found: Sensitivity) -> Section:
 def _placed(row: Trials) -> dict[str, list[str]]:
     """The cells of a method, by the place of their learning rate beside the default."""
     cells: dict[str, list[str]] = {place: [] for place in _PLACES}
-    for trial in row.trials:
-        rate = learning_rate(trial)
-        if rate is None or row.default is None or rate not in row.declared:
+    for trial in row.rates:
+        rate = trial.learning_rate
+        if row.default is None or rate not in row.declared:
             place = "other rates"
         else:
             place = "default" if rate == row.default else "low" if rate < row.default else "high"
-        accuracy = validation_accuracy(trial)
-        said = percent(accuracy) if accuracy is not None else trial.state
-        cells[place].append(f"{_rate(trial)}: {said}{_CHOSEN if trial is row.chosen else ''}")
+        said = percent(fmean(trial.accuracies)) if trial.accuracies else "no accuracy"
+        if trial.collapsed:
+            said += ", collapsed"
+        cells[place].append(f"{rate:g}: {said}{_CHOSEN if rate == row.chosen else ''}")
     return cells
+
+
+def _seeds(found: Sensitivity) -> str:
+    most = max((len({trial.spec.seed for trial in row.trials}) for row in found.methods), default=0)
+    return f"{most} tuning seed{'s' if most != 1 else ''}"
+
+
+def _at_edge(row: Trials) -> bool:
+    return row.chosen is not None and row.chosen in (row.rates[0].learning_rate, row.rates[-1].learning_rate)
 
 
 def _rate(trial: Record) -> str:
@@ -74,13 +87,15 @@ def as_json(found: Sensitivity) -> dict[str, object]:
                 "label": row.label,
                 "method": row.method,
                 "default_learning_rate": row.default,
-                "chosen_learning_rate": learning_rate(row.chosen) if row.chosen else None,
+                "chosen_learning_rate": row.chosen,
+                "at_edge": _at_edge(row),
                 "device_seconds": row.seconds,
                 "device_seconds_complete": row.all_timed,
                 "trials": [
                     {
                         "run_id": trial.run_id,
                         "learning_rate": learning_rate(trial),
+                        "tuning_seed": trial.spec.seed,
                         "state": trial.state,
                         "validation_accuracy": validation_accuracy(trial),
                         "device_seconds": trial.seconds.charged if trial.seconds else None,

@@ -36,8 +36,7 @@ NOTES = [
     "the libraries, which a worker imports once.",
     "around a run: seconds between two runs of one worker in which no run's process lived, on average: scheduling, sending, "
     "writing.",
-    "GFLOP/s: the median of what the runs measured before and after training, on their one thread; two workers share caches "
-    "and memory, and the machine with whoever asks.",
+    "training: two workers share caches and memory, and the machine with the process that asks.",
 ]
 
 
@@ -57,7 +56,6 @@ class Row:
     """What passes between two of them on one worker, on average."""
     training_seconds: float
     """Median of what a run's training took: more where workers share the machine."""
-    gflops: float
 
 
 def row_of(way: str, workers: int, records: Sequence[Record], ends: Sequence[float], seconds: float) -> Row:
@@ -78,12 +76,10 @@ def row_of(way: str, workers: int, records: Sequence[Record], ends: Sequence[flo
         done.append((record, _life(record), end - _life(record) - lane[-1]))
         lane.append(end)
     measured = [record for record, _, _ in done]
-    rates = [rate for record in measured if (c := record.compute) is not None for rate in (c.matmul_before, c.matmul_after)]
     return Row(
         way=way, workers=workers, runs=len(records), seconds=seconds,
         runs_an_hour=3600 * sum((len(lane) - 1) / (lane[-1] - lane[0]) for lane in lanes if len(lane) > 1),
         run_seconds=median(life for _, life, _ in done), around_seconds=fmean(around for _, _, around in done),
-        gflops=median(rates),
         training_seconds=median(record.seconds.charged for record in measured if record.seconds is not None),
     )  # fmt: skip
 
@@ -127,13 +123,13 @@ def measure(request: Request, workers: Sequence[int] = WORKERS) -> list[Row]:
 
 def table(rows: Sequence[Row], style: str = "simple") -> str:
     """The rows as text, in a style of tabulate."""
-    heads = ["way", "workers", "runs", "seconds", "runs an hour", "a run s", "around a run s", "training s", "GFLOP/s"]
+    heads = ["way", "workers", "runs", "seconds", "runs an hour", "a run s", "around a run s", "training s"]
     cells = [
         [row.way, row.workers, row.runs, f"{row.seconds:.1f}", f"{row.runs_an_hour:,.0f}", f"{row.run_seconds:.1f}",
-         f"{row.around_seconds:.2f}", f"{row.training_seconds:.1f}", f"{row.gflops:.0f}"]
+         f"{row.around_seconds:.2f}", f"{row.training_seconds:.1f}"]
         for row in rows
     ]  # fmt: skip
-    return tabulate(cells, heads, style, disable_numparse=True, colalign=("left", *["right"] * 8))
+    return tabulate(cells, heads, style, disable_numparse=True, colalign=("left", *["right"] * 7))
 
 
 def main() -> None:

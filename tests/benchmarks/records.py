@@ -54,7 +54,7 @@ def template(checkpoint: Checkpoint) -> Record:
         seconds=Seconds(setup=4.0, charged=60.5, paused=20.0, test=30.0, total=115.0),
         timeline=Timeline(training_started=4.0, training_ended=84.5, test_started=84.5, test_ended=114.5),
         memory=Memory(baseline=400 << 20, peak=900 << 20, peak_above_baseline=500 << 20),
-        compute=Compute(cpu_seconds=118.0, matmul_before=90.0, matmul_after=90.0, matmul_quiet=92.0, contended=False),
+        compute=Compute(cpu_seconds=118.0),
         test=Evaluation(reviews=REVIEWS, tp=900, fp=100, fn=100, tn=900, **share, leaked=[], **bits(0)),
     )  # fmt: skip
 

@@ -150,7 +150,7 @@ def about(record: Record | Floor) -> dict[str, str]:
             "method": spec.method,
             "settings": ", ".join(f"{name} {value}" for name, value in sorted(spec.hyperparameters.items())),
             "seed": str(spec.seed),
-            "state": record.state + (", contended" if record.compute and record.compute.contended else ""),
+            "state": record.state,
         }
     known |= {
         "machine": f"{machine.device}, {machine.threads} threads, {machine.platform}",

@@ -1,11 +1,16 @@
 """`make peers`: each method by the suite and by what users would take instead, in turns on the same reviews.
 
-`python -m tests.benchmarks.peers [--levers] [--method NAME] [--rounds N] [--batch-size N] [--batches N] [--out FILE]`
+On CUDA a turn has at least 200 steps, by passes over its batches: a step is short, and its first ones are slower. MFU, the
+share of the device's peak that the suite's products reach, is given where the data sheet's peak is known.
+
+`python -m tests.benchmarks.peers [--levers] [--method NAME] [--rounds N] [--batch-size N] [--batches N] [--steps N]
+[--device NAME] [--out FILE]`
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
 import random
 import tempfile
@@ -17,13 +22,14 @@ from typing import Any
 
 from bench.allocator import keep_freed
 from bench.batches import POOL
-from bench.device import usable_cores
+from bench.device import device_model, usable_cores
 from bench.engines.local import LocalEngine
 from bench.errors import UserError
 from tests.benchmarks.errors import in_one_line
 from tests.benchmarks.keeping import about, keep
-from tests.benchmarks.peers.common import device, encoder_folder
+from tests.benchmarks.peers.common import choose_device, device, encoder_folder
 from tests.benchmarks.peers.evaluating import WAYS, evaluate
+from tests.benchmarks.peers.products import peak_of
 from tests.benchmarks.peers.recipes import METHODS, OURS, Recipe, recipes
 from tests.benchmarks.peers.tables import evaluation_table, summaries, table, times
 from tests.benchmarks.peers.worker import serve
@@ -31,6 +37,10 @@ from tests.benchmarks.peers.worker import serve
 LENGTH = 256
 EPOCHS = {"head-only": 3}
 """Passes over the reviews of a turn, where they are not one: a head alone is trained for several."""
+
+
+STEPS = 200
+"""Timed steps of a turn on CUDA, at least."""
 
 
 class _Turns:
@@ -66,17 +76,23 @@ class _Turns:
             process.kill()
 
 
-def measure(name: str, chosen: tuple[Recipe, ...], folder: Path, rounds: int, batch: int, count: int) -> dict[str, Any]:
-    """Reviews a second and peak of memory of each recipe in each round, and the share of the products' time.
+def measure(
+    name: str, chosen: tuple[Recipe, ...], folder: Path, rounds: int, batch: int, count: int, steps: int = 1
+) -> dict[str, Any]:
+    """Reviews a second and peak of memory of each recipe in each round, the share of the products' time, and MFU.
+
+    A turn makes as many passes over its `count` batches as give `steps` timed steps at least.
 
     Every round has processes of its own: how memory happens to lie in one stays so, and shows in its peak and its speed.
     """
     order = random.Random(0)
-    epochs = EPOCHS.get(name, 1)
+    epochs = max(EPOCHS.get(name, 1), math.ceil((steps + 1) / (count + 1)))
     ours = chosen.index(OURS)
     rates: list[list[float]] = [[] for _ in chosen]
     peaks: list[list[int]] = [[] for _ in chosen]
     shares: list[float] = []
+    utilisation: list[float] = []
+    peak_rate = peak_of(device_model(device()), OURS.arithmetic(device()))
     for round_ in range(1, rounds + 1):
         with closing(_Turns(name, chosen, folder, batch, count, epochs)) as turns:
             for which in order.sample(range(len(chosen)), len(chosen)):
@@ -84,11 +100,15 @@ def measure(name: str, chosen: tuple[Recipe, ...], folder: Path, rounds: int, ba
                 rates[which].append(reviews / seconds)
                 peaks[which].append(peak)
                 if which == ours:
-                    shares.append(turns.ask(ours, "limit") / seconds)
+                    products, operations = turns.ask(ours, "limit")
+                    shares.append(products / seconds)
+                    if peak_rate is not None:
+                        utilisation.append(operations / seconds / peak_rate)
                 done = f"{rates[which][-1]:.1f} reviews/s, {peak / 2**20:,.0f} MiB"
                 print(f"{name}, round {round_}: {chosen[which].name}: {done}", flush=True)
     return {
         "method": name, "epochs": epochs, "batches_a_turn": count, "share_of_products": shares,
+        "mfu": utilisation, "peak_operations_per_second": peak_rate,
         "recipes": [
             {
                 "name": recipe.name, "reviews_per_second": rate, "peak_bytes": peak,
@@ -114,6 +134,8 @@ def _check(given: argparse.Namespace) -> None:
     Raises:
         UserError: if what is asked for cannot be measured, or not here.
     """
+    if given.steps is not None and not 1 <= given.steps <= 10_000:
+        raise UserError("--steps must be between 1 and 10000")
     if given.rounds < 1 or not 1 <= given.batches <= POOL or not 1 <= given.batch_size <= 256:
         raise UserError(f"--rounds must be at least 1, --batches between 1 and {POOL}, --batch-size between 1 and 256")
     if not keep_freed():  # nothing is measured in this process; it tells what those of the suite will get
@@ -129,15 +151,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=32, help="reviews an optimizer step")
     parser.add_argument("--batches", type=int, default=2, help="batches a turn, after one that is not timed")
+    parser.add_argument("--steps", type=int, help=f"timed steps a turn at least, by passes; default: 1, on CUDA {STEPS}")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     with in_one_line():
         _check(given)
+        choose_device(given.device)
+    steps = given.steps or (STEPS if device() == "cuda" else 1)
     environment = about(usable_cores(), device())
     with tempfile.TemporaryDirectory() as name:
         folder = encoder_folder(Path(name))
         found = [
-            measure(method, recipes(given.levers, device()), folder, given.rounds, given.batch_size, given.batches)
+            measure(method, recipes(given.levers, device()), folder, given.rounds, given.batch_size, given.batches, steps)
             for method in given.method or METHODS
         ]
         evaluated = [evaluation("houlsby", folder, given.rounds)] if given.levers else []

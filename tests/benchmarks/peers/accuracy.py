@@ -5,9 +5,12 @@ schedule and dropout, on the same reviews at the suite's default length, and tes
 batches differs, and the arithmetic where the suite's is bf16 by itself: the library's is then fp32. The rates are the suite's
 defaults, chosen with its loop and another head. With `--dropout` the suite is held against
 itself with hidden dropout, over several epochs, which is where dropout could pay. What is finished is in the output file, and
-the same command goes on.
+the same command goes on. Processes side by side take disjoint seeds (`--seed`), each with an `--out` of its own; `--merge`
+joins their files.
 
-`python -m tests.benchmarks.peers.accuracy [--dropout] [--method NAME] [--seeds N] [--reviews N] [--out FILE]`
+`python -m tests.benchmarks.peers.accuracy [--dropout] [--method NAME] [--seeds N | --seed S …] [--reviews N] [--device NAME]
+[--out FILE]`
+`python -m tests.benchmarks.peers.accuracy --merge FILE … --out FILE`
 """
 
 from __future__ import annotations
@@ -33,10 +36,10 @@ from bench.record import pack_bits, unpack_bits
 from bench.statistics import ALPHA, moments, two_way
 from tests.benchmarks.errors import in_one_line
 from tests.benchmarks.keeping import about, keep
-from tests.benchmarks.peers.common import BATCH, device, encoder_folder, task_of
+from tests.benchmarks.peers.common import BATCH, choose_device, device, encoder_folder, task_of
 from tests.benchmarks.peers.recipes import METHODS, OURS, PLAIN, Recipe
 
-__all__ = ["Comparison", "bound", "cell", "comparisons"]
+__all__ = ["Comparison", "bound", "cell", "comparisons", "merge"]
 
 LENGTH = 128
 PASSES = {"head-only": 3}
@@ -170,19 +173,53 @@ def _read(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     if not path.exists():
         return {**settings, "commits": [now["commit"]], "cells": {}}
     found: dict[str, Any] = json.loads(path.read_text())
-    before = found["environment"]
-    other = [key for key, value in settings.items() if key != "environment" and found.get(key) != value]
-    other += [key for key, value in now.items() if key not in {"commit", "dirty"} and before.get(key) != value]
-    if other:
+    if other := _differences(found, settings):
         raise UserError(f"{str(path)!r} was made with another {', '.join(other)}; give another --out")
-    return {**found, "commits": sorted({*found["commits"], now["commit"]})}
+    return {**found, "commits": sorted({*found["commits"], now["commit"]}, key=str)}
+
+
+def _differences(found: dict[str, Any], settings: dict[str, Any]) -> list[str]:
+    """Settings, and parts of the environment but the commit, in which a file is another."""
+    now, before = settings["environment"], found["environment"]
+    other = [key for key, value in settings.items() if key != "environment" and found.get(key) != value]
+    return other + [key for key, value in now.items() if key not in {"commit", "dirty"} and before.get(key) != value]
+
+
+def merge(paths: Sequence[Path]) -> dict[str, Any]:
+    """The cells of several files as one file's content.
+
+    Raises:
+        UserError: if a file cannot be read, was made with other settings than the first, or repeats a cell of another.
+    """
+    merged: dict[str, Any] = {}
+    for path in paths:
+        try:
+            found: dict[str, Any] = json.loads(path.read_text())
+            cells, commits = found["cells"], found["commits"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UserError(f"{str(path)!r} cannot be read as a comparison of accuracy; give files made with --out") from None
+        if not merged:
+            merged = found
+            continue
+        settings = {key: value for key, value in merged.items() if key not in {"cells", "commits"}}
+        if other := _differences(found, settings):
+            raise UserError(f"{str(path)!r} was made with another {', '.join(other)} than {str(paths[0])!r}; merge equal ones")
+        if twice := sorted(set(cells) & set(merged["cells"])):
+            raise UserError(f"{str(path)!r} repeats {twice[0]!r}; give each seed and method to one file only")
+        merged = {
+            **merged, "commits": sorted({*merged["commits"], *commits}, key=str), "cells": {**merged["cells"], **cells}
+        }  # fmt: skip
+    return merged
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.peers.accuracy", description=__doc__)
     parser.add_argument("--dropout", action="store_true", help="the suite with hidden dropout in the place of the library")
     parser.add_argument("--method", action="append", choices=METHODS, help="repeatable; default: all there are")
-    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=6, help="how many, from 0 on")
+    parser.add_argument("--seed", type=int, action="append", help="one seed, repeatable, in the place of --seeds")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--merge", type=Path, nargs="+", metavar="FILE", help="join these files into --out; nothing is trained")
     parser.add_argument("--reviews", type=int, default=2000, help="reviews that each trains on")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
@@ -198,11 +235,20 @@ def _measure(given: argparse.Namespace) -> None:
     from bench.checkpoint import find
 
     out = given.out or OUT[given.dropout]
+    if given.merge:
+        whole = merge(given.merge)
+        keep(out, whole)
+        print(table(whole, given.dropout))
+        return
+    seeds = range(given.seeds) if given.seed is None else sorted(set(given.seed))
+    if not all(0 <= seed < MOST for seed in seeds):
+        raise UserError(f"--seed must be between 0 and {MOST - 1}")
     asked = comparisons(given.method or METHODS, given.dropout)
     if not 2 <= given.seeds <= MOST or not BATCH <= given.reviews <= 20_000:
         raise UserError(f"--seeds must be between 2 and {MOST} and --reviews between {BATCH} and 20000")
     if not asked:
         raise UserError("--dropout compares houlsby and full; give one of them as --method, or none")
+    choose_device(given.device)
     threads, engine = usable_cores(), LocalEngine(device())
     with tempfile.TemporaryDirectory() as name:
         folder = encoder_folder(Path(name))
@@ -214,7 +260,7 @@ def _measure(given: argparse.Namespace) -> None:
                 "learning_rates": {name: _rate(name) for name in METHODS}, "environment": about(threads, device()),
             },
         )  # fmt: skip
-        for seed in range(given.seeds):  # seeds outermost: a comparison that is stopped has equal seeds of all
+        for seed in seeds:  # seeds outermost: a comparison that is stopped has equal seeds of all
             for one in asked:
                 for key, recipe in zip(one.keys(seed), (OURS, one.other), strict=True):
                     if key in found["cells"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from pathlib import Path
@@ -11,13 +12,14 @@ import numpy as np
 
 from bench.batches import POOL, epoch_batches
 from bench.checkpoint import find
+from bench.device import resolve_device
 from bench.tokens import Ints, Split
 from tests.benchmarks.peers.recipes import Recipe
 
 if TYPE_CHECKING:
     from bench.task import Task
 
-__all__ = ["BATCH", "LEARNING_RATE", "batches_of", "device", "encoder_folder", "part", "task_of"]
+__all__ = ["BATCH", "LEARNING_RATE", "batches_of", "choose_device", "device", "encoder_folder", "part", "task_of"]
 
 BATCH = 16
 """Reviews an optimizer step, where no other number is asked for."""
@@ -29,6 +31,16 @@ def device() -> Literal["cpu", "cuda"]:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def choose_device(name: str) -> None:
+    """Measure on `auto`, `cpu` or `cuda`, here and in every process started from here. Call before CUDA is used.
+
+    Raises:
+        UserError: if CUDA is asked for and there is none.
+    """
+    if resolve_device(name) == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def encoder_folder(folder: Path) -> Path:

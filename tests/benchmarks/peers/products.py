@@ -16,10 +16,24 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["Shape", "products_of", "seconds_of"]
+__all__ = ["Shape", "operations", "peak_of", "products_of", "seconds_of"]
 
 Shape = tuple[int, int, int, int]
 """(batch, m, k, n): so many products of [m, k] with [k, n]."""
+
+
+_PEAKS = {("H100", "bf16"): 989e12, ("H200", "bf16"): 989e12, ("A100", "bf16"): 312e12}
+"""Operations a second by the makers' data sheets, dense: NVIDIA H100 and H200 SXM, A100."""
+
+
+def peak_of(device: str, precision: str) -> float | None:
+    """Operations a second that a device can do at most by its data sheet; None where the device is not in the table."""
+    return next((peak for (name, kind), peak in _PEAKS.items() if name in device and kind == precision), None)
+
+
+def operations(shapes: Counter[Shape]) -> int:
+    """Floating-point operations of these products: two for each multiplication and addition."""
+    return sum(2 * batch * m * k * n * count for (batch, m, k, n), count in shapes.items())
 
 
 class _Recorder(TorchDispatchMode):

@@ -95,6 +95,8 @@ def table(found: dict[str, Any]) -> str:
     ]
     headers = [_named(found), "reviews/s", "range", "suite is × as fast", "range", "peak MiB", "range"]
     share = f"The suite's matrix products, run alone, take {median(found['share_of_products']):.0%} of its time."
+    if found.get("mfu"):
+        share += f" They are {median(found['mfu']):.1%} of the device's peak (MFU)."
     return _pipe(rows, headers) + "\n\n" + share
 
 

@@ -15,7 +15,8 @@ def serve(
     """Take turns over the same batches, which the recipe makes of the embedded reviews.
 
     Sends that it is ready after one pass over them. Then answers "turn" with (seconds, reviews, bytes of the process's peak so
-    far above its baseline), and, in the suite's own process, "limit" with the seconds of the same steps' products alone.
+    far above its baseline), and, in the suite's own process, "limit" with (seconds, operations) of the
+    same steps' products alone. On CUDA the peak is what torch's allocator reserved.
     """
     import torch
 
@@ -24,7 +25,7 @@ def serve(
     from bench.meters import MemoryMeter
     from bench.training import touch
     from tests.benchmarks.peers.common import batches_of, device, task_of
-    from tests.benchmarks.peers.products import products_of, seconds_of
+    from tests.benchmarks.peers.products import operations, products_of, seconds_of
     from tests.benchmarks.peers.suite import SuitePeer
     from tests.benchmarks.peers.trainers import LibraryPeer
 
@@ -36,6 +37,8 @@ def serve(
     where = device()
     if where == "cpu":
         touch(recipe.arithmetic(where))
+    else:
+        torch.cuda.init()  # a peak cannot be reset before
     checkpoint = find(str(folder))
     task = task_of(checkpoint)
     batches = batches_of(recipe, task.lengths(task.train, length), count, batch)
@@ -56,4 +59,5 @@ def serve(
             assert isinstance(peer, SuitePeer)
             shapes = products_of(peer.loop(batches, epochs).run)
             shapes.subtract(products_of(peer.loop(batches[:1]).run))  # those of the first step, which is not timed
-            connection.send(seconds_of(+shapes, where, torch.bfloat16 if recipe.arithmetic(where) == "bf16" else torch.float32))
+            dtype = torch.bfloat16 if recipe.arithmetic(where) == "bf16" else torch.float32
+            connection.send((seconds_of(+shapes, where, dtype), operations(+shapes)))

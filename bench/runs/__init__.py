@@ -1,0 +1,1 @@
+"""What is run and in which order: calibration, and the budgets that follow from it."""

@@ -1,0 +1,75 @@
+"""Calibrated budgets of a matrix in the tokens of each method, before anything is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bench.device import device_model
+from bench.errors import UserError
+from bench.jobs import Job
+from bench.matrix import Matrix, converted
+from bench.record import Calibration
+from bench.runs.calibration import Named, calibrated, setting_of, subject_of, warnings
+from bench.runs.convert import convert
+from bench.runs.kept import covering, find_calibrations
+from bench.task import prepare
+
+__all__ = ["counted", "counted_if_calibrated"]
+
+
+def counted(
+    matrix: Matrix, out: Path, *, elsewhere: bool = False, seconds: float | None = None, say: Callable[[str], None]
+) -> Matrix:
+    """The matrix with every budget counted; what lacks a calibration is calibrated now, and its record saved in `out`.
+
+    With `elsewhere`, runs execute on other machines, whose speed this one cannot measure: the calibration must be named.
+
+    Raises:
+        UserError: as `bench.runs.calibration.calibrated`; if a budget is too small for one batch of a method.
+    """
+    jobs = _calibrated_jobs(matrix)
+    if not jobs:
+        return matrix
+    if elsewhere and matrix.calibration is None:
+        raise UserError("a budget in seconds or reference tokens needs --calibration FILE where runs execute on a cluster")
+    found = calibrated(
+        subject_of(jobs[0]), _methods(jobs), out, file=matrix.calibration, seconds=seconds, progress=say
+    )  # fmt: skip
+    for one in found:
+        for line in warnings(one):
+            say(line)
+    return _converted(matrix, found)
+
+
+def counted_if_calibrated(matrix: Matrix, out: Path) -> Matrix:
+    """The same where the calibration is there already; else the matrix as it is."""
+    jobs = _calibrated_jobs(matrix)
+    if not jobs:
+        return matrix
+    try:
+        if matrix.calibration is not None:
+            found = calibrated(subject_of(jobs[0]), _methods(jobs), out, file=matrix.calibration)
+        else:
+            found = find_calibrations(out, setting_of(jobs[0]), device_model(jobs[0].spec.device))
+        if any(covering(found, method) is None for method in _methods(jobs)):
+            return matrix
+        return _converted(matrix, found)
+    except UserError:
+        return matrix
+
+
+def _calibrated_jobs(matrix: Matrix) -> list[Job]:
+    return [job for job in (*matrix.trials, *matrix.jobs) if job.spec.budget.calibrated]
+
+
+def _methods(jobs: Sequence[Job]) -> list[Named]:
+    """Each method of these jobs with its setting, once."""
+    return list({(job.spec.method, repr(sorted(job.setting.items()))): (job.spec.method, job.setting) for job in jobs}.values())
+
+
+def _converted(matrix: Matrix, calibrations: Sequence[Calibration]) -> Matrix:
+    spec = _calibrated_jobs(matrix)[0].spec
+    task = prepare(matrix.checkpoint, matrix.data.sha256, lambda: matrix.cut)
+    batch_tokens = spec.batch_size * float(task.lengths(task.train, spec.max_length).mean())
+    return converted(matrix, lambda job: convert(calibrations, job.spec.budget, job.spec.method, job.setting, batch_tokens))

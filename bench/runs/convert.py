@@ -1,0 +1,75 @@
+"""From the budget that a person asks for to the tokens of each method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bench.errors import UserError
+from bench.record import Calibration, Conversion
+from bench.runs.kept import covering, speed_of
+from bench.spec import Budget
+
+__all__ = ["Converted", "convert", "reference_tokens"]
+
+ROUNDED = 1000
+"""Tokens to which a budget in seconds is rounded: its last digits would be noise."""
+
+
+class Converted(NamedTuple):
+    """What a method gets of a calibrated budget."""
+
+    budget: Budget
+    """Its tokens."""
+    reference_tokens: int
+    """Those of the reference."""
+    conversion: Conversion
+
+
+def reference_tokens(asked: Budget, calibration: Calibration) -> int:
+    """Tokens, padding excluded, that the reference gets of a budget in seconds or reference tokens.
+
+    Raises:
+        UserError: if the seconds are too few for `ROUNDED` / 2 tokens.
+    """
+    if asked.unit == "reference tokens":
+        return int(asked.amount)
+    if asked.unit != "seconds":
+        raise ValueError(f"a budget of {asked} needs no calibration")
+    tokens = ROUNDED * round(asked.amount * calibration.tokens_per_second / ROUNDED)
+    if tokens < 1:
+        raise UserError(f"budget {asked} is too small: at {calibration.tokens_per_second:,.0f} tokens a second it is no step")
+    return tokens
+
+
+def convert(
+    calibrations: Sequence[Calibration], asked: Budget, method: str, hyperparameters: Mapping[str, Any], batch_tokens: float
+) -> Converted:
+    """A method's share of a budget: the tokens of the reference divided by its ratio.
+
+    `calibrations` are what `calibrated` returned: the first says what a second is worth, and the first that holds the method
+    its ratio. `batch_tokens` is the mean number of tokens of a batch.
+
+    Raises:
+        UserError: if the method was not calibrated or did not fit, or if its tokens are fewer than those of one batch.
+    """
+    found = covering(calibrations, (method, hyperparameters))
+    if found is None:
+        raise UserError(f"{method} was not calibrated; calibrate it with: python -m bench calibrate --method {method}")
+    speed = speed_of(found, (method, hyperparameters))
+    if speed is None or speed.ratio is None or speed.low is None or speed.high is None:
+        why = "too few rounds" if speed is None or speed.reason is None else f"{speed.state}: {speed.reason}"
+        raise UserError(f"{method} has no ratio in calibration {found.run_id} ({why})")
+    first = calibrations[0]
+    whole = reference_tokens(asked, first)
+    tokens = round(whole / speed.ratio)
+    if tokens < batch_tokens:
+        raise UserError(
+            f"budget {asked} is too small for {method}: {tokens:,} tokens are fewer than one batch has "
+            f"({batch_tokens:,.0f}); give a larger --budget"
+        )
+    conversion = Conversion(
+        calibration=found.run_id, device=found.environment.device, threads=found.setting.threads, asked=str(asked),
+        ratio=speed.ratio, low=speed.low, high=speed.high, expected_seconds=whole / first.tokens_per_second,
+    )  # fmt: skip
+    return Converted(Budget(amount=tokens, unit="tokens"), whole, conversion)

@@ -1,0 +1,78 @@
+"""Processes that each hold one method, seen from the one that asks them."""
+
+from __future__ import annotations
+
+from multiprocessing.connection import Connection
+from typing import Any
+
+from bench.engines.local import GRACE, Died, context_of, kernel_kills
+from bench.jobs import Job
+from bench.runs.rounds import Lost, Timed
+from bench.task import Ints
+
+__all__ = ["ProcessWorker"]
+
+
+class ProcessWorker:
+    """A process in which the method of a job is attached. It is started at once and warms up by itself."""
+
+    def __init__(self, job: Job) -> None:
+        self._kills = kernel_kills()
+        context = context_of(job.spec.device)
+        self._connection: Connection
+        self._connection, other = context.Pipe()
+        # Named and not imported: importing torch here would cost seconds.
+        self._process = context.Process(target=_serve, args=(other, job), daemon=True)
+        self._process.start()
+        other.close()
+
+    def ready(self) -> None:
+        """Wait until it is warmed up.
+
+        Raises:
+            Lost: if it is not and will not be.
+        """
+        self._answer()
+
+    def time(self, batches: list[Ints]) -> Timed:
+        """Train on these batches.
+
+        Raises:
+            Lost: if it could not.
+        """
+        try:
+            self._connection.send(batches)
+        except ConnectionError:
+            raise self._died() from None
+        seconds, tokens = self._answer()
+        return Timed(seconds, tokens)
+
+    def _answer(self) -> list[Any]:
+        said: list[Any]
+        try:
+            kind, *said = self._connection.recv()
+        except (EOFError, ConnectionError):
+            raise self._died() from None
+        if kind == "lost":
+            raise Lost(*said)
+        return said
+
+    def _died(self) -> Lost:
+        self._process.join(GRACE)
+        code = self._process.exitcode
+        died = Died(1 if code is None else code, out_of_memory=kernel_kills() > self._kills)
+        return Lost("out-of-memory" if died.out_of_memory else "failed", str(died))
+
+    def stop(self) -> None:
+        """End the process; it holds nothing that is worth keeping."""
+        self._connection.close()
+        self._process.kill()
+        self._process.join()
+        self._process.close()
+
+
+def _serve(connection: Connection, job: Job) -> None:
+    from bench.engines import preload  # noqa: F401  already there when forked, not when spawned
+    from bench.runs.timed_slice import serve
+
+    serve(connection, job)

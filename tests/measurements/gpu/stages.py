@@ -1,0 +1,137 @@
+"""What each stage of the GPU kit runs: commands of this project, with small numbers where the kit is tried on a CPU."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["STAGES", "Command", "Kit", "Stage"]
+
+ROOT = Path(__file__).resolve().parents[3]
+METHODS = ("houlsby", "pfeiffer", "lora", "full", "head-only")
+TARGET_BUDGETS = ("15s", "30s", "60s", "120s", "240s")
+"""Calibrated budgets of the adapter, in the order in which the target is looked for; each has a schedule of its own."""
+
+Command = list[str]
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What a call of the kit was given."""
+
+    out: Path
+    encoder: str
+    data: str
+    dry: bool
+    workers: int
+    """Processes of the comparison of accuracy that train side by side."""
+
+    @property
+    def device(self) -> str:
+        return "cpu" if self.dry else "cuda"
+
+    @property
+    def runs(self) -> Path:
+        return self.out / "runs"
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    does: str
+    commands: Callable[[Kit], list[list[Command]]]
+    """Groups of commands: the groups one after the other, the commands of a group side by side."""
+
+
+def _python(*words: str) -> Command:
+    return [sys.executable, *words]
+
+
+def _doctor(kit: Kit) -> list[list[Command]]:
+    return [[_python("-m", "bench", "doctor")]]
+
+
+def _tests(kit: Kit) -> list[list[Command]]:
+    """Tests marked `cuda`, from the files that have any: others may need libraries that are not there."""
+    own = ROOT / "tests" / "measurements"
+    marked = [
+        str(path)
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        if own not in path.parents and "mark.cuda" in path.read_text("utf-8")
+    ]
+    if not marked:
+        return []
+    # Other versions than the pinned ones may warn of what these do not.
+    return [[_python("-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "default", "-m", "cuda", "--durations=10", *marked)]]
+
+
+def _calibration(kit: Kit) -> list[list[Command]]:
+    seconds = "5" if kit.dry else "420"
+    command = _python("-m", "bench", "calibrate", "--method", "all", "--encoder", kit.encoder, "--data", kit.data)
+    return [[[*command, "--device", kit.device, "--out", str(kit.runs), "--seconds", seconds]]]
+
+
+def _peers(kit: Kit) -> list[list[Command]]:
+    """A file a method, so that one that is stopped leaves those before it."""
+    numbers = ["--rounds", "1", "--batches", "1", "--batch-size", "2"] if kit.dry else ["--rounds", "3", "--batches", "50"]
+    command = _python("-m", "tests.benchmarks.peers", "--device", kit.device, *numbers)
+    wanted = [name for name in (METHODS[2:3] if kit.dry else METHODS) if not (kit.out / f"peers-{name}.json").exists()]
+    return [[[*command, "--method", name, "--out", str(kit.out / f"peers-{name}.json")]] for name in wanted]
+
+
+def _accuracy(kit: Kit) -> list[list[Command]]:
+    """Disjoint seeds side by side, then their files as one."""
+    seeds = range(2 if kit.dry else 6)
+    program = _python("-m", "tests.benchmarks.peers.accuracy")
+    numbers = ["--device", kit.device, *(["--method", "head-only", "--reviews", "16"] if kit.dry else [])]
+    parts: list[Path] = []
+    commands: list[Command] = []
+    for worker in range(min(kit.workers, len(seeds))):
+        parts.append(kit.out / f"peers-accuracy-part{worker}.json")
+        own = [word for seed in seeds[worker :: kit.workers] for word in ("--seed", str(seed))]
+        commands.append([*program, *numbers, *own, "--out", str(parts[-1])])
+    return [commands, [[*program, "--merge", *map(str, parts), "--out", str(kit.out / "peers-accuracy.json")]]]
+
+
+def _run(kit: Kit, budget: str, method: str, seeds: str) -> Command:
+    command = _python(
+        "-m", "bench", "run", "--method", method, "--encoder", kit.encoder, "--data", kit.data, "--device", kit.device
+    )
+    few = ["--test-limit", "20"] if kit.dry else []
+    return [*command, "--budget", budget, "--seeds", seeds, "--out", str(kit.runs), *few]
+
+
+def _comparison(kit: Kit) -> list[list[Command]]:
+    """The five methods at one budget and seed, on the whole test."""
+    return [[_run(kit, "2 steps" if kit.dry else "60s", "all", "0,")]]
+
+
+def _target(kit: Kit) -> list[list[Command]]:
+    """The adapter at growing budgets; `collect` reads which of them is the first that reaches the target."""
+    return [[_run(kit, budget, "houlsby", "0,")] for budget in (("1 steps",) if kit.dry else TARGET_BUDGETS)]
+
+
+def _costs(kit: Kit) -> list[list[Command]]:
+    return [
+        [_python("-m", "tests.measurements.gpu.collect", str(kit.runs), "--out", str(kit.out / "costs.json"))],
+        [
+            _python(
+                "-m", "bench", "report", "--results", str(kit.runs), "--format", "json", "--out", str(kit.out / "report.json")
+            )
+        ],
+    ]
+
+
+STAGES = (
+    Stage("doctor", "what the machine has", _doctor),
+    Stage("tests", "the tests marked cuda", _tests),
+    Stage("calibration", "time per token of every method", _calibration),
+    Stage("peers", "speed, memory and MFU beside the libraries' trainers", _peers),
+    Stage("accuracy", "accuracy at equal reviews beside the libraries' trainers", _accuracy),
+    Stage("comparison", "five methods at 60 calibrated seconds on the official test", _comparison),
+    Stage("target", "the adapter's time to 94.16 %", _target),
+    Stage("costs", "memory, energy and latency, from the records", _costs),
+)
+"""In their order, after `install`."""
