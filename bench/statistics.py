@@ -247,7 +247,8 @@ def sign_flip(means: Floats, text_variance: float) -> float:
 
     seeds = len(means)
     if seeds <= _EXACT:
-        signs = 1 - 2 * ((np.arange(2**seeds)[:, None] >> np.arange(seeds)) & 1)
+        # Half of them: a flip of all signs changes no absolute value.
+        signs = 1 - 2 * ((np.arange(2 ** (seeds - 1))[:, None] >> np.arange(seeds)) & 1)
     else:
         signs = np.random.default_rng(0).choice([-1, 1], size=(_FLIPS, seeds))
         signs[0] = 1

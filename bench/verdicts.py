@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import Any, Literal
 
@@ -118,10 +119,15 @@ class _Pair:
     moments: statistics.Moments | None
     """Of `used`; None where no seed is left."""
 
-    @property
+    @cached_property
     def unconditional(self) -> statistics.Moments:
         """Of `every`."""
         return self.moments if self.moments and len(self.used) == len(self.every) else statistics.moments(self.every)
+
+    @cached_property
+    def permutation_p(self) -> float:
+        """Of `every`."""
+        return statistics.sign_flip(self.every.mean(axis=1), self.unconditional.text_variance)
 
 
 def worded(verdict: Verdict, margin: float) -> str:
@@ -245,12 +251,11 @@ def _described(found: statistics.TwoWay, seeds: int) -> dict[str, Any]:
 
 def _unconditional(pairs: Mapping[tuple[int, int], _Pair]) -> dict[tuple[int, int], Unconditional]:
     """The permutation test of every pair whose methods have the same seeds, two or more."""
-    whole = {key: pair.every for key, pair in pairs.items() if pair.paired.verdict != "incomplete" and len(pair.every) > 1}
-    found = {key: pairs[key].unconditional for key in whole}
-    p = [statistics.sign_flip(every.mean(axis=1), found[key].text_variance) for key, every in whole.items()]
+    whole = {key: pair for key, pair in pairs.items() if pair.paired.verdict != "incomplete" and len(pair.every) > 1}
+    p = [pair.permutation_p for pair in whole.values()]
     made = {}
-    for key, value, adjusted in zip(whole, p, statistics.holm(p), strict=True):
-        difference, seeds = found[key].difference, found[key].seeds
+    for (key, pair), value, adjusted in zip(whole.items(), p, statistics.holm(p), strict=True):
+        difference, seeds = pair.unconditional.difference, pair.unconditional.seeds
         verdict: Literal["better", "worse", "not resolved", "too few seeds"] = "not resolved"
         if not statistics.permutation_attainable(seeds, len(whole)):
             verdict = "too few seeds"

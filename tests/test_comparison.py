@@ -233,12 +233,12 @@ def test_verdicts_are_explained() -> None:
     assert said(group, "over 3 seeds and the same reviews")
     assert said(group, "for other films they are too sure")
     assert said(group, "on so many seeds: lora 3 of 3")
-    assert not said(group, "On one seed")
+    assert not said(group, "With one seed")
     row = dict(zip(HEADERS, cells(group)[1], strict=True))
     assert (row["verdict"], row["Δ points"].split()[0]) == ("worse", "-20.50")
     assert row["p (Holm)"].startswith(("0.0", "<0.001"))
     one = one_group([run(), run("lora")])
-    assert said(one, "On one seed an interval covers the reviews alone")
+    assert said(one, "With one seed there is neither an interval nor a verdict")
     assert not said(one, "a verdict needs")
     assert not said(one_group([run()]), "for other films")
 
@@ -259,6 +259,8 @@ def test_leaks_are_said_with_the_accuracy_without_them() -> None:
 
 def test_versions_and_dirty_checkouts_are_said() -> None:
     other = MACHINE.model_copy(update={"versions": {"torch": "0"}, "dirty": True})
+    assert len(compare([run(), run("lora", environment=other)], "houlsby", ORDER)) == 2
+    other = MACHINE.model_copy(update={"versions": {"torch": "2.13.0+cu126", "numpy": "2"}, "dirty": True})
     group = one_group([run(), run("lora", environment=other)])
     assert said(group, "different versions")
     assert said(group, "uncommitted changes")

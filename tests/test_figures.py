@@ -223,7 +223,7 @@ def test_captions_name_no_line_or_interval_that_is_not_there() -> None:
 
 
 def test_intervals_end_where_accuracies_do() -> None:
-    apart = one(run(wrong=100), run(seed=1, wrong=20), run(seed=2, wrong=18), run("lora"), run("lora", 1))
+    apart = one(run(wrong=70), run(seed=1, wrong=20), run(seed=2, wrong=18), run("lora"), run("lora", 1))
     half = apart.rows[0].accuracy_half_width
     assert half is not None
     assert (apart.rows[0].accuracy or 0) + half > 1
@@ -270,32 +270,31 @@ def test_a_sweep_says_which_budgets_a_method_did_not_complete() -> None:
     assert "Without a number here: lora at 15 s (1 failed)." in drawing.key
 
 
-def test_an_interval_over_one_seed_looks_otherwise_and_is_named() -> None:
+def test_one_seed_has_no_bar_and_that_is_said() -> None:
     group = one(
         *(run(seed=seed, wrong=20 + seed) for seed in range(3)), *(run("lora", s, 24 + s) for s in range(3)), run("full")
     )
-    assert dashed(group) == ([["lora"]], [["full"]])
+    assert barred(group) == [["lora"]]
     drawing = forest.drawing(group, looks([]))
     assert drawing
     for said in (drawing.key, drawing.caption):
         assert "Bars: 95 % interval of each difference taken alone, over seeds and reviews." in said
-        assert "Dashed: over the reviews of one seed, and what other seeds would change is not in it." in said
-    assert dashed(one(run(), run("lora"))) == ([], [["lora"]])
+        assert "No bar: one seed, so no interval." in said
+    assert barred(one(run(), run("lora"))) == []
     alone = forest.drawing(one(run(), run("lora")), looks([]))
     assert alone
-    assert alone.key.startswith("Dashed bars: 95 % interval of each difference taken alone, over the reviews of one seed")
-    assert dashed(one(run(), run(seed=1), run("lora"), run("lora", 1, 30))) == ([["lora"]], [])
+    assert alone.key == "No bar: one seed, so no interval."
+    assert barred(one(run(), run(seed=1), run("lora"), run("lora", 1, 30))) == [["lora"]]
 
 
-def dashed(group: Group) -> tuple[list[list[str]], list[list[str]]]:
-    """Whose intervals a forest draws with whole lines, and whose with broken ones."""
+def barred(group: Group) -> list[list[str]]:
+    """Whose intervals a forest draws."""
     drawing = forest.drawing(group, looks([]))
     assert drawing
     layers = [
         layer for layer in drawing.spec(PICTURE)["layer"] if layer["mark"]["type"] == "rule" and "x2" in layer["encoding"]
     ]
-    whose = [([point["label"] for point in layer["data"]["values"]], "strokeDash" in layer["mark"]) for layer in layers]
-    return [names for names, broken in whose if not broken], [names for names, broken in whose if broken]
+    return [[point["label"] for point in layer["data"]["values"]] for layer in layers]
 
 
 def test_texts_of_the_forest_are_inside_it_and_not_on_its_line() -> None:

@@ -128,13 +128,14 @@ def test_csv_holds_plain_numbers(tmp_path: Path) -> None:
     assert tuple(rows[0]) == COLUMNS
     assert {len(row) for row in rows} == {len(COLUMNS)}
     for row in rows[1:]:
-        numbers = [*row[3:15], *row[16:18], *row[21:23], *row[24:]]
+        numbers = [*row[3:15], *row[16:19], *row[23:32], row[33]]
         assert all(re.fullmatch(r"(-?[0-9]+(\.[0-9]+)?(e-[0-9]+)?)?", cell) for cell in numbers), row
     cells = dict(zip(COLUMNS, rows[2], strict=True))
     assert cells["method"] == "pfeiffer"
     assert cells["accuracy minus reference (points)"] == "-1.5"
     assert cells["peak memory (MiB)"] == "300"
-    assert (cells["verdict"], cells["seeds compared"], cells["interval covers"]) == ("tied", "0 1 2", "seeds and reviews")
+    assert (cells["verdict"], cells["seeds compared"], cells["seeds collapsed"]) == ("not resolved", "0 1 2", "")
+    assert (cells["unconditional verdict"], cells["collapsed runs"]) == ("too few seeds", "0")
     of_full = dict(zip(COLUMNS, rows[3], strict=True))
     assert (of_full["verdict"], of_full["seeds compared"], of_full["seeds not compared"]) == ("incomplete", "0 1", "2")
 
@@ -146,7 +147,7 @@ def test_latex_is_a_booktabs_table(tmp_path: Path) -> None:
     rows = [line.strip() for line in text.splitlines() if line.endswith(r"\\")]
     assert rows[2].startswith("houlsby & 89.50 & ref. &")
     assert rows[3].startswith(r"& $\pm$1.24 &")
-    assert rows[4].startswith(r"pfeiffer & 88.00 & $-1.50$ & tied &")
+    assert rows[4].startswith(r"pfeiffer & 88.00 & $-1.50$ & not resolved &")
     assert re.match(r"& \$\\pm\$0.00 & \$\[-[0-9.]+, -?[0-9.]+\]\$ & [0-9.]+ &", rows[5])
     assert text.index(r"\caption{minilm on embedded-v1") < text.index(r"\toprule") < text.index("full, seed 2")
 

@@ -23,8 +23,8 @@ from bench.report import tuning as tuning_tables
 from bench.report.section import Section, latex, terminal
 from bench.sensitivity import sensitivities
 from bench.spec import TUNING_SEED
-from bench.store import save
 from tests.records import MACHINE, ended, evaluation, run
+from tests.records import kept as with_logits
 from tests.test_report import HOSTILE, check_latex, check_markdown
 
 ORDER = ["houlsby", "pfeiffer", "lora", "full", "head-only"]
@@ -66,7 +66,7 @@ def cells(section: Section) -> dict[str, dict[str, str]]:
 
 def kept(folder: Path, *records: Record | Baseline) -> Path:
     for record in records:
-        save(folder, record)
+        with_logits(folder, record)
     return folder
 
 
@@ -271,7 +271,8 @@ def everything() -> list[Record | Baseline]:
 def test_the_default_is_the_comparison_and_a_line_on_what_else_there_is(tmp_path: Path) -> None:
     folder = kept(tmp_path, *everything())
     text = render(folder, reference="houlsby", style="table")
-    assert text.splitlines()[-1] == "Further views of these records, with --view: curves, budgets, costs, tuning, all"
+    views = "pairs, confidence, curves, budgets, costs, tuning, all"
+    assert text.splitlines()[-1] == f"Further views of these records, with --view: {views}"
     assert "Learning curves" not in text
     for style in ("markdown", "latex"):
         assert "Further views" not in render(folder, reference="houlsby", style=style)
@@ -378,6 +379,7 @@ def hostile(text: str) -> list[Record | Baseline]:
     return [
         run(text, 0, 30, spec=spec, leaked=(0, 1), **parts),
         run(text, 0, 50, spec=other, **parts),
+        run(text, 0, 60, spec={**other, "hyperparameters": {"learning_rate": 1, "x": text}}, **parts),
         run(text, 0, 10, spec={**spec, **long}, **parts),
         run(spec=spec, **parts),
         run(spec={**spec, **long}, **parts),

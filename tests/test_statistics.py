@@ -1,25 +1,20 @@
-"""Differences against the reference: the numbers, the verdicts, and the cache that keeps the report quick."""
+"""Differences between methods: the numbers, and the verdicts on them."""
 
 from __future__ import annotations
 
-import json
 import math
 import statistics as plain
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from bench import statistics, verdicts
+from bench import statistics
 from bench.comparison import Group, compare
 from bench.record import Evaluation, Record, pack_bits
 from bench.scoring import confusion
-from bench.store import save
-from bench.verdicts import Paired
+from bench.verdicts import Paired, has_collapsed, worded
 from tests.records import LABELS, evaluation, run
 
 
@@ -56,42 +51,68 @@ def paired(group: Group, method: str) -> Paired:
 def some() -> np.ndarray:
     """Right or wrong of three methods, [methods, 4 seeds, 200 reviews]; the second a little and the third much worse."""
     rng = np.random.default_rng(0)
-    level = np.array([0.85, 0.83, 0.6])[:, None, None] + rng.normal(0, 0.005, (3, 4, 1))
+    level = np.array([0.85, 0.83, 0.7])[:, None, None] + rng.normal(0, 0.005, (3, 4, 1))
     easy = rng.random(200) < 0.6
     return (easy | (rng.random((3, 4, 200)) < (level - 0.6) / 0.4)).astype(np.uint8)
 
 
-def test_the_statistics_are_those_of_their_definition(some: np.ndarray) -> None:
+def test_the_moments_are_those_of_their_definition(some: np.ndarray) -> None:
     differences = some[1].astype(int) - some[0]
-    found = statistics.two_way(differences)
-    of_seeds = plain.variance(differences.mean(1).tolist()) / 4
-    of_reviews = plain.variance(differences.mean(0).tolist()) / 200
-    error = math.sqrt(of_seeds + of_reviews)
-    freedom = (of_seeds + of_reviews) / (of_seeds / 3 + of_reviews / 199)
+    found = statistics.moments(differences)
+    by_seed, by_text = differences.mean(1), differences.mean(0)
+    rest = differences - by_seed[:, None] - by_text + differences.mean()
     assert found.difference == pytest.approx(differences.mean())
-    assert found.standard_error == pytest.approx(error)
-    assert found.freedom == pytest.approx(freedom)
-    assert 3 <= freedom <= 202
-    assert found.p == pytest.approx(2 * stats.t.cdf(-abs(differences.mean()) / error, freedom))
-    assert statistics.half_width(found) == pytest.approx(stats.t.ppf(0.975, freedom) * error)
-    for comparisons, alpha in ((1, 0.05), (4, 0.0125)):
-        wanted = (stats.t.ppf(1 - alpha / 2, freedom) + stats.t.ppf(0.8, freedom)) * error
-        assert statistics.resolvable(found, comparisons) == pytest.approx(wanted)
+    assert found.text_variance == pytest.approx(plain.variance(by_text.tolist()) / 200)
+    assert found.seed_variance == pytest.approx(plain.variance(by_seed.tolist()) - (rest**2).sum() / (3 * 199) / 200)
+    assert (statistics.own(found).freedom, found.seeds, found.texts) == (3, 4, 200)
 
 
-def test_an_interval_and_its_p_agree(some: np.ndarray) -> None:
-    found = statistics.two_way(some[1:].astype(int) - some[0])
-    outside = np.abs(found.difference) > statistics.half_width(found)
-    assert outside.tolist() == (found.p < 0.05).tolist() == [False, True]
+def test_a_comparison_by_hand(some: np.ndarray) -> None:
+    found = statistics.moments(some[2].astype(int) - some[0])
+    tested = statistics.two_way(found, statistics.SeedVariance(0.0004, 9))
+    error = math.sqrt(0.0004 / 4 + found.text_variance)
+    t = abs(found.difference) / error
+    assert (tested.standard_error, tested.freedom) == (pytest.approx(error), 9)
+    assert tested.p == pytest.approx(2 * stats.t.sf(t, 9))
+    assert statistics.half_width(tested) == pytest.approx(stats.t.ppf(0.975, 9) * error)
+    inside = (0.2 - abs(found.difference)) / error
+    assert statistics.equivalence_p(tested, 0.2) == pytest.approx(stats.t.sf(inside, 9))
+    # A variance that chance made negative is none.
+    assert statistics.two_way(found, statistics.SeedVariance(-1.0, 9)).standard_error == math.sqrt(found.text_variance)
 
 
-def test_a_batch_is_its_members(some: np.ndarray) -> None:
-    differences = some[1:].astype(np.int8) - some[0].astype(np.int8)
-    batch = statistics.two_way(differences)
-    for i, own in enumerate(differences):
-        alone = statistics.two_way(own)
-        for name in ("difference", "standard_error", "freedom", "p"):
-            assert getattr(batch, name)[i] == pytest.approx(float(getattr(alone, name)), rel=1e-12)
+@pytest.mark.parametrize(("freedom", "comparisons"), [(2, 1), (8, 4), (36, 10)])
+def test_the_detectable_difference_has_its_power(freedom: int, comparisons: int) -> None:
+    shift, critical = statistics.detectable(1.0, freedom, comparisons), stats.t.isf(0.025 / comparisons, freedom)
+    assert stats.nct.sf(critical, freedom, shift) == pytest.approx(0.8, abs=1e-6)
+    assert statistics.detectable(0.01, freedom, comparisons) == pytest.approx(0.01 * shift)
+
+
+def test_the_pooled_variance_is_twice_the_mean_square_of_methods_times_seeds() -> None:
+    rng = np.random.default_rng(1)
+    right = (rng.random((4, 5, 400)) < 0.8 + rng.normal(0, 0.03, (4, 5, 1))).astype(int)
+    pairs = {(i, j): statistics.moments(right[j] - right[i]) for i in range(4) for j in range(i + 1, 4)}
+    accuracy = right.mean(2)
+    residual = accuracy - accuracy.mean(0) - accuracy.mean(1, keepdims=True) + accuracy.mean()
+    rest = np.mean([of.text_variance for of in pairs.values()])
+    found = statistics.pooled(pairs, np.ones((4, 5), dtype=bool))
+    assert found.freedom == pytest.approx(12)
+    # But for what single predictions add, which is taken off each pair.
+    assert 0 < 2 * (residual**2).sum() / 12 - found.value < 5 * rest
+    fewer = np.ones((4, 5), dtype=bool)
+    fewer[1, :2] = False
+    shared = {key: statistics.moments((right[key[1]] - right[key[0]])[2 * (1 in key) :]) for key in pairs}
+    assert 9 < statistics.pooled(shared, fewer).freedom <= 10 + 1e-9
+    assert statistics.pooled({}, np.ones((1, 3), dtype=bool)).freedom == 0
+
+
+def test_the_check_of_one_variance_is_bartletts() -> None:
+    groups = [[0.8, 0.81, 0.83], [0.7, 0.75, 0.71, 0.72], [0.9, 0.901, 0.902]]
+    assert statistics.bartlett(groups) == pytest.approx(stats.bartlett(*groups).pvalue)
+    assert statistics.bartlett(groups[:2]) is None
+    assert statistics.bartlett([*groups[:2], [0.5]]) is None
+    assert statistics.bartlett([[0.5, 0.5]] * 3) == 1
+    assert statistics.bartlett([[0.5, 0.5]] * 2 + [[0.5, 0.6]]) == 0
 
 
 @pytest.mark.parametrize(
@@ -100,26 +121,64 @@ def test_a_batch_is_its_members(some: np.ndarray) -> None:
     ids=["equal", "always right", "always wrong", "equal on two seeds"],
 )
 def test_no_spread_at_all(differences: np.ndarray, p: float) -> None:
-    found = statistics.two_way(differences.astype(np.int8))
-    assert (float(found.standard_error), float(found.p)) == (0, p)
-    assert float(statistics.half_width(found)) == 0
-
-
-def test_opposite_seeds_and_opposite_reviews_are_no_difference() -> None:
-    found = statistics.two_way(np.array([[1, -1, 1, -1], [-1, 1, -1, 1], [0, 0, 0, 0]]))
-    assert (float(found.difference), float(found.p)) == (0, 1)
+    found = statistics.two_way(statistics.moments(differences.astype(np.int8)))
+    assert (found.standard_error, found.p) == (0, p)
+    assert statistics.half_width(found) == 0
+    assert statistics.equivalence_p(found, 0.5) == 1 - p
 
 
 def test_few_seeds() -> None:
     rng = np.random.default_rng(0)
     differences = rng.integers(-1, 2, (2, 100))
-    one, two = statistics.two_way(differences[:1]), statistics.two_way(differences)
+    one, two = (statistics.two_way(statistics.moments(part)) for part in (differences[:1], differences))
     assert math.isnan(one.p)
-    assert (one.freedom, two.freedom) == (99, 1)
+    assert two.freedom == 1
+    assert statistics.two_way(statistics.moments(differences), statistics.SeedVariance(1e-4, 9)).freedom == 1
     assert one.standard_error == pytest.approx(differences[0].std(ddof=1) / 10)
     for shape in ((0, 10), (3, 1)):
         with pytest.raises(ValueError, match="too few to compare"):
-            statistics.two_way(np.zeros(shape, dtype=np.int8))
+            statistics.moments(np.zeros(shape, dtype=np.int8))
+
+
+def test_holm_and_mcnemar_are_those_of_a_library() -> None:
+    from statsmodels.stats.contingency_tables import mcnemar
+    from statsmodels.stats.multitest import multipletests
+
+    rng = np.random.default_rng(0)
+    for count in (1, 2, 7):
+        p = rng.random(count) ** 3
+        assert statistics.holm(p.tolist()) == pytest.approx(multipletests(p, method="holm")[1])
+    for differences in rng.integers(-1, 2, (5, 60)):
+        b, c, p = statistics.mcnemar(differences)
+        assert p == pytest.approx(mcnemar([[0, b], [c, 0]], exact=True).pvalue)
+
+
+def test_sign_flips_are_exact_for_few_seeds() -> None:
+    means = np.array([0.02, 0.01, 0.03, -0.005])
+    wanted = stats.permutation_test((means,), np.mean, permutation_type="samples", n_resamples=np.inf).pvalue
+    assert statistics.sign_flip(means, 0.0) == pytest.approx(wanted)
+    assert statistics.sign_flip(np.full(8, 0.1), 0.0) == 2 / 2**8
+    assert statistics.sign_flip(np.full(8, 0.01), 0.01**2) > 0.2  # other texts alone could move all seeds by as much
+    assert statistics.sign_flip(np.full(20, 0.1), 1e-9) == pytest.approx(1 / 20_000)
+    assert statistics.sign_flip(np.zeros(5), 0.0) == 1
+    assert [statistics.permutation_attainable(seeds, 4) for seeds in (7, 8)] == [False, True]
+    assert [statistics.permutation_attainable(seeds, 1) for seeds in (5, 6)] == [False, True]
+
+
+def test_collapse_is_no_better_than_the_most_frequent_class() -> None:
+    for texts, majority in ((200, 0.5), (2000, 0.5), (25_000, 0.5), (300, 0.4)):
+        least = next(k for k in range(texts) if stats.binom.sf(k - 1, texts, majority) <= 0.001)
+        assert statistics.collapsed(least - 1, texts, majority)
+        assert not statistics.collapsed(least, texts, majority)
+    assert statistics.collapsed(0, 10, 0.5)
+    assert has_collapsed(evaluated(LABELS == 1))
+    assert not has_collapsed(evaluated(np.ones(200)))
+
+
+def test_the_interval_of_a_rate() -> None:
+    for cases, of in ((0, 10), (2, 10), (10, 10)):
+        low, high = stats.binomtest(cases, of).proportion_ci(0.95, method="exact")
+        assert statistics.clopper_pearson(cases, of) == pytest.approx((low, high))
 
 
 def test_holm() -> None:
@@ -135,12 +194,11 @@ def test_mcnemar_is_exact() -> None:
 def test_verdicts(some: np.ndarray) -> None:
     group = table(runs("houlsby", some[0]), runs("lora", some[1]), runs("full", some[2]), runs("same", some[0]))
     lora, full, same = (paired(group, name) for name in ("lora", "full", "same"))
-    assert (lora.verdict, full.verdict, same.verdict) == ("tied", "worse", "tied")
-    assert (lora.covers, lora.seeds, len(lora.mcnemar)) == ("seeds and reviews", [0, 1, 2, 3], 4)
+    assert (lora.verdict, full.verdict, same.verdict) == ("not resolved", "worse", "equivalent")
+    assert (lora.seeds, len(lora.mcnemar)) == ([0, 1, 2, 3], 4)
     ps = [found.p for found in (full, lora, same)]
     assert [found.p_holm for found in (full, lora, same)] == pytest.approx(statistics.holm([p or 0 for p in ps]))
-    assert same.p == 1
-    assert (same.difference, same.low, same.high, same.resolvable) == (0, 0, 0, None)
+    assert (same.p, same.difference) == (1, 0)
     assert group.rows[0].paired is None
     other_way = compare([*runs("houlsby", some[0]), *runs("full", some[2])], "full", ["full"])[0]
     assert paired(other_way, "houlsby").verdict == "better"
@@ -150,35 +208,103 @@ def test_verdicts(some: np.ndarray) -> None:
         assert found.high is not None
         assert found.difference is not None
         assert found.low < found.difference < found.high
-        assert found.mcnemar[0].only_method - found.mcnemar[0].only_reference == round(
-            200 * (group.rows[[r.method for r in group.rows].index("full" if found is full else "lora")].runs[0].test.accuracy
-                   - group.rows[0].runs[0].test.accuracy)
-        )  # fmt: skip
+    assert full.mcnemar[0].only_method - full.mcnemar[0].only_reference == int(some[2, 0].sum()) - int(some[0, 0].sum())
+
+
+def test_the_seed_variance_is_pooled_unless_the_methods_have_not_one() -> None:
+    rng = np.random.default_rng(3)
+    level = 0.8 + 0.005 * rng.standard_normal((4, 5, 1))
+    right = (rng.random((4, 5, 200)) < level).astype(np.uint8)
+    group = table(*(runs(name, rows) for name, rows in zip(("houlsby", "a", "b", "c"), right, strict=True)))
+    assert group.pools
+    assert {paired(group, name).freedom for name in "abc"} == {12}
+    wild = right.copy()
+    wild[3, ::2, :40] = 0
+    apart = table(*(runs(name, rows) for name, rows in zip(("houlsby", "a", "b", "c"), wild, strict=True)))
+    assert not apart.pools
+    assert (apart.variance_p or 0) < 0.05
+    assert {paired(apart, name).freedom for name in "abc"} == {4}
+
+
+def test_a_small_difference_is_equivalent_within_a_large_margin(some: np.ndarray) -> None:
+    records = [*runs("houlsby", some[0]), *runs("lora", some[1])]
+    (wide,) = compare(records, "houlsby", ["houlsby"], margin=0.2)
+    lora = paired(wide, "lora")
+    assert (lora.verdict, worded(lora.verdict, lora.margin)) == ("equivalent", "equivalent within 20 points")
+    assert (lora.p_equivalence or 1) <= 0.05
+    assert paired(table(records), "lora").verdict == "not resolved"
 
 
 def test_more_methods_make_a_verdict_harder(some: np.ndarray) -> None:
-    alone = paired(table(runs("houlsby", some[0]), runs("lora", some[1])), "lora")
-    more = paired(table(runs("houlsby", some[0]), runs("lora", some[1]), runs("a", some[2]), runs("b", some[2])), "lora")
-    assert alone.p == alone.p_holm == more.p
-    assert alone.resolvable is not None
-    assert more.resolvable is not None
-    assert more.resolvable > alone.resolvable
+    alone = table(runs("houlsby", some[0]), runs("lora", some[1]))
+    more = table(runs("houlsby", some[0]), runs("lora", some[1]), runs("a", some[1]), runs("b", some[0]))
+    assert paired(alone, "lora").p == paired(alone, "lora").p_holm
+    lora = paired(more, "lora")
+    assert (lora.p_holm or 0) > (lora.p or 0)
+    freedom, error = lora.freedom or 0, lora.standard_error or 0
+    assert statistics.detectable(error, freedom, 3) > statistics.detectable(error, freedom, 1)
+    assert alone.detectable is not None
 
 
-def test_one_seed_has_no_verdict(some: np.ndarray) -> None:
+def test_all_pairs_are_a_family_of_their_own(some: np.ndarray) -> None:
+    group = table(runs("houlsby", some[0]), runs("lora", some[1]), runs("full", some[2]))
+    found = {(pair.method, pair.other): pair.paired for pair in group.pairs}
+    assert set(found) == {("full", "houlsby"), ("lora", "houlsby"), ("lora", "full")}
+    ps = [pair.p or 0 for pair in found.values()]
+    assert [pair.p_holm for pair in found.values()] == pytest.approx(statistics.holm(ps))
+    (without,) = compare([*runs("lora", some[1]), *runs("full", some[2])], "houlsby", ["houlsby"])
+    assert without.reference is None
+    assert len(without.pairs) == 1
+    assert without.detectable is None
+
+
+def test_one_seed_has_no_interval_and_no_verdict(some: np.ndarray) -> None:
     group = table(runs("houlsby", some[0, :1]), runs("full", some[2, :1]))
     full = paired(group, "full")
-    assert (full.verdict, full.covers, full.p, full.p_holm, full.resolvable) == ("one seed", "reviews of one seed", *[None] * 3)
-    assert full.high is not None
-    assert full.high < 0
+    assert (full.verdict, full.low, full.high, full.standard_error, full.p, full.p_holm) == ("one seed", *[None] * 5)
+    assert full.difference == pytest.approx(some[2, 0].mean() - some[0, 0].mean())
+    assert full.unconditional is None
     assert full.mcnemar[0].p < 0.001
-    assert group.rows[0].accuracy_half_width is None
+    assert (group.rows[0].accuracy_half_width, group.detectable) == (None, None)
 
 
-def test_two_seeds_resolve_only_what_is_large(some: np.ndarray) -> None:
-    group = table(runs("houlsby", some[0, :2]), runs("lora", some[1, :2]), runs("full", some[2, :2] & (np.arange(200) % 2)))
-    assert [paired(group, name).freedom for name in ("lora", "full")] == [1, 1]
-    assert paired(group, "lora").verdict == "tied"
+def test_two_seeds_are_too_few_for_a_verdict(some: np.ndarray) -> None:
+    found = paired(table(runs("houlsby", some[0, :2]), runs("full", some[2, :2])), "full")
+    assert (found.verdict, found.freedom, found.p) == ("too few seeds", 1, None)
+    assert found.low is not None
+
+
+def with_collapse(correct: np.ndarray, *seeds: int) -> np.ndarray:
+    fallen = correct.copy()
+    fallen[list(seeds)] = LABELS == 1
+    return fallen
+
+
+def test_collapsed_seeds_count_in_the_means_and_not_in_the_verdict(some: np.ndarray) -> None:
+    group = table(runs("houlsby", some[0]), runs("lora", with_collapse(some[1], 2)), runs("full", some[2]))
+    row = next(row for row in group.rows if row.method == "lora")
+    lora = paired(group, "lora")
+    assert (row.collapsed, lora.seeds, lora.collapsed, lora.verdict) == ([2], [0, 1, 3], [2], "not resolved")
+    assert row.accuracy == pytest.approx(with_collapse(some[1], 2).mean())
+    assert row.accuracy_half_width is None
+    assert lora.difference == pytest.approx(some[1, [0, 1, 3]].mean() - some[0, [0, 1, 3]].mean())
+    assert lora.unconditional
+    assert lora.unconditional.difference == pytest.approx(row.accuracy_difference)
+    assert (lora.unconditional.verdict, lora.unconditional.seeds) == ("too few seeds", 4)
+    assert paired(group, "full").collapsed == []
+    two = paired(table(runs("houlsby", some[0]), runs("lora", with_collapse(some[1], 2, 3))), "lora")
+    assert (two.verdict, two.seeds) == ("too few seeds", [0, 1])
+    none = paired(table(runs("houlsby", some[0]), runs("lora", with_collapse(some[1], 0, 1, 2, 3))), "lora")
+    assert (none.verdict, none.difference) == ("too few seeds", None)
+
+
+def test_many_seeds_have_an_unconditional_verdict() -> None:
+    rng = np.random.default_rng(5)
+    right = (rng.random((2, 8, 200)) < np.array([0.9, 0.7])[:, None, None]).astype(np.uint8)
+    found = paired(table(runs("houlsby", right[0]), runs("lora", with_collapse(right[1], 4))), "lora")
+    assert found.unconditional
+    assert (found.verdict, found.unconditional.verdict) == ("worse", "worse")
+    assert found.unconditional.p == found.unconditional.p_holm >= 2 / 2**8
 
 
 def test_other_seeds_are_never_averaged_away(some: np.ndarray) -> None:
@@ -193,7 +319,7 @@ def test_other_seeds_are_never_averaged_away(some: np.ndarray) -> None:
     assert [found.verdict for found in (few, more, other)] == ["incomplete"] * 3
     assert (few.seeds, few.lacking, more.extra, other.seeds, other.lacking) == ([0, 1], [2], [3], [], [0, 1, 2])
     assert few.difference == pytest.approx(some[2, :2].mean() - some[0, :2].mean())
-    assert (few.p, few.p_holm, few.resolvable) == (None, None, None)
+    assert (few.p, few.p_holm, few.unconditional) == (None, None, None)
     assert few.low is not None
     assert (other.difference, other.low) == (None, None)
     # They are no part of the family either: the one method with the reference's seeds has its plain p.
@@ -229,75 +355,3 @@ def test_the_spread_of_an_accuracy(some: np.ndarray) -> None:
     values = some[0].mean(1)
     assert row.accuracy_deviation == pytest.approx(values.std(ddof=1))
     assert row.accuracy_half_width == pytest.approx(stats.t.ppf(0.975, 3) * values.std(ddof=1) / 2)
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("ADAPTER_BENCH_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "statistics"
-
-
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by one at each computation."""
-    calls: list[int] = []
-    compute = verdicts._compute
-    monkeypatch.setattr(verdicts, "_compute", lambda *given: calls.append(1) or compute(*given))
-    return calls
-
-
-def test_the_cache_returns_what_was_computed(cache: Path, some: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = counted(monkeypatch)
-    records = [runs("houlsby", some[0]), runs("lora", some[1])]
-    first, again = paired(table(*records), "lora"), paired(table(*records), "lora")
-    assert len(calls) == 1
-    assert again == first
-    assert len(list(cache.iterdir())) == 1
-
-
-def test_other_predictions_are_computed_anew(cache: Path, some: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = counted(monkeypatch)
-    changed = some[1].copy()
-    changed[3, 7] ^= 1
-    for correct, seeds in ((some[1], None), (changed, None), (some[1], [0, 1, 2, 5])):
-        table(runs("houlsby", some[0]), runs("lora", correct, seeds))
-    assert len(calls) == 3
-    monkeypatch.setattr(verdicts, "_FORMULAS", 0)
-    table(runs("houlsby", some[0]), runs("lora", some[1]))
-    assert len(calls) == 4
-
-
-@pytest.mark.parametrize("damaged", [b"", b"[]", b'[{"verdict": "best"}]', b"\xff\x00", b'[{"seeds": NaN}]'])
-def test_a_damaged_cache_is_computed_again(cache: Path, some: np.ndarray, damaged: bytes) -> None:
-    records = [runs("houlsby", some[0]), runs("lora", some[1])]
-    first = paired(table(*records), "lora")
-    (file,) = cache.iterdir()
-    whole = file.read_bytes()
-    file.write_bytes(damaged)
-    assert paired(table(*records), "lora") == first
-    assert file.read_bytes() == whole
-
-
-def test_without_a_cache(some: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("ADAPTER_BENCH_CACHE", str(tmp_path / "file"))
-    assert paired(table(runs("houlsby", some[0]), runs("full", some[2])), "full").verdict == "worse"
-    monkeypatch.setenv("ADAPTER_BENCH_CACHE", str(tmp_path))
-    (tmp_path / "statistics").write_text("")
-    assert paired(table(runs("houlsby", some[0]), runs("full", some[2])), "full").verdict == "worse"
-
-
-def test_a_report_from_the_cache_imports_no_statistics(cache: Path, some: np.ndarray, tmp_path: Path) -> None:
-    for record in (*runs("houlsby", some[0]), *runs("lora", some[1])):
-        save(tmp_path / "runs", record)
-    script = (
-        "import json, sys; from pathlib import Path; from bench.report import render\n"
-        "text = render(Path(sys.argv[1]), reference='houlsby', style='json')\n"
-        "print(json.dumps([text, sorted({'scipy', 'statsmodels', 'pandas', 'torch'} & sys.modules.keys())]))\n"
-    )
-    command = [sys.executable, "-c", script, str(tmp_path / "runs")]
-    (cold, needed), (warm, kept) = (
-        json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout) for _ in range(2)
-    )
-    assert cold == warm
-    assert {"scipy", "statsmodels"} <= set(needed)
-    assert kept == []

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from bench.comparison import compare
-from bench.intervals import half_width, t_quantile
+from bench.intervals import half_width
 from bench.record import Record
 from bench.report import budgets
 from bench.report.section import Section
@@ -113,9 +113,9 @@ def test_with_one_seed_nothing_is_resolved_and_no_crossing_is_claimed() -> None:
 
 
 def test_a_crossing_is_claimed_where_both_sides_are_resolved() -> None:
-    sweep = one(*series("houlsby", 40, 40, seeds=3), *series("lora", 80, 0, seeds=3), *series("full", 0, 0, seeds=3))
+    sweep = one(*series("houlsby", 35, 35, seeds=3), *series("lora", 70, 0, seeds=3), *series("full", 0, 0, seeds=3))
     (crossing,) = sweep.crossings
-    assert crossing.differences == (pytest.approx(-0.2), pytest.approx(0.2))
+    assert crossing.differences == (pytest.approx(-0.175), pytest.approx(0.175))
     assert (crossing.resolved, crossing.at) == ((True, True), pytest.approx(30))
     assert budgets.sections(sweep)[1].notes[0] == (
         "lora is below houlsby at 15 s and above it at 60 s: they cross at about 30 s."
@@ -123,7 +123,7 @@ def test_a_crossing_is_claimed_where_both_sides_are_resolved() -> None:
 
 
 def test_one_resolved_side_is_not_enough() -> None:
-    sweep = one(*series("houlsby", 40, 40, seeds=3), *series("lora", 80, 39, seeds=3))
+    sweep = one(*series("houlsby", 40, 40, seeds=3), *series("lora", 70, 39, seeds=3))
     (crossing,) = sweep.crossings
     assert (crossing.resolved, crossing.at) == ((True, False), None)
     assert budgets.sections(sweep)[1].notes[0] == (
@@ -191,11 +191,6 @@ def test_the_second_view_is_of_budgets_of_reviews_and_tokens_alone() -> None:
 
 
 # Intervals
-
-
-def test_the_quantile_is_that_of_students_t() -> None:
-    degrees = [*range(1, 31), 60, 999]
-    assert [t_quantile(freedom) for freedom in degrees] == pytest.approx(list(stats.t.ppf(0.975, degrees)))
 
 
 def test_the_interval_of_a_mean() -> None:

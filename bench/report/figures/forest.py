@@ -67,8 +67,9 @@ def differences(group: Group) -> list[Point]:
         if row is group.reference:
             zero = {"x": 0.0, "low": 0.0, "high": 0.0, "said": "reference", "bar": False}
             found.append(of_row(row, name, "the reference") | zero)
-        elif row.paired is not None and row.paired.difference is not None:
-            paired, middle = row.paired, row.paired.difference
+        elif row.paired is not None and row.accuracy_difference is not None:
+            paired = row.paired
+            middle = row.accuracy_difference if paired.difference is None else paired.difference
             low, high = (middle if bound is None else bound for bound in (paired.low, paired.high))
             interval = ", no interval" if paired.low is None else f" [{in_points(low)}, {in_points(high)}]"
             verdict = worded(paired.verdict, paired.margin)
@@ -76,7 +77,7 @@ def differences(group: Group) -> list[Point]:
             found.append(
                 of_row(row, name, f"{in_points(middle)}{interval} points, {verdict}{without}")
                 | {"x": 100 * middle, "low": 100 * low, "high": 100 * high}
-                | {"said": f"{in_points(middle)} {verdict}", "bar": paired.low is not None}
+                | {"said": f"{in_points(middle)} {paired.verdict}", "bar": paired.low is not None}
             )
     return found
 
@@ -110,8 +111,8 @@ def _layers(group: Group, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
 
 
 def _roomy(found: Sequence[Point], across: Scale, canvas: Canvas) -> Scale:
-    """The scale with room to the right of each point that is not below the reference: a text that began there would end at
-    the edge of the page.
+    """The scale with room for the text of each point on the side where the reference is not, so that it ends at the edge of
+    the page.
     """
     high = across.high
     for point in found[1:]:
@@ -119,7 +120,13 @@ def _roomy(found: Sequence[Point], across: Scale, canvas: Canvas) -> Scale:
         if point["x"] >= 0:
             share = 1 - text.box(_ABOVE[-1], canvas.text - 1).right / canvas.width
             high = max(high, across.low + (point["x"] - across.low) / max(share, 0.3))
-    return replace(across, high=high)
+    low = across.low
+    for point in found[1:]:
+        text = Text(point["said"], 0, 0, _ABOVE)
+        if point["x"] < 0:
+            share = 1 + text.box(_ABOVE[1], canvas.text - 1).left / canvas.width
+            low = min(low, high - (high - point["x"]) / max(share, 0.3))
+    return replace(across, low=low, high=high)
 
 
 def _placed(found: Sequence[Point], across: Scale, canvas: Canvas, height: int) -> list[Point]:

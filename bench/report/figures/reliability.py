@@ -9,7 +9,7 @@ from bench.confidence import BINS, Confidence
 from bench.report.figures.axes import widened
 from bench.report.figures.drawing import Canvas, Drawing, Layers
 from bench.report.figures.looks import Look
-from bench.report.figures.marks import coloured, lines_of, shaped
+from bench.report.figures.marks import coloured, end_names, lines_of, shaped
 from bench.report.figures.points import Point, data, labels, names, of_row
 from bench.report.notes import title
 from bench.report.rows import percent
@@ -31,7 +31,7 @@ def drawing(group: Group, looks: Mapping[str, Look], confidences: Sequence[Confi
         shared=title(group),
         draw=lambda canvas: _layers(found, looks, canvas),
         shown=labels(found),
-        key="Dashed: accuracy equals confidence.",
+        key="Dashed: accuracy equals confidence. By each name: accuracy where it is surest.",
     )
 
 
@@ -61,4 +61,5 @@ def _layers(found: Sequence[Point], looks: Mapping[str, Look], canvas: Canvas) -
         data(found)
         .mark_point(size=50)
         .encode(x=x, y=y, color=coloured(found, looks), shape=shaped(found, looks), tooltip="says:N", description="says:N"),
+        *end_names(found, looks, up, canvas, y),
     ], canvas.height
