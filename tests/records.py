@@ -9,7 +9,6 @@ import numpy as np
 
 from bench.files import sha256_bytes
 from bench.record import (
-    MARKS,
     Baseline,
     BaselineSpec,
     Compute,
@@ -30,6 +29,7 @@ from bench.record import (
     pack_bits,
     unpack_bits,
 )
+from bench.rules import MARKS
 from bench.scoring import confusion
 from bench.spec import Budget, RunSpec, run_id
 from bench.store import logits_sha256, save

@@ -11,7 +11,8 @@ import methods
 from bench.errors import UserError
 from bench.jobs import Job
 from bench.matrix import Matrix, Request, plan, tuned
-from bench.spec import TUNING_SEED, Budget, run_id
+from bench.rules import TUNING_SEED
+from bench.spec import Budget, run_id
 from bench.tuning import Choice
 
 

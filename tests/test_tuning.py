@@ -14,7 +14,8 @@ from bench.errors import UserError
 from bench.jobs import Outcome, record_of
 from bench.record import CurvePoint, Record
 from bench.report.rows import choice_line, run_line
-from bench.spec import TUNING_SEED, Budget
+from bench.rules import TUNING_SEED
+from bench.spec import Budget
 from bench.store import load
 from bench.tuning import Choice, best, choose, rates, validation_accuracy
 from tests.records import baseline, ended, run
