@@ -24,6 +24,7 @@ from bench.progress import Progress
 from bench.record import FINAL, AnyRecord, Baseline, Record, State, baseline_id
 from bench.saved import publish, staged
 from bench.space import record_bytes, reserved
+from bench.status import going_on, read_status
 from bench.store import checksum_of, finished, finished_file, path_of, save
 from bench.task import Ints, Task
 
@@ -63,7 +64,7 @@ class Doing:
     def all(self, jobs: Sequence[Job]) -> list[Record]:
         """The records of these jobs, in their order; as many runs are in hand at once as the engine has places."""
         if self.engine.places == 1:
-            return [self.run(job) for job in jobs]
+            return self._one_by_one(jobs)
         doing, over = replace(self, whole=nullcontext(), in_threads=True), threading.Event()
 
         def one(job: Job) -> Record | None:
@@ -78,6 +79,18 @@ class Doing:
         with self.interrupts, ThreadPoolExecutor(self.engine.places) as pool:
             records = list(pool.map(one, jobs))
         return [record for record in records if record is not None]
+
+    def _one_by_one(self, jobs: Sequence[Job]) -> list[Record]:
+        """The same, each after the other. What another process has in hand comes last, so that commands in one folder share the
+        work.
+        """
+        waiting, records = list(jobs), dict[str, Record]()
+        while waiting:
+            free = (job for job in waiting if not _in_hand(lock_path(self.out, job.run_id)))
+            job = next(free, waiting[0])
+            waiting.remove(job)
+            records[job.run_id] = self.run(job)
+        return [records[job.run_id] for job in jobs]
 
     def run(self, job: Job) -> Record:
         """One run, or its record if it is finished. No other process does it meanwhile."""
@@ -203,3 +216,8 @@ def _forget(job: Job) -> None:
 
 def _setting(job: Job) -> str:
     return f"{job.spec.encoder} on {job.spec.data}"
+
+
+def _in_hand(lock: Path) -> bool:
+    """Whether another process does the run of this lock now."""
+    return going_on(lock, read_status(lock))
