@@ -183,7 +183,9 @@ def test_a_suite_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no suite is called 'quik'; did you mean 'quick'"):
         load_suite("quik")
     with pytest.raises(
-        UserError, match=r"there are base, base-long, headline, official, quick, seed\. A file is given by a path with a slash"
+        UserError,
+        match=r"there are base, base-long, headline, official, quick, seed, study-budgets, study-main, study-tokens\. "
+        r"A file is given by a path with a slash",
     ):
         load_suite("mine.yaml")
 
