@@ -146,6 +146,19 @@ def small_folder(small_source: Source, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
+def easy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Texts that any encoder tells apart in a few steps, as a folder of 400 to train on and 40 to test on."""
+    import pandas as pd
+
+    words = ("awful dreadful terrible boring poor", "superb wonderful great moving rich")
+    table = pd.DataFrame({"text": [f"{words[i % 2]} film {i}" for i in range(440)], "label": [i % 2 for i in range(440)]})
+    folder = tmp_path_factory.mktemp("easy")
+    table[:400].to_csv(folder / "train.csv", index=False)
+    table[400:].to_csv(folder / "test.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def small_task(tiny: Checkpoint, small_source: Source) -> Task:
     return prepare(tiny, small_source.sha256, lambda: cut(small_source))
 

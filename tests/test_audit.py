@@ -16,7 +16,7 @@ from bench.audit.calibration import CHECKS as OF_CALIBRATIONS
 from bench.checkpoint import find
 from bench.cli import main
 from bench.record import Baseline, CurvePoint, Energy, Evaluation, Latency, Record, pack_bits, unpack_bits
-from bench.rules import MARKS, TUNING_SEED
+from bench.rules import MARKS, PASSES, TUNING_SEED
 from bench.spec import Budget, run_id
 from bench.store import logits_sha256, save
 from tests.records import COMMITTED, LABELS, baseline, ended, evaluation, kept, logits_for, run
@@ -104,6 +104,22 @@ def went_on(**seconds: float) -> Damage:
     return by(resumed=1, seconds=parts, timeline=times)
 
 
+def on_kept_features(**training: Any) -> Damage:
+    """The run of a head that was trained in passes over what was encoded, under rules 3, with other figures."""
+
+    def made(record: Record) -> Record:
+        steps = int(training.get("steps", 100 * PASSES))
+        counted = {"budget": Budget(amount=1600 * 100, unit="tokens")}
+        assert record.training is not None
+        last = record.training.curve[-1].model_copy(update={"step": steps, "fraction": 1.0})
+        parts = {
+            "steps": steps, "reviews_trained": 1600 * PASSES, "spent": 160_000.0, "overshoot": 0.0, "curve": [last], **training,
+        }  # fmt: skip
+        return put(record.model_copy(update={"rules_version": 3}), spec=counted, training=parts)
+
+    return made
+
+
 def fewer_points(record: Record) -> Record:
     assert record.training is not None
     return put(record, training={"curve": record.training.curve[1:]})
@@ -185,6 +201,8 @@ DAMAGES: list[tuple[str, Damage]] = [
     ("reviews trained on", by(training={"reviews_seen": 1601})),
     ("tokens", by(training={"tokens_padded": 159_999})),
     ("tokens", by(training={"tokens_padded": 1600 * 128 + 1})),
+    ("passes over kept features", on_kept_features(reviews_trained=1600 * (PASSES - 1))),
+    ("passes over kept features", on_kept_features(steps=100 * (PASSES + 1))),
     ("longest step", by(training={"longest_step_seconds": 100.0})),
     ("curve in order", point(1, step=10)),
     ("curve in order", point(0, tokens=-1)),
@@ -255,13 +273,19 @@ def test_every_check_can_fail() -> None:
 def test_whole_records_pass(tmp_path: Path) -> None:
     alone = (
         "labels", "out-of-domain labels", "out-of-domain reviews", "trial", "baseline reviews", "baseline trials",
-        "memory cap", "earlier attempt", "counted budget", "conversion", "calibration",
+        "memory cap", "earlier attempt", "counted budget", "conversion", "calibration", "passes over kept features",
     )  # fmt: skip
     (outcome,) = audit([kept(tmp_path, whole())])
     assert outcome.failed is None
     assert [name for name, _ in outcome.skipped] == [check.name for check in CHECKS if check.name in alone]
     assert len(outcome.held) + len(alone) + len(OF_CALIBRATIONS) == len(CHECKS)
-    assert f": {len(outcome.held)} checks hold (11 do not apply)" in outcome.text()
+    assert f": {len(outcome.held)} checks hold (12 do not apply)" in outcome.text()
+
+
+def test_a_head_on_kept_features_passes(tmp_path: Path) -> None:
+    (outcome,) = audit([kept(tmp_path, on_kept_features()(whole()))])
+    assert outcome.failed is None, outcome.text()
+    assert "passes over kept features" in [name for name, _ in outcome.held]
 
 
 def test_a_run_that_went_on_passes(tmp_path: Path) -> None:

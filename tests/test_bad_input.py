@@ -384,7 +384,7 @@ def test_a_report_that_leaves_something_out_says_so_and_with_strict_exits_1(
     printed, line = capfd.readouterr()
     assert caught.value.code == (1 if strict else 0)
     assert printed == whole.out, "the rest is reported all the same"
-    assert line.startswith("left out bad.json: its schema version is '3', made by a newer version; ")
+    assert line.startswith("left out bad.json: its schema version is '4', made by a newer version; ")
     assert bad.read_text() == '{"schema_version": 4}'
 
 

@@ -228,6 +228,7 @@ def test_every_matrix_is_done_even_after_one_that_was_not_complete(
     import bench.execution
 
     text = Path(tiny_suite).read_text().replace(f'["{small_folder}"]', f'["{small_folder}", embedded]')
+    text = text.replace("[2 steps, 60s]", "[2 steps]")  # counted: nothing is calibrated
     calls: list[Any] = []
 
     def carry_out(matrix: Any, out: Path, *, force: bool, **rest: Any) -> bool:

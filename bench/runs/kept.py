@@ -48,7 +48,7 @@ def find_calibrations(folder: Path, setting: CalibrationSetting, model: str) -> 
         UserError: if one of them was changed, or all are of another kind of machine.
     """
     valid, elsewhere = list[Calibration](), list[Calibration]()
-    for item in load(folder, "calibration-*.json") if folder.is_dir() else ():
+    for item in load(folder, "calibration-*.json") if _there(folder) else ():
         if isinstance(item, Damaged):
             raise UserError(f"{str(item.path)!r} is not a whole calibration ({item.reason}); move it away")
         if not isinstance(item, Calibration) or item.rules_version != RULES_VERSION:
@@ -69,6 +69,13 @@ def find_calibrations(folder: Path, setting: CalibrationSetting, model: str) -> 
             "name it with --calibration to use it, or choose another --out"
         )
     return sorted(valid, key=lambda one: (len(one.methods), one.finished, one.run_id), reverse=True)
+
+
+def _there(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except OSError:  # a name that no folder can have: whoever writes there says so
+        return False
 
 
 def find_calibration(folder: Path, setting: CalibrationSetting, methods: Sequence[_Named], model: str) -> Calibration | None:
