@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bench.meters import DeviceClock
-from bench.record import MARKS, CurvePoint, Training
+from bench.record import CurvePoint, Training
+from bench.rules import MARKS, WARM_UP
 from bench.spec import Budget
 
-__all__ = ["MARKS", "WARM_UP", "Ledger", "schedule"]
-
-WARM_UP = 0.06
-"""Share of the budget over which the learning rate rises (Liu et al. 2019, table 10: RoBERTa's 6 % of steps)."""
+__all__ = ["Ledger", "schedule"]
 
 
 def schedule(fraction: float) -> float:

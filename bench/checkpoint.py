@@ -187,7 +187,7 @@ def _allowed(name: str, config: Any) -> dict[str, Any]:
 
 
 def _pooling(name: str, folder: Path) -> Pooling:
-    """A folder with modules.json names its pooling (rules, section 2); any other encoder uses its own head."""
+    """A folder with modules.json names its pooling (rules, section 5); any other encoder uses its own head."""
     if not (folder / "modules.json").is_file():
         return "own head"
     config = _read_json(name, folder, "1_Pooling/config.json")

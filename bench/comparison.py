@@ -11,8 +11,8 @@ from typing import Any
 from bench.groups import GroupKey, Machine, Setting, asked_budget, grouped, machine
 from bench.intervals import half_width
 from bench.record import Baseline, Record
+from bench.rules import MARGIN
 from bench.spec import Budget
-from bench.statistics import MARGIN
 from bench.verdicts import Paired, analysed, has_collapsed
 
 __all__ = ["Group", "Pair", "Row", "compare", "encoder_names", "setting_labels"]

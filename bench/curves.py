@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from bench.comparison import Group
-from bench.record import MARKS, CurvePoint, Record
+from bench.record import CurvePoint, Record
+from bench.rules import MARKS
 
 __all__ = ["LEVELS", "PUBLISHED_LEVEL", "Mark", "TimeTo", "levels", "marks", "time_to"]
 

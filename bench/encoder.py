@@ -57,7 +57,7 @@ class _Flat(nn.Module):
 
 
 class _BertHead(nn.Module):
-    """BERT's pooler, dropout and classifier; the pooler counts as head (rules, section 2)."""
+    """BERT's pooler, dropout and classifier; the pooler counts as head (rules, section 5)."""
 
     def __init__(self, pooler: nn.Module, dropout: nn.Module, classifier: nn.Module) -> None:
         super().__init__()

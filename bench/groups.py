@@ -1,4 +1,4 @@
-"""Which runs may stand in one table (rules 3, section 8)."""
+"""Which runs may stand in one table (rules, section 8)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Machine = tuple[str, int]
 
 
 class GroupKey(NamedTuple):
-    """What must be equal for two runs to stand in one table (rules 3, section 8). The encoder counts by its content.
+    """What must be equal for two runs to stand in one table (rules, section 8). The encoder counts by its content.
 
     Up to rules 2, and under a budget in seconds, the machine is part of it. A counted budget buys the same on any machine;
     one in reference tokens was converted on one, and that machine is part of it instead of the run's own.

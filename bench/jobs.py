@@ -14,7 +14,8 @@ from bench import RULES_VERSION
 from bench.checkpoint import Checkpoint
 from bench.provenance import environment
 from bench.record import Choice, Conversion, DataCut, Encoder, Record, State
-from bench.spec import TUNING_SEED, Budget, RunSpec, run_id
+from bench.rules import TUNING_SEED
+from bench.spec import Budget, RunSpec, run_id
 
 __all__ = ["KEPT", "Job", "Notify", "Outcome", "job_of", "nobody", "record_of", "run_name", "snapshot_path"]
 

@@ -19,7 +19,7 @@ from bench.files import sha256_bytes
 from bench.spec import Precision, RunSpec, Truncation
 
 __all__ = [
-    "FINAL", "MARKS", "SCHEMA_VERSION", "VALIDATION_AT_MARKS", "AnyRecord", "Baseline", "BaselineSpec",
+    "FINAL", "SCHEMA_VERSION", "AnyRecord", "Baseline", "BaselineSpec",
     "BaselineTrial", "Calibration", "CalibrationSetting", "Choice", "Compute", "Conversion", "CurvePoint", "DataCut",
     "Encoder", "Energy", "Environment", "Evaluation", "Latency", "Memory", "MemorySplit", "MethodSpeed", "Parameters",
     "Record", "Seconds", "Slice", "State", "Timeline", "Training", "Trial", "baseline_id", "pack_bits", "unpack_bits",
@@ -31,10 +31,6 @@ bench/migrate.py reads both."""
 State = Literal["complete", "out-of-memory", "diverged", "cancelled", "failed"]
 FINAL: tuple[State, ...] = ("complete", "out-of-memory", "diverged")
 """States that the same command would reach again; a run that ended in another is run again."""
-MARKS = (0.25, 0.5, 0.75, 1.0)
-"""Shares of the budget at which validation is read (rules, section 5)."""
-VALIDATION_AT_MARKS = 500
-"""Validation texts that are read at a mark before the end of the budget; at its end all of them are."""
 
 
 class _Part(BaseModel):

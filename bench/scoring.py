@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bench.rules import COLLAPSE
+
 __all__ = ["Confusion", "at_chance", "confusion"]
 
 
@@ -62,7 +64,7 @@ def confusion(labels: npt.ArrayLike, predictions: npt.ArrayLike) -> Confusion:
     return Confusion(tp=tp, fp=fp, fn=fn, tn=tn)
 
 
-def at_chance(correct: int, cases: int, classes: int = 2, *, level: float = 0.001) -> bool:
+def at_chance(correct: int, cases: int, classes: int = 2, *, level: float = COLLAPSE) -> bool:
     """Whether so many right answers on `cases` balanced over `classes` are no more than guessing gives, by a one-sided
     binomial test at `level`: what the rules call collapse.
     """

@@ -11,17 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench import RULES_VERSION
 from bench.errors import UserError
+from bench.rules import TUNING_SEED
 
 __all__ = [
-    "TUNING_SEED", "Budget", "Precision", "RunSpec", "Truncation", "checked_spec", "parse_seeds", "parse_size", "run_id",
+    "Budget", "Precision", "RunSpec", "Truncation", "checked_spec", "parse_seeds", "parse_size", "run_id",
     "tuning_seeds",
 ]  # fmt: skip
 
 Truncation = Literal["head", "tail", "head+tail"]
 Precision = Literal["fp32", "bf16"]
-
-TUNING_SEED = 2**32 - 1
-"""The first seed of tuning trials (rules, section 6), others count down from it: no run of a tuned comparison may have one."""
 
 _SECONDS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
 _COUNTED = {"step": "steps", "epoch": "epochs", "token": "tokens", "referencetoken": "reference tokens"}

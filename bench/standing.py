@@ -286,7 +286,7 @@ def _best(records: list[Record]) -> list[Best]:
 
 
 def _comparable(record: Record) -> str:
-    """What must be equal for runs to stand beside each other (rules, section 10)."""
+    """What must be equal for runs to stand beside each other (rules, section 8)."""
     spec = record.spec.model_dump_json(exclude={"method", "hyperparameters", "seed", "encoder", "data"})
     return f"{spec} {record.rules_version} {record.encoder.sha256} {record.data.sha256} {record.environment.device}"
 

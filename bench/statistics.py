@@ -27,26 +27,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bench.rules import ALPHA, COLLAPSE, POWER
+
 __all__ = [
-    "ALPHA", "COLLAPSE", "HETEROGENEITY", "LEAST_SEEDS", "MARGIN", "POWER", "Moments", "SeedVariance", "TwoWay", "bartlett",
+    "Moments", "SeedVariance", "TwoWay", "bartlett",
     "clopper_pearson", "collapsed", "detectable", "equivalence_p", "half_width", "holm", "mcnemar", "moments", "own",
     "permutation_attainable", "pooled", "sign_flip", "two_way",
 ]  # fmt: skip
 
 Floats = npt.NDArray[np.float64]
 
-ALPHA = 0.05
-"""Share of tables with a false verdict where no method differs; an interval covers 1 - ALPHA."""
-POWER = 0.8
-"""Share of experiments in which a difference of the minimum detectable size gets a verdict."""
-MARGIN = 0.005
-"""Differences within it, a share of 1, are equivalent, where nothing else was planned."""
-HETEROGENEITY = 0.05
-"""Level at which the check rejects that the methods share one seed variance."""
-COLLAPSE = 0.001
-"""Level of the test that a run is better than always answering the most frequent class."""
-LEAST_SEEDS = 3
-"""Shared seeds that a verdict takes. With two, nothing but the texts would be known well."""
 _EXACT = 12
 """Most seeds whose sign flips are all enumerated."""
 _FLIPS = 20_000

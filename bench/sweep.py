@@ -1,6 +1,6 @@
 """Groups that differ in nothing but the budget, side by side: who leads as the budget grows, and where the lead changes.
 
-This is the one place where numbers of different budgets stand together (rules, section 10). Differences are still taken
+This is the one place where numbers of different budgets stand together (rules, section 8). Differences are still taken
 within a budget alone.
 """
 

@@ -16,6 +16,7 @@ from bench.checkpoint import Checkpoint
 from bench.errors import UserError
 from bench.files import sha256_bytes
 from bench.reviews import Reviews, Source
+from bench.rules import LARGE_TRAIN, LARGE_VALIDATION_A_CLASS, TEST_A_CLASS, VALIDATION_A_CLASS
 from bench.spec import Truncation
 from bench.tokens import Ints, Split, open_tokenizer, special_tokens, tokenised
 
@@ -23,9 +24,6 @@ __all__ = ["Cut", "Ints", "Split", "Task", "cut", "prepare", "sampled"]
 
 CUT_VERSION = 2
 """Version 1 held 250 a class out for validation, of however many reviews there were."""
-VALIDATION_A_CLASS, LARGE_VALIDATION_A_CLASS, TEST_A_CLASS = 250, 1000, 1000
-LARGE = 10_000
-"""Different train reviews beyond which validation is the large one."""
 _SAMPLE = 2**32
 """Sets the generator that samples reviews apart from those of the epochs, which are numbered from 0."""
 
@@ -69,7 +67,7 @@ def cut(source: Source) -> Cut:
     if smallest < 10:
         raise UserError(f"data {source.name!r} has {smallest} different train reviews of a class; at least 10 are needed")
     test_size = 0 if source.test else min(TEST_A_CLASS, smallest * 2 // 5)
-    most = LARGE_VALIDATION_A_CLASS if len(unique) > LARGE else VALIDATION_A_CLASS
+    most = LARGE_VALIDATION_A_CLASS if len(unique) > LARGE_TRAIN else VALIDATION_A_CLASS
     validation_size = 0 if source.validation else min(most, max(1, (smallest - test_size) // 10))
     parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
     for rows in by_class:

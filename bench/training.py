@@ -24,17 +24,15 @@ from bench.encoder import Classifier
 from bench.late_losses import Diverged, LateLosses
 from bench.meters import DeviceClock, MemoryMeter
 from bench.prediction import predict
-from bench.record import VALIDATION_AT_MARKS, Training
+from bench.record import Training
 from bench.residual_stream import in_precision
-from bench.rules import PASSES
+from bench.rules import CLIP, PASSES, VALIDATION_AT_MARKS
 from bench.scoring import confusion
 from bench.spec import Precision, RunSpec
 from bench.task import Ints, Task
 
 __all__ = ["PIECE", "AuditError", "Diverged", "Loop", "MemoryCapReached", "frozen_sha256", "touch"]
 
-CLIP = 1.0
-"""Gradient norm at which all methods clip (rules, section 1)."""
 PIECE = 3072
 """Tokens, padding included, that are trained on at once on a CPU. Whole batches of 32 reviews of 256 tokens take up to twice
 the memory and are no faster: `make levers` measures it."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bench import statistics
 from bench.record import Evaluation, Record, unpack_bits
+from bench.rules import ALPHA, HETEROGENEITY, LEAST_SEEDS, MARGIN
 
 __all__ = ["Analysis", "McNemar", "Paired", "Unconditional", "Verdict", "analysed", "has_collapsed", "worded"]
 
@@ -104,7 +105,7 @@ class Analysis:
     @property
     def pools(self) -> bool:
         """Whether the seed variance is pooled over the methods; if not, each pair has its own."""
-        return self.variance_p is None or self.variance_p > statistics.HETEROGENEITY
+        return self.variance_p is None or self.variance_p > HETEROGENEITY
 
 
 @dataclass(frozen=True)
@@ -136,12 +137,12 @@ def worded(verdict: Verdict, margin: float) -> str:
 
 
 def has_collapsed(test: Evaluation) -> bool:
-    """Whether a test is no better than always answering the most frequent class of its labels (rule 9)."""
+    """Whether a test is no better than always answering the most frequent class of its labels (rules, section 9)."""
     majority = max(test.tp + test.fn, test.fp + test.tn)
     return test.reviews > 0 and statistics.collapsed(test.tp + test.tn, test.reviews, majority / test.reviews)
 
 
-def analysed(methods: Sequence[Sequence[Record]], margin: float = statistics.MARGIN) -> Analysis:
+def analysed(methods: Sequence[Sequence[Record]], margin: float = MARGIN) -> Analysis:
     """Every method against the first, and every pair, from their complete runs.
 
     The seed variance is pooled over all methods, since its check does not reject that they share one; otherwise each pair
@@ -160,7 +161,7 @@ def analysed(methods: Sequence[Sequence[Record]], margin: float = statistics.MAR
     found = {key: pair.moments for key, pair in pairs.items() if pair.moments is not None}
     variance = statistics.pooled(found, sound)
     p = statistics.bartlett([[tests[i][seeds[j]].accuracy for j in np.flatnonzero(row)] for i, row in enumerate(sound)])
-    pools = p is None or p > statistics.HETEROGENEITY
+    pools = p is None or p > HETEROGENEITY
     first = {key: pair for key, pair in pairs.items() if key[0] == 0}
     every = {key: pair for key, pair in pairs.items() if tests[key[0]] and tests[key[1]]}
     judged_first, judged = (_family(family, variance if pools else None) for family in (first, every))
@@ -205,7 +206,7 @@ def _pair(
     verdict: Verdict = "not resolved"
     if not whole:
         verdict = "incomplete"
-    elif len(left) < statistics.LEAST_SEEDS:
+    elif len(left) < LEAST_SEEDS:
         verdict = "one seed" if len(usable) == 1 else "too few seeds"
     paired = Paired(
         verdict=verdict, seeds=left, collapsed=fallen, lacking=lacking, extra=extra, unusable=unusable, margin=margin
@@ -228,9 +229,9 @@ def _family(pairs: Mapping[tuple[int, int], _Pair], pooled: statistics.SeedVaria
             update |= _described(found[key], len(pair.used))
         if key in differs:
             update |= {"p": found[key].p, "p_holm": differs[key], "p_equivalence": within[key]}
-            if differs[key] <= statistics.ALPHA:
+            if differs[key] <= ALPHA:
                 update["verdict"] = "better" if found[key].difference > 0 else "worse"
-            elif within[key] <= statistics.ALPHA:
+            elif within[key] <= ALPHA:
                 update["verdict"] = "equivalent"
         made[key] = pair.paired.model_copy(update=update)
     return made
@@ -259,7 +260,7 @@ def _unconditional(pairs: Mapping[tuple[int, int], _Pair]) -> dict[tuple[int, in
         verdict: Literal["better", "worse", "not resolved", "too few seeds"] = "not resolved"
         if not statistics.permutation_attainable(seeds, len(whole)):
             verdict = "too few seeds"
-        elif adjusted <= statistics.ALPHA:
+        elif adjusted <= ALPHA:
             verdict = "better" if difference > 0 else "worse"
         made[key] = Unconditional(verdict=verdict, seeds=seeds, difference=difference, p=value, p_holm=adjusted)
     return made

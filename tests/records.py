@@ -12,7 +12,6 @@ from bench import RULES_VERSION
 from bench.files import sha256_bytes
 from bench.jobs import Job
 from bench.record import (
-    MARKS,
     Baseline,
     BaselineSpec,
     Calibration,
@@ -35,6 +34,7 @@ from bench.record import (
     pack_bits,
     unpack_bits,
 )
+from bench.rules import MARKS
 from bench.runs.calibration import setting_of
 from bench.runs.ratios import calibration_id
 from bench.scoring import confusion

@@ -15,9 +15,9 @@ from bench.audit import CHECKS, Outcome, audit
 from bench.audit.calibration import CHECKS as OF_CALIBRATIONS
 from bench.checkpoint import find
 from bench.cli import main
-from bench.record import MARKS, Baseline, CurvePoint, Energy, Evaluation, Latency, Record, pack_bits, unpack_bits
-from bench.rules import PASSES
-from bench.spec import TUNING_SEED, Budget, run_id
+from bench.record import Baseline, CurvePoint, Energy, Evaluation, Latency, Record, pack_bits, unpack_bits
+from bench.rules import MARKS, PASSES, TUNING_SEED
+from bench.spec import Budget, run_id
 from bench.store import logits_sha256, save
 from tests.records import COMMITTED, LABELS, baseline, ended, evaluation, kept, logits_for, run
 

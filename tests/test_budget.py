@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.budget import MARKS, WARM_UP, Ledger, schedule
+from bench.budget import Ledger, schedule
 from bench.meters import DeviceClock
+from bench.rules import MARKS, WARM_UP
 from bench.spec import Budget
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from bench import rules
 from bench.batches import stream
 from bench.budget import schedule
 from tests.measurements import head_passes
@@ -56,4 +57,4 @@ def test_the_committed_runs_give_the_committed_number() -> None:
     found = json.loads(COMMITTED.read_text())
     assert len(found["runs"]) == len(COUNTS) * len(PASSES) * len(RATES) * len(SEEDS)
     assert found["environment"]["dirty"] is False
-    assert found["passes"] == chosen(found["runs"]) == 20
+    assert found["passes"] == chosen(found["runs"]) == rules.PASSES

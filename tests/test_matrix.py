@@ -12,7 +12,8 @@ from bench.errors import UserError
 from bench.jobs import Job
 from bench.matrix import Matrix, Request, converted, extended, plan, tuned
 from bench.record import Choice, Conversion
-from bench.spec import TUNING_SEED, Budget, run_id, tuning_seeds
+from bench.rules import TUNING_SEED
+from bench.spec import Budget, run_id, tuning_seeds
 from bench.tuning import Decision
 
 

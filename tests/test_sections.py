@@ -15,14 +15,14 @@ from bench.costs import costs
 from bench.curves import LEVELS, PUBLISHED_LEVEL, levels, marks, time_to
 from bench.errors import UserError
 from bench.intervals import half_width
-from bench.record import MARKS, Baseline, CurvePoint, Energy, Latency, MemorySplit, Parameters, Record
+from bench.record import Baseline, CurvePoint, Energy, Latency, MemorySplit, Parameters, Record
 from bench.report import VIEWS, render
 from bench.report import costs as costs_tables
 from bench.report import curves as curves_tables
 from bench.report import tuning as tuning_tables
 from bench.report.section import Section, latex, terminal
+from bench.rules import MARKS, TUNING_SEED
 from bench.sensitivity import sensitivities
-from bench.spec import TUNING_SEED
 from tests.records import MACHINE, ended, evaluation, run
 from tests.records import kept as with_logits
 from tests.test_report import HOSTILE, check_latex, check_markdown

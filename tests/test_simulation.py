@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import statistics
 from bench.record import pack_bits
+from bench.rules import ALPHA, LEAST_SEEDS, MARGIN, POWER
 from bench.verdicts import Analysis, Paired, analysed
 
 METHODS, UNSURE, BASE, EDGE, FILM = 5, 0.2, 0.5, 0.15, 10
@@ -132,7 +132,7 @@ def test_a_table_without_differences_has_a_false_verdict_in_one_of_twenty_at_mos
         assert false <= 0.05 + allowance(0.05, count)
     intervals = judged(found)
     assert share([covered(paired, 0.0) for paired in intervals]) >= 0.93
-    assert all(len(paired.seeds) >= statistics.LEAST_SEEDS for paired in intervals)
+    assert all(len(paired.seeds) >= LEAST_SEEDS for paired in intervals)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.3])
@@ -146,7 +146,7 @@ def test_no_false_unconditional_verdict_where_all_collapse_alike(world: World, c
 
 @pytest.mark.parametrize(("world", "count"), cells([World(5, 2000, deviation=0.001)]), ids=str)
 def test_a_difference_of_the_margin_is_called_equivalent_in_one_of_twenty_at_most(world: World, count: int) -> None:
-    for truth in (statistics.MARGIN, -statistics.MARGIN):
+    for truth in (MARGIN, -MARGIN):
         found = tables(World(world.seeds, world.texts, world.deviation, truth=truth), count)
         false = share([any(paired.verdict == "equivalent" for paired in table.against_first) for table in found])
         assert false <= 0.05 + allowance(0.05, count)
@@ -165,9 +165,9 @@ def test_the_minimum_detectable_difference_is_detected_in_four_of_five(world: Wo
     printed = [table.detectable for table in tables(world, count)]
     typical = math.sqrt(sum(value**2 for value in printed if value is not None) / len(printed))
     found = judged(tables(World(world.seeds, world.texts, world.deviation, truth=typical), count))
-    at_first_step = statistics.ALPHA / (METHODS - 1)
+    at_first_step = ALPHA / (METHODS - 1)
     power = share([p.p is not None and p.p <= at_first_step and (p.difference or 0) > 0 for p in found])
-    assert abs(power - statistics.POWER) <= 0.05 + allowance(0.8, 2 * count)
+    assert abs(power - POWER) <= 0.05 + allowance(0.8, 2 * count)
 
 
 def test_the_tables_are_as_described() -> None:

@@ -57,8 +57,8 @@ test_limit: 40
 
 
 def test_shipped_suites_are_sound_and_documented() -> None:
-    studies = {"study-budgets", "study-main", "study-tokens"}
-    assert set(shipped()) == {"base", "base-long", "headline", "official", "quick", "seed"} | studies
+    study = {"study-budgets", "study-main", "study-tokens"}
+    assert set(shipped()) == {"base", "base-long", "headline", "official", "quick", "seed", *study}
     for name, path in shipped().items():
         assert load_suite(name) == load_suite(str(path))
         assert load_suite(name).requests()
@@ -183,7 +183,9 @@ def test_a_suite_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no suite is called 'quik'; did you mean 'quick'"):
         load_suite("quik")
     with pytest.raises(
-        UserError, match=r"there are base, base-long, headline, official, quick, seed\. A file is given by a path with a slash"
+        UserError,
+        match=r"there are base, base-long, headline, official, quick, seed, study-budgets, study-main, study-tokens\. "
+        r"A file is given by a path with a slash",
     ):
         load_suite("mine.yaml")
 

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench.budget import MARKS
 from bench.checkpoint import Checkpoint
 from bench.encoder import load_classifier
 from bench.reviews import Source
-from bench.rules import PASSES
+from bench.rules import MARKS, PASSES
 from bench.spec import Budget, Precision
 from bench.task import Task, cut, prepare
 from bench.training import PIECE, AuditError, Diverged, Loop, MemoryCapReached, touch

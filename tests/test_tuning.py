@@ -16,7 +16,8 @@ from bench.errors import UserError
 from bench.jobs import Job, Outcome, record_of
 from bench.record import CurvePoint, Record, Trial
 from bench.report.rows import choice_line, run_line
-from bench.spec import TUNING_SEED, Budget, tuning_seeds
+from bench.rules import TUNING_SEED
+from bench.spec import Budget, tuning_seeds
 from bench.store import load
 from bench.tuning import Decision, choose, decide, extension, one_more_rate, rates, tried, validation_accuracy
 from tests.records import baseline, ended, run

@@ -7,7 +7,7 @@ from bench.audit.check import Case, Checks, Mismatch, NotApplicable, same, withi
 from bench.integrity import expected_id
 from bench.record import Record
 from bench.reviews import SENTENCES
-from bench.spec import TUNING_SEED
+from bench.rules import TUNING_SEED
 from bench.store import checksum_of, path_of
 
 __all__ = ["CHECKS"]

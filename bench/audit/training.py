@@ -7,8 +7,8 @@ from math import inf
 from statistics import fmean
 
 from bench.audit.check import Case, Checks, Mismatch, NotApplicable, given, near, same, shown, within
-from bench.record import MARKS, VALIDATION_AT_MARKS, Training
-from bench.rules import PASSES
+from bench.record import Training
+from bench.rules import MARKS, PASSES, VALIDATION_AT_MARKS
 
 __all__ = ["CHECKS"]
 
@@ -109,7 +109,7 @@ def _tokens(case: Case) -> str:
 
 @CHECKS("passes over kept features")
 def _passes(case: Case) -> str:
-    """A head on kept features is trained in exactly `PASSES` passes over what was encoded (rules 3, section 4)."""
+    """A head on kept features is trained in exactly `PASSES` passes over what was encoded (rules, section 4)."""
     training = _complete(case)
     if case.run.rules_version < 3 or not _reused(training):
         raise NotApplicable("no features were kept")

@@ -17,8 +17,9 @@ from bench.report.reading import read
 from bench.report.section import Section
 from bench.report.spreadsheet import spreadsheet
 from bench.report.tables import HEADERS, cells, markdown, terminal
+from bench.rules import MARGIN
 from bench.sensitivity import Sensitivity
-from bench.statistics import MARGIN, clopper_pearson
+from bench.statistics import clopper_pearson
 from bench.store import Damaged
 from bench.sweep import sweeps
 

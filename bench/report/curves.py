@@ -6,10 +6,10 @@ import math
 
 from bench.comparison import Group
 from bench.curves import Mark, TimeTo, levels, marks, time_to
-from bench.record import MARKS
 from bench.report.notes import title
 from bench.report.rows import percent
 from bench.report.section import Section, seconds
+from bench.rules import MARKS
 
 __all__ = ["as_json", "sections"]
 

@@ -14,8 +14,8 @@ from bench.comparison import Group, compare
 from bench.errors import UserError
 from bench.record import AnyRecord, Baseline, Calibration, Record
 from bench.report.rows import harmless
+from bench.rules import MARGIN
 from bench.sensitivity import Sensitivity, sensitivities
-from bench.statistics import MARGIN
 from bench.store import Damaged, load
 
 __all__ = ["read"]

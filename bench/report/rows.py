@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 
 from bench.record import Baseline, Record, Trial
-from bench.spec import TUNING_SEED
+from bench.rules import TUNING_SEED
 from bench.tuning import Decision, learning_rate, tried, validation_accuracy
 
 __all__ = ["baseline_line", "choice_line", "harmless", "mebibytes", "percent", "points", "run_line"]

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from bench.comparison import Group, Row
 from bench.report.lines import listed
 from bench.report.rows import points
-from bench.statistics import LEAST_SEEDS, clopper_pearson
+from bench.rules import COLLAPSE, LEAST_SEEDS
+from bench.statistics import clopper_pearson
 from bench.verdicts import Paired, Verdict, worded
 
 __all__ = ["interval", "of_collapse", "of_differences", "of_family"]
@@ -82,7 +83,7 @@ def of_collapse(group: Group) -> Iterator[str]:
             low, high = clopper_pearson(len(row.collapsed), len(row.runs))
             yield (
                 f"{row.label} collapsed on {_seeds(row.collapsed)}: no better there than the most frequent class (one-sided "
-                f"binomial test at 0.001). That is {len(row.collapsed)} of {len(row.runs)} runs, "
+                f"binomial test at {COLLAPSE:g}). That is {len(row.collapsed)} of {len(row.runs)} runs, "
                 f"{100 * len(row.collapsed) / len(row.runs):.0f} % [{100 * low:.1f}, {100 * high:.1f}]. They are in its means."
             )
     for row in group.rows:

@@ -23,11 +23,12 @@ from bench.jobs import Job, job_of
 from bench.provenance import environment
 from bench.record import Calibration, CalibrationSetting, DataCut, MethodSpeed
 from bench.reviews import read
+from bench.rules import TUNING_SEED
 from bench.runs.kept import covering, find_calibrations, named, same_method
 from bench.runs.ratios import calibration_id, counted, speed
 from bench.runs.rounds import REFERENCE, Group, Lost, Measured, Worker, measure, slices_of
 from bench.runs.workers import ProcessWorker
-from bench.spec import TUNING_SEED, Budget, RunSpec
+from bench.spec import Budget, RunSpec
 from bench.store import prepare_folder, save
 from bench.task import Cut, Ints, cut, prepare
 

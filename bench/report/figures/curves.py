@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from bench.comparison import Group
 from bench.curves import marks
-from bench.record import MARKS
 from bench.report.figures.axes import Scale, widened
 from bench.report.figures.drawing import Canvas, Drawing, Layers
 from bench.report.figures.looks import Look
@@ -15,6 +14,7 @@ from bench.report.figures.points import Point, data, labels, names, of_row, of_r
 from bench.report.notes import title
 from bench.report.rows import percent
 from bench.report.section import seconds
+from bench.rules import MARKS
 
 __all__ = ["drawing", "means", "runs"]
 

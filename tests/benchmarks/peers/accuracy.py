@@ -33,7 +33,8 @@ from bench.engines.local import LocalEngine
 from bench.errors import UserError
 from bench.interrupts import INTERRUPTED
 from bench.record import pack_bits, unpack_bits
-from bench.statistics import ALPHA, moments, two_way
+from bench.rules import ALPHA
+from bench.statistics import moments, two_way
 from tests.benchmarks.errors import in_one_line
 from tests.benchmarks.keeping import about, keep
 from tests.benchmarks.peers.common import BATCH, choose_device, device, encoder_folder, task_of

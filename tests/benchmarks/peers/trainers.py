@@ -26,10 +26,9 @@ from transformers import (
 )
 
 import methods
-from bench.budget import WARM_UP
+from bench.rules import CLIP, WARM_UP
 from bench.task import Task
 from bench.tokens import Ints
-from bench.training import CLIP
 from tests.benchmarks.peers.common import LEARNING_RATE, device
 from tests.benchmarks.peers.recipes import Recipe
 
