@@ -49,8 +49,8 @@ class Budget(BaseModel):
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Read what a person writes: "60s", "10m", "1.5h", "1M reference tokens", "500 steps", "3 epochs", "2M tokens"; and what
-        `str` makes of a budget, "5,000 tokens".
+        """Read what a person writes: "60s", "10m", "1.5h", "1M reference tokens", "500 steps", "3 epochs", "2M tokens"; and
+        what `str` makes of a budget: "5,000 tokens".
 
         Raises:
             UserError: if it is malformed, not positive, or beyond any use (30 days, a thousand epochs).
