@@ -215,7 +215,5 @@ def watch(
             memory, test_limit, tune, tune_seeds,
             trials_only, None if calibration is None else str(calibration), train_limit=train_limit,
         )  # fmt: skip
-        from bench.runs.budgets import counted_if_calibrated
-
-        asked = [counted_if_calibrated(matrix, out) for matrix in planned(suite, request, elsewhere=True)]
+        asked = planned(suite, request, elsewhere=True)
     follow(out, asked, once=once, interval=interval)

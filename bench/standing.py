@@ -19,7 +19,7 @@ from bench.groups import Setting
 from bench.jobs import Job, run_name, snapshot_path
 from bench.locks import lock_path
 from bench.matrix import Matrix, extended, tuned
-from bench.record import FINAL, AnyRecord, Baseline, Calibration, Record
+from bench.record import FINAL, AnyRecord, Baseline, Calibration, Conversion, Record
 from bench.spec import RunSpec
 from bench.status import SHARES, Status, going_on, read_status, share_of_run
 from bench.store import checksum_flaw, read
@@ -142,7 +142,7 @@ def standing(folder: Folder, asked: Sequence[Matrix] | None) -> Standing:
     if open_ is None:
         left = _rest(pace, going, [status for _, status in in_hand if status is not None])
     else:
-        left = _all_left(going, [pace.of(job.spec) for job in open_])
+        left = _all_left(going, [pace.of(job.spec, job.conversion) for job in open_])
     return Standing(
         going=going, states=_counted(record.state for record in ended), to_do=None if open_ is None else len(open_),
         asked=None if jobs is None else len(jobs), stopped=stopped, best=_best(runs), left=left, damaged=damaged,
@@ -199,11 +199,15 @@ class _Pace:
                     self._seconds[key].append(whole)
                     self._phases[key].append(((took.charged + took.paused) / whole, took.test / whole))
 
-    def of(self, spec: RunSpec) -> float | None:
-        """Seconds that a run takes: like others of its method and budget, else of its budget, else that and what is around."""
+    def of(self, spec: RunSpec, conversion: Conversion | None = None) -> float | None:
+        """Seconds that a run takes: like others of its method and budget, else of its budget, else what its training should
+        take by its calibration and what is around it.
+        """
         for key in _kinds(spec):
             if key in self._seconds:
                 return median(self._seconds[key])
+        if conversion is not None:
+            return conversion.expected_seconds + AROUND
         return spec.budget.amount + AROUND if spec.budget.unit == "seconds" else None
 
     def shares(self, spec: RunSpec | None) -> dict[str, tuple[float, float]]:

@@ -17,6 +17,7 @@ from rich.text import Text
 from bench.errors import UserError
 from bench.matrix import Matrix
 from bench.report.rows import harmless, percent
+from bench.runs.budgets import counted_if_calibrated
 from bench.standing import Best, Folder, Going, Standing, standing
 
 __all__ = ["follow", "line", "screen"]
@@ -34,30 +35,38 @@ _ORDER = ("complete", "failed", "cancelled", "diverged", "out-of-memory")
 def follow(out: Path, asked: Sequence[Matrix] | None, *, once: bool, interval: float | None = None) -> None:
     """Show how far the runs of these matrices are, or all in the folder, until an interrupt or the end of what was asked for.
 
-    `interval` is in seconds between two looks; without one, short on a terminal and a minute where lines are kept.
+    Their calibrated budgets are counted as soon as `out` holds a calibration for them. `interval` is in seconds between two
+    looks; without one, short on a terminal and a minute where lines are kept.
 
     Raises:
-        UserError: if `out` is no folder. One that is not there yet is empty.
+        UserError: if `out` is no folder (one that is not there yet is empty), or the calibration that was named is not one
+            for these runs.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{str(out)!r} is not a folder of records; name one with --out")
     console, folder = Console(highlight=False), Folder(out)
+
+    def looked() -> Standing:
+        nonlocal asked
+        asked = None if asked is None else [counted_if_calibrated(matrix, out) for matrix in asked]
+        return standing(folder, asked)
+
     interval = interval or (2 if console.is_terminal else 60)
     try:
-        now = standing(folder, asked)
+        now = looked()
         if once:
             console.print(screen(now, out))
         elif console.is_terminal:
             with Live(screen(now, out), console=console, auto_refresh=False) as live:
                 while not now.over:
                     time.sleep(interval)
-                    now = standing(folder, asked)
+                    now = looked()
                     live.update(screen(now, out), refresh=True)
         else:
             print(line(now), flush=True)
             while not now.over:
                 time.sleep(interval)
-                now = standing(folder, asked)
+                now = looked()
                 print(line(now), flush=True)
     except KeyboardInterrupt:
         return

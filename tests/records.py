@@ -7,10 +7,14 @@ from typing import Any
 
 import numpy as np
 
+import methods
+from bench import RULES_VERSION
 from bench.files import sha256_bytes
+from bench.jobs import Job
 from bench.record import (
     Baseline,
     BaselineSpec,
+    Calibration,
     Compute,
     CurvePoint,
     DataCut,
@@ -20,6 +24,7 @@ from bench.record import (
     Latency,
     Memory,
     MemorySplit,
+    MethodSpeed,
     Parameters,
     Record,
     Seconds,
@@ -30,6 +35,8 @@ from bench.record import (
     unpack_bits,
 )
 from bench.rules import MARKS
+from bench.runs.calibration import setting_of
+from bench.runs.ratios import calibration_id
 from bench.scoring import confusion
 from bench.spec import Budget, RunSpec, run_id
 from bench.store import logits_sha256, save
@@ -144,3 +151,23 @@ def baseline(reviews: int, wrong: int = 40, test_limit: int | None = None, **fie
         "environment": MACHINE, "data": DATA, "fit_seconds": 1.0, "test": evaluation(wrong, logits=False),
     }  # fmt: skip
     return Baseline(**{**parts, **fields})
+
+
+def calibration(job: Job, ratios: dict[str, float], *, device: str = "Some CPU") -> Calibration:
+    """A calibration of the setting of a job in which the reference does 1,000 tokens a second, others by these ratios."""
+    setting = setting_of(job)
+    own = {
+        name: {field: value for field, value in methods.get(name).hyperparameters().items() if field != "learning_rate"}
+        for name in ratios
+    }
+    finished = "2026-01-01T00:00:00+00:00"
+    return Calibration(
+        run_id=calibration_id(setting, list(own.items()), device, finished), rules_version=RULES_VERSION, finished=finished,
+        encoder=job.spec.encoder, data=job.spec.data, setting=setting,
+        environment=MACHINE.model_copy(update={"device": device, "threads": setting.threads}), reference=next(iter(ratios)),
+        seconds_asked=60.0, seconds=60.0, rounds=9, rounds_counted=9, tokens_per_second=1000.0,
+        methods=[
+            MethodSpeed(method=name, hyperparameters=own[name], ratio=ratio, low=ratio, high=ratio)
+            for name, ratio in ratios.items()
+        ],
+    )  # fmt: skip

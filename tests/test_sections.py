@@ -219,7 +219,7 @@ def test_trials_stand_at_the_rates_that_the_method_declares() -> None:
     )  # fmt: skip
     shown = cells(tuning_tables.section(found))
     assert list(shown) == ["houlsby", "lora"]
-    assert list(shown["lora"].values())[1:4] == ["0.0015: 70.00", "0.005: 80.00 *", "0.015: diverged"]
+    assert list(shown["lora"].values())[1:4] == ["0.0015: 70.00", "0.005: 80.00 *", "0.015: no accuracy, collapsed"]
     # A tie goes to the default.
     assert list(shown["houlsby"].values())[1:4] == ["0.0005: 90.00", "0.0015: 90.00 *", "0.005: 90.00"]
     assert shown["houlsby"]["device s of tuning"] == "192 s"

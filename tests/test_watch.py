@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,18 +20,23 @@ from rich.console import Console
 
 import bench.status as status
 import bench.watch as watch
+import methods
 from bench.cli import main
-from bench.jobs import record_of
+from bench.device import device_model
+from bench.jobs import Job, record_of
 from bench.locks import alone, lock_path
-from bench.matrix import Matrix, Request, plan
+from bench.matrix import Matrix, Request, extended, plan
+from bench.runs.budgets import counted_if_calibrated
+from bench.spec import Budget
 from bench.standing import Folder, Going, Standing, standing
 from bench.status import Note, going_on, read_status
 from bench.store import save
-from tests.records import ended, kept, run
+from tests.records import calibration, ended, kept, run
 from tests.test_bad_input import HEAVY, imported_by
 from tests.test_tuning import trial
 
 RUN = "a" * 16
+RATIOS = {"houlsby": 1.0, "lora": 2.0}
 
 
 @contextmanager
@@ -339,18 +345,86 @@ def test_runs_of_another_device_are_not_taken_for_those_that_were_asked_for(
 def test_runs_follow_from_the_trials(asked: Callable[..., list[Matrix]], tmp_path: Path) -> None:
     matrices, folder = asked(tune=2), Folder(tmp_path)
     (matrix,) = matrices
-    made = trial(0.001, accuracy=0.7)
-    for i, job in enumerate(matrix.trials):
-        assert standing(folder, matrices).asked == 6
-        assert made.training is not None
-        curve = [point.model_copy(update={"accuracy": 0.7 + i / 100}) for point in made.training.curve]
-        save(tmp_path, record_of(job, "complete", training=made.training.model_copy(update={"curve": curve})))
+    made = trial(0.001, accuracy=0.7).training
+    assert made is not None
+
+    def end(job: Job) -> None:
+        """The higher the rate, the better."""
+        rate = float(job.spec.hyperparameters["learning_rate"] or 0)
+        curve = [point.model_copy(update={"accuracy": 1 - 1 / (10 + 100 * rate)}) for point in made.curve]
+        save(tmp_path, record_of(job, "complete", training=made.model_copy(update={"curve": curve})))
+
+    assert len(matrix.trials) == 8
+    for job in matrix.trials:
+        assert standing(folder, matrices).asked == 10
+        end(job)
+    # Of two rates the best is at an edge: each method has one more rate, with both tuning seeds.
     found = standing(folder, matrices)
-    assert (found.asked, found.to_do) == (6, 2)
-    # The later trials were better: the runs are at their rates, and have other ids than at the declared ones.
-    for job, best in zip(matrix.jobs, matrix.trials[2:], strict=True):
-        save(tmp_path, record_of(job.at_rate(float(best.spec.hyperparameters["learning_rate"] or 0)), "complete"))
+    assert (found.asked, found.to_do) == (14, 6)
+    best = {name: methods.get(name).learning_rate for name in ("lora", "houlsby")}
+    higher = {name: min(rate for rate in methods.get(name).learning_rates if rate > best[name]) for name in best}
+    for job in extended(matrix.trials, {(name, Budget.parse("4 steps")): rate for name, rate in higher.items()}):
+        assert standing(folder, matrices).asked == 14
+        end(job)
+    found = standing(folder, matrices)
+    assert (found.asked, found.to_do) == (14, 2)
+    # The last were the best: the runs are at their rates, and have other ids than at the declared ones.
+    for job in matrix.jobs:
+        save(tmp_path, record_of(job.at_rate(higher[job.spec.method]), "complete"))
     assert standing(folder, matrices).over
+
+
+def test_a_calibrated_budget_is_watched_from_before_its_calibration(
+    asked: Callable[..., list[Matrix]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ids of the runs follow from the calibration, which is made after the watch began."""
+    (matrix,) = matrices = asked(budget="60s")
+    looks = 0
+
+    def sleep(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            save(tmp_path, calibration(matrix.jobs[0], RATIOS, device=device_model("cpu")))
+        elif looks <= 3:
+            for job in counted_if_calibrated(matrix, tmp_path).jobs[looks - 2 : looks - 1]:
+                save(tmp_path, record_of(job, "complete"))
+        else:
+            raise AssertionError("it should be over")
+
+    monkeypatch.setattr(watch.time, "sleep", sleep)
+    watch.follow(tmp_path, matrices, once=False)
+    lines = [line.split("  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert looks == 3
+    assert lines[0] == "2 of 2 to do  about 2:50 left", "budgets, and 25 s around each"
+    assert lines[1] == "2 of 2 to do  about 2:50 left", "what the calibration expects"
+    assert lines[2].startswith("1 complete, 1 of 2 to do")
+    assert lines[3] == "2 complete, all 2 in hand or done"
+    found = counted_if_calibrated(matrix, tmp_path)
+    assert {job.spec.method: int(job.spec.budget.amount) for job in found.jobs} == {"houlsby": 60_000, "lora": 30_000}
+
+
+def test_a_calibration_that_is_named_is_watched_by_and_a_wrong_one_is_refused(
+    asked: Callable[..., list[Matrix]],
+    tiny_folder: Path,
+    small_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (matrix,) = asked(budget="5000 reference tokens")
+    file = save(tmp_path / "elsewhere", calibration(matrix.jobs[0], RATIOS, device="Another CPU"))
+    out = tmp_path / "out"
+    what = ["--method", "lora", "--encoder", str(tiny_folder), "--data", str(small_folder), "--device", "cpu"]
+    what += ["--budget", "5000 reference tokens", "--once"]
+    for job in counted_if_calibrated(replace(matrix, calibration=file), out).jobs:
+        assert (job.spec.reference_tokens, job.spec.budget.unit) == (5000, "tokens")
+        save(out, record_of(job, "complete"))
+    code, shown, err = said(out, *what, "--calibration", str(file), capsys=capsys)
+    assert (code, err) == (0, "")
+    assert "1 complete, all 1 in hand or done" in shown
+    code, shown, err = said(out, *what, "--max-length", "64", "--calibration", str(file), capsys=capsys)
+    assert (code, shown, err.count("\n")) == (2, "", 1)
+    assert "is of another setting" in err
 
 
 def test_a_real_run_is_seen_in_all_its_phases(

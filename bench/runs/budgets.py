@@ -43,15 +43,18 @@ def counted(
 
 
 def counted_if_calibrated(matrix: Matrix, out: Path) -> Matrix:
-    """The same where the calibration is there already; else the matrix as it is."""
+    """The same where the calibration is there already; else the matrix as it is.
+
+    Raises:
+        UserError: if the calibration that was named is not one for these jobs.
+    """
     jobs = _calibrated_jobs(matrix)
     if not jobs:
         return matrix
+    if matrix.calibration is not None:
+        return _converted(matrix, calibrated(subject_of(jobs[0]), _methods(jobs), out, file=matrix.calibration))
     try:
-        if matrix.calibration is not None:
-            found = calibrated(subject_of(jobs[0]), _methods(jobs), out, file=matrix.calibration)
-        else:
-            found = find_calibrations(out, setting_of(jobs[0]), device_model(jobs[0].spec.device))
+        found = find_calibrations(out, setting_of(jobs[0]), device_model(jobs[0].spec.device))
         if any(covering(found, method) is None for method in _methods(jobs)):
             return matrix
         return _converted(matrix, found)
