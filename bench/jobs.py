@@ -48,7 +48,7 @@ class Job:
     @property
     def asked(self) -> Budget:
         """The budget that was asked for, before any conversion."""
-        return self.spec.budget if self.conversion is None else Budget.parse(self.conversion.asked.replace(",", ""))
+        return self.spec.budget if self.conversion is None else Budget.parse(self.conversion.asked)
 
     @property
     def setting(self) -> dict[str, Any]:
