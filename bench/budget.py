@@ -46,7 +46,7 @@ class Ledger:
     distinct: set[int] = field(default_factory=set)
     longest_step: float = 0.0
     seconds: float = 0.0
-    """Device seconds charged at the end of the last step."""
+    """Device seconds charged at the end of the last step, or of the last batch that was encoded."""
     curve_from: int = 0
     """The first loss that the next point of the curve counts."""
 
@@ -111,16 +111,21 @@ class Ledger:
         self.tokens_padded += padded
 
     def charge(self, reviews: int, tokens: int) -> None:
-        """Count a batch that went through the encoder against the budget."""
+        """Count a batch that went through the encoder against the budget. While encoding, the clock is read here."""
         self.batches += 1
         self.reviews_spent += reviews
         self.tokens_spent += tokens
+        if self.encoding:
+            self._read_clock()
 
     def step_taken(self, reviews: int, loss: float) -> None:
         """Count an optimizer step that ended; the clock is read here."""
         self.steps += 1
         self.reviews_trained += reviews
         self.losses.append(loss)
+        self._read_clock()
+
+    def _read_clock(self) -> None:
         before, self.seconds = self.seconds, self.clock.seconds
         self.longest_step = max(self.longest_step, self.seconds - before)
 

@@ -171,7 +171,7 @@ class Training(_Part):
     overshoot: float
     """What was spent beyond the budget, in its unit: at most one step."""
     longest_step_seconds: float
-    """Device seconds of the longest step, the bound on the overshoot of a time budget."""
+    """Device seconds of the longest step; for a head on kept features, of the longest step or batch that was encoded."""
     loss_first: float
     """Loss of the first step."""
     loss_last: float

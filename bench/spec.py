@@ -24,7 +24,6 @@ Precision = Literal["fp32", "bf16"]
 _SECONDS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
 _COUNTED = {"step": "steps", "epoch": "epochs", "token": "tokens", "referencetoken": "reference tokens"}
 _THOUSANDS = {"": 1, "k": 10**3, "m": 10**6}
-_THOUSANDS_MARK = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
 _MOST = {"seconds": 30 * 86400, "steps": 10**9, "epochs": 1000, "tokens": 10**13, "reference tokens": 10**13}
 _BUDGETS = 'write it as "60s", "10m", "1M reference tokens", "500 steps", "3 epochs" or "2M tokens"'
 
@@ -50,15 +49,16 @@ class Budget(BaseModel):
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Read what a person or a budget itself writes: "60s", "10m", "1.5h", "1M reference tokens", "500 steps", "3 epochs", "2M tokens".
+        """Read what a person writes: "60s", "10m", "1.5h", "1M reference tokens", "500 steps", "3 epochs", "2M tokens"; and
+        what `str` makes of a budget: "5,000 tokens".
 
         Raises:
             UserError: if it is malformed, not positive, or beyond any use (30 days, a thousand epochs).
         """
-        match = _match(r"\s*([-+]?[0-9]*\.?[0-9]+)\s*([a-zA-Z ]+?)\s*", _THOUSANDS_MARK.sub("", text))
+        match = _match(r"\s*([-+]?[0-9]*\.?[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)\s*([a-zA-Z ]+?)\s*", text)
         if match is None:
             raise UserError(f"budget {text!r} is not understood; {_BUDGETS}")
-        number, word = float(match[1]), match[2].replace(" ", "")
+        number, word = float(match[1].replace(",", "")), match[2].replace(" ", "")
         # Only a word has a plural: "ms" is not minutes.
         singular = word.lower().removesuffix("s") if len(word) > 2 else word.lower()
         if singular in _SECONDS:
@@ -78,7 +78,7 @@ class Budget(BaseModel):
 
     def __str__(self) -> str:
         if self.unit == "seconds":
-            return f"{self.amount:g} s"
+            return f"{self.amount:.15g} s"
         number = f"{int(self.amount):,}" if self.amount == int(self.amount) else f"{self.amount:g}"
         return f"{number} {self.unit[:-1] if self.amount == 1 else self.unit}"
 

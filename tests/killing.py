@@ -161,7 +161,6 @@ def facts(out: Path) -> dict[str, Any]:
             "test": one.get("test"), "out_of_domain": one.get("out_of_domain"), "curve": curve,
             "training": {key: value for key, value in training.items() if key not in TIMED},
         },
-        "longest": training.get("longest_step_seconds"),
         "left": sorted(
             str(path.relative_to(out))
             for path in out.rglob("*")

@@ -54,7 +54,7 @@ def test_a_death_is_told(engine: LocalEngine, how: str, says: str) -> None:
 
 def test_a_kill_by_the_kernel_is_out_of_memory(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = iter([5, 6])
-    monkeypatch.setattr(local, "_kernel_kills", lambda: next(counts))
+    monkeypatch.setattr(local, "kernel_kills", lambda: next(counts))
     with pytest.raises(Died) as caught:
         engine.run("tests.work:die", "kill")
     assert caught.value.out_of_memory

@@ -33,17 +33,13 @@ def harness(tmp_path: Path, scenarios: list[dict[str, Any]], share: float, timeo
 
 
 def nothing_is_lost(found: dict[str, Any]) -> None:
-    about = found["about"]
     assert found["reference"]["code"] == found["code"] == 0, found["log"]
     assert found["orphans"] == []
     for end in found["ends"]:
         assert end["records"] == 1, found["log"]
         assert end["state"] == "complete"
         assert end["left"] == []
-        if about["budget"].endswith("steps"):
-            assert end["result"] == found["reference"]["result"]
-        else:
-            assert 0 <= end["result"]["training"]["overshoot"] <= end["longest"]
+        assert end["result"] == found["reference"]["result"]
 
 
 def resumed(found: list[dict[str, Any]]) -> int:
@@ -80,7 +76,7 @@ def test_eight_kills(tiny_folder: Path, small_folder: Path, tmp_path: Path) -> N
 @pytest.mark.slow
 def test_a_hundred_kills_over_all_phases(tiny_folder: Path, small_folder: Path, tmp_path: Path) -> None:
     asked = scenarios(24, tiny_folder, small_folder, "200 steps", 5)
-    asked += [{**one, "budget": "1s"} for one in scenarios(4, tiny_folder, small_folder, "1s", 4)]
+    asked += scenarios(4, tiny_folder, small_folder, "30k tokens", 4)
     found = harness(tmp_path, asked, share=0.3, timeout=2400)
     for run in found:
         nothing_is_lost(run)
@@ -141,7 +137,7 @@ def test_the_command_itself_goes_on_after_a_kill(
     with pytest.raises(SystemExit) as done:
         main(command)
     assert not done.value.code
-    assert "goes on from its checkpoint" in capfd.readouterr().err
+    assert "resumes from its checkpoint" in capfd.readouterr().err
     (record,) = load(tmp_path)
     assert isinstance(record, Record)
     assert (record.state, record.resumed) == ("complete", 1)

@@ -151,7 +151,7 @@ def test_a_grid_is_extended_with_all_tuning_seeds_where_it_was_asked_for(planned
 
 
 def test_a_converted_matrix_counts_tokens_and_remembers_what_was_asked_for(planned: Any) -> None:
-    matrix = planned(budget="60s,4 steps", tune=2)
+    matrix = planned(budget="60s,1M reference tokens,4 steps", tune=2)
     share = {"houlsby": 1000, "lora": 900}
 
     def convert(job: Job) -> tuple[Budget, int, Conversion]:

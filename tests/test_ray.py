@@ -126,7 +126,7 @@ def test_a_run_goes_on_at_another_runner_from_what_the_first_handed_out(
     assert isinstance(ended, Ended)
     record = ended.result.record
     lines = [message.line for message in messages if isinstance(message, Told) and message.line]
-    assert lines[0].startswith("goes on from its checkpoint: ")
+    assert lines[0].startswith("resumes from its checkpoint: ")
     assert (record.resumed, result(record)) == (1, result(whole))
     assert (record.environment.engine, whole.environment.engine) == ("elsewhere", "local")
     assert record.environment.device == record.environment.cpu != "of another machine"
@@ -584,7 +584,7 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(what: list[str], home: Pat
         process.communicate()
         until(lambda: not workers(cluster.raylets))  # what it began ends with it
         err = ended(started(command))
-    assert "goes on from its checkpoint" in err
+    assert "resumes from its checkpoint" in err
     assert sum(same(tmp_path, home)) >= 1
 
 
@@ -593,7 +593,7 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(what: list[str], home: Pat
 @pytest.mark.usefixtures("quiet")
 def test_an_interrupt_keeps_all_that_was_trained(what: list[str], tmp_path: Path) -> None:
     with nodes(1, 1) as cluster:
-        command = [*what, "--method", "lora", "--budget", "600s", "--seeds", "2", "--out", str(tmp_path)]
+        command = [*what, "--method", "lora", "--budget", "20M tokens", "--seeds", "2", "--out", str(tmp_path)]
         process = started([*command, "--engine", "ray", "--address", cluster.address])
         until(lambda: len(list(tmp_path.glob("checkpoints/*.safetensors"))) == 2 or process.poll() is not None)
         process.send_signal(signal.SIGTERM)
@@ -627,7 +627,7 @@ def test_a_run_that_ray_ends_for_want_of_memory_is_out_of_memory(
         pytest.skip("it takes 5 GiB for a moment")
     monkeypatch.setenv("RAY_memory_usage_threshold", str((taken + 3 * 2**30) / total))
     with nodes(1) as cluster:
-        asked = [*what, "--method", "lora", "--budget", "600s", "--out", str(tmp_path)]
+        asked = [*what, "--method", "lora", "--budget", "20M tokens", "--out", str(tmp_path)]
         process = started([*asked, "--engine", "ray", "--address", cluster.address])
         until(lambda: list(tmp_path.glob("checkpoints/*.safetensors")) or process.poll() is not None)
         others: list[bytes] = []

@@ -45,6 +45,9 @@ def test_budgets_that_people_write(text: str, amount: float, unit: str) -> None:
         ("60", "is not understood"),
         ("60 parsecs", "no known unit"),
         ("10ms", "no known unit"),
+        ("1,00 steps", "is not understood"),
+        ("1,0000 steps", "is not understood"),
+        (",500 steps", "is not understood"),
         ("1e3 s", "is not understood"),
         ("nan s", "is not understood"),
         ("inf s", "is not understood"),
@@ -68,6 +71,8 @@ def test_budgets_that_are_refused(text: str, says: str) -> None:
     ("text", "shown", "slug"),
     [
         ("90s", "90 s", "90s"),
+        ("2591999.5 s", "2591999.5 s", "2591999.5s"),
+        ("1M reference tokens", "1,000,000 reference tokens", "1000000referencetokens"),
         ("1500 steps", "1,500 steps", "1500steps"),
         ("1 epoch", "1 epoch", "1epoch"),
         ("0.5 epochs",) * 2 + ("0.5epochs",),

@@ -57,8 +57,8 @@ test_limit: 40
 
 
 def test_shipped_suites_are_sound_and_documented() -> None:
-    studies = {"study-budgets", "study-main", "study-tokens"}
-    assert set(shipped()) == {"base", "base-long", "headline", "official", "quick", "seed"} | studies
+    study = {"study-budgets", "study-main", "study-tokens"}
+    assert set(shipped()) == {"base", "base-long", "headline", "official", "quick", "seed", *study}
     for name, path in shipped().items():
         assert load_suite(name) == load_suite(str(path))
         assert load_suite(name).requests()

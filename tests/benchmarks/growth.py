@@ -109,14 +109,14 @@ def train(
         with clock.paused():
             peaks.append(memory.above_baseline())
             kernel = median(seconds(matrix_products) for _ in range(3))
-        cost.append((charged - reached[1]) / (ledger.tokens_trained - reached[0]) * 1000 / kernel)
-        reached = (ledger.tokens_trained, charged)
+        cost.append((charged - reached[1]) / (ledger.tokens_spent - reached[0]) * 1000 / kernel)
+        reached = (ledger.tokens_spent, charged)
         notify("training", ledger.fraction)
 
     loop = Loop(classifier, task, spec, methods.get(method).encodes_once, clock, memory, look)
     loop.rehearse()
     loop.run()
-    return Grown(len(rows), loop.ledger.tokens_trained, clock.seconds, cost, peaks, took[0], took[1])
+    return Grown(len(rows), loop.ledger.tokens_spent, clock.seconds, cost, peaks, took[0], took[1])
 
 
 def table(found: list[Grown]) -> str:

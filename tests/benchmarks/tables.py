@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,10 @@ def _growth(found: dict[str, Any]) -> list[str]:
 
 
 def _cluster(found: dict[str, Any]) -> list[str]:
-    return [cluster.table([cluster.Row(**row) for row in found["rows"]], "pipe"), _notes(found)]
+    # Files of rules 2 also hold a rate of the machine, of which nothing is said any more.
+    known = [one.name for one in fields(cluster.Row)]
+    rows = [cluster.Row(**{name: row[name] for name in known}) for row in found["rows"]]
+    return [cluster.table(rows, "pipe"), _notes(found)]
 
 
 def _sharing(found: dict[str, Any]) -> list[str]:
