@@ -42,7 +42,8 @@ from bench.spec import Budget, RunSpec, run_id
 from bench.store import logits_sha256, save
 
 LABELS = np.array([0, 1] * 100)
-COMMITTED = [Path(__file__).parent.parent / "results" / name for name in ("reference", "base", "base-long", "official")]
+_NAMES = ("reference", "base", "base-long", "official", "study-main", "study-budgets")
+COMMITTED = [Path(__file__).parent.parent / "results" / name for name in _NAMES]
 """Folders of records that are committed; whoever works here has others beside them."""
 DATA = DataCut(
     sha256="d" * 64, cut="embedded-v1", train=22404, validation=500, test=200, duplicates_removed=96, leaked=0
