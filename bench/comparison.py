@@ -124,8 +124,8 @@ def compare(records: Iterable[Record | Baseline], reference: str, order: list[st
 
 
 def _place(key: GroupKey) -> tuple[Any, ...]:
-    """What groups are sorted by: equal device budgets before equal tokens, then numbers as numbers, for as text 120 s would come
-    before 15 s, and none before any.
+    """What groups are sorted by: equal device budgets before equal tokens, then numbers as numbers, for as text 120 s would
+    come before 15 s, and none before any.
     """
     budget = Budget.parse(key.budget)
     second_view = key.rules >= 3 and not budget.calibrated
