@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean, median, stdev
 from typing import Any
 
-from bench.groups import GroupKey, Machine, Setting, asked_budget, grouped, machine
+from bench.groups import GroupKey, Machine, Setting, grouped, machine
 from bench.intervals import half_width
 from bench.record import Baseline, Record
 from bench.rules import MARGIN
@@ -119,13 +119,17 @@ def compare(records: Iterable[Record | Baseline], reference: str, order: list[st
             baselines[record.run_id] = record
         elif isinstance(record, Record) and record.spec.purpose == "run":
             runs.append(record)
-    found = sorted(grouped(runs).items(), key=lambda item: _place(item[0], asked_budget(item[1][0].spec)))
+    found = sorted(grouped(runs).items(), key=lambda item: _place(item[0]))
     return [_group(key, _once(runs), list(baselines.values()), reference, order, margin) for key, runs in found]
 
 
-def _place(key: GroupKey, budget: Budget) -> tuple[Any, ...]:
-    """What groups are sorted by: numbers as numbers, for as text 120 s would come before 15 s, and none before any."""
-    return (*((value is not None, value) for value in key._replace(budget="")), budget.unit, budget.amount)
+def _place(key: GroupKey) -> tuple[Any, ...]:
+    """What groups are sorted by: equal device budgets before equal tokens, then numbers as numbers, for as text 120 s would
+    come before 15 s, and none before any.
+    """
+    budget = Budget.parse(key.budget)
+    second_view = key.rules >= 3 and not budget.calibrated
+    return (second_view, *((value is not None, value) for value in key._replace(budget="")), budget.unit, budget.amount)
 
 
 def _once(records: list[Record]) -> list[Record]:

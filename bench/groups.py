@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 from bench.errors import UserError
 from bench.record import Record
-from bench.spec import Budget, RunSpec
 
-__all__ = ["LIBRARIES", "GroupKey", "Machine", "Setting", "asked_budget", "grouped", "machine"]
+__all__ = ["LIBRARIES", "GroupKey", "Machine", "Setting", "grouped", "machine"]
 
 LIBRARIES = ("torch", "transformers", "adapters", "peft", "tokenizers")
 """Libraries whose versions the runs of a table share."""
@@ -54,11 +53,6 @@ class GroupKey(NamedTuple):
     """Of `LIBRARIES`, without what names a build."""
 
 
-def asked_budget(spec: RunSpec) -> Budget:
-    """The budget that the methods of a table share: reference tokens where a calibration converted it, else the run's own."""
-    return spec.budget if spec.reference_tokens is None else Budget(amount=spec.reference_tokens, unit="reference tokens")
-
-
 def machine(record: Record) -> Machine:
     """The kind of machine that a run was charged on."""
     return record.environment.device, record.environment.threads
@@ -74,7 +68,7 @@ def _key(record: Record) -> GroupKey:
         device, threads = (record.conversion.device, record.conversion.threads) if record.conversion else machine(record)
     return GroupKey(
         record.rules_version, record.data.sha256, record.data.cut, spec.test_limit, spec.train_limit, spec.classes,
-        record.encoder.sha256, device, threads, spec.precision, str(asked_budget(spec)), spec.memory_cap, spec.max_length,
+        record.encoder.sha256, device, threads, spec.precision, str(spec.asked), spec.memory_cap, spec.max_length,
         spec.truncation, spec.batch_size, spec.dropout, spec.attention_dropout, spec.kernels, spec.tuning, spec.tuning_seeds,
         ", ".join(f"{name} {versions[name].split('+')[0]}" for name in LIBRARIES if name in versions),
     )  # fmt: skip

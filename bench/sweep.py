@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from bench.comparison import Group, Row, setting_labels
-from bench.groups import Setting, asked_budget
+from bench.groups import Setting
 from bench.record import Record
 from bench.spec import Budget
 
@@ -66,8 +66,8 @@ class Sweep:
 
 
 def budget_of(group: Group) -> Budget:
-    """The budget that was asked for in all runs of a group."""
-    return next(asked_budget(record.spec) for row in group.rows for record in _records(row))
+    """The budget that all runs of a group share: where one stands in two tables, that of this one."""
+    return Budget.parse(group.key.budget)
 
 
 def sweeps(groups: Iterable[Group]) -> list[Sweep]:

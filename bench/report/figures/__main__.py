@@ -13,7 +13,7 @@ __all__ = ["FOLDER", "committed"]
 
 RESULTS = Path(__file__).resolve().parents[3] / "results"
 FOLDER = RESULTS / "figures"
-_SHOWN = "reference"
+_SHOWN = "study-main"
 """The folder of committed records that is drawn."""
 
 
