@@ -66,8 +66,10 @@ class Sweep:
 
 
 def budget_of(group: Group) -> Budget:
-    """The budget that was asked for in all runs of a group."""
-    return next(asked_budget(record.spec) for row in group.rows for record in _records(row))
+    """The budget that all runs of a group share, which of one lent from a table of reference tokens is its own share."""
+    specs = [record.spec for row in group.rows for record in _records(row)]
+    budgets = (budget for spec in specs for budget in (asked_budget(spec), spec.budget))
+    return next(budget for budget in budgets if str(budget) == group.key.budget)
 
 
 def sweeps(groups: Iterable[Group]) -> list[Sweep]:
