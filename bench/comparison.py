@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.groups import GroupKey, Machine, Setting, grouped, machine
 from bench.intervals import half_width
-from bench.record import Baseline, Record
+from bench.record import Baseline, Conversion, Record
 from bench.rules import MARGIN
 from bench.spec import Budget
 from bench.verdicts import Paired, analysed, has_collapsed
@@ -48,6 +48,9 @@ class Row:
     """Median of `Memory.taken`, bytes."""
     reviews_seen: float | None
     reviews_per_second: float | None
+    """By the clock of the runs; None in a calibrated group, whose runs may have shared a device."""
+    conversion: Conversion | None
+    """What a calibration says of a token's time under this method; None where no run of it is calibrated."""
     collapsed: list[int]
     """Seeds of complete runs whose test is no better than the most frequent class."""
     measured: list[Record]
@@ -95,6 +98,11 @@ class Group:
     @property
     def runs(self) -> list[Record]:
         return [record for row in self.rows for record in row.runs]
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether speed is that of a calibration, not of the runs."""
+        return any(row.conversion is not None for row in self.rows)
 
 
 def encoder_names(records: Iterable[Record]) -> tuple[str, ...]:
@@ -145,6 +153,8 @@ def _group(
     kinds = Counter(machine(record) for record in records if record.state == "complete")
     kind = max(sorted(kinds), key=lambda one: kinds[one]) if kinds else None
     rows = [_row(label, found, kind) for label, found in _settings(records)]
+    if any(row.conversion for row in rows):
+        rows = [replace(row, reviews_per_second=None) for row in rows]
 
     def place(row: Row) -> tuple[bool, int, int, str]:
         # Of several settings of a method, the one with the most complete runs comes first, as the reference too.
@@ -221,6 +231,7 @@ def _row(label: str, records: list[Record], kind: Machine | None) -> Row:
         reviews_per_second=_mean(
             [r.training.reviews_seen / r.seconds.charged for r in measured if r.training and r.seconds and r.seconds.charged]
         ),
+        conversion=next((r.conversion for r in (*runs, *others) if r.conversion), None),
         collapsed=collapsed,
         measured=measured,
     )

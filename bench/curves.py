@@ -11,7 +11,7 @@ from bench.comparison import Group
 from bench.record import CurvePoint, Record
 from bench.rules import MARKS
 
-__all__ = ["LEVELS", "PUBLISHED_LEVEL", "Mark", "TimeTo", "levels", "marks", "time_to"]
+__all__ = ["LEVELS", "PUBLISHED_LEVEL", "Mark", "TimeTo", "at_marks", "levels", "marks", "time_to"]
 
 LEVELS = (0.75, 0.80, 0.85)
 """Validation accuracies that the time to reach is told for."""
@@ -57,10 +57,10 @@ def levels(group: Group) -> tuple[float, ...]:
 
 def marks(runs: Sequence[Record]) -> list[Mark]:
     """The learning curve of a method, one entry for each of `MARKS`."""
-    curves = _curves(runs)
+    curves = [at_marks(curve) for curve in _curves(runs)]
     found = []
-    for i, fraction in enumerate(MARKS):
-        points = [curve[i] for curve in curves if i < len(curve)]
+    for fraction in MARKS:
+        points = [curve[fraction] for curve in curves if fraction in curve]
         if not points or len(points) < len(curves):
             found.append(Mark(fraction, None, None, None))
             continue
@@ -73,6 +73,12 @@ def marks(runs: Sequence[Record]) -> list[Mark]:
             )
         )
     return found
+
+
+def at_marks(curve: Sequence[CurvePoint]) -> dict[float, CurvePoint]:
+    """The points of a run by the mark that each stands at. A head on kept features is read once, at the last one."""
+    ended = bool(curve) and curve[-1].fraction >= MARKS[-1]
+    return dict(zip(MARKS[-len(curve) :] if ended else MARKS, curve, strict=False))
 
 
 def time_to(runs: Sequence[Record], level: float) -> TimeTo:

@@ -16,6 +16,7 @@ from bench.record import (
     BaselineSpec,
     Calibration,
     Compute,
+    Conversion,
     CurvePoint,
     DataCut,
     Encoder,
@@ -172,3 +173,21 @@ def calibration(job: Job, ratios: dict[str, float], *, device: str = "Some CPU")
             for name, ratio in ratios.items()
         ],
     )  # fmt: skip
+
+
+def counted(method: str = "houlsby", seed: int = 0, tokens: int = 1_000_000, **fields: Any) -> Record:
+    """A run of rules 3 under a budget of plain tokens."""
+    spec = {"budget": Budget(amount=tokens, unit="tokens"), **fields.pop("spec", {})}
+    return run(method, seed, rules_version=3, spec=spec, **fields)
+
+
+def shared(
+    method: str = "houlsby", seed: int = 0, tokens: int = 1_000_000, device: str = "Some CPU", name: str = "c", **fields: Any
+) -> Record:
+    """A run whose tokens are its method's share of a million reference tokens."""
+    ratio = 1_000_000 / tokens
+    conversion = Conversion(
+        calibration=name, device=device, threads=2, asked="1,000,000 reference tokens", ratio=ratio,
+        low=fields.pop("low", 0.99 * ratio), high=fields.pop("high", 1.01 * ratio), expected_seconds=60,
+    )  # fmt: skip
+    return counted(method, seed, tokens, spec={"reference_tokens": 1_000_000}, conversion=conversion, **fields)

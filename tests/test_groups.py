@@ -8,32 +8,14 @@ import pytest
 
 from bench.comparison import Group, compare
 from bench.errors import UserError
-from bench.record import Conversion, Environment, Record
+from bench.record import Environment, Record
 from bench.report.notes import notes, title
 from bench.spec import Budget
 from bench.sweep import budget_of
-from tests.records import MACHINE, run
+from tests.records import MACHINE, counted, run, shared
 
 ORDER = ["houlsby", "lora", "full"]
 OTHER = MACHINE.model_copy(update={"device": "Other CPU", "threads": 4})
-
-
-def counted(method: str = "houlsby", seed: int = 0, tokens: int = 1_000_000, **fields: Any) -> Record:
-    """A run of rules 3 under a budget of plain tokens."""
-    spec = {"budget": Budget(amount=tokens, unit="tokens"), **fields.pop("spec", {})}
-    return run(method, seed, rules_version=3, spec=spec, **fields)
-
-
-def shared(
-    method: str = "houlsby", seed: int = 0, tokens: int = 1_000_000, device: str = "Some CPU", name: str = "c", **fields: Any
-) -> Record:
-    """A run whose tokens are its method's share of a million reference tokens."""
-    ratio = 1_000_000 / tokens
-    conversion = Conversion(
-        calibration=name, device=device, threads=2, asked="1,000,000 reference tokens", ratio=ratio,
-        low=fields.pop("low", 0.99 * ratio), high=1.01 * ratio, expected_seconds=60,
-    )  # fmt: skip
-    return counted(method, seed, tokens, spec={"reference_tokens": 1_000_000}, conversion=conversion, **fields)
 
 
 def groups(*records: Record) -> list[Group]:
@@ -50,7 +32,7 @@ def test_reference_tokens_and_the_machine_of_the_calibration_make_a_table() -> N
     assert (group.key.budget, group.key.device) == ("1,000,000 reference tokens", "Some CPU")
     assert "calibrated on Some CPU, 2 threads" in title(group)
     assert budget_of(group) == Budget(amount=1_000_000, unit="reference tokens")
-    assert any("lora 900,000 tokens, ratio 1.111 [1.100, 1.122]" in note for note in notes(group))
+    assert "Each method's share of the budget, in tokens: houlsby 1,000,000, lora 900,000." in notes(group)
     assert len(groups(shared(), shared("lora", tokens=900_000, device="Other CPU"))) == 2
 
 
@@ -74,6 +56,7 @@ def test_a_share_stands_in_the_table_of_as_many_plain_tokens_too() -> None:
     plain, under = groups(counted("lora"), counted("full"), shared(), shared("lora", tokens=900_000))
     if plain.key.budget != "1,000,000 tokens":
         plain, under = under, plain
+    assert (budget_of(plain).unit, budget_of(under).unit) == ("tokens", "reference tokens")
     assert (methods(plain), methods(under)) == (["houlsby", "lora", "full"], ["houlsby", "lora"])
     assert plain.reference is not None
     assert any("houlsby: budgeted in reference tokens" in note for note in notes(plain))
@@ -110,6 +93,20 @@ def test_memory_and_speed_are_of_the_most_frequent_machine_alone() -> None:
 def test_up_to_rules_2_the_machine_is_part_of_the_key() -> None:
     assert len(groups(run(rules_version=2), run("lora", rules_version=2, environment=OTHER))) == 2
     assert len(groups(counted(), counted("lora", environment=OTHER))) == 1
+
+
+def test_speed_is_of_the_calibration_where_there_is_one() -> None:
+    failed = shared("full").model_copy(update={"state": "failed", "reason": "why it ended", "test": None})
+    (group,) = groups(shared(), shared("lora", 0, 800_000), shared("lora", 1, 800_000), failed)
+    ratios = {row.label: row.conversion and row.conversion.ratio for row in group.rows}
+    assert ratios == {"houlsby": 1.0, "lora": 1.25, "full": 1.0}
+    assert group.calibrated
+    assert [row.reviews_per_second for row in group.rows] == [None, None, None]
+    assert any(note.startswith("Time a token is by calibration") for note in notes(group))
+    (plain,) = groups(counted(), counted("lora"))
+    assert not plain.calibrated
+    assert [row.reviews_per_second for row in plain.rows] == [25, 25]
+    assert not any("Time a token" in note for note in notes(plain))
 
 
 @pytest.mark.parametrize(

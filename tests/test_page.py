@@ -29,12 +29,13 @@ from bench.comparison import Group, compare
 from bench.record import Baseline, Record
 from bench.report import render
 from bench.report.page import page
+from bench.report.page.content import comparison
 from bench.report.rows import run_line
 from bench.report.tables import HEADERS, cells
 from bench.sensitivity import sensitivities
 from bench.spec import Budget
 from bench.store import save
-from tests.records import MACHINE, run
+from tests.records import MACHINE, run, shared
 from tests.test_figures import ORDER, found_in, ugly
 from tests.test_report import HOSTILE, hostile, usual
 from tests.test_sections import trial
@@ -182,6 +183,15 @@ def test_the_tables_are_those_of_every_other_format(html: str) -> None:
     whole = [row for i in range(len(found)) for row in tables[f"group-{i + 1}-runs"]]
     assert [row[3:5] for row in whole if "out-of-memory" in row] == [["out-of-memory", "why it ended"]]
     assert sum(name.startswith("table ") for name in tables) >= 4
+
+
+def test_a_calibrated_table_is_sorted_by_the_ratio_of_its_calibration() -> None:
+    (group,) = compare([shared(), shared("lora", tokens=800_000)], "houlsby", ORDER)
+    table = comparison(group, {})
+    place = [column.header for column in table.columns].index("time a token")
+    assert table.columns[place].number
+    assert [(row[place].text.split()[0], row[place].value) for row in table.rows] == [("1.00", 1.0), ("1.25", 1.25)]
+    assert [row[place].value for row in table.below] == [None]
 
 
 def test_every_point_is_of_runs_that_the_page_knows(html: str) -> None:

@@ -21,7 +21,7 @@ from bench.report.rows import run_line
 from bench.report.spreadsheet import COLUMNS
 from bench.report.tables import HEADERS, STACKED_HEADERS
 from bench.store import save
-from tests.records import MACHINE, baseline, ended, run
+from tests.records import MACHINE, baseline, counted, ended, run, shared
 
 FORMATS = ["table", "markdown", "latex", "csv", "json"]
 HOSTILE = [
@@ -91,6 +91,31 @@ def test_every_figure_is_the_same_in_json_csv_and_table(tmp_path: Path) -> None:
     assert group["table"][-1]["accuracy %"] == "94.16"
 
 
+def test_a_calibrated_group_shows_the_ratio_of_its_calibration_in_every_format(tmp_path: Path) -> None:
+    records = [shared(low=1.0, high=1.0), shared("lora", tokens=800_000, low=0.9), counted("full")]
+    found = json.loads(report(tmp_path, *records, style="json"))["groups"]
+    group = next(group for group in found if "reference tokens" in group["title"])
+    lora = group["methods"][1]
+    assert lora["time_a_token"] == {"ratio": 1.25, "low": 0.9, "high": pytest.approx(1.2625)}
+    assert (lora["reviews_per_second"], lora["reviews_seen"]) == (None, 1600)
+    assert [line["time a token"] for line in group["table"]] == ["1.00", "1.25 [0.90, 1.26]", ""]
+    assert "reviews per s" not in group["table"][0]
+    sheet = list(csv.DictReader(io.StringIO(render(tmp_path, reference="houlsby", style="csv"))))
+    columns = ("reviews per second", *(name for name in COLUMNS if name.startswith("time a token")))
+    cells = next([row[name] for name in columns] for row in sheet if row["method"] == "lora")
+    assert cells == ["", "1.25", "0.9", "1.2625"]
+    # A run of plain tokens beside a calibrated one has a dash: its own clock is not shown there either.
+    mixed = next(group for group in found if "reference tokens" not in group["title"])
+    assert [line["time a token"] for line in mixed["table"]] == ["1.00", "–", ""]
+    text = {style: render(tmp_path, reference="houlsby", style=style) for style in ("table", "markdown", "latex")}
+    assert "1.25 [0.90, 1.26]" in text["table"]
+    assert "1.25 {[}0.90, 1.26{]}" in text["latex"]
+    for shown in text.values():
+        assert "time a token" in shown
+        assert "per s" not in shown
+    assert max(len(line) for line in text["table"].splitlines()) <= 132
+
+
 def _pipes(markdown: str) -> list[list[str]]:
     """The cells of a Markdown table, as GitHub splits them: an escaped pipe is none."""
     rows = [line for line in markdown.splitlines() if line.startswith("|")]
@@ -128,7 +153,7 @@ def test_csv_holds_plain_numbers(tmp_path: Path) -> None:
     assert tuple(rows[0]) == COLUMNS
     assert {len(row) for row in rows} == {len(COLUMNS)}
     for row in rows[1:]:
-        numbers = [*row[3:15], *row[16:19], *row[23:32], row[33]]
+        numbers = [*row[3:18], *row[19:22], *row[26:35], row[36]]
         assert all(re.fullmatch(r"(-?[0-9]+(\.[0-9]+)?(e-[0-9]+)?)?", cell) for cell in numbers), row
     cells = dict(zip(COLUMNS, rows[2], strict=True))
     assert cells["method"] == "pfeiffer"

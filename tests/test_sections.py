@@ -12,7 +12,7 @@ import pytest
 from bench.cli import View, main
 from bench.comparison import Group, compare
 from bench.costs import costs
-from bench.curves import LEVELS, PUBLISHED_LEVEL, levels, marks, time_to
+from bench.curves import LEVELS, PUBLISHED_LEVEL, at_marks, levels, marks, time_to
 from bench.errors import UserError
 from bench.intervals import half_width
 from bench.record import Baseline, CurvePoint, Energy, Latency, MemorySplit, Parameters, Record
@@ -85,6 +85,16 @@ def test_a_mark_that_one_seed_lacks_has_no_mean() -> None:
     found = marks([learning(0.6, 0.7, 0.8, 0.9), learning(0.5, 0.7, seed=1)])
     assert [mark.accuracy for mark in found] == [pytest.approx(0.55), pytest.approx(0.7), None, None]
     assert [mark.accuracy for mark in marks([])] == [None] * 4
+
+
+def test_a_head_that_is_read_once_stands_at_the_last_mark() -> None:
+    whole = learning(0.6, 0.7, 0.8, 0.9)
+    assert whole.training
+    last = whole.training.curve[-1:]
+    head = whole.model_copy(update={"training": whole.training.model_copy(update={"curve": last})})
+    assert [mark.accuracy for mark in marks([head])] == [None, None, None, 0.9]
+    assert at_marks(last) == {1.0: last[0]}
+    assert list(at_marks(whole.training.curve[:2])) == [0.25, 0.5]
 
 
 def test_time_to_accuracy_is_the_first_mark_at_or_above_it() -> None:

@@ -16,7 +16,7 @@ from bench.report.notes import notes, title
 from bench.report.reading import read
 from bench.report.section import Section
 from bench.report.spreadsheet import spreadsheet
-from bench.report.tables import HEADERS, cells, markdown, terminal
+from bench.report.tables import cells, headers, markdown, terminal
 from bench.rules import MARGIN
 from bench.sensitivity import Sensitivity
 from bench.statistics import clopper_pearson
@@ -164,7 +164,7 @@ def _as_json(group: Group) -> dict[str, object]:
         "minimum_detectable_difference": group.detectable,
         "seed_variance_pooled": group.pools,
         "seed_variance_p": group.variance_p,
-        "table": [dict(zip(HEADERS, row, strict=True)) for row in cells(group)],
+        "table": [dict(zip(headers(group), row, strict=True)) for row in cells(group)],
         "methods": [
             {
                 "label": row.label,
@@ -188,6 +188,7 @@ def _as_json(group: Group) -> dict[str, object]:
                 "memory_bytes": row.memory,
                 "reviews_seen": row.reviews_seen,
                 "reviews_per_second": row.reviews_per_second,
+                "time_a_token": row.conversion.model_dump(include={"ratio", "low", "high"}) if row.conversion else None,
             }
             for row in group.rows
         ],

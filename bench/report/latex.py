@@ -6,7 +6,7 @@ import re
 
 from bench.comparison import Group
 from bench.report.notes import notes, title
-from bench.report.tables import STACKED_ALIGN, STACKED_HEADERS, stacked
+from bench.report.tables import STACKED_ALIGN, stacked, stacked_headers
 
 __all__ = ["framed", "inert", "latex", "number"]
 
@@ -27,7 +27,7 @@ def latex(group: Group) -> str:
     return framed(
         caption=inert(title(group)),
         columns="".join(side[0] for side in STACKED_ALIGN),
-        headers=[[inert(header[i]) for header in STACKED_HEADERS] for i in (0, 1)],
+        headers=[[inert(header[i]) for header in stacked_headers(group)] for i in (0, 1)],
         blocks=[rows[:methods], rows[methods:]],
         notes=[inert(note) for note in notes(group)],
     )

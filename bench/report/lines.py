@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Literal
 
 from bench.comparison import Group, Row
-from bench.record import Baseline
+from bench.record import Baseline, Conversion
 from bench.verdicts import Paired
 
 __all__ = ["PUBLISHED", "Line", "baselines", "differs", "ended", "lines", "listed"]
@@ -38,6 +38,8 @@ class Line:
     """Bytes."""
     reviews_seen: float | None = None
     reviews_per_second: float | None = None
+    conversion: Conversion | None = None
+    """The calibrated time a token, where there is one."""
     complete: int | None = None
     """Runs that the numbers are means of."""
     collapsed: int | None = None
@@ -116,6 +118,7 @@ def _method(row: Row, group: Group) -> Line:
         memory=row.memory,
         reviews_seen=row.reviews_seen,
         reviews_per_second=row.reviews_per_second,
+        conversion=row.conversion,
         complete=len(row.runs),
         collapsed=len(row.collapsed),
         others=ended(row),

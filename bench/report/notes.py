@@ -98,8 +98,9 @@ def _of_machines(group: Group) -> Iterator[str]:
     if len(kinds) > 1:
         each = "; ".join(f"{device}, {threads} threads: {count} runs" for (device, threads), count in sorted(kinds.items()))
         measured = next(record for row in group.rows for record in row.measured)
+        speed = "" if group.calibrated else "speed, "
         yield (
-            f"Runs are of several kinds of machine ({each}). Memory, speed, latency and energy are of "
+            f"Runs are of several kinds of machine ({each}). Memory, {speed}latency and energy are of "
             f"{measured.environment.device}, {measured.environment.threads} threads, alone."
         )
         by_seed: dict[int, set[Machine]] = defaultdict(set)
@@ -112,6 +113,11 @@ def _of_machines(group: Group) -> Iterator[str]:
 
 def _of_budgets(group: Group) -> Iterator[str]:
     """How shares of reference tokens came about."""
+    if group.calibrated:
+        yield (
+            "Time a token is by calibration, over that of its reference, with its 95 % interval. Runs may share a device, so "
+            "their own clock gives no speed."
+        )
     runs = {row.label: next((r for r in row.runs if r.spec.reference_tokens is not None), None) for row in group.rows}
     shares = {label: run for label, run in runs.items() if run is not None}
     if not shares:
@@ -122,11 +128,8 @@ def _of_budgets(group: Group) -> Iterator[str]:
             "table as well."
         )
         return
-    each = ", ".join(
-        f"{label} {run.spec.budget}" + (f", ratio {c.ratio:.3f} [{c.low:.3f}, {c.high:.3f}]" if (c := run.conversion) else "")
-        for label, run in shares.items()
-    )
-    yield f"Each method's share by calibration, and its time a token over the reference's: {each}."
+    each = ", ".join(f"{label} {run.spec.budget.amount:,.0f}" for label, run in shares.items())
+    yield f"Each method's share of the budget, in tokens: {each}."
     wide = [label for label, run in shares.items() if (c := run.conversion) and c.high - c.low > 0.2 * c.ratio]
     if wide:
         yield f"The calibrated ratio of {', '.join(wide)} is known to no better than ±10 %."

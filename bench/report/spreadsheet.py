@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable
 
 from bench.comparison import Group
+from bench.record import Conversion
 from bench.report.lines import Line, lines
 from bench.report.notes import title
 from bench.report.rows import harmless
@@ -17,7 +18,8 @@ __all__ = ["COLUMNS", "spreadsheet"]
 COLUMNS = (
     "group", "role", "method", "accuracy (%)", "accuracy minus reference (points)", "precision (%)", "recall (%)", "F1 (%)",
     "F1 minus reference (points)", "trainable parameters in the encoder", "trainable parameters in the head",
-    "peak memory (MiB)", "reviews seen", "reviews per second", "complete runs", "runs in other states",
+    "peak memory (MiB)", "reviews seen", "reviews per second", "time a token over the reference's",
+    "time a token: 95 % interval from", "time a token: 95 % interval to", "complete runs", "runs in other states",
     "accuracy: standard deviation over seeds (points)", "accuracy: half width of the 95 % interval over seeds (points)",
     "collapsed runs", "verdict", "seeds compared", "seeds collapsed", "seeds not compared",
     "difference on the seeds compared (points)", "difference: 95 % interval from (points)",
@@ -55,6 +57,7 @@ def _row(group: str, line: Line, detectable: float | None) -> list[str]:
         _number(line.memory, 1 / 2**20),
         _number(line.reviews_seen),
         _number(line.reviews_per_second),
+        *(_number(value) for value in _time(line.conversion)),
         _number(line.complete),
         _text(line.others),
         _number(line.accuracy_deviation, 100),
@@ -62,6 +65,10 @@ def _row(group: str, line: Line, detectable: float | None) -> list[str]:
         _number(line.collapsed),
         *_beside(line.paired, detectable),
     ]
+
+
+def _time(found: Conversion | None) -> tuple[float | None, ...]:
+    return (found.ratio, found.low, found.high) if found else (None, None, None)
 
 
 def _beside(paired: Paired | None, detectable: float | None) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from tabulate import tabulate
 
 from bench.comparison import Group
+from bench.record import Conversion
 from bench.report.lines import Line, lines, listed
 from bench.report.notes import notes, title
 from bench.report.rows import harmless, mebibytes, percent, points
@@ -16,14 +17,15 @@ from bench.report.verdict_notes import interval
 from bench.verdicts import Paired, worded
 
 __all__ = [
-    "HEADERS", "NOTE_WIDTH", "STACKED_ALIGN", "STACKED_HEADERS", "bulleted", "cells", "inert", "inert_line", "markdown",
-    "ruled", "stacked", "terminal",
+    "HEADERS", "NOTE_WIDTH", "STACKED_ALIGN", "STACKED_HEADERS", "bulleted", "cells", "headers", "inert", "inert_line",
+    "markdown", "ruled", "stacked", "stacked_headers", "terminal",
 ]  # fmt: skip
 
 HEADERS = (
     "method", "accuracy %", "Δ points", "verdict", "p (Holm)", "precision %", "recall %", "F1 %", "trains: body",
     "+ head", "memory MiB", "reviews seen", "reviews per s", "seeds",
 )  # fmt: skip
+_RATE, _TIME = "reviews per s", "time a token"
 STACKED_HEADERS = (
     ("method", ""), ("accuracy %", "± 95 %"), ("Δ points", "[95 %]"), ("verdict", "p (Holm)"),
     ("precision", "recall %"), ("F1", "%"), ("trains:", "body + head"), ("memory", "MiB"), ("reviews", "per s"),
@@ -37,17 +39,27 @@ _WIDEST = {0: 20, 3: 14, 9: 10}
 """Where a longer cell is wrapped in a terminal, by column."""
 
 
+def headers(group: Group) -> tuple[str, ...]:
+    """`HEADERS`, in a calibrated group with the calibrated speed in place of the runs' own."""
+    return tuple(_TIME if group.calibrated and header == _RATE else header for header in HEADERS)
+
+
+def stacked_headers(group: Group) -> tuple[tuple[str, str], ...]:
+    """`STACKED_HEADERS` in the same way."""
+    return tuple(("reviews", _TIME) if group.calibrated and header[0] == "reviews" else header for header in STACKED_HEADERS)
+
+
 def cells(group: Group) -> list[list[str]]:
-    """One list a line, in the order of `HEADERS`: the methods, then the baselines, then the published result."""
-    return [_flat(_texts(line)) for line in lines(group)]
+    """One list a line, in the order of `headers`: the methods, then the baselines, then the published result."""
+    return [_flat(_texts(line, group.calibrated)) for line in lines(group)]
 
 
 def stacked(group: Group) -> list[list[tuple[str, str]]]:
-    """The same in the order of `STACKED_HEADERS`, two texts a cell, one below the other."""
-    return [_stacked(_texts(line)) for line in lines(group)]
+    """The same in the order of `stacked_headers`, two texts a cell, one below the other."""
+    return [_stacked(_texts(line, group.calibrated)) for line in lines(group)]
 
 
-def _texts(line: Line) -> dict[str, str]:
+def _texts(line: Line, calibrated: bool) -> dict[str, str]:
     """Every text that a table may show of a line."""
     # A dash is a number that a method has but that was not measured; elsewhere there is none to measure.
     none = "–" if line.role in {"reference", "method"} else ""
@@ -70,7 +82,7 @@ def _texts(line: Line) -> dict[str, str]:
         "head": none if line.head is None else f"{line.head:,}",
         "memory": mebibytes(line.memory, none),
         "seen": none if line.reviews_seen is None else f"{line.reviews_seen:,.0f}",
-        "rate": none if line.reviews_per_second is None else f"{line.reviews_per_second:.1f}",
+        "speed": _time(line.conversion, none) if calibrated else _rate(line.reviews_per_second, none),
         "seeds": ", ".join([*states, *([line.others] if line.others else [])]),
     }
     return {name: harmless(text) for name, text in texts.items()}
@@ -80,7 +92,7 @@ def _flat(texts: dict[str, str]) -> list[str]:
     together = {"accuracy": ("accuracy", "half"), "difference": ("difference", "interval"), "verdict": ("verdict", "which")}
     names = (
         "label", "accuracy", "difference", "verdict", "p", "precision", "recall", "f1", "body", "head", "memory",
-        "seen", "rate", "seeds",
+        "seen", "speed", "seeds",
     )  # fmt: skip
     return [" ".join(text for part in together.get(name, (name,)) if (text := texts[part])) for name in names]
 
@@ -96,7 +108,7 @@ def _stacked(texts: dict[str, str]) -> list[tuple[str, str]]:
         (texts["f1"], ""),
         (texts["body"], f"+ {texts['head']}" if texts["head"] else ""),
         (texts["memory"], ""),
-        (texts["seen"], texts["rate"]),
+        (texts["seen"], texts["speed"]),
         (texts["seeds"], ""),
     ]
 
@@ -111,6 +123,17 @@ def _which(paired: Paired | None) -> str:
     return f"on seeds {listed(paired.seeds)} of {every}" if paired.seeds else f"on none of seeds {every}"
 
 
+def _rate(reviews_per_second: float | None, none: str) -> str:
+    return none if reviews_per_second is None else f"{reviews_per_second:.1f}"
+
+
+def _time(found: Conversion | None, none: str) -> str:
+    """Time a token over the reference's, with its 95 % interval: "1.02 [0.83, 1.17]"; the reference has none."""
+    if found is None:
+        return none
+    return f"{found.ratio:.2f}" + ("" if found.low == found.high else f" [{found.low:.2f}, {found.high:.2f}]")
+
+
 def _probability(p: float) -> str:
     return "<0.001" if p < 0.0005 else f"{p:.3f}"
 
@@ -121,7 +144,7 @@ def terminal(group: Group) -> str:
         ["\n".join(part for text in cell for part in _wrapped(text, _WIDEST.get(i))) for i, cell in enumerate(row)]
         for row in stacked(group)
     ]
-    text = ruled([*zip(*STACKED_HEADERS, strict=True), *rows], STACKED_ALIGN)
+    text = ruled([*zip(*stacked_headers(group), strict=True), *rows], STACKED_ALIGN)
     return "\n".join([textwrap.fill(title(group), NOTE_WIDTH), "", text, "", *bulleted(notes(group))])
 
 
@@ -147,7 +170,7 @@ def markdown(group: Group) -> str:
     table = [[inert(cell) for cell in row] for row in cells(group)]
     if group.reference is not None:
         table[0][0] = f"**{table[0][0]}**"
-    text = tabulate(table, headers=HEADERS, tablefmt="pipe", disable_numparse=True, colalign=_ALIGN)
+    text = tabulate(table, headers=headers(group), tablefmt="pipe", disable_numparse=True, colalign=_ALIGN)
     return "\n".join([f"**{inert(title(group))}**", "", text, "", *(f"- {inert_line(note)}" for note in notes(group))])
 
 

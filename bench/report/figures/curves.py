@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bench.comparison import Group
-from bench.curves import marks
+from bench.curves import at_marks, marks
 from bench.report.figures.axes import Scale, widened
 from bench.report.figures.drawing import Canvas, Drawing, Layers
 from bench.report.figures.looks import Look
@@ -65,7 +65,7 @@ def runs(group: Group) -> list[Point]:
         for row, name in zip(group.rows, names(group.rows), strict=True)
         for record in row.runs
         if len(row.runs) > 1 and record.training is not None
-        for mark, point in zip(MARKS, record.training.curve, strict=False)
+        for mark, point in at_marks(record.training.curve).items()
     ]  # fmt: skip
 
 

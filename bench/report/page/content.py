@@ -11,7 +11,7 @@ from bench.report.figures import Drawing, Look
 from bench.report.lines import Line, lines
 from bench.report.rows import harmless, mebibytes, percent
 from bench.report.section import Section
-from bench.report.tables import HEADERS, cells
+from bench.report.tables import cells, headers
 from bench.verdicts import worded
 
 __all__ = ["Cell", "Chapter", "Column", "Table", "about", "comparison", "known_runs", "runs_table"]
@@ -68,11 +68,11 @@ def comparison(group: Group, looks: Mapping[str, Look]) -> Table:
     methods = len(group.rows)
     for named, row in zip(rows[:methods], group.rows, strict=True):
         named[0] = replace(named[0], look=looks.get(row.method))
-    return Table([Column(name, name not in {"method", "verdict"}) for name in HEADERS], rows[:methods], rows[methods:])
+    return Table([Column(name, name not in {"method", "verdict"}) for name in headers(group)], rows[:methods], rows[methods:])
 
 
 def _values(line: Line) -> list[float | str | None]:
-    """What each cell of a line is sorted by, in the order of `HEADERS`. The reference differs from itself by nothing."""
+    """What each cell of a line is sorted by, in the order of `headers`. The reference differs from itself by nothing."""
     paired = line.paired
     return [
         line.label,
@@ -87,7 +87,7 @@ def _values(line: Line) -> list[float | str | None]:
         line.head,
         line.memory,
         line.reviews_seen,
-        line.reviews_per_second,
+        line.conversion.ratio if line.conversion else line.reviews_per_second,
         line.complete,
     ]
 
