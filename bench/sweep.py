@@ -66,15 +66,8 @@ class Sweep:
 
 
 def budget_of(group: Group) -> Budget:
-<<<<<<< HEAD
     """The budget that all runs of a group share: where one stands in two tables, that of this one."""
     return Budget.parse(group.key.budget)
-=======
-    """The budget that all runs of a group share, which of one lent from a table of reference tokens is its own share."""
-    specs = [record.spec for row in group.rows for record in _records(row)]
-    budgets = (budget for spec in specs for budget in (asked_budget(spec), spec.budget))
-    return next(budget for budget in budgets if str(budget) == group.key.budget)
->>>>>>> speed
 
 
 def sweeps(groups: Iterable[Group]) -> list[Sweep]:
