@@ -409,6 +409,7 @@ def test_measured_ratios_agree_while_raw_speeds_do_not() -> None:
     assert np.mean(raw[0]) / np.mean(raw[1]) > 1.2
 
 
+@pytest.mark.slow
 def test_the_load_program_burns_and_measures(tiny: Checkpoint, small_folder: Path) -> None:
     import methods as registry
 

@@ -9,6 +9,7 @@ import pytest
 
 from bench.audit import audit
 from bench.record import Calibration, CalibrationSetting, Conversion, MethodSpeed, Record
+from bench.runs.ratios import calibration_id
 from bench.spec import Budget
 from bench.store import calibrations, load, save
 from tests.records import MACHINE, kept
@@ -19,9 +20,25 @@ RATIO = 0.975
 CHECKS = ("counted budget", "conversion", "calibration")
 
 
+def calibration(**fields: Any) -> Calibration:
+    setting = CalibrationSetting(
+        encoder_sha256="e" * 64, data_sha256="d" * 64, cut="embedded-v2", max_length=128, truncation="head+tail", batch_size=16,
+        dropout=0.0, attention_dropout=0.0, precision="fp32", device="cpu", threads=2,
+    )  # fmt: skip
+    speed = MethodSpeed(method="houlsby", hyperparameters={}, ratio=RATIO, low=0.96, high=0.99)
+    own = {"environment": MACHINE, "methods": [speed], "finished": "2026-01-01T00:00:00+00:00", **fields}
+    timed = [(one.method, one.hyperparameters) for one in own["methods"]]
+    return Calibration(**{
+        "run_id": calibration_id(setting, timed, own["environment"].device, own["finished"]), "rules_version": 3,
+        "encoder": "minilm", "data": "embedded", "setting": setting, "reference": "houlsby", "seconds_asked": 60.0,
+        "seconds": 60.0, "rounds": 9, "rounds_counted": 8, "tokens_per_second": SPEED, **own,
+    })  # fmt: skip
+
+
 def conversion(**fields: Any) -> Conversion:
     return Conversion(**{
-        "calibration": "c" * 16, "device": "Some CPU", "threads": 2, "asked": "60 s", "ratio": RATIO, "low": 0.96, "high": 0.99,
+        "calibration": calibration().run_id, "device": "Some CPU",
+        "threads": 2, "asked": "60 s", "ratio": RATIO, "low": 0.96, "high": 0.99,
         "expected_seconds": 60.0, **fields,
     })  # fmt: skip
 
@@ -38,19 +55,6 @@ def converted(found: Conversion | None = None, tokens: int = 160_000, reference:
     return put(base, spec=spec, training={"curve": curve, "spent": 160_000.0, "overshoot": 160_000.0 - tokens})
 
 
-def calibration(**fields: Any) -> Calibration:
-    setting = CalibrationSetting(
-        encoder_sha256="e" * 64, data_sha256="d" * 64, cut="embedded-v2", max_length=128, truncation="head+tail", batch_size=16,
-        dropout=0.0, attention_dropout=0.0, precision="fp32", device="cpu", threads=2,
-    )  # fmt: skip
-    speed = MethodSpeed(method="houlsby", hyperparameters={}, ratio=RATIO, low=0.96, high=0.99)
-    return Calibration(**{
-        "run_id": "c" * 16, "rules_version": 3, "finished": "2026-01-01T00:00:00+00:00", "encoder": "minilm",
-        "data": "embedded", "setting": setting, "environment": MACHINE, "reference": "houlsby", "seconds_asked": 60.0,
-        "seconds": 60.0, "rounds": 9, "rounds_counted": 8, "tokens_per_second": SPEED, "methods": [speed], **fields,
-    })  # fmt: skip
-
-
 def outcome(folder: Path, record: Record) -> str | None:
     (found,) = audit([kept(folder, record)])
     return found.failed[0] if found.failed else None
@@ -58,12 +62,11 @@ def outcome(folder: Path, record: Record) -> str | None:
 
 def test_a_converted_run_passes_beside_its_calibration(tmp_path: Path) -> None:
     save(tmp_path, calibration())
-    kept(tmp_path, converted())
-    (found,) = audit([tmp_path])
+    (found,) = audit([kept(tmp_path, converted())])
     assert found.failed is None, found.text()
     assert set(CHECKS) <= {name for name, _ in found.held}
     assert list(calibrations(tmp_path)) == [calibration()]
-    assert list(load(tmp_path)) == [converted()]
+    assert list(load(tmp_path)) == [calibration(), converted()]
 
 
 def test_without_the_calibration_the_conversion_alone_is_held(tmp_path: Path) -> None:
@@ -93,5 +96,6 @@ def test_a_run_of_rules_3_counts(unit: Any, tmp_path: Path) -> None:
     {"methods": [MethodSpeed(method="houlsby", hyperparameters={}, ratio=0.976, low=0.96, high=0.99)]},
 ])  # fmt: skip
 def test_a_calibration_that_says_otherwise(other: dict[str, Any], tmp_path: Path) -> None:
-    save(tmp_path, calibration(**other))
-    assert outcome(tmp_path, converted()) == "calibration"
+    made = calibration(**other)
+    save(tmp_path, made)
+    assert outcome(tmp_path, converted(conversion(calibration=made.run_id))) == "calibration"
