@@ -1,6 +1,6 @@
-"""`python -m bench`: see bench/cli.py."""
+"""`python -m bench`: see bench/cli/app.py."""
 
-from bench.cli import main
+from bench.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 __all__ = [
     "ALPHA", "CLIP", "COLLAPSE", "HETEROGENEITY", "LARGE_TRAIN", "LARGE_VALIDATION_A_CLASS", "LEAST_SEEDS", "MARGIN", "MARKS",
-    "PASSES", "POWER", "TEST_A_CLASS", "TUNING_SEED", "VALIDATION_AT_MARKS", "VALIDATION_A_CLASS", "WARM_UP",
+    "PASSES", "POWER", "RULES_VERSION", "SENTENCES", "TEST_A_CLASS", "TUNING_SEED", "VALIDATION_AT_MARKS", "VALIDATION_A_CLASS",
+    "WARM_UP", "Precision",
 ]  # fmt: skip
+
+RULES_VERSION = 3
+"""Version of RULES.md: records of different versions are never compared."""
+Precision = Literal["fp32", "bf16"]
+SENTENCES = "rotten-tomatoes"
+"""What the sentences are called as reviews to train on; a run on them is not tested on them out of domain."""
 
 PASSES = 20
 """Passes over the kept features of a method that leaves the encoder as it is (rules, section 4)."""

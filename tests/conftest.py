@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.checkpoint import Checkpoint, find
-from bench.device import resolve_device
-from bench.jobs import Job, job_of
-from bench.record import DataCut
-from bench.reviews import Reviews, Source, read, read_embedded
-from bench.spec import Budget, RunSpec
-from bench.task import Task, cut, prepare
+from bench.data.sources import Reviews, Source, read, read_embedded
+from bench.data.task import Task, cut, prepare
+from bench.models.pretrained import Checkpoint, find
+from bench.records.schema import DataCut
+from bench.records.spec import Budget, RunSpec
+from bench.system.device import resolve_device
+from bench.training.job import Job, job_of
 
 TINY = {"vocab_size": 30522, "num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 32, "intermediate_size": 64}
 
@@ -40,13 +40,13 @@ def quiet_libraries() -> None:
 
 @contextmanager
 def runs_by(work: str) -> Iterator[None]:
-    """What a command runs in processes of its own is this function of `tests.work` instead of `bench.run:execute`."""
-    from bench.engines.local import LocalEngine
+    """What a command runs in processes of its own is this function of `tests.work` instead of `bench.training.run:execute`."""
+    from bench.runs.launchers.process import LocalEngine
 
     whole = LocalEngine.run
 
     def other(engine: LocalEngine, asked: str, *arguments: Any, **named: Any) -> Any:
-        return whole(engine, f"tests.work:{work}" if asked == "bench.run:execute" else asked, *arguments, **named)
+        return whole(engine, f"tests.work:{work}" if asked == "bench.training.run:execute" else asked, *arguments, **named)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LocalEngine, "run", other)

@@ -52,12 +52,12 @@ def within(phase: str, function: Callable[..., Any], back: bool = True) -> Calla
 
 def instrument(share: float) -> None:
     """Mark phases, and make short what only measures the machine. Functions, not behaviour, are replaced."""
-    import bench.doing as doing
-    import bench.engines.local as local
-    import bench.engines.preload  # noqa: F401
-    import bench.resume as resume
-    import bench.run as run
-    from bench.training import Loop
+    import bench.runs.executor as doing
+    import bench.runs.launchers.preload  # noqa: F401
+    import bench.runs.launchers.process as local
+    import bench.training.checkpointer as resume
+    import bench.training.run as run
+    from bench.training.trainer import Loop
     from tests.work import measure_shortly
 
     init, execute = local.LocalEngine.__init__, run.execute
@@ -93,7 +93,7 @@ def start(arguments: list[str], log: Path) -> int:
         with log.open("ab") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
-        from bench.cli import main
+        from bench.cli.app import main
 
         main(arguments)
     except SystemExit as ended:

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 import methods
-from bench import RULES_VERSION
-from bench.files import sha256_bytes
-from bench.jobs import Job
-from bench.record import (
+from bench.records.metrics import confusion
+from bench.records.ratios import calibration_id
+from bench.records.schema import (
     Baseline,
     BaselineSpec,
     Calibration,
@@ -35,12 +34,12 @@ from bench.record import (
     pack_bits,
     unpack_bits,
 )
-from bench.rules import MARKS
+from bench.records.spec import Budget, RunSpec, run_id
+from bench.records.store import logits_sha256, save
+from bench.rules import MARKS, RULES_VERSION
 from bench.runs.calibration import setting_of
-from bench.runs.ratios import calibration_id
-from bench.scoring import confusion
-from bench.spec import Budget, RunSpec, run_id
-from bench.store import logits_sha256, save
+from bench.system.files import sha256_bytes
+from bench.training.job import Job
 
 LABELS = np.array([0, 1] * 100)
 _NAMES = ("reference", "base", "base-long", "official", "study-main", "study-budgets")

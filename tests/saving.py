@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import methods
-from bench.checkpoint import Checkpoint
-from bench.encoder import Classifier
-from bench.record import Encoder, Record
-from bench.saved import Saved, find, publish, staged, write
-from bench.spec import RunSpec
+from bench.models.classifier import Classifier
+from bench.models.pretrained import Checkpoint
+from bench.records.artifacts import Saved, find, publish, staged, write
+from bench.records.schema import Encoder, Record
+from bench.records.spec import RunSpec
 from tests.records import run
 
 

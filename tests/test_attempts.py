@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import attempts as module
-from bench.attempts import ATTEMPTS, attempts, save_anew
-from bench.audit import audit
-from bench.report import render
-from bench.store import checksum_of, load, load_logits, path_of
+from bench.records import attempts as module
+from bench.records.attempts import ATTEMPTS, attempts, save_anew
+from bench.records.audit import audit
+from bench.records.store import checksum_of, load, load_logits, path_of
+from bench.report.render import render
 from tests.records import guesses, kept, logits_for, run
 from tests.test_audit import whole
 

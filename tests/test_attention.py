@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-import bench.attention
+import bench.models.attention
 import methods
-from bench.attention import InBlocks, attend
-from bench.checkpoint import Checkpoint
-from bench.encoder import Classifier, load_classifier
-from bench.residual_stream import in_precision
-from bench.spec import Precision
+from bench.models.attention import InBlocks, attend
+from bench.models.classifier import Classifier, load_classifier
+from bench.models.pretrained import Checkpoint
+from bench.models.residual_stream import in_precision
+from bench.rules import Precision
 
 BATCH, HEADS, LENGTH, WIDTH = 5, 2, 6, 4
 IDS = torch.tensor([[101, 2023, 2003, 2307, 102], [101, 9643, 3185, 102, 1], [101, 2307, 3185, 9643, 102]])
@@ -30,7 +30,7 @@ MASK = (IDS != 1).long()
 @pytest.fixture(autouse=True)
 def blocks_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two reviews a block where there are 2 heads and 6 tokens, so that the last of five is alone."""
-    monkeypatch.setattr(bench.attention, "SCORES", 2 * HEADS * LENGTH**2)
+    monkeypatch.setattr(bench.models.attention, "SCORES", 2 * HEADS * LENGTH**2)
 
 
 def operands(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -108,7 +108,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         found.append(given)
         return attend(*given)
 
-    monkeypatch.setattr(bench.attention, "attend", counted)
+    monkeypatch.setattr(bench.models.attention, "attend", counted)
     return found
 
 
@@ -144,7 +144,7 @@ def as_the_library_has_it(classifier: Classifier) -> Classifier:
     plain = copy.deepcopy(classifier)
     plain.attention = nullcontext
     for module in plain.modules():
-        for library, ours in bench.attention._mpnet_classes().items():
+        for library, ours in bench.models.attention._mpnet_classes().items():
             if type(module) is ours:
                 module.__class__ = library
     return plain
@@ -197,8 +197,8 @@ def test_mpnet_with_dropout_takes_torchs(family: Callable[[str], Checkpoint], ca
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_bias_and_mask_of_mpnet_are_added_once_a_forward_pass(dtype: torch.dtype) -> None:
     bias, mask = torch.randn(1, 2, 6, 6, requires_grad=True), operands()[3].to(dtype)
-    first = bench.attention._added(bias, mask)
-    assert bench.attention._added(bias, mask) is first
+    first = bench.models.attention._added(bias, mask)
+    assert bench.models.attention._added(bias, mask) is first
     assert first.dtype == dtype
     assert torch.equal(first, bias.to(dtype) + mask)
     (first * 2).sum().backward()
@@ -210,7 +210,7 @@ def test_bias_and_mask_of_mpnet_are_added_once_a_forward_pass(dtype: torch.dtype
 def test_buckets_that_are_kept_are_the_librarys(family: Callable[[str], Checkpoint], length: int) -> None:
     encoder = load_classifier(family("MPNet"), seed=0, dropout=0.0, attention_dropout=0.0).encoder.encoder
     theirs = encoder.compute_position_bias(torch.zeros(3, length, 32))  # type: ignore[union-attr, operator]
-    buckets = bench.attention._buckets(encoder.relative_position_bucket, length, torch.device("cpu"))
+    buckets = bench.models.attention._buckets(encoder.relative_position_bucket, length, torch.device("cpu"))
     ours = encoder.relative_attention_bias(buckets).permute(2, 0, 1).unsqueeze(0)  # type: ignore[union-attr, operator]
     assert torch.equal(ours, theirs)
 

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.audit import CHECKS, Outcome, audit
-from bench.audit.calibration import CHECKS as OF_CALIBRATIONS
-from bench.checkpoint import find
-from bench.cli import main
-from bench.record import Baseline, CurvePoint, Energy, Evaluation, Latency, Record, pack_bits, unpack_bits
+from bench.cli.app import main
+from bench.models.pretrained import find
+from bench.records.audit import CHECKS, Outcome, audit
+from bench.records.audit.calibration import CHECKS as OF_CALIBRATIONS
+from bench.records.schema import Baseline, CurvePoint, Energy, Evaluation, Latency, Record, pack_bits, unpack_bits
+from bench.records.spec import Budget, run_id
+from bench.records.store import logits_sha256, save
 from bench.rules import MARKS, PASSES, TUNING_SEED
-from bench.spec import Budget, run_id
-from bench.store import logits_sha256, save
 from tests.records import COMMITTED, LABELS, baseline, ended, evaluation, kept, logits_for, run
 
 Damage = Callable[[Record], Record]
@@ -381,7 +381,7 @@ def flipped(part: str, record: Record) -> Record:
     labels = LABELS.copy()
     labels[100] ^= 1
     predictions = np.where(np.arange(200) < wrong, 1 - labels, labels)
-    from bench.scoring import confusion
+    from bench.records.metrics import confusion
 
     counts = confusion(labels, predictions)
     return put(
@@ -492,7 +492,7 @@ def test_words_of_a_record_command_no_terminal(tmp_path: Path) -> None:
 def test_the_command_never_imports_torch(tmp_path: Path) -> None:
     kept(tmp_path, whole())
     code = (
-        "import sys\nfrom bench.cli import main\n"
+        "import sys\nfrom bench.cli.app import main\n"
         f"try:\n    main(['audit', {str(tmp_path)!r}])\nexcept SystemExit as ended:\n    assert not ended.code\n"
         "print(sorted({'torch', 'transformers', 'sklearn', 'pandas'} & sys.modules.keys()))\n"
     )

@@ -15,11 +15,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import bench.device
-from bench.cli import main
-from bench.files import cache_dir
-from bench.reviews import read
-from bench.tokens import open_tokenizer, tokenised
+import bench.system.device
+from bench.cli.app import main
+from bench.data.sources import read
+from bench.data.tokenization import open_tokenizer, tokenised
+from bench.system.files import cache_dir
 from tests.records import kept
 from tests.records import run as record
 
@@ -349,7 +349,7 @@ def test_output_that_cannot_be_written(places: dict[str, str], tmp_path: Path) -
 
 
 def test_no_gpu(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(bench.device, "_has_cuda", lambda: False)
+    monkeypatch.setattr(bench.system.device, "_has_cuda", lambda: False)
     with pytest.raises(SystemExit) as caught:
         main([*LORA, "--device", "cuda"])
     assert caught.value.code == 2
@@ -423,7 +423,7 @@ def test_a_run_in_the_worst_surroundings(tiny_folder: Path, small_folder: Path, 
 def imported_by(arguments: list[str], folder: Path) -> tuple[set[str], int | str | None]:
     """The modules that a command has imported when it ends, and its exit code."""
     script = (
-        f"import sys\nfrom bench.cli import main\ntry:\n main({arguments!r})\nexcept SystemExit as end: code = end.code\n"
+        f"import sys\nfrom bench.cli.app import main\ntry:\n main({arguments!r})\nexcept SystemExit as end: code = end.code\n"
         "print('MODULES', code, *sorted(name for name in sys.modules if '.' not in name))"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=120)

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.audit import audit
-from bench.baseline import STRENGTHS, BaselineJob, baseline_spec, fit_baseline
-from bench.record import Baseline, BaselineTrial, DataCut, baseline_id
-from bench.reviews import Reviews, Source, read_embedded
-from bench.store import path_of, read
-from bench.task import Cut, Ints, Split, Task, cut
+from bench.data.sources import Reviews, Source, read_embedded
+from bench.data.task import Cut, Ints, Split, Task, cut
+from bench.records.audit import audit
+from bench.records.schema import Baseline, BaselineTrial, DataCut, baseline_id
+from bench.records.store import path_of, read
+from bench.training.baseline import STRENGTHS, BaselineJob, baseline_spec, fit_baseline
 from tests.records import baseline, kept
 
 NONE = np.array([], dtype=np.int64)

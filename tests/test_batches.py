@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.batches import POOL, collate, epoch_batches, in_length_order, rounded, stream
-from bench.task import Task
+from bench.data.batches import POOL, collate, epoch_batches, in_length_order, rounded, stream
+from bench.data.task import Task
 
 lengths = st.lists(st.integers(3, 512), min_size=1, max_size=300).map(np.array)
 

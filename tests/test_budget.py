@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.budget import Ledger, schedule
-from bench.meters import DeviceClock
+from bench.records.spec import Budget
 from bench.rules import MARKS, WARM_UP
-from bench.spec import Budget
+from bench.system.meters import DeviceClock
+from bench.training.budget import Ledger, schedule
 
 
 def test_the_schedule_rises_and_falls_linearly() -> None:

@@ -11,22 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.audit import audit
-from bench.checkpoint import Checkpoint
-from bench.cli import main
-from bench.errors import UserError
-from bench.jobs import Job
-from bench.record import Calibration, Slice
-from bench.report.reading import read as read_report
+from bench.cli.app import main
+from bench.data.task import Ints
+from bench.models.pretrained import Checkpoint
+from bench.records.audit import audit
+from bench.records.ratios import FEWEST, counted, interval_of_median, ratio, speed
+from bench.records.schema import Calibration, Slice
+from bench.records.spec import Budget
+from bench.records.store import load, path_of, save
+from bench.report.load import read as read_report
 from bench.runs import calibration as module
 from bench.runs.calibration import RESIDENT, Subject, calibrate, calibrated, setting_of, subject_of, warnings
+from bench.runs.calibration_store import find_calibration, find_calibrations, named, speed_of
 from bench.runs.convert import convert, reference_tokens
-from bench.runs.kept import find_calibration, find_calibrations, named, speed_of
-from bench.runs.ratios import FEWEST, counted, interval_of_median, ratio, speed
 from bench.runs.rounds import Lost, Timed, slices_of, steps_of
-from bench.spec import Budget
-from bench.store import load, path_of, save
-from bench.task import Ints
+from bench.system.errors import UserError
+from bench.training.job import Job
 from tests.conftest import make_job, make_spec
 from tests.measurements.calibration_load import measure
 
@@ -321,7 +321,7 @@ def test_the_audit_finds_what_was_edited(check: str, subject: Subject, tmp_path:
 
 
 def test_a_calibration_is_no_run_to_what_reads_records(subject: Subject, tmp_path: Path) -> None:
-    from bench.standing import Folder
+    from bench.runs.monitor import Folder
 
     simulated(subject, tmp_path, Machine())
     assert [type(one) for one in load(tmp_path)] == [Calibration]

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from bench.checkpoint import find
+from bench.models.pretrained import find
 from tests.measurements.gpu.carry import MIB, MISSING, BadInput, main, pack, receive, to_half
 
 
@@ -96,7 +96,7 @@ def test_half_precision_weights_load_as_the_nearest_fp16_values(tmp_path):
     import torch
     from safetensors.torch import load_file
 
-    from bench.encoder import load_classifier
+    from bench.models.classifier import load_classifier
 
     packaged = find("minilm")
     folder = tmp_path / "store" / "minilm"

@@ -13,10 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from bench.checkpoint import Checkpoint, find
-from bench.encoder import load_classifier
-from bench.errors import UserError
-from bench.weights import expected
+from bench.models.check_weights import expected
+from bench.models.classifier import load_classifier
+from bench.models.pretrained import Checkpoint, find
+from bench.system.errors import UserError
 from methods import EncoderShape
 from tests.conftest import write_encoder
 

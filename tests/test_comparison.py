@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from bench.comparison import Group, compare
-from bench.record import Baseline, DataCut, Parameters, Record
-from bench.report.lines import lines, listed
-from bench.report.notes import notes, title
-from bench.report.tables import HEADERS, cells
-from bench.spec import Budget
+from bench.analysis.comparison import Group, compare
+from bench.records.schema import Baseline, DataCut, Parameters, Record
+from bench.records.spec import Budget
+from bench.report.tables.comparison import HEADERS, cells
+from bench.report.tables.comparison_rows import lines, listed
+from bench.report.tables.footnotes import notes, title
 from tests.records import DATA, MACHINE, baseline, ended, run
 
 ORDER = ["houlsby", "pfeiffer", "lora", "full", "head-only"]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, log_loss
 
-from bench.cli import main
-from bench.comparison import compare
-from bench.confidence import BINS, available, confidences, scores
-from bench.report import render
+from bench.analysis.comparison import compare
+from bench.analysis.confidence import BINS, available, confidences, scores
+from bench.cli.app import main
 from bench.report.figures import PICTURE, looks_of, reliability
+from bench.report.render import render
 from tests.records import COMMITTED, kept, run
 
 ORDER = ["houlsby", "lora"]
@@ -67,7 +67,7 @@ def test_runs_without_their_logits_are_left_out(tmp_path: Path) -> None:
 
 
 def test_committed_logits_give_what_was_found_of_them() -> None:
-    from bench.store import load
+    from bench.records.store import load
 
     folder = next(folder for folder in COMMITTED if folder.name == "official")
     (group,) = compare([item for item in load(folder) if hasattr(item, "spec")], "houlsby", ORDER)

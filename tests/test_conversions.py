@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from bench.audit import audit
-from bench.record import Calibration, CalibrationSetting, Conversion, MethodSpeed, Record
-from bench.runs.ratios import calibration_id
-from bench.spec import Budget
-from bench.store import calibrations, load, save
+from bench.records.audit import audit
+from bench.records.ratios import calibration_id
+from bench.records.schema import Calibration, CalibrationSetting, Conversion, MethodSpeed, Record
+from bench.records.spec import Budget
+from bench.records.store import calibrations, load, save
 from tests.records import MACHINE, kept
 from tests.test_audit import put, whole
 

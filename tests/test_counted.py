@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 import bench.runs.calibration as module
-from bench.audit import audit
-from bench.cli import main
-from bench.matrix import Matrix, Request, plan
-from bench.record import Record
+from bench.cli.app import main
+from bench.records.audit import audit
+from bench.records.schema import Record
+from bench.records.store import load, load_logits, save
 from bench.runs.budgets import counted
-from bench.store import load, load_logits, save
+from bench.runs.plan import Matrix, Request, plan
 from tests.records import calibration
 
 RATIOS = {"houlsby": 1.0, "lora": 2.0}

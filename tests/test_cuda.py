@@ -11,13 +11,14 @@ import pytest
 import torch
 
 import methods
-from bench.attention import MaskKnown
-from bench.checkpoint import Checkpoint
-from bench.meters import DeviceClock, MemoryMeter
-from bench.prediction import predict
-from bench.spec import Budget, Precision
-from bench.task import Task
-from bench.training import Loop
+from bench.data.task import Task
+from bench.inference.predict import predict
+from bench.models.attention import MaskKnown
+from bench.models.pretrained import Checkpoint
+from bench.records.spec import Budget
+from bench.rules import Precision
+from bench.system.meters import DeviceClock, MemoryMeter
+from bench.training.trainer import Loop
 from tests.conftest import make_spec
 from tests.test_methods import attached, loop_for, trained
 

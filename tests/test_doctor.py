@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-import bench.doctor
-from bench.cli import main
-from bench.doctor import diagnose
-from bench.pieces import IN_PIECES
+import bench.cli.doctor
+from bench.cli.app import main
+from bench.cli.doctor import diagnose
+from bench.models.split_archive import IN_PIECES
 
 
 def test_a_machine_that_can_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,10 +50,10 @@ def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 
         return hidden
 
-    for module in ("bench.doctor", "bench.checkpoint", "bench.pieces"):
+    for module in ("bench.cli.doctor", "bench.models.pretrained", "bench.models.split_archive"):
         monkeypatch.setattr(f"{module}.distribution", hide(distribution))
-    monkeypatch.setattr(bench.doctor, "version", hide(version))
-    monkeypatch.setattr(bench.doctor, "requires", hide(requires))
+    monkeypatch.setattr(bench.cli.doctor, "version", hide(version))
+    monkeypatch.setattr(bench.cli.doctor, "requires", hide(requires))
 
 
 def test_what_is_missing_comes_with_its_command(
@@ -74,7 +74,7 @@ def test_what_is_missing_comes_with_its_command(
 
 
 def test_another_version_is_told_and_does_not_stop_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench.doctor, "version", lambda name: "0.1" if name == "peft" else version(name))
+    monkeypatch.setattr(bench.cli.doctor, "version", lambda name: "0.1" if name == "peft" else version(name))
     text, can_run = diagnose()
     assert can_run
     assert f"peft is 0.1, pinned {version('peft')}" in text

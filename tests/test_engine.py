@@ -16,9 +16,9 @@ from pathlib import Path
 import pyarrow
 import pytest
 
-import bench.engines.local as local
-from bench.checkpoint import Checkpoint
-from bench.engines.local import Died, LocalEngine
+import bench.runs.launchers.process as local
+from bench.models.pretrained import Checkpoint
+from bench.runs.launchers.process import Died, LocalEngine
 from tests.conftest import make_job, make_spec
 
 
@@ -138,15 +138,15 @@ def test_a_forked_run_has_the_peak_of_a_cold_process(
     cold = LocalEngine("cpu")
     cold._context = multiprocessing.get_context("spawn")
     job = make_job(make_spec(name, max_length=128, batch_size=16, purpose="trial"), minilm, small_folder)
-    blocks_mapped.run("bench.run:execute", job)  # tokenises, which the others then find done
-    forked, spawned = (one.run("bench.run:execute", job)[0].record.memory for one in (blocks_mapped, cold))
+    blocks_mapped.run("bench.training.run:execute", job)  # tokenises, which the others then find done
+    forked, spawned = (one.run("bench.training.run:execute", job)[0].record.memory for one in (blocks_mapped, cold))
     assert forked.peak_above_baseline > 200 * 2**20
     assert forked.peak_above_baseline == pytest.approx(spawned.peak_above_baseline, rel=0.03)
 
 
 def test_no_process_outlives_its_parent(tmp_path: Path) -> None:
     script = (
-        "from bench.engines.local import LocalEngine\n"
+        "from bench.runs.launchers.process import LocalEngine\n"
         "if __name__ == '__main__':\n"
         f"    LocalEngine('cpu').run('tests.work:sleep', {str(tmp_path / 'pid')!r})\n"
     )

@@ -17,24 +17,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-import bench.doing as doing
-import bench.run as run
-import bench.space as space
-import bench.store as store
-from bench.checkpoint import Checkpoint
-from bench.cli import main
-from bench.engines.local import GRACE, Died, LocalEngine, Watch
-from bench.errors import UserError
-from bench.files import atomic_write, sweep, temporary_file, temporary_folder
-from bench.interrupts import Interrupts
-from bench.jobs import Job, Outcome, job_of, record_of, snapshot_path
-from bench.locks import alone, lock_path, tidy
-from bench.record import DataCut, Record
-from bench.spec import Budget
-from bench.stop import Cancelled, Stop
-from bench.store import load
-from bench.task import Task
-from bench.training import Diverged, Loop
+import bench.records.store as store
+import bench.runs.disk_space as space
+import bench.runs.executor as doing
+import bench.training.run as run
+from bench.cli.app import main
+from bench.data.task import Task
+from bench.models.pretrained import Checkpoint
+from bench.records.schema import DataCut, Record
+from bench.records.spec import Budget
+from bench.records.store import load
+from bench.runs.launchers.process import GRACE, Died, LocalEngine, Watch
+from bench.system.errors import UserError
+from bench.system.files import atomic_write, sweep, temporary_file, temporary_folder
+from bench.system.locks import alone, lock_path, tidy
+from bench.system.signals import Interrupts
+from bench.training.cancel import Cancelled, Stop
+from bench.training.failures import Diverged
+from bench.training.job import Job, Outcome, job_of, record_of, snapshot_path
+from bench.training.trainer import Loop
 from tests.conftest import make_job, make_spec, runs_by
 from tests.test_methods import loop_for
 
@@ -103,7 +104,7 @@ def test_a_signal_ends_a_run_with_all_that_it_trained(command: list[str], tmp_pa
     assert record.test is None
     assert left(out) == ["checkpoints"]
     # All of it: the checkpoint is of the very step at which the run stopped.
-    from bench.snapshot import read
+    from bench.training.checkpoint import read
 
     (path,) = out.glob("checkpoints/*")
     assert read(path).place.counts.steps == record.training.steps
@@ -215,7 +216,7 @@ def job(tiny: Checkpoint, small_folder: Path, tmp_path: Path) -> Job:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Runs in this very process, with latency measured for a moment."""
-    import bench.latency as latency
+    import bench.inference.latency as latency
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
     monkeypatch.setattr(latency, "SECONDS", 0.01)
@@ -254,7 +255,7 @@ def test_a_stop_in_every_phase_goes_on_to_the_same_end(job: Job, phase: str) -> 
 
 @pytest.mark.usefixtures("quick")
 def test_going_on_is_audited(job: Job, tmp_path: Path) -> None:
-    from bench.audit import audit
+    from bench.records.audit import audit
 
     def stops(now: str, share: float, line: str | None = None) -> None:
         if now == "test":
@@ -316,7 +317,7 @@ def test_the_same_run_is_done_once(command: list[str], tmp_path: Path, capfd: py
     other = subprocess.Popen(
         [
             sys.executable, "-c",
-            "import sys, pathlib\nfrom bench.locks import alone\n"
+            "import sys, pathlib\nfrom bench.system.locks import alone\n"
             f"with alone(pathlib.Path({str(path)!r}), print):\n"
             "    print('held', flush=True)\n    sys.stdin.readline()\n"
             f"    pathlib.Path({str(finished)!r}).write_bytes({text!r})\n",
@@ -341,7 +342,7 @@ def test_the_same_run_is_done_once(command: list[str], tmp_path: Path, capfd: py
 
 def test_a_lock_is_free_when_its_holder_is_killed(tmp_path: Path) -> None:
     path = lock_path(tmp_path, "a" * 16)
-    code = f"import time, pathlib\nfrom bench.locks import alone\nwith alone(pathlib.Path({str(path)!r}), print):\n"
+    code = f"import time, pathlib\nfrom bench.system.locks import alone\nwith alone(pathlib.Path({str(path)!r}), print):\n"
     holder = subprocess.Popen(
         [sys.executable, "-c", code + "    print('held', flush=True)\n    time.sleep(60)"], stdout=subprocess.PIPE
     )
@@ -378,7 +379,7 @@ def test_locks_of_the_dead_are_removed_and_others_stay(tmp_path: Path) -> None:
 
 def test_only_files_of_the_dead_are_swept(tmp_path: Path) -> None:
     code = (
-        "import os, signal, pathlib\nfrom bench.files import temporary_file, temporary_folder\n"
+        "import os, signal, pathlib\nfrom bench.system.files import temporary_file, temporary_folder\n"
         f"handle, path = temporary_file(pathlib.Path({str(tmp_path)!r}) / 'record.json')\n"
         f"with temporary_folder(pathlib.Path({str(tmp_path)!r}), 'folder') as folder:\n"
         "    (folder / 'file').write_text('x')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -412,8 +413,8 @@ def test_too_small_a_disk_is_said_before_training(
 
 
 def test_what_a_run_needs_is_an_upper_bound(tiny: Checkpoint, small_task: Task, tmp_path: Path) -> None:
-    from bench.loop_state import taken
-    from bench.snapshot import Owner, write
+    from bench.training.checkpoint import Owner, write
+    from bench.training.trainer_state import taken
 
     for name in ("full", "houlsby", "head-only"):
         loop = loop_for(tiny, small_task, name, budget=Budget(amount=1, unit="epochs"))

@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import methods
-from bench.choices import Figure
-from bench.cli import main
-from bench.comparison import Group, compare
-from bench.errors import UserError
-from bench.record import Baseline, MemorySplit, Record
-from bench.report.budgets import sections
+from bench.analysis.budget_sweep import sweeps
+from bench.analysis.comparison import Group, compare
+from bench.cli.app import main
+from bench.records.schema import Baseline, MemorySplit, Record
+from bench.records.spec import Budget
+from bench.records.store import save
 from bench.report.figures import (
     LACKING,
     NARROW,
@@ -40,14 +40,14 @@ from bench.report.figures import curves as curves_figure
 from bench.report.figures import sweep as sweep_figure
 from bench.report.figures.__main__ import FOLDER, committed
 from bench.report.figures.axes import Scale, lines_across, widened
-from bench.report.figures.looks import COLOURS, SHAPES, looks
-from bench.report.figures.pictures import mark, picture, written
-from bench.report.figures.places import AROUND, Box, Text, settled, spread
+from bench.report.figures.export import mark, picture, written
+from bench.report.figures.label_placement import AROUND, Box, Text, settled, spread
 from bench.report.figures.points import CUT, names
-from bench.report.lines import lines
-from bench.spec import Budget
-from bench.store import save
-from bench.sweep import sweeps
+from bench.report.figures.style import COLOURS, SHAPES, looks
+from bench.report.options import Figure
+from bench.report.tables.budgets import sections
+from bench.report.tables.comparison_rows import lines
+from bench.system.errors import UserError
 from tests.records import baseline, ended, run
 from tests.test_report import HOSTILE, hostile, usual
 from tests.test_sections import learning
@@ -593,7 +593,7 @@ def test_a_picture_of_several_groups_names_them() -> None:
 
 def test_drawing_imports_no_library_of_models(runs: Path, tmp_path: Path) -> None:
     script = (
-        "import sys; from bench.cli import main\n"
+        "import sys; from bench.cli.app import main\n"
         "try: main(['report', '--results', sys.argv[1], '--format', 'html', '--out', sys.argv[2]])\n"
         "except SystemExit as end: assert end.code == 0, end\n"
         "print(sorted({'torch', 'transformers', 'sklearn', 'pandas'} & sys.modules.keys()), 'vl_convert' in sys.modules)\n"
@@ -606,7 +606,7 @@ def test_drawing_imports_no_library_of_models(runs: Path, tmp_path: Path) -> Non
 
 def test_tables_are_written_without_what_draws(runs: Path) -> None:
     script = (
-        "import sys; from bench.report import render; from pathlib import Path\n"
+        "import sys; from bench.report.render import render; from pathlib import Path\n"
         "render(Path(sys.argv[1]), reference='houlsby', style='table')\n"
         "print(sorted({'altair', 'vl_convert', 'jinja2', 'bench.report.figures'} & sys.modules.keys()))\n"
     )

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.checkpoint import _allowed
-from bench.errors import UserError
-from bench.record import Baseline, Record
-from bench.report import render
-from bench.reviews import Reviews, read_folder
-from bench.spec import Budget, parse_seeds, parse_size
-from bench.store import Damaged, _record, load, save
-from bench.tokenizer import _wrong
-from bench.weights import check_weights
+from bench.data.sources import Reviews, read_folder
+from bench.models.check_tokenizer import _wrong
+from bench.models.check_weights import check_weights
+from bench.models.pretrained import _allowed
+from bench.records.schema import Baseline, Record
+from bench.records.spec import Budget, parse_seeds, parse_size
+from bench.records.store import Damaged, _record, load, save
+from bench.report.render import render
+from bench.system.errors import UserError
 from methods import EncoderShape, MethodError
 from tests.records import baseline, ended, run
 

@@ -21,15 +21,15 @@ import pytest
 import torch
 
 import methods
-from bench import RULES_VERSION
-from bench.checkpoint import Checkpoint, find
-from bench.device import multiplies_bf16
-from bench.encoder import load_classifier
-from bench.meters import DeviceClock, MemoryMeter
-from bench.spec import Budget, Precision
-from bench.task import Task
-from bench.tokens import Split
-from bench.training import Loop
+from bench.data.task import Task
+from bench.data.tokenization import Split
+from bench.models.classifier import load_classifier
+from bench.models.pretrained import Checkpoint, find
+from bench.records.spec import Budget
+from bench.rules import RULES_VERSION, Precision
+from bench.system.device import multiplies_bf16
+from bench.system.meters import DeviceClock, MemoryMeter
+from bench.training.trainer import Loop
 from tests.conftest import make_spec, write_encoder
 
 NUMBERS = Path(__file__).with_name("golden.json")
@@ -61,7 +61,7 @@ def encoder(folder: Path) -> Checkpoint:
 
 def numbers(checkpoint: Checkpoint, name: str, precision: Precision) -> dict[str, Any]:
     """Losses of a few steps under a budget in tokens, and of each step's gradients the norm and projections on directions."""
-    import bench.training
+    import bench.training.trainer
 
     torch.set_num_threads(2)
     spec = make_spec(name, precision=precision, budget=Budget(amount=TOKENS, unit="tokens"), max_length=40, batch_size=8)
@@ -85,7 +85,7 @@ def numbers(checkpoint: Checkpoint, name: str, precision: Precision) -> dict[str
         return step(*given, **named)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bench.training, "PIECE", 128)  # two to four micro-batches a batch
+        patch.setattr(bench.training.trainer, "PIECE", 128)  # two to four micro-batches a batch
         assert len(loop._pieces(8, 40)) > 2
         loop.rehearse()
         patch.setattr(loop.optimizer, "step", look)

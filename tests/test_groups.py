@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from bench.comparison import Group, compare
-from bench.errors import UserError
-from bench.record import Environment, Record
-from bench.report.notes import notes, title
-from bench.spec import Budget
-from bench.sweep import budget_of
+from bench.analysis.budget_sweep import budget_of
+from bench.analysis.comparison import Group, compare
+from bench.records.schema import Environment, Record
+from bench.records.spec import Budget
+from bench.report.tables.footnotes import notes, title
+from bench.system.errors import UserError
 from tests.records import MACHINE, counted, run, shared
 
 ORDER = ["houlsby", "lora", "full"]

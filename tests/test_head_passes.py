@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from bench import rules
-from bench.batches import stream
-from bench.budget import schedule
+from bench.data.batches import stream
+from bench.training.budget import schedule
 from tests.measurements import head_passes
 from tests.measurements.head_passes import BATCH, CLIP, COUNTS, OUT, PASSES, RATES, SEEDS, Kept, best, chosen, train_heads
 

@@ -18,13 +18,13 @@ import pytest
 import transformers
 import transformers.integrations.hub_kernels as hub_kernels
 
-from bench import doctor
-from bench.checkpoint import find
-from bench.cli import main
-from bench.encoder import load_classifier
-from bench.errors import UserError
-from bench.report import render
-from bench.store import save
+from bench.cli import doctor
+from bench.cli.app import main
+from bench.models.classifier import load_classifier
+from bench.models.pretrained import find
+from bench.records.store import save
+from bench.report.render import render
+from bench.system.errors import UserError
 from tests.records import MACHINE, ended, run
 from tests.test_checkpoint import change
 
@@ -102,9 +102,9 @@ def test_pickles_beside_safetensors_stay_closed(folder: Path, tmp_path: Path) ->
 
 LOAD = """
 import sys
-from bench.checkpoint import find
-from bench.encoder import load_classifier
-from bench.tokens import open_tokenizer
+from bench.models.pretrained import find
+from bench.models.classifier import load_classifier
+from bench.data.tokenization import open_tokenizer
 found = find(sys.argv[1])
 load_classifier(found, seed=0, dropout=0.0, attention_dropout=0.0)
 open_tokenizer(found.folder / "tokenizer.json")
@@ -129,8 +129,8 @@ def test_no_other_file_of_a_checkpoint_is_opened(folder: Path, tmp_path: Path) -
 def test_logits_and_caches_that_are_pickles_are_not_unpickled(tmp_path: Path) -> None:
     import numpy as np
 
-    from bench.files import sha256_bytes
-    from bench.store import load_logits
+    from bench.records.store import load_logits
+    from bench.system.files import sha256_bytes
 
     mark = tmp_path / "ran"
     file = io.BytesIO()
@@ -147,7 +147,7 @@ def test_reading_reviews_runs_nothing(tmp_path: Path) -> None:
     """A parquet file may carry metadata of pandas and Arrow that name types; a column of pickles stays a column of bytes."""
     import pandas as pd
 
-    from bench.reviews import read
+    from bench.data.sources import read
 
     mark = tmp_path / "ran"
     for split in ("train", "test"):

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 import methods
-from bench.reviews import read_folder
+from bench.data.sources import read_folder
 from tests.conftest import write_encoder
 
 COMMIT = "e2da8e2f811d1448a5b465c236feacd80ffbac7b"
@@ -55,7 +55,11 @@ def evaluated(expression: str, home: Path, **environment: str) -> Any:
     return json.loads(done.stdout)
 
 
-IMPORTS = "import json\nfrom bench.checkpoint import find\nfrom bench.errors import UserError\nfrom bench.reviews import read\n"
+IMPORTS = """import json
+from bench.data.sources import read
+from bench.models.pretrained import find
+from bench.system.errors import UserError
+"""
 FIND = f"c = find({NAME!r}); print(json.dumps([c.name, c.revision, c.pooling, c.sha256]))"
 READ = "s = read('imdb'); print(json.dumps([s.name, s.revision, s.sha256, len(s.test)]))"
 

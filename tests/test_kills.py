@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from bench.cli import main
-from bench.record import Record
-from bench.store import load
+from bench.cli.app import main
+from bench.records.schema import Record
+from bench.records.store import load
 from tests.killing import PHASES, SETTINGS
 
 CORE = ("houlsby", "head-only", "lora", "full", "pfeiffer")

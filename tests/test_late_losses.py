@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.checkpoint import Checkpoint
-from bench.late_losses import Diverged, LateLosses
-from bench.loop_state import taken
-from bench.resume import owner_of
-from bench.spec import Budget
-from bench.task import Task
-from bench.training import Loop
+from bench.data.task import Task
+from bench.models.pretrained import Checkpoint
+from bench.records.spec import Budget
+from bench.training.checkpointer import owner_of
+from bench.training.failures import Diverged
+from bench.training.late_losses import LateLosses
+from bench.training.trainer import Loop
+from bench.training.trainer_state import taken
 from tests.conftest import make_job
 from tests.test_methods import loop_for, trained
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import methods
-from bench import latency
-from bench.checkpoint import Checkpoint
-from bench.latency import BATCHES, latencies
-from bench.task import Task
+from bench.data.task import Task
+from bench.inference import latency
+from bench.inference.latency import BATCHES, latencies
+from bench.models.pretrained import Checkpoint
 from tests.conftest import make_spec
 from tests.test_methods import IDS, MASK, trained
 

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from bench.record import Baseline, Record
-from bench.report import render
-from bench.spec import run_id
-from bench.store import Damaged, finished, load, path_of, sealed
+from bench.records.schema import Baseline, Record
+from bench.records.spec import run_id
+from bench.records.store import Damaged, finished, load, path_of, sealed
+from bench.report.render import render
 from tests.records import baseline, run
 
 WRITERS, EACH = 4, 40
 WRITE = f"""
 import sys
 from pathlib import Path
-from bench.store import finished, prepare_folder, save
+from bench.records.store import finished, prepare_folder, save
 from tests.records import LABELS, kept, run
 folder, writer = Path(sys.argv[1]), int(sys.argv[2])
 for i in range({EACH}):
@@ -104,8 +104,8 @@ def test_ten_thousand_records_are_read_and_reported(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_twenty_runs_at_once_in_one_folder_while_reports_read_it(tiny_folder: Path, small_folder: Path, tmp_path: Path) -> None:
     """Whole runs, each in a process of its own, asked for by threads that know nothing of each other."""
-    from bench.execution import carry_out
-    from bench.matrix import Request, plan
+    from bench.runs.plan import Request, plan
+    from bench.runs.scheduler import carry_out
 
     out, runs = tmp_path / "runs", 20
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 import methods
-from bench.errors import UserError
-from bench.jobs import Job
-from bench.matrix import Matrix, Request, converted, extended, plan, tuned
-from bench.record import Choice, Conversion
+from bench.analysis.tuning import Decision
+from bench.records.schema import Choice, Conversion
+from bench.records.spec import Budget, run_id, tuning_seeds
 from bench.rules import TUNING_SEED
-from bench.spec import Budget, run_id, tuning_seeds
-from bench.tuning import Decision
+from bench.runs.plan import Matrix, Request, converted, extended, plan, tuned
+from bench.system.errors import UserError
+from bench.training.job import Job
 
 
 @pytest.fixture

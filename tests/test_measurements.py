@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.checkpoint import find
-from bench.errors import UserError
-from bench.record import pack_bits
-from bench.reviews import Source
-from bench.task import Task, cut, prepare
+from bench.data.sources import Source
+from bench.data.task import Task, cut, prepare
+from bench.models.pretrained import find
+from bench.records.schema import pack_bits
+from bench.system.errors import UserError
 from tests.benchmarks import cluster, growth, sharing
 from tests.benchmarks.peers import __main__ as turns
 from tests.benchmarks.peers import accuracy
@@ -283,7 +283,7 @@ class TestAccuracyInParts:
             accuracy.merge([first, tmp_path / "none.json"])
 
     def test_a_device_that_is_not_there_and_a_wrong_seed_are_refused(self, monkeypatch, capsys):
-        monkeypatch.setattr("bench.device._has_cuda", lambda: False)
+        monkeypatch.setattr("bench.system.device._has_cuda", lambda: False)
         for words, says in ((["--device", "cuda"], "no CUDA device"), (["--seed", "100"], "--seed must be")):
             monkeypatch.setattr("sys.argv", ["accuracy", *words])
             with pytest.raises(SystemExit) as ended:

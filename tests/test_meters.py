@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from bench.device import multiplies_bf16, resolve_device, resolve_precision
-from bench.energy import energy_counter
-from bench.errors import UserError
-from bench.meters import DeviceClock
-from bench.prediction import predict
-from bench.provenance import commit, environment
-from bench.task import Task
+from bench.data.task import Task
+from bench.inference.predict import predict
+from bench.records.environment import commit, environment
+from bench.system.device import multiplies_bf16, resolve_device, resolve_precision
+from bench.system.energy import energy_counter
+from bench.system.errors import UserError
+from bench.system.meters import DeviceClock
 from tests.test_methods import attached
 
 

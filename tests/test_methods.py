@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import methods
-from bench.batches import epoch_batches
-from bench.checkpoint import Checkpoint, find
-from bench.encoder import Classifier, load_classifier
-from bench.meters import DeviceClock, MemoryMeter
-from bench.task import Task
-from bench.training import Loop
+from bench.data.batches import epoch_batches
+from bench.data.task import Task
+from bench.models.classifier import Classifier, load_classifier
+from bench.models.pretrained import Checkpoint, find
+from bench.system.meters import DeviceClock, MemoryMeter
+from bench.training.trainer import Loop
 from methods import EncoderShape
 from tests.conftest import make_spec, write_encoder
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.migrate import STEPS, migrated
-from bench.record import SCHEMA_VERSION, Baseline, Record
-from bench.report import render
-from bench.store import Damaged, checksum_flaw, load, read, sealed
+from bench.records.migrate import STEPS, migrated
+from bench.records.schema import SCHEMA_VERSION, Baseline, Record
+from bench.records.store import Damaged, checksum_flaw, load, read, sealed
+from bench.report.render import render
 from tests.records import baseline, run
 
 REFERENCE = Path(__file__).parent.parent / "results" / "reference"

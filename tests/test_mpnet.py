@@ -13,18 +13,18 @@ import torch
 from torch import nn
 from transformers import MPNetConfig, MPNetModel
 
-import bench.pieces
+import bench.models.split_archive
 import methods
-from bench.checkpoint import Checkpoint, find
-from bench.doctor import diagnose
-from bench.encoder import Classifier, load_classifier
-from bench.errors import UserError
-from bench.files import TEMPORARY
-from bench.meters import DeviceClock, MemoryMeter
-from bench.pieces import IN_PIECES, Archive, unpack
-from bench.reviews import Source
-from bench.task import Task, cut, prepare
-from bench.training import Loop
+from bench.cli.doctor import diagnose
+from bench.data.sources import Source
+from bench.data.task import Task, cut, prepare
+from bench.models.classifier import Classifier, load_classifier
+from bench.models.pretrained import Checkpoint, find
+from bench.models.split_archive import IN_PIECES, Archive, unpack
+from bench.system.errors import UserError
+from bench.system.files import TEMPORARY
+from bench.system.meters import DeviceClock, MemoryMeter
+from bench.training.trainer import Loop
 from methods import EncoderShape
 from tests.conftest import make_spec, write_encoder
 
@@ -225,13 +225,13 @@ def test_what_a_killed_process_left_is_removed(packaged: list[Path], tmp_path: P
 
 def test_of_several_at_once_one_unpacks(packaged: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     replaced: list[Path] = []
-    replace = bench.pieces._replace
+    replace = bench.models.split_archive._replace
 
     def counted(folder: Path, *rest: object) -> None:
         replaced.append(folder)
         replace(folder, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(bench.pieces, "_replace", counted)
+    monkeypatch.setattr(bench.models.split_archive, "_replace", counted)
     folders: list[Path] = []
     together = threading.Barrier(3)
 
@@ -318,7 +318,7 @@ def test_the_packaged_mpnet(embedded: Source) -> None:
     assert checkpoint.shape.parameters == COUNTS["full"]
     # Two plain sentences of praise lie closer to each other than to one of blame.
     classifier = load_classifier(checkpoint, seed=0, dropout=0.0, attention_dropout=0.0).eval()
-    from bench.tokens import open_tokenizer
+    from bench.data.tokenization import open_tokenizer
 
     texts = ["A wonderful, moving film.", "I loved this touching movie.", "Dull, badly acted rubbish."]
     batch = [open_tokenizer(checkpoint.folder / "tokenizer.json").encode(text).ids for text in texts]

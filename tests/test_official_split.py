@@ -7,11 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from bench.evaluation import evaluation_of, rows_to_test
+from bench.data.sources import Source, read
+from bench.data.task import cut
+from bench.data.tokenization import Split
+from bench.inference.evaluation import evaluation_of, rows_to_test
 from bench.report.readme import ROOT
-from bench.reviews import Source, read
-from bench.task import cut
-from bench.tokens import Split
 
 FOLDER = ROOT.parent / "shared" / "imdb"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch  # noqa: F401  brings its OpenMP runtime
 
-from bench.engines.local import LocalEngine
-from bench.openmp import SPIN_COUNT, limit_spinning
+from bench.runs.launchers.process import LocalEngine
+from bench.system.openmp import SPIN_COUNT, limit_spinning
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_the_runtime_hears_it(outside: dict[str, str]) -> None:
     """GNU OpenMP says what it was set to when torch loads it."""
     clean = {name: value for name, value in os.environ.items() if name not in {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}}
     told = subprocess.run(
-        [sys.executable, "-c", "import bench.training"],
+        [sys.executable, "-c", "import bench.training.trainer"],
         env={**clean, **outside, "OMP_DISPLAY_ENV": "VERBOSE"}, capture_output=True, text=True, check=True, timeout=120,
     ).stderr  # fmt: skip
     assert f"GOMP_SPINCOUNT = '{outside.get('GOMP_SPINCOUNT', SPIN_COUNT)}'" in told

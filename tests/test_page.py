@@ -25,16 +25,16 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from bench.comparison import Group, compare
-from bench.record import Baseline, Record
-from bench.report import render
+from bench.analysis.comparison import Group, compare
+from bench.analysis.sensitivity import sensitivities
+from bench.records.schema import Baseline, Record
+from bench.records.spec import Budget
+from bench.records.store import save
 from bench.report.page import page
 from bench.report.page.content import comparison
-from bench.report.rows import run_line
-from bench.report.tables import HEADERS, cells
-from bench.sensitivity import sensitivities
-from bench.spec import Budget
-from bench.store import save
+from bench.report.render import render
+from bench.report.tables.comparison import HEADERS, cells
+from bench.report.tables.formatting import run_line
 from tests.records import MACHINE, run, shared
 from tests.test_figures import ORDER, found_in, ugly
 from tests.test_report import HOSTILE, hostile, usual

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-import bench.attention
-import bench.device
-from bench.attention import attend
-from bench.batches import collate
-from bench.checkpoint import find
-from bench.meters import MemoryMeter
-from bench.reviews import Source
-from bench.task import Task, cut, prepare
+import bench.models.attention
+import bench.system.device
+from bench.data.batches import collate
+from bench.data.sources import Source
+from bench.data.task import Task, cut, prepare
+from bench.models.attention import attend
+from bench.models.pretrained import find
+from bench.system.meters import MemoryMeter
 from tests.benchmarks.peers.products import operations, peak_of, products_of, seconds_of
 from tests.benchmarks.peers.recipes import (
     GROUPED_BF16,
@@ -96,7 +96,7 @@ def test_every_recipe_takes_its_turn(recipe: Recipe, folder: Path, task: Task) -
 @pytest.mark.parametrize("has_bf16", [False, True])
 def test_nobody_is_slow_for_want_of_an_arithmetic(has_bf16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the suite takes bf16 by itself, it is also held against a library that is given it, and measured without it."""
-    monkeypatch.setattr(bench.device, "multiplies_bf16", lambda: has_bf16)
+    monkeypatch.setattr(bench.system.device, "multiplies_bf16", lambda: has_bf16)
     among_peers, levers = ([r.arithmetic("cpu") for r in recipes(moved, "cpu")] for moved in (False, True))
     assert among_peers == ["fp32"] * 5 + (["bf16", "bf16", "fp32"] if has_bf16 else ["fp32"])
     assert levers == [OURS.arithmetic("cpu")] * len(LEVERS) + ["fp32" if has_bf16 else "bf16"]
@@ -120,7 +120,7 @@ def test_the_lever_of_attention_moves_it(folder: Path, task: Task, monkeypatch: 
     calls: list[str] = []
     for recipe in (OURS, replace(OURS, torch_attention=True)):
         peer = suite_peer("full", recipe, folder, task)
-        monkeypatch.setattr(bench.attention, "attend", lambda *given, name=recipe: calls.append(name) or attend(*given))  # type: ignore[func-returns-value, misc]
+        monkeypatch.setattr(bench.models.attention, "attend", lambda *given, name=recipe: calls.append(name) or attend(*given))  # type: ignore[func-returns-value, misc]
         peer.turn([np.arange(BATCH)], 1)
     assert calls == [OURS] * 2  # layers
 

@@ -15,15 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.audit import audit
-from bench.cli import main
-from bench.files import sha256_file
-from bench.record import Record
-from bench.reviews import SENTENCES, read, read_sentences
-from bench.saved import CARD, HEAD
-from bench.store import load, load_logits
-from bench.task import cut
-from bench.texts import LONGEST
+from bench.cli.app import main
+from bench.data.sources import read, read_sentences
+from bench.data.task import cut
+from bench.inference.inputs import LONGEST
+from bench.records.artifacts import CARD, HEAD
+from bench.records.audit import audit
+from bench.records.schema import Record
+from bench.records.store import load, load_logits
+from bench.rules import SENTENCES
+from bench.system.files import sha256_file
 from tests.conftest import runs_by
 
 SMALL = ["--max-length", "32", "--batch-size", "8", "--budget", "30 steps"]

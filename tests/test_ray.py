@@ -23,27 +23,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-import bench.engines.local as local
-from bench.audit import audit
-from bench.checkpoint import PACKAGED, Checkpoint, find
-from bench.cli import main
-from bench.comparison import compare
-from bench.device import usable_cores
-from bench.engines.local import Died, LocalEngine, Watch
-from bench.engines.runner import Ended, Kept, Message, Runner, Told, _found
-from bench.engines.software import difference, software
-from bench.engines.travel import saved
-from bench.errors import UserError
-from bench.execution import carry_out
-from bench.interrupts import Interrupts
-from bench.jobs import Job, Outcome, record_of, snapshot_path
-from bench.locks import alone, lock_path
-from bench.matrix import Matrix, Request, plan
-from bench.record import Record
-from bench.spec import Budget
-from bench.standing import Folder, standing
-from bench.status import Note
-from bench.store import load
+import bench.runs.launchers.process as local
+from bench.analysis.comparison import compare
+from bench.cli.app import main
+from bench.models.pretrained import PACKAGED, Checkpoint, find
+from bench.records.audit import audit
+from bench.records.schema import Record
+from bench.records.spec import Budget
+from bench.records.store import load
+from bench.runs.launchers.process import Died, LocalEngine, Watch
+from bench.runs.launchers.software import difference, software
+from bench.runs.launchers.transfer import saved
+from bench.runs.launchers.worker import Ended, Kept, Message, Runner, Told, _found
+from bench.runs.monitor import Folder, standing
+from bench.runs.plan import Matrix, Request, plan
+from bench.runs.scheduler import carry_out
+from bench.runs.status import Note
+from bench.system.device import usable_cores
+from bench.system.errors import UserError
+from bench.system.locks import alone, lock_path
+from bench.system.signals import Interrupts
+from bench.training.job import Job, Outcome, record_of, snapshot_path
 from tests.benchmarks.cluster import row_of, table
 from tests.conftest import make_job, make_spec
 from tests.killing import SETTINGS, TIMED
@@ -102,7 +102,7 @@ def test_a_run_goes_on_at_another_runner_from_what_the_first_handed_out(
 ) -> None:
     """The snapshot is handed out while the clock stands still: until it has been heard of, the run waits."""
     monkeypatch.setattr(local, "GRACE", 60.0)  # how long it may take is not asked here
-    whole = LocalEngine("cpu").run("bench.run:execute", job)[0].record
+    whole = LocalEngine("cpu").run("bench.training.run:execute", job)[0].record
     asked = replace(job, device_model="of another machine", snapshot=snapshot_path(tmp_path / "not here", job.run_id))
     first, second = Runner("cpu", 2, "elsewhere"), Runner("cpu", 2, "elsewhere")
     first.start("tests.work:eager", asked, None)
@@ -146,7 +146,7 @@ def test_another_encoder_or_other_reviews_are_refused(job: Job, tmp_path: Path) 
         (replace(job, data=job.data.model_copy(update={"sha256": other[1]})), f"the data 'small' {other[0]}"),
         (replace(job, data_argument=str(tmp_path / "none")), "data 'none' is none of embedded"),
     ):
-        runner.start("bench.run:execute", wrong, None)
+        runner.start("bench.training.run:execute", wrong, None)
         (*_, ended) = heard(runner, Ended)
         assert isinstance(ended, Ended)
         record = ended.result.record
@@ -401,7 +401,7 @@ def what(tiny_folder: Path, small_folder: Path) -> list[str]:
 
 SCRIPT = """
 import sys
-from bench.cli import main
+from bench.cli.app import main
 try:
     main(sys.argv[1:])
 except SystemExit as end:
@@ -440,7 +440,7 @@ def test_runs_on_ray_are_the_runs_at_home(
     names = {"lora seed 0, 4 steps", "lora seed 1, 4 steps"}
     assert sorted(re.sub(r" \(\d of 2\)$", "", line) for line in lines) == sorted(names) == sorted(seen), "Ray itself is silent"
     if where == "two nodes":
-        monkeypatch.setattr("bench.matrix.usable_cores", lambda: 1)
+        monkeypatch.setattr("bench.runs.plan.usable_cores", lambda: 1)
     with pytest.raises(SystemExit):
         main([*what, "--out", str(tmp_path / "home")])
     assert same(out, tmp_path / "home", left_over=["adapters", "logits"]) == [0, 0]
@@ -463,7 +463,8 @@ def test_runs_on_ray_are_the_runs_at_home(
 @RAY
 def test_workers_of_other_versions_end_the_command_with_one_line(what: list[str], two: Nodes, tmp_path: Path) -> None:
     """All of them are refused, and both threads that wait for one come to their end."""
-    script = "import bench.engines.ray as ray\nhere = ray.software()\nray.software = lambda: here | {'torch': '1.0'}\n" + SCRIPT
+    alter = "from bench.runs.launchers import ray\nhere = ray.software()\nray.software = lambda: here | {'torch': '1.0'}\n"
+    script = alter + SCRIPT
     asked = [*what, "--method", "lora", "--budget", "4 steps", "--seeds", "2", "--out", str(tmp_path)]
     out, err = python("-c", script, *asked, "--engine", "ray", "--address", two.address).communicate(timeout=300)
     assert out.splitlines() == ["MODULES 2 ['ray']"], out + err
@@ -601,7 +602,7 @@ def test_an_interrupt_keeps_all_that_was_trained(what: list[str], tmp_path: Path
     assert process.returncode == 130, err
     found = records(tmp_path)
     assert [record.state for record in found] == ["cancelled"] * 2
-    from bench.snapshot import read
+    from bench.training.checkpoint import read
 
     for record in found:
         assert record.training is not None

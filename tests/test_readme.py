@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.record import Record
+from bench.records.schema import Record
+from bench.records.store import Damaged, load, load_logits
 from bench.report.readme import DOCUMENTS, ROOT, updated
-from bench.store import Damaged, load, load_logits
 from tests.records import COMMITTED
 
 RESULTS = ROOT / "results"

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from bench.errors import UserError
-from bench.record import Baseline, Parameters, Record
-from bench.report import render
-from bench.report.rows import run_line
-from bench.report.spreadsheet import COLUMNS
-from bench.report.tables import HEADERS, STACKED_HEADERS
-from bench.store import save
+from bench.records.schema import Baseline, Parameters, Record
+from bench.records.store import save
+from bench.report.render import render
+from bench.report.tables.comparison import HEADERS, STACKED_HEADERS
+from bench.report.tables.csv_export import COLUMNS
+from bench.report.tables.formatting import run_line
+from bench.system.errors import UserError
 from tests.records import MACHINE, baseline, counted, ended, run, shared
 
 FORMATS = ["table", "markdown", "latex", "csv", "json"]
@@ -292,7 +292,7 @@ def test_the_command_writes_every_format_and_never_imports_torch(tmp_path: Path)
     for record in usual():
         save(tmp_path / "runs", record)
     script = (
-        "import sys; from bench.cli import main\n"
+        "import sys; from bench.cli.app import main\n"
         "for style in sys.argv[2:]:\n"
         "    try: main(['report', '--results', sys.argv[1] + '/runs', '--format', style, '--out', f'{sys.argv[1]}/{style}'])\n"
         "    except SystemExit as end: assert end.code == 0, end\n"

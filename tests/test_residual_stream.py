@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import methods
-from bench.checkpoint import Checkpoint
-from bench.encoder import Classifier, load_classifier
-from bench.prediction import predict
-from bench.residual_stream import in_precision
-from bench.spec import Budget, Precision
-from bench.task import Task
+from bench.data.task import Task
+from bench.inference.predict import predict
+from bench.models.classifier import Classifier, load_classifier
+from bench.models.pretrained import Checkpoint
+from bench.models.residual_stream import in_precision
+from bench.records.spec import Budget
+from bench.rules import Precision
 from tests.conftest import make_spec
 from tests.test_methods import attached, loop_for, trained
 

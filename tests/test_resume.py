@@ -12,15 +12,15 @@ import pytest
 import torch
 from safetensors import safe_open
 
-import bench.files as files
-import bench.resume as resume
-from bench.checkpoint import Checkpoint
-from bench.record import CurvePoint
-from bench.resume import Keeper
-from bench.snapshot import Owner, Unusable, read
-from bench.spec import Budget
-from bench.task import Task
-from bench.training import Loop
+import bench.system.files as files
+import bench.training.checkpointer as resume
+from bench.data.task import Task
+from bench.models.pretrained import Checkpoint
+from bench.records.schema import CurvePoint
+from bench.records.spec import Budget
+from bench.training.checkpoint import Owner, Unusable, read
+from bench.training.checkpointer import Keeper
+from bench.training.trainer import Loop
 from tests.test_methods import ALL, loop_for
 
 OWNER = Owner(run_id="a" * 16, replaces=None, device="d", cpu="c", threads=2, python="3", versions={"torch": "2"}, commit=None)
@@ -133,7 +133,7 @@ def test_every_counted_budget_goes_on(tiny: Checkpoint, small_task: Task, tmp_pa
 
 @pytest.mark.usefixtures("always")
 def test_dropout_goes_on_with_its_generator(tiny: Checkpoint, small_task: Task, tmp_path: Path) -> None:
-    from bench.encoder import load_classifier
+    from bench.models.classifier import load_classifier
 
     def dropped(path: Path) -> Kept:
         made = kept(path, tiny, small_task, "full", budget=Budget(amount=6, unit="steps"))
@@ -265,7 +265,7 @@ def stopped(tiny: Checkpoint, small_task: Task, tmp_path: Path) -> Path:
 
 def altered(path: Path, **changes: Any) -> None:
     """The same file with other fields in its place, and the checksum that follows."""
-    from bench.snapshot import Snapshot, write
+    from bench.training.checkpoint import Snapshot, write
 
     snapshot = read(path)
     tensors = {name: tensor.clone() for name, tensor in snapshot.tensors.items()}

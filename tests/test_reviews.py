@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.errors import UserError
-from bench.reviews import Reviews, Source, plain, read, read_folder
+from bench.data.sources import Reviews, Source, plain, read, read_folder
+from bench.system.errors import UserError
 
 TEXTS = ['A "fine" film,\nwith <br /><br />breaks', "Línea\r\nde Windows", "  spaces kept  ", "NA", "dull; very dull", "🎬 ok"]
 LABELS = [1, 0, 1, 0, 0, 1]

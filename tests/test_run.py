@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-import bench.execution as execution
-from bench.attempts import ATTEMPTS
-from bench.audit import audit
-from bench.cli import main
-from bench.engines.local import Died
-from bench.record import Baseline, Record, unpack_bits
+import bench.runs.scheduler as execution
+from bench.cli.app import main
+from bench.records.attempts import ATTEMPTS
+from bench.records.audit import audit
+from bench.records.schema import Baseline, Record, unpack_bits
+from bench.records.store import Damaged, checksum_of, load, load_logits
 from bench.rules import PASSES
-from bench.store import Damaged, checksum_of, load, load_logits
+from bench.runs.launchers.process import Died
 from tests.conftest import runs_by
 
 SMALL = ["--max-length", "32", "--batch-size", "8", "--budget", "6 steps"]

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.baseline import rows_seen
-from bench.batches import first_balanced
-from bench.checkpoint import Checkpoint
-from bench.errors import UserError
-from bench.matrix import Matrix, Request, plan
-from bench.reviews import Source, read
-from bench.task import Task, cut, sampled
+from bench.data.batches import first_balanced
+from bench.data.sources import Source, read
+from bench.data.task import Task, cut, sampled
+from bench.models.pretrained import Checkpoint
+from bench.runs.plan import Matrix, Request, plan
+from bench.system.errors import UserError
+from bench.training.baseline import rows_seen
 from tests.test_methods import loop_for
 
 
@@ -58,18 +58,18 @@ def test_the_first_of_each_class() -> None:
 def test_a_mark_reads_the_first_of_validation_and_the_end_all(
     tiny: Checkpoint, small_task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench import training
+    from bench.training import trainer
 
     read_rows: list[int] = []
-    monkeypatch.setattr(training, "VALIDATION_AT_MARKS", 6)
+    monkeypatch.setattr(trainer, "VALIDATION_AT_MARKS", 6)
     loop = loop_for(tiny, small_task, "lora")
-    predict = training.predict
+    predict = trainer.predict
 
     def counted(*arguments: Any) -> Any:
         read_rows.append(len(arguments[4]))
         return predict(*arguments)
 
-    monkeypatch.setattr(training, "predict", counted)
+    monkeypatch.setattr(trainer, "predict", counted)
     loop.rehearse()
     loop.run()
     assert read_rows == [6, 6, 6, len(small_task.validation)]

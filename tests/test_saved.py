@@ -12,11 +12,11 @@ import pytest
 import torch
 
 import methods
-from bench.checkpoint import Checkpoint
-from bench.errors import UserError
-from bench.saved import CARD, HEAD, Saved, all_saved, find, kept_of, publish, staged, write
-from bench.store import save
-from bench.task import Task
+from bench.data.task import Task
+from bench.models.pretrained import Checkpoint
+from bench.records.artifacts import CARD, HEAD, Saved, all_saved, find, kept_of, publish, staged, write
+from bench.records.store import save
+from bench.system.errors import UserError
 from tests.conftest import make_spec
 from tests.records import baseline, ended, evaluation, run
 from tests.saving import keep, record_of

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from bench.metric import ConfusionMetric, score
-from bench.scoring import Confusion, confusion
+from bench.inference.metric import ConfusionMetric, score
+from bench.records.metrics import Confusion, confusion
 
 bits = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=200)
 

@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from bench.cli import View, main
-from bench.comparison import Group, compare
-from bench.costs import costs
-from bench.curves import LEVELS, PUBLISHED_LEVEL, at_marks, levels, marks, time_to
-from bench.errors import UserError
-from bench.intervals import half_width
-from bench.record import Baseline, CurvePoint, Energy, Latency, MemorySplit, Parameters, Record
-from bench.report import VIEWS, render
-from bench.report import costs as costs_tables
-from bench.report import curves as curves_tables
-from bench.report import tuning as tuning_tables
-from bench.report.section import Section, latex, terminal
+from bench.analysis.comparison import Group, compare
+from bench.analysis.costs import costs
+from bench.analysis.intervals import half_width
+from bench.analysis.learning_curves import LEVELS, PUBLISHED_LEVEL, at_marks, levels, marks, time_to
+from bench.analysis.sensitivity import sensitivities
+from bench.cli.app import View, main
+from bench.records.schema import Baseline, CurvePoint, Energy, Latency, MemorySplit, Parameters, Record
+from bench.report.render import VIEWS, render
+from bench.report.tables import costs as costs_tables
+from bench.report.tables import curves as curves_tables
+from bench.report.tables import tuning as tuning_tables
+from bench.report.tables.table import Section, latex, terminal
 from bench.rules import MARKS, TUNING_SEED
-from bench.sensitivity import sensitivities
+from bench.system.errors import UserError
 from tests.records import MACHINE, ended, evaluation, run
 from tests.records import kept as with_logits
 from tests.test_report import HOSTILE, check_latex, check_markdown

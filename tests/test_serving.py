@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from bench.checkpoint import Checkpoint
-from bench.encoder import Classifier, load_classifier
-from bench.errors import UserError
-from bench.saved import Saved
-from bench.serving import Server, positive
+from bench.inference.serving import Server, positive
+from bench.models.classifier import Classifier, load_classifier
+from bench.models.pretrained import Checkpoint
+from bench.records.artifacts import Saved
+from bench.system.errors import UserError
 from tests.conftest import make_spec
 from tests.saving import keep
 from tests.test_methods import attached

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import methods
-from bench.checkpoint import Checkpoint
-from bench.encoder import load_classifier
+from bench.models.classifier import load_classifier
+from bench.models.pretrained import Checkpoint
 from methods import EncoderShape, Method, MethodError
 from methods._settings import with_settings
 from methods.houlsby import Houlsby

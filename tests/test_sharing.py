@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.checkpoint import Checkpoint
+from bench.models.pretrained import Checkpoint
 from tests.benchmarks.sharing import Row, measure, table
 from tests.test_methods import attached
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.record import pack_bits
+from bench.analysis.verdicts import Analysis, Paired, analysed
+from bench.records.schema import pack_bits
 from bench.rules import ALPHA, LEAST_SEEDS, MARGIN, POWER
-from bench.verdicts import Analysis, Paired, analysed
 
 METHODS, UNSURE, BASE, EDGE, FILM = 5, 0.2, 0.5, 0.15, 10
 SURE_RIGHT = 0.95

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bench.errors import UserError
-from bench.spec import Budget, RunSpec, checked_spec, parse_seeds, parse_size, run_id
+from bench.records.spec import Budget, RunSpec, checked_spec, parse_seeds, parse_size, run_id
+from bench.system.errors import UserError
 from tests.conftest import make_spec
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench import statistics
-from bench.comparison import Group, compare
-from bench.record import Evaluation, Record, pack_bits
-from bench.scoring import confusion
-from bench.verdicts import Paired, has_collapsed, worded
+from bench.analysis import statistics
+from bench.analysis.comparison import Group, compare
+from bench.analysis.verdicts import Paired, has_collapsed, worded
+from bench.records.metrics import confusion
+from bench.records.schema import Evaluation, Record, pack_bits
 from tests.records import LABELS, evaluation, run
 
 

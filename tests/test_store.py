@@ -14,13 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.checkpoint import Checkpoint
-from bench.errors import UserError
-from bench.files import atomic_write
-from bench.jobs import job_of, record_of
-from bench.provenance import without_paths
-from bench.record import Baseline, DataCut, Record, State, pack_bits, unpack_bits
-from bench.store import (
+from bench.models.pretrained import Checkpoint
+from bench.records.schema import Baseline, DataCut, Record, State, pack_bits, unpack_bits
+from bench.records.store import (
     LARGEST,
     Damaged,
     checksum_flaw,
@@ -35,6 +31,10 @@ from bench.store import (
     save,
     schema,
 )
+from bench.system.errors import UserError
+from bench.system.files import atomic_write
+from bench.system.text import without_paths
+from bench.training.job import job_of, record_of
 from tests.conftest import make_spec
 from tests.records import baseline, evaluation, run
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 import methods
-from bench.cli import main
-from bench.errors import UserError
-from bench.matrix import Request, plan
+from bench.cli.app import main
 from bench.report.readme import ROOT
-from bench.suite import Suite, load_suite, matrices, shipped, suites_text
+from bench.runs.plan import Request, plan
+from bench.runs.suite import Suite, load_suite, matrices, shipped, suites_text
+from bench.system.errors import UserError
 
 GOOD = """
 description: A test.
@@ -225,7 +225,7 @@ def test_neither_method_nor_suite(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_matrix_is_done_even_after_one_that_was_not_complete(
     tiny_suite: str, small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import bench.execution
+    import bench.runs.scheduler
 
     text = Path(tiny_suite).read_text().replace(f'["{small_folder}"]', f'["{small_folder}", embedded]')
     text = text.replace("[2 steps, 60s]", "[2 steps]")  # counted: nothing is calibrated
@@ -235,7 +235,7 @@ def test_every_matrix_is_done_even_after_one_that_was_not_complete(
         calls.append((matrix.data.cut, matrix.device, out, force))
         return len(calls) > 1
 
-    monkeypatch.setattr(bench.execution, "carry_out", carry_out)
+    monkeypatch.setattr(bench.runs.scheduler, "carry_out", carry_out)
     arguments = ["run", "--suite", written(tmp_path, text), "--out", str(tmp_path / "out"), "--device", "cpu", "--force"]
     code, _ = said(arguments, capsys)
     assert code == 1
@@ -244,7 +244,7 @@ def test_every_matrix_is_done_even_after_one_that_was_not_complete(
 
 
 def test_listing_them_imports_no_torch() -> None:
-    code = "import sys\nfrom bench.suite import suites_text\nprint(suites_text())\nassert 'torch' not in sys.modules"
+    code = "import sys\nfrom bench.runs.suite import suites_text\nprint(suites_text())\nassert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     assert "quick: What make demo runs" in done.stdout

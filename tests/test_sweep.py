@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from bench.comparison import compare
-from bench.intervals import half_width
-from bench.record import Record
-from bench.report import budgets
-from bench.report.section import Section
-from bench.spec import Budget
-from bench.sweep import Sweep, interpolated, sweeps
+from bench.analysis.budget_sweep import Sweep, interpolated, sweeps
+from bench.analysis.comparison import compare
+from bench.analysis.intervals import half_width
+from bench.records.schema import Record
+from bench.records.spec import Budget
+from bench.report.tables import budgets
+from bench.report.tables.table import Section
 from tests.records import ended, run
 
 ORDER = ["houlsby", "pfeiffer", "lora", "full", "head-only"]

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.checkpoint import Checkpoint, find
-from bench.errors import UserError
-from bench.reviews import Reviews, Source, plain
-from bench.spec import Truncation
-from bench.task import Cut, Task, cut, prepare
+from bench.data.sources import Reviews, Source, plain
+from bench.data.task import Cut, Task, cut, prepare
+from bench.models.pretrained import Checkpoint, find
+from bench.records.spec import Truncation
+from bench.system.errors import UserError
 from tests.conftest import write_encoder
 
 

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from bench.checkpoint import Checkpoint
-from bench.encoder import load_classifier
-from bench.reviews import Source
-from bench.rules import MARKS, PASSES
-from bench.spec import Budget, Precision
-from bench.task import Task, cut, prepare
-from bench.training import PIECE, AuditError, Diverged, Loop, MemoryCapReached, touch
+from bench.data.sources import Source
+from bench.data.task import Task, cut, prepare
+from bench.models.classifier import load_classifier
+from bench.models.pretrained import Checkpoint
+from bench.records.spec import Budget
+from bench.rules import MARKS, PASSES, Precision
+from bench.training.failures import AuditError, Diverged, MemoryCapReached
+from bench.training.trainer import PIECE, Loop
+from bench.training.warm_up import touch
 from tests.test_methods import loop_for, trained
 
 
@@ -68,7 +70,7 @@ def test_a_batch_in_pieces_is_one_step_of_the_whole_batch(
     changes: list[torch.Tensor] = []
     losses: list[float] = []
     for tokens, parts in ((8 * 32, 1), (100, 3)):
-        monkeypatch.setattr("bench.training.PIECE", tokens)
+        monkeypatch.setattr("bench.training.trainer.PIECE", tokens)
         loop = loop_for(tiny, small_task, name, budget=Budget(amount=3, unit="steps"))
         assert len(loop._pieces(8, 32)) == parts
         changes.append(steps_of(loop))

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 import methods
-from bench.cli import main
-from bench.engines.local import LocalEngine, Watch
-from bench.errors import UserError
-from bench.jobs import Job, Outcome, record_of
-from bench.record import CurvePoint, Record, Trial
-from bench.report.rows import choice_line, run_line
+from bench.analysis.tuning import Decision, choose, decide, extension, one_more_rate, rates, tried, validation_accuracy
+from bench.cli.app import main
+from bench.records.schema import CurvePoint, Record, Trial
+from bench.records.spec import Budget, tuning_seeds
+from bench.records.store import load
+from bench.report.tables.formatting import choice_line, run_line
 from bench.rules import TUNING_SEED
-from bench.spec import Budget, tuning_seeds
-from bench.store import load
-from bench.tuning import Decision, choose, decide, extension, one_more_rate, rates, tried, validation_accuracy
+from bench.runs.launchers.process import LocalEngine, Watch
+from bench.system.errors import UserError
+from bench.training.job import Job, Outcome, record_of
 from tests.records import baseline, ended, run
 
 DEFAULT = 1e-3
@@ -298,7 +298,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> Asked:
     asked: Asked = []
 
     def instant(engine: LocalEngine, work: str, job: Any, **named: Any) -> tuple[Any, Watch]:
-        if work == "bench.baseline:fit_baseline":
+        if work == "bench.training.baseline:fit_baseline":
             asked.append(("baseline", "", len(job.rows), 0))
             return baseline(len(job.rows)).model_copy(update={"run_id": job.run_id, "spec": job.spec}), Watch()
         spec = job.spec

@@ -11,9 +11,9 @@ from torch import nn
 from transformers import AutoModel, RobertaConfig
 
 import methods
-from bench.checkpoint import Checkpoint, find
-from bench.encoder import load_classifier
-from bench.matrix import Request, plan
+from bench.models.classifier import load_classifier
+from bench.models.pretrained import Checkpoint, find
+from bench.runs.plan import Request, plan
 from methods import EncoderShape
 from tests.conftest import write_encoder
 

@@ -18,19 +18,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-import bench.status as status
-import bench.watch as watch
+import bench.runs.status as status
+import bench.runs.watch as watch
 import methods
-from bench.cli import main
-from bench.device import device_model
-from bench.jobs import Job, record_of
-from bench.locks import alone, lock_path
-from bench.matrix import Matrix, Request, extended, plan
+from bench.cli.app import main
+from bench.records.spec import Budget
+from bench.records.store import save
 from bench.runs.budgets import counted_if_calibrated
-from bench.spec import Budget
-from bench.standing import Folder, Going, Standing, standing
-from bench.status import Note, going_on, read_status
-from bench.store import save
+from bench.runs.monitor import Folder, Going, Standing, standing
+from bench.runs.plan import Matrix, Request, extended, plan
+from bench.runs.status import Note, going_on, read_status
+from bench.system.device import device_model
+from bench.system.locks import alone, lock_path
+from bench.training.job import Job, record_of
 from tests.records import calibration, ended, kept, run
 from tests.test_bad_input import HEAVY, imported_by
 from tests.test_tuning import trial
@@ -92,7 +92,7 @@ def test_what_is_done_and_what_is_best(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_records_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import bench.standing as module
+    import bench.runs.monitor as module
 
     asked: list[str] = []
     read = module.read
@@ -181,7 +181,7 @@ def test_a_phase_has_its_own_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_run_that_was_killed_does_not_go_on(tmp_path: Path) -> None:
     """Its lock and its line are still there, and so is its checkpoint; nobody removes them but the next run."""
     code = (
-        "import os, pathlib, signal\nfrom bench.locks import alone\nfrom bench.status import Note\n"
+        "import os, pathlib, signal\nfrom bench.system.locks import alone\nfrom bench.runs.status import Note\n"
         f"path = pathlib.Path({str(lock_path(tmp_path, RUN))!r})\n"
         "with alone(path, print):\n    Note(path, 'lora', 'minilm', 1, 1)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -39,7 +39,7 @@ def die(how: str, notify: Notify) -> None:
 
 def peak_of(mebibytes: int, notify: Notify) -> int:
     """Peak above the baseline while so much memory is filled."""
-    from bench.meters import MemoryMeter
+    from bench.system.meters import MemoryMeter
 
     meter = MemoryMeter("cpu")
     meter.start()
@@ -49,7 +49,7 @@ def peak_of(mebibytes: int, notify: Notify) -> int:
 
 def peak_with_a_pause(counted: int, paused: int, notify: Notify) -> tuple[int, int, int, int]:
     """Peaks above the baseline after filling and freeing memory, and again after more of that in a pause."""
-    from bench.meters import MemoryMeter
+    from bench.system.meters import MemoryMeter
 
     meter = MemoryMeter("cpu")
     meter.start()
@@ -63,7 +63,7 @@ def peak_with_a_pause(counted: int, paused: int, notify: Notify) -> tuple[int, i
 
 def kept_of_freed(mebibytes: int, keep: bool, environment: dict[str, str], notify: Notify) -> tuple[int, int]:
     """Resident bytes above the start after so much was filled in blocks and freed; and again once it was given back."""
-    from bench.allocator import give_back, keep_freed
+    from bench.system.allocator import give_back, keep_freed
 
     os.environ.update(environment)
     if keep:
@@ -79,7 +79,7 @@ def left_by_arrow(mebibytes: int, notify: Notify) -> tuple[int, int]:
     """The same of memory that Arrow filled and freed."""
     import pyarrow
 
-    from bench.allocator import give_back
+    from bench.system.allocator import give_back
 
     before = _resident()
     for buffer in [pyarrow.allocate_buffer(2**16) for _ in range(16 * mebibytes)]:
@@ -92,8 +92,8 @@ def left_by_arrow(mebibytes: int, notify: Notify) -> tuple[int, int]:
 
 def kept_after_a_run(job: Any, mebibytes: int, notify: Notify) -> int:
     """Resident bytes that stay when, after a run in this process, so much was filled in blocks and freed."""
-    from bench.allocator import give_back
-    from bench.run import execute
+    from bench.system.allocator import give_back
+    from bench.training.run import execute
 
     execute(job)
     give_back()
@@ -106,8 +106,8 @@ def metered_beside_what_is_kept(mebibytes: int, notify: Notify) -> tuple[int, in
     """Where freed memory is kept, and so much was filled and freed before the meter started and in a pause of it: by how much
     its baseline is above the process's memory at first, and the peak above the baseline.
     """
-    from bench.allocator import keep_freed
-    from bench.meters import MemoryMeter
+    from bench.system.allocator import keep_freed
+    from bench.system.meters import MemoryMeter
 
     keep_freed()
     before, meter = _resident(), MemoryMeter("cpu")
@@ -132,7 +132,7 @@ def largest_after_a_reset(mebibytes: int, notify: Notify) -> tuple[int, int, int
     """What getrusage says of a process that filled so much, before and after a reset; and what the meter kept."""
     import resource
 
-    from bench.meters import MemoryMeter
+    from bench.system.meters import MemoryMeter
 
     _fill(mebibytes)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -150,14 +150,14 @@ def _fill(mebibytes: int) -> None:
 
 def measure_shortly() -> None:
     """From now on, runs in this process measure the machine for moments only."""
-    import bench.latency as latency
+    import bench.inference.latency as latency
 
     latency.SECONDS = 0.05
 
 
 def short(job: Any, notify: Any) -> Any:
     """A run that measures the machine for moments only; all else is that of any run."""
-    from bench.run import execute
+    from bench.training.run import execute
 
     measure_shortly()
     return execute(job, notify)
@@ -165,7 +165,7 @@ def short(job: Any, notify: Any) -> Any:
 
 def eager(job: Any, notify: Any) -> Any:
     """A short run that keeps every step, however slow the disk is."""
-    import bench.resume as resume
+    import bench.training.checkpointer as resume
 
     resume.SHARE = 1e9
     return short(job, notify)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.files import atomic_write
-from bench.report import render
+from bench.report.render import render
+from bench.system.files import atomic_write
 
 __all__ = ["DOCUMENTS", "ROOT", "between_marks", "rewrite", "updated"]
 

@@ -1,1 +1,1 @@
-"""What is run and in which order: calibration, and the budgets that follow from it."""
+"""What is to be run, in which order, and how far it is."""

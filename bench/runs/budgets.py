@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.device import device_model
-from bench.errors import UserError
-from bench.jobs import Job
-from bench.matrix import Matrix, converted
-from bench.record import Calibration
+from bench.data.task import prepare
+from bench.records.schema import Calibration
 from bench.runs.calibration import Named, calibrated, setting_of, subject_of, warnings
+from bench.runs.calibration_store import covering, find_calibrations
 from bench.runs.convert import convert
-from bench.runs.kept import covering, find_calibrations
-from bench.task import prepare
+from bench.runs.plan import Matrix, converted
+from bench.system.device import device_model
+from bench.system.errors import UserError
+from bench.training.job import Job
 
 __all__ = ["counted", "counted_if_calibrated"]
 

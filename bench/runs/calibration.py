@@ -15,22 +15,21 @@ from typing import Any
 import numpy as np
 
 import methods as registry
-from bench import RULES_VERSION
-from bench.checkpoint import Checkpoint
-from bench.device import device_model
-from bench.errors import UserError
-from bench.jobs import Job, job_of
-from bench.provenance import environment
-from bench.record import Calibration, CalibrationSetting, DataCut, MethodSpeed
-from bench.reviews import read
-from bench.rules import TUNING_SEED
-from bench.runs.kept import covering, find_calibrations, named, same_method
-from bench.runs.ratios import calibration_id, counted, speed
+from bench.data.sources import read
+from bench.data.task import Cut, Ints, cut, prepare
+from bench.models.pretrained import Checkpoint
+from bench.records.environment import environment
+from bench.records.ratios import calibration_id, counted, speed
+from bench.records.schema import Calibration, CalibrationSetting, DataCut, MethodSpeed
+from bench.records.spec import Budget, RunSpec
+from bench.records.store import prepare_folder, save
+from bench.rules import RULES_VERSION, TUNING_SEED
+from bench.runs.calibration_store import covering, find_calibrations, named, same_method
 from bench.runs.rounds import REFERENCE, Group, Lost, Measured, Worker, measure, slices_of
 from bench.runs.workers import ProcessWorker
-from bench.spec import Budget, RunSpec
-from bench.store import prepare_folder, save
-from bench.task import Cut, Ints, cut, prepare
+from bench.system.device import device_model
+from bench.system.errors import UserError
+from bench.training.job import Job, job_of
 
 __all__ = [
     "ALONE",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bench.errors import UserError
-from bench.record import Calibration, Conversion
-from bench.runs.kept import covering, speed_of
-from bench.spec import Budget
+from bench.records.schema import Calibration, Conversion
+from bench.records.spec import Budget
+from bench.runs.calibration_store import covering, speed_of
+from bench.system.errors import UserError
 
 __all__ = ["Converted", "convert", "reference_tokens"]
 

@@ -13,10 +13,10 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from bench.batches import POOL, stream
-from bench.record import Slice
-from bench.runs.ratios import FEWEST, Ratio, counted, ratio
-from bench.task import Ints
+from bench.data.batches import POOL, stream
+from bench.data.task import Ints
+from bench.records.ratios import FEWEST, Ratio, counted, ratio
+from bench.records.schema import Slice
 
 __all__ = ["PRECISE", "REFERENCE", "Group", "Lost", "Measured", "Timed", "Worker", "measure", "slices_of", "steps_of"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from multiprocessing.connection import Connection
 from typing import Any
 
-from bench.engines.local import GRACE, Died, context_of, kernel_kills
-from bench.jobs import Job
+from bench.data.task import Ints
+from bench.runs.launchers.process import GRACE, Died, context_of, kernel_kills
 from bench.runs.rounds import Lost, Timed
-from bench.task import Ints
+from bench.training.job import Job
 
 __all__ = ["ProcessWorker"]
 
@@ -72,7 +72,7 @@ class ProcessWorker:
 
 
 def _serve(connection: Connection, job: Job) -> None:
-    from bench.engines import preload  # noqa: F401  already there when forked, not when spawned
-    from bench.runs.timed_slice import serve
+    from bench.runs.launchers import preload  # noqa: F401  already there when forked, not when spawned
+    from bench.training.timed_slice import serve
 
     serve(connection, job)

@@ -18,11 +18,11 @@ from statistics import fmean, median
 
 from tabulate import tabulate
 
-from bench.engines.cluster import Cluster, connected
-from bench.execution import carry_out
-from bench.matrix import Matrix, Request, plan
-from bench.record import Baseline, Record
-from bench.store import load
+from bench.records.schema import Baseline, Record
+from bench.records.store import load
+from bench.runs.launchers.ray_cluster import Cluster, connected
+from bench.runs.plan import Matrix, Request, plan
+from bench.runs.scheduler import carry_out
 from tests.benchmarks.errors import in_one_line
 from tests.benchmarks.keeping import about, keep
 from tests.nodes import nodes

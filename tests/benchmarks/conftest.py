@@ -10,7 +10,8 @@ import pytest
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     import torch
 
-    from bench.provenance import cpu_model, library_versions
+    from bench.records.environment import library_versions
+    from bench.system.device import cpu_model
     from tests.benchmarks.compare import LIBRARIES
 
     versions = library_versions()

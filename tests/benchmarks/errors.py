@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bench.errors import UserError
+from bench.system.errors import UserError
 
 __all__ = ["in_one_line"]
 

@@ -20,10 +20,10 @@ from statistics import median
 from tabulate import tabulate
 
 import methods
-from bench.device import resolve_precision, usable_cores
-from bench.engines.local import LocalEngine
-from bench.reviews import read
-from bench.spec import Precision
+from bench.data.sources import read
+from bench.rules import Precision
+from bench.runs.launchers.process import LocalEngine
+from bench.system.device import resolve_precision, usable_cores
 from tests.benchmarks.errors import in_one_line
 from tests.benchmarks.keeping import about, keep
 from tests.benchmarks.peers.common import BATCH, part
@@ -64,14 +64,15 @@ def train(
     import numpy as np
     import torch
 
-    from bench.allocator import keep_freed
-    from bench.budget import Ledger
-    from bench.checkpoint import find
-    from bench.encoder import load_classifier
-    from bench.meters import DeviceClock, MemoryMeter
-    from bench.spec import Budget, RunSpec
-    from bench.task import Task, cut, prepare
-    from bench.training import Loop, touch
+    from bench.data.task import Task, cut, prepare
+    from bench.models.classifier import load_classifier
+    from bench.models.pretrained import find
+    from bench.records.spec import Budget, RunSpec
+    from bench.system.allocator import keep_freed
+    from bench.system.meters import DeviceClock, MemoryMeter
+    from bench.training.budget import Ledger
+    from bench.training.trainer import Loop
+    from bench.training.warm_up import touch
     from tests.benchmarks.measuring import matrix_products, seconds
 
     torch.set_num_threads(threads)

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.device import device_model
-from bench.files import atomic_write
-from bench.provenance import environment
+from bench.records.environment import environment
+from bench.system.device import device_model
+from bench.system.files import atomic_write
 
 __all__ = ["about", "keep"]
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import methods
-from bench.checkpoint import Checkpoint
-from bench.jobs import Job, record_of
-from bench.record import (
+from bench.models.pretrained import Checkpoint
+from bench.records.schema import (
     Compute,
     CurvePoint,
     DataCut,
@@ -22,8 +21,9 @@ from bench.record import (
     Training,
     pack_bits,
 )
-from bench.spec import Budget, RunSpec, run_id
-from bench.store import sealed
+from bench.records.spec import Budget, RunSpec, run_id
+from bench.records.store import sealed
+from bench.training.job import Job, record_of
 from tests.conftest import make_spec
 
 REVIEWS = 2000

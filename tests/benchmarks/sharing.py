@@ -15,12 +15,12 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from bench.checkpoint import Checkpoint, find
-from bench.device import usable_cores
-from bench.engines.local import LocalEngine
-from bench.meters import MemoryMeter
-from bench.saved import Saved
-from bench.spec import Budget, RunSpec
+from bench.models.pretrained import Checkpoint, find
+from bench.records.artifacts import Saved
+from bench.records.spec import Budget, RunSpec
+from bench.runs.launchers.process import LocalEngine
+from bench.system.device import usable_cores
+from bench.system.meters import MemoryMeter
 from tests.benchmarks.errors import in_one_line
 from tests.benchmarks.keeping import about, keep
 
@@ -53,7 +53,7 @@ class Row:
 
 def held(checkpoint: Checkpoint, saved: Sequence[Saved], together: bool, notify: Callable[[str, float], None]) -> Row:
     """Load the saved runs, on one encoder or each on its own, let each answer a text, and weigh this process."""
-    from bench.serving import Server
+    from bench.inference.serving import Server
 
     before, after = MemoryMeter("cpu"), MemoryMeter("cpu")
     before.start()
@@ -85,7 +85,7 @@ def prepare(checkpoint: Checkpoint, method: str, seeds: int, folder: str, notify
     import torch
 
     import methods
-    from bench.encoder import load_classifier
+    from bench.models.classifier import load_classifier
     from tests.saving import keep
 
     made: list[Saved] = []

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from bench.checkpoint import Checkpoint
-from bench.task import Task
+from bench.data.task import Task
+from bench.models.pretrained import Checkpoint
 from tests.benchmarks.compare import LIBRARIES, MARGIN, main
 from tests.benchmarks.measuring import interleaved, python_loop
 from tests.benchmarks.test_throughput import step_of

@@ -10,13 +10,13 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import methods
-from bench.batches import collate
-from bench.checkpoint import Checkpoint
-from bench.prediction import predict
-from bench.report import render
-from bench.reviews import Reviews, Source
-from bench.task import Task, _tokenised, cut, prepare
-from bench.training import Loop
+from bench.data.batches import collate
+from bench.data.sources import Reviews, Source
+from bench.data.task import Task, _tokenised, cut, prepare
+from bench.inference.predict import predict
+from bench.models.pretrained import Checkpoint
+from bench.report.render import render
+from bench.training.trainer import Loop
 from tests.benchmarks.measuring import Work, benchmark_against, matrix_products, python_loop
 from tests.benchmarks.records import BUDGETS, write_records
 from tests.test_methods import loop_for

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.matrix import Request, plan
-from bench.record import Calibration
+from bench.records.schema import Calibration
 from bench.runs.calibration import Named, Subject, calibrate, subject_of
+from bench.runs.plan import Request, plan
 from tests.benchmarks.errors import in_one_line
 from tests.benchmarks.keeping import about, keep
 

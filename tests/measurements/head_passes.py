@@ -22,15 +22,15 @@ from tabulate import tabulate
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from bench.arrays import Arrays, cached_arrays
-from bench.batches import collate, in_length_order, stream
-from bench.budget import schedule
-from bench.checkpoint import find
-from bench.device import usable_cores
-from bench.encoder import LABELS, load_classifier
-from bench.files import sha256_bytes
-from bench.reviews import read
-from bench.task import Ints, Split, Task, cut, prepare
+from bench.data.batches import collate, in_length_order, stream
+from bench.data.sources import read
+from bench.data.task import Ints, Split, Task, cut, prepare
+from bench.models.classifier import LABELS, load_classifier
+from bench.models.pretrained import find
+from bench.system.cache import Arrays, cached_arrays
+from bench.system.device import usable_cores
+from bench.system.files import sha256_bytes
+from bench.training.budget import schedule
 from tests.benchmarks.errors import in_one_line
 from tests.benchmarks.keeping import about, keep
 

@@ -6,13 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from bench.choices import Figure
-from bench.comparison import Group
+from bench.analysis.budget_sweep import Sweep, budget_of, sweeps
+from bench.analysis.comparison import Group
 from bench.report.figures import curves, forest, memory, scatter, sweep
 from bench.report.figures.caveats import beside_group, beside_sweep
-from bench.report.figures.drawing import INKS, NARROW, PICTURE, WIDE, Canvas, Drawing, Spec, theme, vl_version
-from bench.report.figures.looks import Look, looks
-from bench.sweep import Sweep, budget_of, sweeps
+from bench.report.figures.figure import INKS, NARROW, PICTURE, WIDE, Canvas, Drawing, Spec, theme, vl_version
+from bench.report.figures.style import Look, looks
+from bench.report.options import Figure
 
 __all__ = [
     "INKS", "LACKING", "NARROW", "PICTURE", "WIDE", "Canvas", "Drawing", "Look", "Spec", "drawings", "looks_of", "of_group",

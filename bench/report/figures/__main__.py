@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.files import atomic_write, present
 from bench.report.figures import Drawing, drawings
-from bench.report.figures.pictures import picture
-from bench.report.reading import read
+from bench.report.figures.export import picture
+from bench.report.load import read
+from bench.system.files import atomic_write, present
 
 __all__ = ["FOLDER", "committed"]
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from bench.comparison import Group
-from bench.record import Baseline
-from bench.report.figures.drawing import Canvas
-from bench.report.figures.places import Box, Place, Text
+from bench.analysis.comparison import Group
+from bench.records.schema import Baseline
+from bench.report.figures.figure import Canvas
+from bench.report.figures.label_placement import Box, Place, Text
 from bench.report.figures.points import DECIMALS, Point, data
-from bench.report.lines import PUBLISHED, baselines, differs
-from bench.report.rows import percent
+from bench.report.tables.comparison_rows import PUBLISHED, baselines, differs
+from bench.system.text import percent
 
 __all__ = ["Scale", "line_boxes", "line_layers", "line_texts", "line_words", "lines_across", "widened"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from bench.comparison import Group, Row
-from bench.report.figures.drawing import Drawing
+from bench.analysis.budget_sweep import Sweep
+from bench.analysis.comparison import Group, Row
+from bench.report.figures.figure import Drawing
 from bench.report.figures.points import names
 from bench.report.figures.sweep import named
-from bench.report.lines import ended
-from bench.sweep import Sweep
+from bench.report.tables.comparison_rows import ended
 
 __all__ = ["beside_group", "beside_sweep"]
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bench.comparison import Group
-from bench.curves import at_marks, marks
+from bench.analysis.comparison import Group
+from bench.analysis.learning_curves import at_marks, marks
 from bench.report.figures.axes import Scale, widened
-from bench.report.figures.drawing import Canvas, Drawing, Layers
-from bench.report.figures.looks import Look
+from bench.report.figures.figure import Canvas, Drawing, Layers
 from bench.report.figures.marks import coloured, end_names, last_points, lines_of, shaped
 from bench.report.figures.points import Point, data, labels, names, of_row, of_run
-from bench.report.notes import title
-from bench.report.rows import percent
-from bench.report.section import seconds
+from bench.report.figures.style import Look
+from bench.report.tables.footnotes import title
+from bench.report.tables.table import seconds
 from bench.rules import MARKS
+from bench.system.text import percent
 
 __all__ = ["drawing", "means", "runs"]
 

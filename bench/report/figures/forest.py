@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bench.comparison import Group
+from bench.analysis.comparison import Group
+from bench.analysis.verdicts import worded
 from bench.report.figures.axes import Scale, widened
-from bench.report.figures.drawing import Canvas, Drawing, Layers
-from bench.report.figures.looks import Look
+from bench.report.figures.figure import Canvas, Drawing, Layers
+from bench.report.figures.label_placement import Box, Place, Text, settled
 from bench.report.figures.marks import coloured, down_the_side, shaped
-from bench.report.figures.places import Box, Place, Text, settled
 from bench.report.figures.points import Point, data, labels, names, of_row
-from bench.report.lines import listed
-from bench.report.notes import title
-from bench.report.rows import points as in_points
-from bench.verdicts import worded
+from bench.report.figures.style import Look
+from bench.report.tables.comparison_rows import listed
+from bench.report.tables.footnotes import title
+from bench.system.text import points as in_points
 
 __all__ = ["differences", "drawing"]
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.report.figures.axes import Scale
-from bench.report.figures.drawing import Canvas
-from bench.report.figures.looks import Look
-from bench.report.figures.places import spread
+from bench.report.figures.figure import Canvas
+from bench.report.figures.label_placement import spread
 from bench.report.figures.points import Point, data
-from bench.report.rows import harmless
+from bench.report.figures.style import Look
+from bench.system.text import harmless
 
 __all__ = ["coloured", "down_the_side", "end_names", "last_points", "lines_of", "shaped"]
 

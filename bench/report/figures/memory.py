@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.comparison import Group
-from bench.costs import costs
-from bench.report.costs import peak
-from bench.report.figures.drawing import Canvas, Drawing, Layers
+from bench.analysis.comparison import Group
+from bench.analysis.costs import costs
+from bench.report.figures.figure import Canvas, Drawing, Layers
 from bench.report.figures.marks import down_the_side
 from bench.report.figures.points import Point, data, labels, names, of_row
-from bench.report.notes import title
+from bench.report.tables.costs import peak
+from bench.report.tables.footnotes import title
 
 __all__ = ["drawing", "parts"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.comparison import Row
-from bench.record import Record
-from bench.report.rows import harmless
+from bench.analysis.comparison import Row
+from bench.records.schema import Record
+from bench.system.text import harmless
 
 __all__ = ["CUT", "DECIMALS", "Point", "data", "interval", "is_cut", "labels", "names", "of_row", "of_run"]
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bench.comparison import Group
-from bench.confidence import BINS, Confidence
+from bench.analysis.comparison import Group
+from bench.analysis.confidence import BINS, Confidence
 from bench.report.figures.axes import widened
-from bench.report.figures.drawing import Canvas, Drawing, Layers
-from bench.report.figures.looks import Look
+from bench.report.figures.figure import Canvas, Drawing, Layers
 from bench.report.figures.marks import coloured, end_names, lines_of, shaped
 from bench.report.figures.points import Point, data, labels, names, of_row
-from bench.report.notes import title
-from bench.report.rows import percent
+from bench.report.figures.style import Look
+from bench.report.tables.footnotes import title
+from bench.system.text import percent
 
 __all__ = ["drawing", "points"]
 

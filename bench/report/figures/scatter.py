@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from bench.comparison import Group, Row
-from bench.record import Record
+from bench.analysis.comparison import Group, Row
+from bench.records.schema import Record
 from bench.report.figures.axes import Scale, line_boxes, line_layers, line_texts, line_words, lines_across, widened
-from bench.report.figures.drawing import Canvas, Drawing, Layers
-from bench.report.figures.looks import Look
+from bench.report.figures.figure import Canvas, Drawing, Layers
+from bench.report.figures.label_placement import AROUND, Box, Place, Text, settled
 from bench.report.figures.marks import coloured, shaped
-from bench.report.figures.places import AROUND, Box, Place, Text, settled
 from bench.report.figures.points import CUT, Point, data, interval, is_cut, labels, names, of_row, of_run
-from bench.report.notes import title
-from bench.report.rows import percent
-from bench.report.section import plus_minus
+from bench.report.figures.style import Look
+from bench.report.tables.footnotes import title
+from bench.report.tables.table import plus_minus
+from bench.system.text import percent
 
 __all__ = ["MEMORY", "PARAMETERS", "Cost", "drawing", "front", "means", "runs"]
 

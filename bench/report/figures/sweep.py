@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from bench.comparison import Row
-from bench.report.budgets import rounded, sweep_title
+from bench.analysis.budget_sweep import Sweep
+from bench.analysis.comparison import Row
 from bench.report.figures.axes import Scale, line_layers, line_texts, line_words, lines_across, widened
-from bench.report.figures.drawing import Canvas, Drawing, Layers
-from bench.report.figures.looks import Look
+from bench.report.figures.figure import Canvas, Drawing, Layers
+from bench.report.figures.label_placement import Box, settled
 from bench.report.figures.marks import coloured, end_names, last_points, lines_of, shaped
-from bench.report.figures.places import Box, settled
 from bench.report.figures.points import CUT, Point, data, interval, is_cut, labels, names, of_row
-from bench.report.rows import harmless
-from bench.report.section import plus_minus
-from bench.sweep import Sweep
+from bench.report.figures.style import Look
+from bench.report.tables.budgets import rounded, sweep_title
+from bench.report.tables.table import plus_minus
+from bench.system.text import harmless
 
 __all__ = ["drawing", "means", "named"]
 

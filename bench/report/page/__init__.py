@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import __version__
-from bench.comparison import Group
-from bench.confidence import confidences
-from bench.report import budgets, confidence, costs, curves, pairs, tuning
+from bench.analysis.budget_sweep import sweeps
+from bench.analysis.comparison import Group
+from bench.analysis.confidence import confidences
+from bench.analysis.sensitivity import Sensitivity
 from bench.report.figures import (
     INKS,
     NARROW,
@@ -27,11 +28,10 @@ from bench.report.figures import (
     theme,
     vl_version,
 )
-from bench.report.notes import notes, title
 from bench.report.page.content import Chapter, comparison, known_runs, runs_table
-from bench.report.rows import harmless
-from bench.sensitivity import Sensitivity
-from bench.sweep import sweeps
+from bench.report.tables import budgets, confidence, costs, curves, pairs, tuning
+from bench.report.tables.footnotes import notes, title
+from bench.system.text import harmless
 
 __all__ = ["page"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from bench.comparison import Group
-from bench.record import Baseline, Record
+from bench.analysis.comparison import Group
+from bench.analysis.verdicts import worded
+from bench.records.schema import Baseline, Record
 from bench.report.figures import Drawing, Look
-from bench.report.lines import Line, lines
-from bench.report.rows import harmless, mebibytes, percent
-from bench.report.section import Section
-from bench.report.tables import cells, headers
-from bench.verdicts import worded
+from bench.report.tables.comparison import cells, headers
+from bench.report.tables.comparison_rows import Line, lines
+from bench.report.tables.table import Section
+from bench.system.text import harmless, mebibytes, percent
 
 __all__ = ["Cell", "Chapter", "Column", "Table", "about", "comparison", "known_runs", "runs_table"]
 

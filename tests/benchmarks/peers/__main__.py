@@ -20,11 +20,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from bench.allocator import keep_freed
-from bench.batches import POOL
-from bench.device import device_model, usable_cores
-from bench.engines.local import LocalEngine
-from bench.errors import UserError
+from bench.data.batches import POOL
+from bench.runs.launchers.process import LocalEngine
+from bench.system.allocator import keep_freed
+from bench.system.device import device_model, usable_cores
+from bench.system.errors import UserError
 from tests.benchmarks.errors import in_one_line
 from tests.benchmarks.keeping import about, keep
 from tests.benchmarks.peers.common import choose_device, device, encoder_folder
@@ -49,7 +49,7 @@ class _Turns:
     def __init__(self, name: str, chosen: tuple[Recipe, ...], folder: Path, batch: int, count: int, epochs: int) -> None:
         context = multiprocessing.get_context("spawn" if device() == "cuda" else "forkserver")
         if device() == "cpu":
-            context.set_forkserver_preload(["bench.engines.preload", "tests.benchmarks.peers.trainers"])
+            context.set_forkserver_preload(["bench.runs.launchers.preload", "tests.benchmarks.peers.trainers"])
         self.pipes: list[Connection] = []
         self.processes: list[Any] = []
         for recipe in chosen:

@@ -28,13 +28,13 @@ import numpy as np
 import numpy.typing as npt
 from tabulate import tabulate
 
-from bench.device import usable_cores
-from bench.engines.local import LocalEngine
-from bench.errors import UserError
-from bench.interrupts import INTERRUPTED
-from bench.record import pack_bits, unpack_bits
+from bench.analysis.statistics import moments, two_way
+from bench.records.schema import pack_bits, unpack_bits
 from bench.rules import ALPHA
-from bench.statistics import moments, two_way
+from bench.runs.launchers.process import LocalEngine
+from bench.system.device import usable_cores
+from bench.system.errors import UserError
+from bench.system.signals import INTERRUPTED
 from tests.benchmarks.errors import in_one_line
 from tests.benchmarks.keeping import about, keep
 from tests.benchmarks.peers.common import BATCH, choose_device, device, encoder_folder, task_of
@@ -83,9 +83,9 @@ def cell(
     """Train once; returns which test reviews came out right."""
     import torch
 
-    from bench.checkpoint import find
-    from bench.meters import MemoryMeter
-    from bench.prediction import predict
+    from bench.inference.predict import predict
+    from bench.models.pretrained import find
+    from bench.system.meters import MemoryMeter
     from tests.benchmarks.peers.suite import SuitePeer
     from tests.benchmarks.peers.trainers import LibraryPeer
 
@@ -233,7 +233,7 @@ def main() -> None:
 
 
 def _measure(given: argparse.Namespace) -> None:
-    from bench.checkpoint import find
+    from bench.models.pretrained import find
 
     out = given.out or OUT[given.dropout]
     if given.merge:

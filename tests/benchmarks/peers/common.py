@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bench.batches import POOL, epoch_batches
-from bench.checkpoint import find
-from bench.device import resolve_device
-from bench.tokens import Ints, Split
+from bench.data.batches import POOL, epoch_batches
+from bench.data.tokenization import Ints, Split
+from bench.models.pretrained import find
+from bench.system.device import resolve_device
 from tests.benchmarks.peers.recipes import Recipe
 
 if TYPE_CHECKING:
-    from bench.task import Task
+    from bench.data.task import Task
 
 __all__ = ["BATCH", "LEARNING_RATE", "batches_of", "choose_device", "device", "encoder_folder", "part", "task_of"]
 
@@ -53,8 +53,8 @@ def encoder_folder(folder: Path) -> Path:
 
 def task_of(checkpoint: Any) -> Task:
     """The embedded reviews, as an encoder's tokenizer cuts them."""
-    from bench.reviews import read
-    from bench.task import cut, prepare
+    from bench.data.sources import read
+    from bench.data.task import cut, prepare
 
     source = read("embedded")
     return prepare(checkpoint, source.sha256, lambda: cut(source))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.tokens import Ints
+from bench.data.tokenization import Ints
 
 __all__ = ["WAYS", "evaluate"]
 
@@ -35,16 +35,16 @@ def evaluate(
     """Reviews a second of each way in each round, on the same reviews, in turns."""
     import torch
 
-    import bench.prediction
-    from bench.allocator import keep_freed
-    from bench.batches import in_length_order
-    from bench.checkpoint import find
-    from bench.meters import MemoryMeter
+    import bench.inference.predict
+    from bench.data.batches import in_length_order
+    from bench.models.pretrained import find
+    from bench.system.allocator import keep_freed
+    from bench.system.meters import MemoryMeter
     from tests.benchmarks.peers.common import BATCH, device, task_of
     from tests.benchmarks.peers.recipes import OURS
     from tests.benchmarks.peers.suite import SuitePeer
 
-    prediction: Any = bench.prediction  # whose constants are the levers
+    prediction: Any = bench.inference.predict  # whose constants are the levers
     torch.set_num_threads(threads)
     keep_freed()
     checkpoint = find(str(folder))

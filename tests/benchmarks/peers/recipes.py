@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bench.batches import MULTIPLE
-from bench.device import resolve_precision
-from bench.spec import Precision
+from bench.data.batches import MULTIPLE
+from bench.rules import Precision
+from bench.system.device import resolve_precision
 
 __all__ = [
     "GROUPED",
@@ -59,7 +59,7 @@ class Recipe:
     fused: bool = True
     """For the suite: AdamW in one kernel."""
     torch_attention: bool = False
-    """For the suite: torch's own attention instead of that of `bench.attention`."""
+    """For the suite: torch's own attention instead of that of `bench.models.attention`."""
     gives_back: bool = False
     """For the suite: what is freed goes back to the kernel as the C library would have it."""
 

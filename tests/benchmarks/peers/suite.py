@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 import methods
-from bench.budget import Ledger
-from bench.checkpoint import Checkpoint
-from bench.encoder import Classifier, load_classifier
-from bench.meters import DeviceClock, MemoryMeter
-from bench.spec import Budget, RunSpec
-from bench.task import Task
-from bench.tokens import Ints
-from bench.training import Loop
+from bench.data.task import Task
+from bench.data.tokenization import Ints
+from bench.models.classifier import Classifier, load_classifier
+from bench.models.pretrained import Checkpoint
+from bench.records.spec import Budget, RunSpec
+from bench.system.meters import DeviceClock, MemoryMeter
+from bench.training.budget import Ledger
+from bench.training.trainer import Loop
 from tests.benchmarks.peers.common import LEARNING_RATE, device, part
 from tests.benchmarks.peers.recipes import OURS, Recipe
 

@@ -26,9 +26,9 @@ from transformers import (
 )
 
 import methods
+from bench.data.task import Task
+from bench.data.tokenization import Ints
 from bench.rules import CLIP, WARM_UP
-from bench.task import Task
-from bench.tokens import Ints
 from tests.benchmarks.peers.common import LEARNING_RATE, device
 from tests.benchmarks.peers.recipes import Recipe
 

@@ -20,10 +20,10 @@ def serve(
     """
     import torch
 
-    from bench.allocator import keep_freed
-    from bench.checkpoint import find
-    from bench.meters import MemoryMeter
-    from bench.training import touch
+    from bench.models.pretrained import find
+    from bench.system.allocator import keep_freed
+    from bench.system.meters import MemoryMeter
+    from bench.training.warm_up import touch
     from tests.benchmarks.peers.common import batches_of, device, task_of
     from tests.benchmarks.peers.products import operations, products_of, seconds_of
     from tests.benchmarks.peers.suite import SuitePeer

@@ -1,0 +1,135 @@
+"""Groups that differ in nothing but the budget, side by side: who leads as the budget grows, and where the lead changes.
+
+This is the one place where numbers of different budgets stand together (rules, section 8). Differences are still taken
+within a budget alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from bench.analysis.comparison import Group, Row, setting_labels
+from bench.analysis.groups import Setting
+from bench.records.schema import Record
+from bench.records.spec import Budget
+
+__all__ = ["Crossing", "Line", "Sweep", "budget_of", "interpolated", "resolved", "sweeps"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method over the budgets."""
+
+    label: str
+    rows: list[Row | None]
+    """[budgets]; None where it was not run."""
+    settings: list[dict[str, float | int | str | bool | None] | None]
+    """[budgets], the hyperparameters of each."""
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A difference from the reference that has another sign at the next budget."""
+
+    label: str
+    below: Budget
+    above: Budget
+    differences: tuple[float, float]
+    """At the lower and at the higher budget, shares of 1."""
+    resolved: tuple[bool, bool]
+    """Whether the statistics tell each difference from none."""
+
+    @property
+    def at(self) -> float | None:
+        """The budget at which the difference is none, in the budget's unit, linear in its logarithm. None unless both
+        sides are resolved: a sign that chance could have turned marks no point.
+        """
+        if not all(self.resolved):
+            return None
+        return interpolated(self.below.amount, self.above.amount, *self.differences)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Comparable groups by growing budget of one unit."""
+
+    groups: list[Group]
+    budgets: list[Budget]
+    reference: str | None
+    """The method that differences are taken from; None where no group has it complete."""
+    lines: list[Line]
+    crossings: list[Crossing]
+
+
+def budget_of(group: Group) -> Budget:
+    """The budget that all runs of a group share: where one stands in two tables, that of this one."""
+    return Budget.parse(group.key.budget)
+
+
+def sweeps(groups: Iterable[Group]) -> list[Sweep]:
+    """Every set of two or more groups that differ in the amount of their budget alone."""
+    series: dict[tuple[object, ...], list[Group]] = defaultdict(list)
+    for group in groups:
+        series[(*group.key._replace(budget=""), budget_of(group).unit)].append(group)
+    return [_sweep(sorted(found, key=lambda g: budget_of(g).amount)) for found in series.values() if len(found) > 1]
+
+
+def _sweep(groups: list[Group]) -> Sweep:
+    budgets, lines = [budget_of(group) for group in groups], _lines(groups)
+    crossings = [crossing for line in lines for crossing in _crossings(line, budgets)]
+    reference = next((group.reference.method for group in groups if group.reference), None)
+    return Sweep(groups, budgets, reference, lines, crossings)
+
+
+def _lines(groups: list[Group]) -> list[Line]:
+    """A line a method; a method that has several settings under one budget gets a line for each of its settings."""
+    found = [(i, row) for i, group in enumerate(groups) for row in group.rows]
+    places = [(i, row.method) for i, row in found]
+    several = {method for i, method in places if places.count((i, method)) > 1}
+    # By method in the order of the tables, and within one by setting.
+    cells: dict[str, dict[Setting, list[Row | None]]] = defaultdict(dict)
+    for i, row in found:
+        setting: Setting = frozenset(_setting(row).items()) if row.method in several else frozenset()
+        cells[row.method].setdefault(setting, [None] * len(groups))[i] = row
+    lines = []
+    for method, settings in cells.items():
+        for label, rows in zip(setting_labels(method, list(settings)), settings.values(), strict=True):
+            lines.append(Line(label, rows, [_setting(row) if row else None for row in rows]))
+    return lines
+
+
+def _setting(row: Row) -> dict[str, float | int | str | bool | None]:
+    return _records(row)[0].spec.hyperparameters
+
+
+def _records(row: Row) -> list[Record]:
+    return [*row.runs, *row.others]
+
+
+def _crossings(line: Line, budgets: list[Budget]) -> list[Crossing]:
+    # A difference of exactly zero has no sign: it says nothing about on which side of it the lead changes.
+    signed = [
+        (budget, row.accuracy_difference, resolved(row))
+        for budget, row in zip(budgets, line.rows, strict=True)
+        if row is not None and row.accuracy_difference
+    ]
+    return [
+        Crossing(line.label, below, above, (before, after), (sure_before, sure_after))
+        for (below, before, sure_before), (above, after, sure_after) in pairwise(signed)
+        if before * after < 0
+    ]
+
+
+def resolved(row: Row) -> bool:
+    """Whether the statistics tell the row's difference from none: its verdict is that it is better or worse."""
+    return row.paired is not None and row.paired.verdict in {"better", "worse"}
+
+
+def interpolated(below: float, above: float, before: float, after: float) -> float:
+    """Where a line through (log below, before) and (log above, after), of opposite signs, is zero."""
+    share = before / (before - after)
+    return math.exp(math.log(below) + share * (math.log(above) - math.log(below)))

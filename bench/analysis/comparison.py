@@ -1,0 +1,252 @@
+"""Which records may be compared, and how each method stands beside the reference: paired by seed, on the same reviews."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, median, stdev
+from typing import Any
+
+from bench.analysis.groups import GroupKey, Machine, Setting, grouped, machine
+from bench.analysis.intervals import half_width
+from bench.analysis.verdicts import Paired, analysed, has_collapsed
+from bench.records.schema import Baseline, Conversion, Record
+from bench.records.spec import Budget
+from bench.rules import MARGIN
+
+__all__ = ["Group", "Pair", "Row", "compare", "encoder_names", "setting_labels"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method with one set of hyperparameters. Means are over its complete runs; None where there is none."""
+
+    label: str
+    method: str
+    runs: list[Record]
+    """Complete runs, by seed."""
+    others: list[Record]
+    """Runs that ended in another state."""
+    accuracy: float | None
+    accuracy_deviation: float | None
+    """Standard deviation of the accuracy over seeds, a share; None for one seed."""
+    accuracy_half_width: float | None
+    """Half the width of the 95 % t interval of the accuracy over seeds, on these very reviews; None for one seed, and where a
+    seed collapsed, since then no such interval covers what it says."""
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    accuracy_difference: float | None
+    """Mean over the seeds that the reference has too of accuracy minus the reference's; a share, not points."""
+    f1_difference: float | None
+    paired: Paired | None
+    """The method against the reference; None for the reference itself, and without one."""
+    body: int | None
+    head: int | None
+    memory: float | None
+    """Median of `Memory.taken`, bytes."""
+    reviews_seen: float | None
+    reviews_per_second: float | None
+    """By the clock of the runs; None in a calibrated group, whose runs may have shared a device."""
+    conversion: Conversion | None
+    """What a calibration says of a token's time under this method; None where no run of it is calibrated."""
+    collapsed: list[int]
+    """Seeds of complete runs whose test is no better than the most frequent class."""
+    measured: list[Record]
+    """Complete runs on the kind of machine that memory and times of the group are of."""
+
+    @property
+    def seeds(self) -> list[int]:
+        return [record.spec.seed for record in self.runs]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two methods of a group, by their labels."""
+
+    method: str
+    other: str
+    paired: Paired
+    """`method` minus `other`."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that may be compared, the reference first, and the baselines on the same test."""
+
+    key: GroupKey
+    rows: list[Row]
+    baselines: list[Baseline]
+    reference: Row | None
+    """The row that differences are taken from; None if no run of it is complete."""
+    encoders: tuple[str, ...] = ()
+    """Names under which the one encoder of the group was asked for, the earliest run's first."""
+    margin: float = MARGIN
+    """Differences within it count as equivalent, a share of 1."""
+    detectable: float | None = None
+    """The minimum detectable difference from the reference, a share of 1; None where no comparison gets a verdict."""
+    variance_p: float | None = None
+    """Of the check that all methods have one seed variance; None for fewer than three methods."""
+    pools: bool = True
+    """Whether the seed variance is pooled over the methods."""
+    pairs: Sequence[Pair] = ()
+    """Every two methods with complete runs, a family of its own."""
+    attempts: int = 0
+    """Earlier attempts of the runs shown, which `--force` replaced."""
+
+    @property
+    def runs(self) -> list[Record]:
+        return [record for row in self.rows for record in row.runs]
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether speed is that of a calibration, not of the runs."""
+        return any(row.conversion is not None for row in self.rows)
+
+
+def encoder_names(records: Iterable[Record]) -> tuple[str, ...]:
+    """The names under which people asked for the encoder of these records, each once, the earliest first."""
+    return tuple(dict.fromkeys(record.spec.encoder for record in sorted(records, key=lambda r: r.finished)))
+
+
+def compare(records: Iterable[Record | Baseline], reference: str, order: list[str], margin: float = MARGIN) -> list[Group]:
+    """Group what is comparable, and put each method beside `reference`. `order` sorts the other methods.
+
+    Tuning trials are no part of a comparison. A run that is there twice counts once: complete rather than not, else the
+    later one. Groups that differ in their budget alone stand together, by its unit and its amount. Differences within
+    `margin`, a share of 1, count as equivalent.
+
+    Raises:
+        UserError: if one method has several shares of one number of reference tokens.
+    """
+    runs: list[Record] = []
+    baselines: dict[str, Baseline] = {}
+    for record in records:
+        if isinstance(record, Baseline):
+            baselines[record.run_id] = record
+        elif isinstance(record, Record) and record.spec.purpose == "run":
+            runs.append(record)
+    found = sorted(grouped(runs).items(), key=lambda item: _place(item[0]))
+    return [_group(key, _once(runs), list(baselines.values()), reference, order, margin) for key, runs in found]
+
+
+def _place(key: GroupKey) -> tuple[Any, ...]:
+    """What groups are sorted by: equal device budgets before equal tokens, then numbers as numbers, for as text 120 s would
+    come before 15 s, and none before any.
+    """
+    budget = Budget.parse(key.budget)
+    second_view = key.rules >= 3 and not budget.calibrated
+    return (second_view, *((value is not None, value) for value in key._replace(budget="")), budget.unit, budget.amount)
+
+
+def _once(records: list[Record]) -> list[Record]:
+    chosen: dict[str, Record] = {}
+    for record in sorted(records, key=lambda r: (r.state == "complete", r.finished)):
+        chosen[record.run_id] = record
+    return list(chosen.values())
+
+
+def _group(
+    key: GroupKey, records: list[Record], baselines: list[Baseline], reference: str, order: list[str], margin: float
+) -> Group:
+    kinds = Counter(machine(record) for record in records if record.state == "complete")
+    kind = max(sorted(kinds), key=lambda one: kinds[one]) if kinds else None
+    rows = [_row(label, found, kind) for label, found in _settings(records)]
+    if any(row.conversion for row in rows):
+        rows = [replace(row, reviews_per_second=None) for row in rows]
+
+    def place(row: Row) -> tuple[bool, int, int, str]:
+        # Of several settings of a method, the one with the most complete runs comes first, as the reference too.
+        rank = order.index(row.method) if row.method in order else len(order)
+        return row.method != reference, rank, -len(row.runs), row.label
+
+    rows.sort(key=place)
+    centre = rows[0] if rows[0].method == reference and rows[0].runs else None
+    analysis = analysed([row.runs for row in rows], margin)
+    pairs = [Pair(rows[i].label, rows[j].label, paired) for i, j, paired in analysis.pairs]
+    if centre is not None:
+        rows = [_beside(centre, centre)] + [
+            replace(_beside(row, centre), paired=found) for row, found in zip(rows[1:], analysis.against_first, strict=True)
+        ]
+        centre = rows[0]
+    seen = {record.training.reviews_distinct for record in centre.runs if record.training} if centre else set()
+    same_test = [
+        baseline
+        for baseline in baselines
+        if baseline.rules_version == key.rules
+        and (baseline.data.sha256, baseline.data.cut, baseline.spec.test_limit) == (key.data_sha256, key.cut, key.test_limit)
+        and baseline.spec.train_reviews in seen | {baseline.data.train}
+    ]
+    same_test.sort(key=lambda baseline: -baseline.spec.train_reviews)
+    return Group(
+        key, rows, same_test, centre, encoder_names(records), margin, analysis.detectable if centre else None,
+        analysis.variance_p, analysis.pools, pairs,
+    )  # fmt: skip
+
+
+def _settings(records: list[Record]) -> list[tuple[str, list[Record]]]:
+    """The runs of each method under its label; two settings of one method stand apart, labelled with what differs."""
+    methods: dict[str, dict[Setting, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        methods[record.spec.method][frozenset(record.spec.hyperparameters.items())].append(record)
+    return [
+        (label, found)
+        for method, settings in methods.items()
+        for label, found in zip(setting_labels(method, list(settings)), settings.values(), strict=True)
+    ]
+
+
+def setting_labels(method: str, settings: Sequence[Setting]) -> list[str]:
+    """A label for each of a method's settings: its name, with what is not the same in all of them."""
+    shared = frozenset.intersection(*settings)
+    different = [", ".join(f"{name} {value}" for name, value in sorted(setting - shared)) for setting in settings]
+    return [f"{method} ({which})" if which else method for which in different]
+
+
+def _row(label: str, records: list[Record], kind: Machine | None) -> Row:
+    runs = sorted((r for r in records if r.state == "complete" and r.test), key=lambda r: r.spec.seed)
+    others = sorted((r for r in records if r.state != "complete" or not r.test), key=lambda r: r.spec.seed)
+    tests, measured = [r.test for r in runs if r.test], [r for r in runs if machine(r) == kind]
+    collapsed = [r.spec.seed for r in runs if r.test and has_collapsed(r.test)]
+    parameters = next((r.parameters for r in (*runs, *others) if r.parameters), None)
+    return Row(
+        label=label,
+        method=records[0].spec.method,
+        runs=runs,
+        others=others,
+        accuracy=_mean([t.accuracy for t in tests]),
+        accuracy_deviation=stdev([t.accuracy for t in tests]) if len(tests) > 1 else None,
+        accuracy_half_width=None if collapsed else half_width([t.accuracy for t in tests]),
+        precision=_mean([t.precision for t in tests]),
+        recall=_mean([t.recall for t in tests]),
+        f1=_mean([t.f1 for t in tests]),
+        accuracy_difference=None,
+        f1_difference=None,
+        paired=None,
+        body=parameters.body if parameters else None,
+        head=parameters.head if parameters else None,
+        memory=float(median(taken)) if (taken := [r.memory.taken for r in measured if r.memory]) else None,
+        reviews_seen=_mean([float(r.training.reviews_seen) for r in runs if r.training]),
+        reviews_per_second=_mean(
+            [r.training.reviews_seen / r.seconds.charged for r in measured if r.training and r.seconds and r.seconds.charged]
+        ),
+        conversion=next((r.conversion for r in (*runs, *others) if r.conversion), None),
+        collapsed=collapsed,
+        measured=measured,
+    )
+
+
+def _beside(row: Row, centre: Row) -> Row:
+    """The row with its differences from the reference, over the seeds that both have, collapsed ones included."""
+    own, its = ({record.spec.seed: record.test for record in of.runs if record.test} for of in (row, centre))
+    pairs = [(own[seed], its[seed]) for seed in sorted(own.keys() & its.keys())]
+    return replace(
+        row,
+        accuracy_difference=_mean([one.accuracy - other.accuracy for one, other in pairs]),
+        f1_difference=_mean([one.f1 - other.f1 for one, other in pairs]),
+    )
+
+
+def _mean(values: list[float]) -> float | None:
+    return fmean(values) if values else None

@@ -1,0 +1,165 @@
+"""How far a method's probabilities can be believed: calibration error, negative log-likelihood and Brier score, from logits.
+
+ECE: the mean over texts of |confidence - accuracy| of their bin, in 15 bins of equal mass by confidence (Nixon et al. 2019,
+arXiv 1904.01685; Guo et al. 2017 have bins of equal width, most of which are empty where a model is sure). It is never below
+zero, so that even a perfectly calibrated model shows some: `floor` says how much to expect.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.analysis.comparison import Group, Row
+from bench.analysis.intervals import half_width
+from bench.records.schema import Evaluation, unpack_bits
+from bench.records.store import load_logits
+from bench.system.errors import UserError
+
+__all__ = ["BINS", "Bin", "Confidence", "available", "confidences", "scores"]
+
+BINS = 15
+RESAMPLES = 200
+"""Of the texts, for the interval of the ECE."""
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Texts of about one confidence, means over them and over seeds. Shares of 1."""
+
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """What the probabilities of one method's runs are worth, means over seeds."""
+
+    label: str
+    method: str
+    seeds: list[int]
+    """Runs whose logits are there."""
+    ece: float
+    """A share of 1."""
+    ece_half_width: float
+    """Half the width of a 95 % interval: over seeds by Student's t (with two or more) and over texts by a bootstrap, added in
+    squares."""
+    ece_floor: float
+    """The ECE to expect of a perfectly calibrated model with these confidences."""
+    nll: float
+    """Negative log-likelihood of the labels, nats."""
+    nll_half_width: float | None
+    """Over seeds."""
+    brier: float
+    """Mean over texts of the squared differences between probabilities and labels, summed over the classes: 0 to 2."""
+    brier_half_width: float | None
+    bins: list[Bin]
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """One run's, beside what the bootstrap of its ECE needs."""
+
+    ece: float
+    floor: float
+    nll: float
+    brier: float
+    confidence: Floats
+    """[texts], of the predicted class."""
+    right: Floats
+    bin: npt.NDArray[np.int64]
+
+
+def available(group: Group, folder: Path) -> bool:
+    """Whether any run of a group has its logits beside it."""
+    named = (record.test.logits_sha256 for record in group.runs if record.test)
+    return any((folder / "logits" / f"{name}.npy").is_file() for name in named if name)
+
+
+def confidences(group: Group, folder: Path) -> list[Confidence]:
+    """One for each method with complete runs whose logits are in the results `folder`; runs without theirs are left out."""
+    found = []
+    for row in group.rows:
+        runs = {record.spec.seed: of for record in row.runs if record.test and (of := _of(record.test, folder)) is not None}
+        if runs:
+            found.append(_mean(row, runs))
+    return found
+
+
+def _of(test: Evaluation, folder: Path) -> _Scores | None:
+    if test.logits_sha256 is None:
+        return None
+    try:
+        logits = load_logits(folder, test.logits_sha256)
+        predicted, correct = unpack_bits(test.predictions, test.reviews), unpack_bits(test.correct, test.reviews)
+    except (UserError, ValueError):
+        return None
+    if logits.shape != (test.reviews, 2) or not np.isfinite(logits).all():
+        return None
+    return scores(logits, (predicted == correct).astype(np.int64))
+
+
+def scores(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> _Scores:
+    """The scores of one run from logits [texts, classes] and labels [texts]."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    log = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    probability, texts = np.exp(log), np.arange(len(labels))
+    confidence = probability.max(axis=1)
+    right = (probability.argmax(axis=1) == labels).astype(np.float64)
+    of_bin = np.empty(len(labels), dtype=np.int64)
+    of_bin[np.argsort(confidence, kind="stable")] = texts * BINS // len(labels)
+    target = np.zeros_like(probability)
+    target[texts, labels] = 1
+    spread = np.bincount(of_bin, confidence * (1 - confidence), BINS)
+    return _Scores(
+        ece=float(np.abs(np.bincount(of_bin, confidence - right, BINS)).sum() / len(labels)),
+        # The mean of the absolute value of a normal variable of this variance, bin by bin.
+        floor=float(np.sqrt(2 / math.pi * spread).sum() / len(labels)),
+        nll=float(-log[texts, labels].mean()),
+        brier=float(((probability - target) ** 2).sum(axis=1).mean()),
+        confidence=confidence,
+        right=right,
+        bin=of_bin,
+    )
+
+
+def _mean(row: Row, runs: dict[int, _Scores]) -> Confidence:
+    found = list(runs.values())
+    over_seeds = half_width([of.ece for of in found]) or 0.0
+    return Confidence(
+        label=row.label,
+        method=row.method,
+        seeds=list(runs),
+        ece=float(np.mean([of.ece for of in found])),
+        ece_half_width=math.hypot(over_seeds, 1.96 * _deviation_over_texts(found)),
+        ece_floor=float(np.mean([of.floor for of in found])),
+        nll=float(np.mean([of.nll for of in found])),
+        nll_half_width=half_width([of.nll for of in found]),
+        brier=float(np.mean([of.brier for of in found])),
+        brier_half_width=half_width([of.brier for of in found]),
+        bins=[_bin(found, i) for i in range(BINS) if all((of.bin == i).any() for of in found)],
+    )
+
+
+def _bin(found: Sequence[_Scores], i: int) -> Bin:
+    return Bin(
+        float(np.mean([of.confidence[of.bin == i].mean() for of in found])),
+        float(np.mean([of.right[of.bin == i].mean() for of in found])),
+    )
+
+
+def _deviation_over_texts(found: Sequence[_Scores]) -> float:
+    """Standard deviation of the mean ECE over bootstrap resamples of the texts, the same for every seed; bins stay."""
+    texts = len(found[0].bin)
+    rng, values = np.random.default_rng(0), []
+    for _ in range(RESAMPLES):
+        times = np.bincount(rng.integers(0, texts, texts), minlength=texts)
+        gaps = [np.bincount(of.bin, times * (of.confidence - of.right), BINS) for of in found if len(of.bin) == texts]
+        values.append(float(np.mean([np.abs(gap).sum() for gap in gaps])) / texts)
+    return float(np.std(values, ddof=1))

@@ -1,0 +1,121 @@
+"""Which runs may stand in one table (rules, section 8)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from bench.records.schema import Record
+from bench.system.errors import UserError
+
+__all__ = ["LIBRARIES", "GroupKey", "Machine", "Setting", "grouped", "machine"]
+
+LIBRARIES = ("torch", "transformers", "adapters", "peft", "tokenizers")
+"""Libraries whose versions the runs of a table share."""
+
+
+Setting = frozenset[tuple[str, float | int | str | bool | None]]
+"""Hyperparameters, by name."""
+Machine = tuple[str, int]
+"""A kind of machine: model of the processor or GPU, and threads."""
+
+
+class GroupKey(NamedTuple):
+    """What must be equal for two runs to stand in one table (rules, section 8). The encoder counts by its content.
+
+    Up to rules 2, and under a budget in seconds, the machine is part of it. A counted budget buys the same on any machine;
+    one in reference tokens was converted on one, and that machine is part of it instead of the run's own.
+    """
+
+    rules: int
+    data_sha256: str
+    cut: str
+    test_limit: int | None
+    train_limit: int | None
+    classes: int
+    encoder_sha256: str
+    device: str | None
+    threads: int | None
+    precision: str
+    budget: str
+    """As asked for: under reference tokens every method has a share of its own."""
+    memory_cap: int | None
+    max_length: int
+    truncation: str
+    batch_size: int
+    dropout: float
+    attention_dropout: float
+    kernels: str
+    tuning: int | None
+    tuning_seeds: int | None
+    versions: str
+    """Of `LIBRARIES`, without what names a build."""
+
+
+def machine(record: Record) -> Machine:
+    """The kind of machine that a run was charged on."""
+    return record.environment.device, record.environment.threads
+
+
+def _key(record: Record) -> GroupKey:
+    spec, versions = record.spec, record.environment.versions
+    device: str | None = None
+    threads: int | None = None
+    if record.rules_version < 3 or spec.budget.unit == "seconds":
+        device, threads = record.environment.device, spec.threads
+    elif spec.reference_tokens is not None:
+        device, threads = (record.conversion.device, record.conversion.threads) if record.conversion else machine(record)
+    return GroupKey(
+        record.rules_version, record.data.sha256, record.data.cut, spec.test_limit, spec.train_limit, spec.classes,
+        record.encoder.sha256, device, threads, spec.precision, str(spec.asked), spec.memory_cap, spec.max_length,
+        spec.truncation, spec.batch_size, spec.dropout, spec.attention_dropout, spec.kernels, spec.tuning, spec.tuning_seeds,
+        ", ".join(f"{name} {versions[name].split('+')[0]}" for name in LIBRARIES if name in versions),
+    )  # fmt: skip
+
+
+def grouped(runs: Iterable[Record]) -> dict[GroupKey, list[Record]]:
+    """The runs by what they share. A run under reference tokens also stands among those of plain tokens that equal its own
+    share, where there are such.
+
+    Raises:
+        UserError: if one method has several shares of one number of reference tokens.
+    """
+    found: dict[GroupKey, list[Record]] = defaultdict(list)
+    for record in runs:
+        found[_key(record)].append(record)
+    for key, members in found.items():
+        _refuse_several_shares(key, members)
+    _lend(found)
+    return dict(found)
+
+
+def _refuse_several_shares(key: GroupKey, runs: list[Record]) -> None:
+    shares: dict[tuple[str, Setting], set[str]] = defaultdict(set)
+    for record in runs:
+        if record.spec.reference_tokens is not None:
+            shares[record.spec.method, frozenset(record.spec.hyperparameters.items())].add(str(record.spec.budget))
+    for (method, _), budgets in shares.items():
+        if len(budgets) > 1:
+            raise UserError(
+                f"{method} has runs of {' and of '.join(sorted(budgets))} for {key.budget}, by two calibrations: "
+                "report the runs of each from a folder of its own"
+            )
+
+
+def _lend(found: dict[GroupKey, list[Record]]) -> None:
+    """Add each run under reference tokens to the table of plain tokens that its own share belongs to, if there is one."""
+    for runs in list(found.values()):
+        for record in runs:
+            if record.spec.reference_tokens is None:
+                continue
+            plain = record.model_copy(update={"spec": record.spec.model_copy(update={"reference_tokens": None})})
+            its = found.get(_key(plain))
+            if its is not None and not any(_same_run(record, other) for other in its):
+                its.append(record)
+
+
+def _same_run(one: Record, other: Record) -> bool:
+    """Whether two runs differ in no more than how their budget was asked for."""
+    names = ("method", "hyperparameters", "seed")
+    return all(getattr(one.spec, name) == getattr(other.spec, name) for name in names)

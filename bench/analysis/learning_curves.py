@@ -1,0 +1,101 @@
+"""Accuracy as a function of the budget spent within a run: the learning curve, and how soon it reaches a level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+
+from bench.analysis.comparison import Group
+from bench.records.schema import CurvePoint, Record
+from bench.rules import MARKS
+
+__all__ = ["LEVELS", "PUBLISHED_LEVEL", "Mark", "TimeTo", "at_marks", "levels", "marks", "time_to"]
+
+LEVELS = (0.75, 0.80, 0.85)
+"""Validation accuracies that the time to reach is told for."""
+PUBLISHED_LEVEL = 0.94156
+"""The test accuracy of RoBERTa-base with adapters that this comparison is centred on, a level for encoders of its size."""
+BASE_SIZE = 80_000_000
+"""Weights from which an encoder can be called base-size: DistilRoBERTa has 82 million, MPNet-base and BERT-base 110."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Validation at one share of the budget: means over the runs, None where one of them has no point there."""
+
+    fraction: float
+    accuracy: float | None
+    seconds: float | None
+    """Device seconds charged."""
+    reviews: float | None
+    """Reviews passed through the encoder."""
+
+
+@dataclass(frozen=True)
+class TimeTo:
+    """When a validation accuracy was first seen. Medians over all runs, in which a run that never reached it is later than
+    any other; None where that median is such a run. The marks are quarters of the budget, so both are upper bounds.
+    """
+
+    level: float
+    seconds: float | None
+    """Device seconds charged at the first mark at or above the level."""
+    reviews: float | None
+    """Reviews passed through the encoder by then."""
+    reached: int
+    """Runs that reached it."""
+    runs: int
+
+
+def levels(group: Group) -> tuple[float, ...]:
+    """The accuracies to time: the published one only for encoders of its size."""
+    sizes = [record.parameters.total for record in group.runs if record.parameters]
+    return (*LEVELS, PUBLISHED_LEVEL) if max(sizes, default=0) >= BASE_SIZE else LEVELS
+
+
+def marks(runs: Sequence[Record]) -> list[Mark]:
+    """The learning curve of a method, one entry for each of `MARKS`."""
+    curves = [at_marks(curve) for curve in _curves(runs)]
+    found = []
+    for fraction in MARKS:
+        points = [curve[fraction] for curve in curves if fraction in curve]
+        if not points or len(points) < len(curves):
+            found.append(Mark(fraction, None, None, None))
+            continue
+        found.append(
+            Mark(
+                fraction,
+                accuracy=fmean(point.accuracy for point in points),
+                seconds=fmean(point.seconds for point in points),
+                reviews=fmean(point.reviews for point in points),
+            )
+        )
+    return found
+
+
+def at_marks(curve: Sequence[CurvePoint]) -> dict[float, CurvePoint]:
+    """The points of a run by the mark that each stands at. A head on kept features is read once, at the last one."""
+    ended = bool(curve) and curve[-1].fraction >= MARKS[-1]
+    return dict(zip(MARKS[-len(curve) :] if ended else MARKS, curve, strict=False))
+
+
+def time_to(runs: Sequence[Record], level: float) -> TimeTo:
+    """When the runs of a method first had a validation accuracy of `level` (a share of 1)."""
+    curves = _curves(runs)
+    firsts = [next((point for point in curve if point.accuracy >= level), None) for curve in curves]
+    seconds = median([point.seconds if point else math.inf for point in firsts]) if firsts else math.inf
+    reviews = median([point.reviews if point else math.inf for point in firsts]) if firsts else math.inf
+    return TimeTo(
+        level=level,
+        seconds=seconds if math.isfinite(seconds) else None,
+        reviews=reviews if math.isfinite(reviews) else None,
+        reached=sum(point is not None for point in firsts),
+        runs=len(curves),
+    )
+
+
+def _curves(runs: Sequence[Record]) -> list[list[CurvePoint]]:
+    """The points of each run that has any, one a mark and in their order; a step that passes two marks is there twice."""
+    return [record.training.curve for record in runs if record.training and record.training.curve]

@@ -1,0 +1,197 @@
+"""Tuning (rules, section 6): which learning rates are tried, and which of them is chosen. No trial is ever tested."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Protocol
+
+import methods
+from bench.records.metrics import at_chance
+from bench.records.schema import FINAL, Choice, Record, Trial
+from bench.records.spec import Budget, RunSpec
+from bench.system.errors import UserError
+
+__all__ = [
+    "Decision",
+    "choose",
+    "decide",
+    "extension",
+    "learning_rate",
+    "one_more_rate",
+    "rates",
+    "tried",
+    "validation_accuracy",
+]
+
+
+class Asked(Protocol):
+    """The part of a job that tuning reads."""
+
+    @property
+    def spec(self) -> RunSpec: ...
+
+    @property
+    def asked(self) -> Budget:
+        """The budget that was asked for, before any conversion."""
+        ...
+
+
+def rates(method: str, count: int) -> list[float]:
+    """Return the `count` learning rates to try: the declared default, then its neighbours in the method's declared grid,
+    the nearer first and of two as near the smaller.
+
+    Raises:
+        UserError: if `count` is below 2, or more than the method declares.
+        MethodError: for an unknown method.
+    """
+    if count < 2:
+        raise UserError(f"--tune {count}: a choice needs at least 2 learning rates")
+    declared = methods.get(method)
+    grid = _grid(method)
+    if count > len(grid):
+        raise UserError(f"--tune {count} is more than the {len(grid)} learning rates that {method} declares")
+    default = grid.index(declared.learning_rate)
+    return sorted(grid, key=lambda rate: abs(grid.index(rate) - default))[:count]
+
+
+def _grid(method: str) -> list[float]:
+    declared = methods.get(method)
+    return sorted({*declared.learning_rates, declared.learning_rate})
+
+
+def learning_rate(record: Record) -> float | None:
+    """The peak learning rate of a run or trial; None where its record has none that is a number."""
+    value = record.spec.hyperparameters.get("learning_rate")
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def validation_accuracy(trial: Record) -> float | None:
+    """Accuracy on the validation reviews at the end of the budget, a share; None where the trial did not get there."""
+    if trial.state != "complete" or trial.training is None or not trial.training.curve:
+        return None
+    return trial.training.curve[-1].accuracy
+
+
+def tried(records: Iterable[Record]) -> list[Trial]:
+    """The learning rates of these trials of one method and budget, ascending, each over its tuning seeds."""
+    by_rate: dict[float, list[Record]] = defaultdict(list)
+    for record in sorted(records, key=lambda record: -record.spec.seed):
+        rate = learning_rate(record)
+        if rate is not None:
+            by_rate[rate].append(record)
+    return [_trial(rate, by_rate[rate]) for rate in sorted(by_rate)]
+
+
+def _trial(rate: float, records: list[Record]) -> Trial:
+    found = [(record, validation_accuracy(record)) for record in records]
+    accuracies = [accuracy for _, accuracy in found if accuracy is not None]
+    collapsed = any(
+        accuracy is None or at_chance(round(accuracy * record.data.validation), record.data.validation, record.spec.classes)
+        for record, accuracy in found
+    )
+    return Trial(learning_rate=rate, accuracies=accuracies, collapsed=collapsed)
+
+
+def choose(trials: Sequence[Trial], default: float) -> float | None:
+    """The rate with the highest mean accuracy of those under which no seed collapsed; None if there is none.
+
+    A tie goes to the default, else to the smaller rate.
+    """
+    standing = [trial for trial in trials if not trial.collapsed]
+    best = max(standing, key=lambda t: (fmean(t.accuracies), t.learning_rate == default, -t.learning_rate), default=None)
+    return None if best is None else best.learning_rate
+
+
+def extension(found: dict[str, list[Trial]]) -> dict[str, float]:
+    """One more learning rate for every method, where the best of any stands at the edge of its grid; else none.
+
+    A method extends towards its best where that is at an edge, and otherwise on the side of its better neighbour: to the
+    next rate that it declares there, or by the ratio of the two outermost rates.
+    """
+    bests = {method: choose(trials, methods.get(method).learning_rate) for method, trials in found.items()}
+    if not any(best in _edges(found[method]) for method, best in bests.items()):
+        return {}
+    return {method: _next_rate(method, trials, bests[method]) for method, trials in found.items()}
+
+
+def _edges(trials: list[Trial]) -> tuple[float, float]:
+    return trials[0].learning_rate, trials[-1].learning_rate
+
+
+def _next_rate(method: str, trials: list[Trial], best: float | None) -> float:
+    grid = [trial.learning_rate for trial in trials]
+    if best is None:  # every rate collapsed: smaller ones are what is left
+        below = True
+    elif best in _edges(trials):
+        below = best == grid[0]
+    else:
+        place = grid.index(best)
+        means = [-1.0 if trial.collapsed else fmean(trial.accuracies) for trial in trials]
+        below = means[place - 1] >= means[place + 1]
+    beyond = [rate for rate in _grid(method) if (rate < grid[0] if below else rate > grid[-1])]
+    if beyond:
+        return beyond[-1] if below else beyond[0]
+    rate = grid[0] * grid[0] / grid[1] if below else grid[-1] * grid[-1] / grid[-2]
+    return float(f"{rate:.2g}")
+
+
+def one_more_rate(pairs: Iterable[tuple[Asked, Record]]) -> dict[tuple[str, Budget], float]:
+    """The extension of every method under each budget of these trials; none before all of them have ended."""
+    found: dict[Budget, dict[str, list[Record]]] = {}
+    for job, record in pairs:
+        if record.state not in FINAL:
+            return {}
+        found.setdefault(job.asked, {}).setdefault(job.spec.method, []).append(record)
+    return {
+        (method, budget): rate
+        for budget, records in found.items()
+        for method, rate in extension({method: tried(trials) for method, trials in records.items()}).items()
+    }
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the trials of one method under one budget came to."""
+
+    method: str
+    budget: Budget
+    """As it was asked for."""
+    trials: list[Record]
+    rate: float | None
+    """The learning rate that is frozen for all seeds; None: there is none."""
+    choice: Choice | None = None
+    """The same for the records of its runs."""
+    reason: str = ""
+    """Why there is none."""
+
+
+def decide(pairs: Iterable[tuple[Asked, Record]], *, extended: bool = False) -> list[Decision]:
+    """One decision for each method and budget among the trials, in the order of their first trials.
+
+    There is none while a trial is to be run again (it failed or was cancelled), since the choice would then be from fewer
+    than for the other methods, and none where every rate collapsed.
+    """
+    grouped: dict[tuple[str, Budget], list[Record]] = defaultdict(list)
+    for job, record in pairs:
+        grouped[job.spec.method, job.asked].append(record)
+    return [_decision(method, budget, found, extended) for (method, budget), found in grouped.items()]
+
+
+def _decision(method: str, budget: Budget, records: list[Record], extended: bool) -> Decision:
+    unfinished = next((record for record in records if record.state not in FINAL), None)
+    if unfinished is not None:
+        reason = f"a trial ended as {unfinished.state}; the same command runs it again"
+        return Decision(method, budget, records, None, reason=reason)
+    trials = tried(records)
+    rate = choose(trials, methods.get(method).learning_rate)
+    if rate is None:
+        return Decision(method, budget, records, None, reason="every rate collapsed under some tuning seed")
+    choice = Choice(
+        trials=trials, seeds=sorted({record.spec.seed for record in records}, reverse=True), budget=str(budget),
+        extended=extended, at_edge=rate in _edges(trials),
+        seconds=sum(record.seconds.charged for record in records if record.seconds),
+    )  # fmt: skip
+    return Decision(method, budget, records, rate, choice)

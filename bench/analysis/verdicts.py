@@ -1,0 +1,292 @@
+"""From the runs of a table's methods to a difference, an interval and a verdict for every pair of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from bench.analysis import statistics
+from bench.records.schema import Evaluation, Record, unpack_bits
+from bench.rules import ALPHA, HETEROGENEITY, LEAST_SEEDS, MARGIN
+
+__all__ = ["Analysis", "McNemar", "Paired", "Unconditional", "Verdict", "analysed", "has_collapsed", "worded"]
+
+Verdict = Literal["better", "worse", "equivalent", "not resolved", "one seed", "too few seeds", "incomplete"]
+_Bits = npt.NDArray[np.uint8]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class McNemar(_Part):
+    """McNemar's exact test of one seed, a description."""
+
+    seed: int
+    only_method: int
+    """Texts that the method has right and the other wrong."""
+    only_reference: int
+    """The reverse."""
+    p: float
+
+
+class Unconditional(_Part):
+    """The same comparison over all shared seeds, collapsed ones included, by a paired permutation test."""
+
+    verdict: Literal["better", "worse", "not resolved", "too few seeds"]
+    """"too few seeds": not even the smallest p that so many seeds can give reaches the first step of Holm's procedure."""
+    seeds: int
+    difference: float
+    p: float
+    p_holm: float
+
+
+class Paired(_Part):
+    """A method minus another, on shared seeds and texts. Differences are shares of 1, not points."""
+
+    verdict: Verdict
+    """Better or worse, or equivalent within the margin, after Holm, on the seeds on which neither collapsed; else not
+    resolved. "one seed", "too few seeds" (fewer than three are left): no verdict. "incomplete": both do not have the same
+    seeds, so there is a difference on the shared ones but no verdict."""
+    seeds: list[int]
+    """Shared, and used."""
+    collapsed: list[int] = []
+    """Shared, and left out since either method collapsed."""
+    lacking: list[int]
+    """Seeds of the other that the method does not have."""
+    extra: list[int]
+    """Seeds that only the method has; not used."""
+    unusable: list[int]
+    """Shared seeds left out, since the predictions of a record do not give its counts, or are of other texts."""
+    margin: float
+    """Differences within it count as equivalent."""
+    difference: float | None = None
+    """Mean over the used seeds and the texts; None if there is none."""
+    low: float | None = None
+    """95 % interval of the difference over seeds and texts, taken alone; None for one seed."""
+    high: float | None = None
+    standard_error: float | None = None
+    freedom: float | None = None
+    """Degrees of freedom of the standard error."""
+    p: float | None = None
+    """Two-sided, of no difference; only where there is a verdict."""
+    p_holm: float | None = None
+    """The same after Holm over the family."""
+    p_equivalence: float | None = None
+    """Of a difference beyond the margin (two one-sided tests), after Holm over the family."""
+    unconditional: Unconditional | None = None
+    """Where both have the same seeds, two or more."""
+    mcnemar: list[McNemar] = []
+    """A test a used seed; of the comparisons with the reference alone."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All comparisons of one table. The order is that of the methods given."""
+
+    against_first: list[Paired]
+    """Every other method minus the first, one family."""
+    pairs: list[tuple[int, int, Paired]]
+    """(method, other, method minus other) for every pair of methods with runs, the other being the earlier; one family."""
+    detectable: float | None
+    """The planned minimum detectable difference from the first method: of its seeds, these texts and the pooled seed
+    variance, at the first step of Holm's procedure, with 80 % power. None where no comparison gets a verdict."""
+    variance_p: float | None
+    """Of one seed variance for all methods (Bartlett); None for fewer than three methods."""
+
+    @property
+    def pools(self) -> bool:
+        """Whether the seed variance is pooled over the methods; if not, each pair has its own."""
+        return self.variance_p is None or self.variance_p > HETEROGENEITY
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """One pair before any variance is pooled."""
+
+    paired: Paired
+    every: npt.NDArray[np.int8]
+    """Differences [shared usable seeds, texts]."""
+    used: npt.NDArray[np.int8]
+    """Those of the seeds on which neither collapsed."""
+    moments: statistics.Moments | None
+    """Of `used`; None where no seed is left."""
+
+    @cached_property
+    def unconditional(self) -> statistics.Moments:
+        """Of `every`."""
+        return self.moments if self.moments and len(self.used) == len(self.every) else statistics.moments(self.every)
+
+    @cached_property
+    def permutation_p(self) -> float:
+        """Of `every`."""
+        return statistics.sign_flip(self.every.mean(axis=1), self.unconditional.text_variance)
+
+
+def worded(verdict: Verdict, margin: float) -> str:
+    """The verdict in the words of a table: "equivalent within 0.5 points"."""
+    return f"equivalent within {100 * margin:g} points" if verdict == "equivalent" else verdict
+
+
+def has_collapsed(test: Evaluation) -> bool:
+    """Whether a test is no better than always answering the most frequent class of its labels (rules, section 9)."""
+    majority = max(test.tp + test.fn, test.fp + test.tn)
+    return test.reviews > 0 and statistics.collapsed(test.tp + test.tn, test.reviews, majority / test.reviews)
+
+
+def analysed(methods: Sequence[Sequence[Record]], margin: float = MARGIN) -> Analysis:
+    """Every method against the first, and every pair, from their complete runs.
+
+    The seed variance is pooled over all methods, since its check does not reject that they share one; otherwise each pair
+    has its own, with fewer degrees of freedom. Simulated at three to ten seeds, tables of five methods without any
+    difference have a false verdict in at most 4.5 % (tests/test_simulation.py). The check misses much at few seeds: where
+    one method alone has three times the seed deviation of the others, it is 6 to 11 % at three seeds, 4 to 8 % at five, and
+    below 5 % at ten.
+    """
+    tests = [{record.spec.seed: record.test for record in runs if record.test is not None} for runs in methods]
+    seeds = sorted({seed for own in tests for seed in own})
+    right = _right(tests)
+    sound = np.zeros((len(tests), len(seeds)), dtype=bool)
+    for i, correct in enumerate(right):
+        sound[i] = [seed in correct and not has_collapsed(tests[i][seed]) for seed in seeds]
+    pairs = {(i, j): _pair(tests[i], tests[j], right[i], right[j], margin) for i, j in combinations(range(len(tests)), 2)}
+    found = {key: pair.moments for key, pair in pairs.items() if pair.moments is not None}
+    variance = statistics.pooled(found, sound)
+    p = statistics.bartlett([[tests[i][seeds[j]].accuracy for j in np.flatnonzero(row)] for i, row in enumerate(sound)])
+    pools = p is None or p > HETEROGENEITY
+    first = {key: pair for key, pair in pairs.items() if key[0] == 0}
+    every = {key: pair for key, pair in pairs.items() if tests[key[0]] and tests[key[1]]}
+    judged_first, judged = (_family(family, variance if pools else None) for family in (first, every))
+    described = [
+        found.model_copy(update={"mcnemar": _mcnemar(found.seeds, first[key].used)}) for key, found in judged_first.items()
+    ]
+    return Analysis(
+        against_first=described,
+        pairs=[(j, i, paired) for (i, j), paired in judged.items()],
+        detectable=_detectable(first, variance, len(tests[0]) if tests else 0),
+        variance_p=p,
+    )
+
+
+def _right(tests: Sequence[Mapping[int, Evaluation]]) -> list[dict[int, _Bits]]:
+    """What each method got right, [texts] by seed, of the tests whose predictions give their counts and are of the labels
+    that most tests have.
+    """
+    bits = [{seed: both for seed, test in own.items() if (both := _bits(test)) is not None} for own in tests]
+    counts = Counter(truth.tobytes() for own in bits for truth, _ in own.values())
+    most = counts.most_common(1)[0][0] if counts else b""
+    return [{seed: correct for seed, (truth, correct) in own.items() if truth.tobytes() == most} for own in bits]
+
+
+def _pair(
+    its: Mapping[int, Evaluation],
+    own: Mapping[int, Evaluation],
+    its_right: Mapping[int, _Bits],
+    own_right: Mapping[int, _Bits],
+    margin: float,
+) -> _Pair:
+    """`own` minus `its`: which seeds enter, and their differences."""
+    shared = sorted(its.keys() & own.keys())
+    usable = [seed for seed in shared if seed in its_right and seed in own_right]
+    fallen = [seed for seed in usable if has_collapsed(own[seed]) or has_collapsed(its[seed])]
+    rows = [own_right[s].astype(np.int8) - its_right[s].astype(np.int8) for s in usable]
+    every = np.stack(rows) if rows else np.zeros((0, 0), dtype=np.int8)
+    used = every[[seed not in fallen for seed in usable]] if rows else every
+    lacking, extra = sorted(its.keys() - own.keys()), sorted(own.keys() - its.keys())
+    unusable, left = [s for s in shared if s not in usable], [s for s in usable if s not in fallen]
+    whole = bool(usable) and not (lacking or extra or unusable)
+    verdict: Verdict = "not resolved"
+    if not whole:
+        verdict = "incomplete"
+    elif len(left) < LEAST_SEEDS:
+        verdict = "one seed" if len(usable) == 1 else "too few seeds"
+    paired = Paired(
+        verdict=verdict, seeds=left, collapsed=fallen, lacking=lacking, extra=extra, unusable=unusable, margin=margin
+    )
+    return _Pair(paired, every, used, statistics.moments(used) if len(used) else None)
+
+
+def _family(pairs: Mapping[tuple[int, int], _Pair], pooled: statistics.SeedVariance | None) -> dict[tuple[int, int], Paired]:
+    """The comparisons of one family with their numbers and verdicts; without a pooled variance, each by its own."""
+    found = {key: statistics.two_way(pair.moments, pooled) for key, pair in pairs.items() if pair.moments is not None}
+    judged = [key for key, pair in pairs.items() if pair.paired.verdict == "not resolved"]
+    differs = dict(zip(judged, statistics.holm([found[key].p for key in judged]), strict=True))
+    tost = [statistics.equivalence_p(found[key], pairs[key].paired.margin) for key in judged]
+    within = dict(zip(judged, statistics.holm(tost), strict=True))
+    unconditional = _unconditional(pairs)
+    made = {}
+    for key, pair in pairs.items():
+        update: dict[str, Any] = {"unconditional": unconditional.get(key)}
+        if key in found:
+            update |= _described(found[key], len(pair.used))
+        if key in differs:
+            update |= {"p": found[key].p, "p_holm": differs[key], "p_equivalence": within[key]}
+            if differs[key] <= ALPHA:
+                update["verdict"] = "better" if found[key].difference > 0 else "worse"
+            elif within[key] <= ALPHA:
+                update["verdict"] = "equivalent"
+        made[key] = pair.paired.model_copy(update=update)
+    return made
+
+
+def _described(found: statistics.TwoWay, seeds: int) -> dict[str, Any]:
+    if seeds < 2:
+        return {"difference": found.difference}
+    half = statistics.half_width(found)
+    return {
+        "difference": found.difference,
+        "low": max(-1.0, found.difference - half),
+        "high": min(1.0, found.difference + half),
+        "standard_error": found.standard_error,
+        "freedom": float(found.freedom),
+    }
+
+
+def _unconditional(pairs: Mapping[tuple[int, int], _Pair]) -> dict[tuple[int, int], Unconditional]:
+    """The permutation test of every pair whose methods have the same seeds, two or more."""
+    whole = {key: pair for key, pair in pairs.items() if pair.paired.verdict != "incomplete" and len(pair.every) > 1}
+    p = [pair.permutation_p for pair in whole.values()]
+    made = {}
+    for (key, pair), value, adjusted in zip(whole.items(), p, statistics.holm(p), strict=True):
+        difference, seeds = pair.unconditional.difference, pair.unconditional.seeds
+        verdict: Literal["better", "worse", "not resolved", "too few seeds"] = "not resolved"
+        if not statistics.permutation_attainable(seeds, len(whole)):
+            verdict = "too few seeds"
+        elif adjusted <= ALPHA:
+            verdict = "better" if difference > 0 else "worse"
+        made[key] = Unconditional(verdict=verdict, seeds=seeds, difference=difference, p=value, p_holm=adjusted)
+    return made
+
+
+def _detectable(first: Mapping[tuple[int, int], _Pair], variance: statistics.SeedVariance, seeds: int) -> float | None:
+    judged = [pair.moments for pair in first.values() if pair.paired.verdict == "not resolved" and pair.moments]
+    if not judged:
+        return None
+    texts = float(np.mean([found.text_variance for found in judged]))
+    error = (max(variance.value, 0.0) / seeds + texts) ** 0.5
+    # Without any spread, as between equal methods, there is nothing to say what could have been detected.
+    return statistics.detectable(error, variance.freedom, len(judged)) if error > 0 else None
+
+
+def _mcnemar(seeds: Sequence[int], differences: npt.NDArray[np.int8]) -> list[McNemar]:
+    tests = [(seed, *statistics.mcnemar(row)) for seed, row in zip(seeds, differences, strict=True)]
+    return [McNemar(seed=seed, only_method=b, only_reference=c, p=p) for seed, b, c, p in tests]
+
+
+def _bits(test: Evaluation) -> tuple[_Bits, _Bits] | None:
+    """Labels and what was predicted correctly, [texts] each; None unless there are two, and they give the counts."""
+    try:
+        predicted, correct = unpack_bits(test.predictions, test.reviews), unpack_bits(test.correct, test.reviews)
+    except ValueError:
+        return None
+    labels = (predicted == correct).astype(np.uint8)
+    counts = (int(correct.sum()), int(labels.sum()))
+    return (labels, correct) if test.reviews >= 2 and counts == (test.tp + test.tn, test.tp + test.fn) else None

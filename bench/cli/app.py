@@ -1,0 +1,251 @@
+"""The commands: parse, call, print. Whatever takes long to import is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import errno
+import io
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from bench import __version__
+from bench.cli.calibrate import calibrate
+from bench.cli.options import AnswerFormat, Device
+from bench.cli.run import RUNS, run, watch
+from bench.report.options import Figure, Format, View
+from bench.system.errors import UserError
+from bench.system.files import write_out
+from bench.system.signals import INTERRUPTED
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Compare ways to fine-tune an encoder under one device budget, centred on the adapter.",
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+REFERENCE_RESULTS = Path("results/reference")
+
+app.command()(run)
+app.command()(calibrate)
+app.command()(watch)
+
+
+@app.command()
+def suites() -> None:
+    """List the suites that come with the project: what each is for and what it comes to."""
+    from bench.runs.suite import suites_text
+
+    print(suites_text())
+
+
+@app.command()
+def report(
+    reference: Annotated[str, typer.Option(help="The method in the centre.")] = "houlsby",
+    results: Annotated[Path | None, typer.Option(help="Folder of records. [results/runs, else results/reference]")] = None,
+    format_: Annotated[
+        Format, typer.Option("--format", help="How to write it. html: a page of all tables and figures; svg, png: figures.")
+    ] = Format.table,
+    view: Annotated[list[View] | None, typer.Option("--view", help="Tables to show, repeatable; json, html hold all.")] = None,
+    margin: Annotated[float, typer.Option(help="Accuracies within this many points of each other are equivalent.")] = 0.5,
+    figure: Annotated[
+        Figure | None,
+        typer.Option(help="With svg, png: which. [accuracy-parameters; all where --out is a folder]", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write to this file instead of the terminal; pictures: a file of one or a folder.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 if a file was left out.")] = False,
+) -> None:
+    """Compare the records of a folder, the reference method first. Damaged files are named, left out and left as they are."""
+    from bench.records.store import Damaged
+    from bench.report.render import draw, render
+
+    if not 0 < margin <= 100:
+        raise UserError(f"--margin {margin:g}: name points of accuracy above 0 and up to 100, such as 0.5")
+    folder = results
+    if folder is None:
+        folder = RUNS if any(RUNS.glob("*.json")) else REFERENCE_RESULTS
+    left_out: list[Damaged] = []
+    if format_ in (Format.svg, Format.png):
+        if view:
+            raise UserError(f"--view chooses tables; with --format {format_} say --figure")
+        print(
+            draw(
+                folder, reference=reference, style=str(format_), figure=figure, out=out, left_out=left_out, margin=margin / 100
+            )
+        )
+    else:
+        if figure is not None:
+            raise UserError(f"--figure goes with --format svg or png; --format {format_} has no single figures")
+        if format_ is Format.html and out is None and sys.stdout.isatty():
+            raise UserError("a page is not to be read in a terminal: name a file for it with --out")
+        shown = [str(name) for name in view or ()]
+        text = render(folder, reference=reference, style=str(format_), view=shown, left_out=left_out, margin=margin / 100)
+        if out is None:
+            print(text)
+        else:
+            write_out(out, text.encode() + b"\n", "the report")
+    if strict and left_out:
+        raise typer.Exit(1)
+
+
+@app.command()
+def predict(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN] [TEXT]...",
+            help="A saved run (its id or the first digits, its record, its folder), then texts; '-' or a pipe: a text a line.",
+            show_default=False,
+        ),
+    ] = None,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(help="In place of RUN, repeatable: NAME=RUN, or the name of its reviews. All stand on one encoder."),
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="A CSV file with a header; the answers are two columns more.")] = None,
+    column: Annotated[str, typer.Option(help="Its column of texts.")] = "text",
+    test: Annotated[
+        bool, typer.Option("--test", help="Repeat the run's own test instead; exit code 1 unless its logits are the same.")
+    ] = False,
+    format_: Annotated[
+        AnswerFormat | None, typer.Option("--format", help="How to write answers. [text, with --csv csv]", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder of records beside which runs were saved.")] = RUNS,
+    encoder: Annotated[str | None, typer.Option(help="Where the encoder is now, if it was a folder.")] = None,
+    data: Annotated[str | None, typer.Option(help="With --test: where the reviews are now, if they were a folder.")] = None,
+    device: Annotated[Device, typer.Option(help="auto: that of the run, where it is there.")] = Device.auto,
+) -> None:
+    """Classify texts with what `run --save` kept: label, probability of positive, text."""
+    from bench.inference.predictions import Question, answer, tested
+
+    question = Question(
+        words or [], adapter or [], csv, column, None if format_ is None else str(format_), results, encoder, data, str(device)
+    )
+    if test:
+        outcomes = tested(question)
+        text, same = "\n".join(outcome.line for outcome in outcomes), all(outcome.identical for outcome in outcomes)
+    else:
+        text, same = answer(question), True
+    if out is None:
+        print(text)
+    else:
+        write_out(out, text.encode() + b"\n", "what was predicted")
+    if not same:
+        raise typer.Exit(1)
+
+
+@app.command()
+def audit(
+    records: Annotated[list[Path] | None, typer.Argument(help="Records, and folders of them.", show_default=False)] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print each check with its figure.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Print what each check asks, and audit nothing.")] = False,
+) -> None:
+    """Derive every figure of records again from their raw fields; exit code 1 if one does not hold."""
+    from bench.records.audit import audit as audited
+    from bench.records.audit import listing
+
+    if list_:
+        print(listing())
+        return
+    if not records:
+        raise UserError("name at least one record or folder of records, such as results/reference")
+    outcomes = audited(records)
+    for outcome in outcomes:
+        print(outcome.text(verbose=verbose))
+    if any(outcome.failed for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+@app.command()
+def methods(
+    encoder: Annotated[str, typer.Option(help="The encoder that parameters are counted for.")] = "minilm",
+) -> None:
+    """List the methods with their papers, hyperparameters and trainable parameters."""
+    from bench.models.pretrained import find
+    from bench.report.methods import methods_text
+
+    checkpoint = find(encoder)
+    print(methods_text(checkpoint.name, checkpoint.shape))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a record, with the meaning of every field."""
+    from bench.records.store import schema as text
+
+    print(text())
+
+
+@app.command()
+def doctor() -> None:
+    """Show what this machine can run, what is missing and how to get it; exit code 1 if runs cannot work."""
+    from bench.cli.doctor import diagnose
+
+    text, can_run = diagnose()
+    print(text)
+    if not can_run:
+        raise typer.Exit(1)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"adapter-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Compare ways to fine-tune an encoder under one device budget, centred on the adapter."""
+
+
+def _print_anything() -> None:
+    """Let a terminal that lacks a character, or a path that is no text, cost that character and not the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command; bad input is one line on the error stream and exit code 2."""
+    from methods import MethodError
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    _print_anything()
+    try:
+        given = sys.argv[1:] if arguments is None else arguments
+        code = app(args=given or ["--help"], prog_name="python -m bench", standalone_mode=False)
+        if code == INTERRUPTED:
+            print("stopped; what was measured so far is kept, and the same command resumes", file=sys.stderr)
+        sys.exit(code if isinstance(code, int) else 0)
+    except TyperException as error:
+        # Usage errors say which option they speak of only in format_message.
+        line = " ".join(str(getattr(error, "format_message", error.__str__)()).split())
+    except (UserError, MethodError) as error:
+        line = str(error)
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        line = f"the output cannot be written ({error.strerror})"
+        # What is left of it would fail once more when the interpreter ends.
+        sys.stdout = None
+    print(f"error: {_visible(line)}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _visible(line: str) -> str:
+    """The line with control characters escaped: names from the command line may hold terminal commands."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

@@ -1,0 +1,117 @@
+"""The command `calibrate`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.options import Device, Precision, Truncation
+from bench.cli.run import (
+    RUNS,
+    Arithmetic,
+    BatchSize,
+    Cut,
+    Data,
+    Encoder,
+    MaxLength,
+    MemoryCap,
+    Methods,
+    On,
+    Suite,
+    planned,
+    refuse_beside_suite,
+)
+from bench.system.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.records.schema import Calibration
+    from bench.runs.plan import Matrix
+
+__all__ = ["calibrate"]
+
+
+def calibrate(
+    context: typer.Context,
+    method: Methods = None,
+    suite: Suite = None,
+    encoder: Encoder = "minilm",
+    data: Data = "embedded",
+    max_length: MaxLength = 128,
+    truncation: Cut = Truncation.both,
+    batch_size: BatchSize = 16,
+    dropout: Annotated[float, typer.Option(min=0, max=0.99, help="Hidden dropout of encoder and head.")] = 0.0,
+    attention_dropout: Annotated[float, typer.Option(min=0, max=0.99, help="Dropout of attention weights.")] = 0.0,
+    precision: Arithmetic = Precision.auto,
+    device: On = Device.auto,
+    memory: MemoryCap = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=1, max=86400, help="Most that the rounds of five methods may take. [60; 15 for one method]", show_default=False
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the record.")] = RUNS,
+) -> None:
+    """Measure what a token costs under each method, as a ratio to the reference, for budgets in seconds or reference tokens.
+    Methods take turns on the same batches, so that a machine that is busy slows all of them; training runs convert by it.
+    """
+    from bench.runs.plan import Request
+
+    if suite is None and not method:
+        raise UserError("Missing option '--method': name a method, several, or all; or name a suite with --suite")
+    if suite is not None:
+        refuse_beside_suite(context, also={"seconds"})
+    # Neither budget nor seed is part of what is measured.
+    request = Request(
+        method or [], encoder, data, "1 epoch", "1", max_length, str(truncation), batch_size, str(precision), str(device),
+        memory, dropout=dropout, attention_dropout=attention_dropout,
+    )  # fmt: skip
+    for matrix in planned(suite, request, elsewhere=False):
+        _one(matrix, out, seconds)
+
+
+def _one(matrix: Matrix, out: Path, seconds: float | None) -> None:
+    """Calibrate the methods of a matrix, and print what was found."""
+    from bench.records.store import path_of
+    from bench.runs.calibration import calibrate as measured
+    from bench.runs.calibration import subject_of, warnings
+
+    jobs = matrix.jobs or matrix.trials
+    methods = [(job.spec.method, job.spec.hyperparameters) for job in jobs]
+    made = measured(subject_of(jobs[0]), methods, out, seconds=seconds, progress=_told)
+    print(_table(made))
+    for line in warnings(made):
+        print(f"  warning: {line}")
+    print(f"  record: {path_of(out, made)}", flush=True)
+
+
+def _told(line: str) -> None:
+    """Show where it is, on one line of a terminal that each replaces; elsewhere nothing."""
+    if sys.stderr.isatty():
+        print(f"\r\033[Kcalibration: {line}", end="", file=sys.stderr, flush=True)
+
+
+def _table(made: Calibration) -> str:
+    """Each method with its ratio, interval and speed."""
+    from bench.records.ratios import ratio
+
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+    reference = made.methods[0].slices
+    lines = [
+        f"{made.encoder} on {made.data}, {made.environment.device}, {made.setting.precision}: {made.rounds_counted} of "
+        f"{made.rounds} rounds count",
+        f"  {'method':<20} {'time of a token':>15}  {'95 % interval':<15} {'tokens/s':>9} {'rounds':>6}",
+    ]
+    for one in made.methods:
+        found = ratio(one.slices, reference)
+        if one.ratio is None or found is None:
+            lines.append(f"  {one.method:<20} {one.state:>15}")
+            continue
+        interval = f"{one.low:.3f} to {one.high:.3f}" if one.low is not None and one.high is not None else "too few rounds"
+        speed = made.tokens_per_second / one.ratio
+        lines.append(f"  {one.method:<20} {one.ratio:>15.3f}  {interval:<15} {speed:>9,.0f} {found.rounds:>6}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Texts, from their source to batches of token ids."""

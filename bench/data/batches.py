@@ -1,0 +1,96 @@
+"""Which reviews make up each batch, in which order, and how they become tensors.
+
+The order comes from a generator of its own: it is the same for every method with the same seed, whatever randomness a
+method uses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.data.task import Ints, Split, Task
+from bench.records.spec import Truncation
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["MULTIPLE", "collate", "epoch_batches", "first_balanced", "in_length_order", "moved", "rounded", "stream"]
+
+POOL = 50
+"""Batches that are sorted by length together. Larger pools save little more padding and make batches less random."""
+
+MULTIPLE = 32
+"""Tokens of which the width of what is trained on is a multiple. Then there are few shapes, and the memory that one batch freed
+fits the next; with ever other widths the peak keeps growing with the reviews. `make growth` and `make levers` measure it."""
+
+
+def epoch_batches(lengths: Ints, batch_size: int, seed: int, epoch: int) -> list[Ints]:
+    """One pass over all reviews in length-bucketed batches, each an array of rows.
+
+    Reviews are shuffled, sorted by length within pools of `POOL` batches, cut into batches, and the batches shuffled.
+    Every row comes once; only the last batch of the last pool can be smaller than `batch_size`.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(len(lengths))
+    batches: list[Ints] = []
+    for start in range(0, len(order), POOL * batch_size):
+        pool = order[start : start + POOL * batch_size]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        chunks = [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
+        batches += [chunks[i] for i in generator.permutation(len(chunks))]
+    return batches
+
+
+def stream(lengths: Ints, batch_size: int, seed: int, first_epoch: int = 0, skip: int = 0) -> Iterator[Ints]:
+    """Batches without end: one pass after another, each in an order of its own. The first `skip` batches are left out."""
+    passes, skip = divmod(skip, math.ceil(len(lengths) / batch_size))
+    epoch = first_epoch + passes
+    while True:
+        yield from epoch_batches(lengths, batch_size, seed, epoch)[skip:]
+        epoch, skip = epoch + 1, 0
+
+
+def first_balanced(labels: Ints, count: int) -> Ints:
+    """Positions of the first `count` of labels [n], as many of each class as there are, ascending; all where n is no more."""
+    rank = np.empty(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        rank[rows] = np.arange(len(rows))
+    return np.sort(np.argsort(rank, kind="stable")[:count])
+
+
+def in_length_order(lengths: Ints, batch_size: int) -> Iterator[Ints]:
+    """All rows in batches of like length, the longest first: for evaluation, where order means nothing."""
+    order = np.argsort(-lengths, kind="stable")
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def rounded(longest: int, multiple: int, most: int) -> int:
+    """The next multiple from `longest` on, or `most` where that is less."""
+    return min(math.ceil(longest / multiple) * multiple, most)
+
+
+def collate(
+    task: Task, split: Split, rows: Ints, max_length: int, truncation: Truncation, multiple: int = 1
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Tensors for a batch: ids and mask [batch, longest of the batch, rounded up to a multiple], labels [batch]."""
+    import torch
+
+    encoded = [task.encode(split, int(row), max_length, truncation) for row in rows]
+    width = rounded(max(len(ids) for ids in encoded), multiple, max_length)
+    ids = np.full((len(rows), width), task.pad_id, dtype=np.int64)
+    mask = np.zeros((len(rows), width), dtype=np.int64)
+    for i, row in enumerate(encoded):
+        ids[i, : len(row)] = row
+        mask[i, : len(row)] = 1
+    return torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(split.labels[rows])
+
+
+def moved(tensor: Tensor, device: str) -> Tensor:
+    """The tensor on the device; towards CUDA from pinned memory, so that the copy does not wait for running kernels."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device == "cuda" else tensor

@@ -1,0 +1,51 @@
+"""A test as a record keeps it: metrics through the library `evaluate`, and every review's prediction in a bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.data.tokenization import Ints, Split
+from bench.inference.metric import score
+from bench.records.schema import Evaluation, pack_bits
+
+__all__ = ["evaluation_of", "rows_to_test"]
+
+_NONE: Ints = np.array([], dtype=np.int64)
+
+
+def rows_to_test(split: Split, limit: int | None) -> Ints:
+    """Positions of the reviews to test on: all, or the last `limit` of them, half of each class, in their order."""
+    rows = np.arange(len(split))
+    if limit is None or limit >= len(rows):
+        return rows
+    by_class = [np.flatnonzero(split.labels == label) for label in (0, 1)]
+    return np.sort(np.concatenate([rows[max(0, len(rows) - limit // 2) :] for rows in by_class]))
+
+
+def evaluation_of(
+    split: Split,
+    rows: Ints,
+    predictions: npt.NDArray[np.int64],
+    *,
+    leaked: Ints = _NONE,
+    logits_sha256: str | None = None,
+) -> Evaluation:
+    """The record of a test on `rows` [n] of a split with `predictions` [n], each 0 or 1.
+
+    `leaked` are the positions in the split of reviews whose text is also in train.
+    """
+    labels = split.labels[rows]
+    among = np.flatnonzero(np.isin(rows, leaked))
+    right = predictions == labels
+    return Evaluation.model_validate(
+        {
+            "reviews": len(rows),
+            **score(labels, predictions),
+            "accuracy_without_leaked": float(np.delete(right, among).mean()),
+            "leaked": among.tolist(),
+            "predictions": pack_bits(predictions),
+            "correct": pack_bits(right),
+            "logits_sha256": logits_sha256,
+        }
+    )

@@ -1,0 +1,74 @@
+"""How long a trained classifier takes to answer, beside the same encoder without the method."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping
+from statistics import median
+
+import torch
+
+from bench.data.batches import moved
+from bench.models.classifier import Classifier, load_classifier
+from bench.models.pretrained import Checkpoint
+from bench.models.residual_stream import in_precision
+from bench.records.schema import Latency
+from bench.records.spec import RunSpec
+from methods import Method
+
+__all__ = ["BATCHES", "latencies"]
+
+BATCHES = (1, 32)
+"""Reviews a call: an answer to one person, and a batch of a service."""
+FEWEST, FEWEST_SHORT, MOST, SECONDS = 5, 3, 50, 1.0
+"""Each size gets at least the fewest rounds, and more until there are the most or so much time has gone; after a short run
+fewer, and a quarter of the time."""
+
+
+def latencies(
+    classifier: Classifier, method: Method, checkpoint: Checkpoint, spec: RunSpec, filler: int, *, short: bool = False
+) -> list[Latency]:
+    """Medians for each batch size of `BATCHES`, over reviews of full length made of the token `filler`; with `short` of fewer
+    calls.
+
+    The trained classifier, the bare encoder and, where the method can be merged, the merged one take turns, so that a
+    machine that slows down does so for all of them. The classifier is left in training mode and otherwise as it was.
+    """
+    bare = load_classifier(checkpoint, seed=spec.seed, dropout=0.0, attention_dropout=0.0).to(spec.device)
+    bare.head = classifier.head
+    models = {"own": classifier, "bare": bare}
+    merged = method.merged(copy.deepcopy(classifier.encoder)) if method.merges else None
+    if merged is not None:
+        models["merged"] = Classifier(merged, classifier.pooling, classifier.head)
+    for model in models.values():
+        model.eval()
+    measured = [_measure(models, batch, spec, filler, short) for batch in BATCHES]
+    classifier.train()
+    return measured
+
+
+@torch.no_grad()
+def _measure(models: Mapping[str, Classifier], batch: int, spec: RunSpec, filler: int, short: bool) -> Latency:
+    ids = torch.full((batch, spec.max_length), filler)
+    mask = torch.ones_like(ids)
+    times: dict[str, list[float]] = {name: [] for name in models}
+
+    def call(model: Classifier) -> float:
+        with in_precision(model, spec.precision):  # a service casts its weights once
+            began = time.perf_counter()
+            model(moved(ids, spec.device), moved(mask, spec.device)).float().cpu()  # the copy waits for the device
+            return time.perf_counter() - began
+
+    for model in models.values():
+        call(model)  # the first call pays for kernels and memory
+    fewest, seconds = (FEWEST_SHORT, SECONDS / 4) if short else (FEWEST, SECONDS)
+    end = time.monotonic() + seconds
+    while (done := len(times["own"])) < fewest or (done < MOST and time.monotonic() < end):
+        for name, model in models.items():
+            times[name].append(call(model))
+    milliseconds = {name: 1000 * median(calls) for name, calls in times.items()}
+    return Latency(
+        batch=batch, milliseconds=milliseconds["own"], bare_milliseconds=milliseconds["bare"],
+        merged_milliseconds=milliseconds.get("merged"),
+    )  # fmt: skip

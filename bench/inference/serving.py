@@ -1,0 +1,151 @@
+"""Saved runs in use: one encoder in memory, one adapter on it or several, and the logits of each.
+
+With several, all stand on the encoder at once and each call uses one of them. Only what leaves the encoder's own weights
+alone can share it, and only what one library holds.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+import methods
+from bench.data.sources import Reviews
+from bench.data.task import Task
+from bench.data.tokenization import Ints, Split, open_tokenizer, special_tokens, tokenised
+from bench.inference.predict import predict
+from bench.models.classifier import load_classifier
+from bench.models.pretrained import Checkpoint
+from bench.records.artifacts import HEAD, Saved
+from bench.records.spec import RunSpec
+from bench.system.errors import UserError
+from bench.system.text import without_paths
+
+__all__ = ["Server", "positive"]
+
+
+class Server:
+    """Answers for saved runs by name. All must have been trained on the encoder `checkpoint`.
+
+    Raises:
+        UserError: if they cannot share the encoder, or what was saved does not load.
+    """
+
+    def __init__(self, saved: Mapping[str, Saved], checkpoint: Checkpoint, device: Literal["cpu", "cuda"]) -> None:
+        for library in ("adapters", "transformers"):
+            logging.getLogger(library).setLevel(logging.ERROR)
+        self._saved = {name: one.verified() for name, one in saved.items()}
+        self._checkpoint, self._device = checkpoint, device
+        self._methods = {name: _method(one) for name, one in saved.items()}
+        shared = len(saved) > 1
+        if shared:
+            _check_sharing(self._methods)
+        self._classifier = load_classifier(checkpoint, seed=0, dropout=0.0, attention_dropout=0.0)
+        self._heads: dict[str, torch.nn.Module] = {}
+        self._keys = {name: f"saved{i}" for i, name in enumerate(saved)}
+        """Names inside the libraries, which do not take every name that a person may choose."""
+        self._holder = next((method for method in self._methods.values() if shared and method.backend), None)
+        for name, one in self._saved.items():
+            try:
+                self._load(name, one, shared)
+            except Exception as error:
+                # Two libraries and safetensors raise a dozen kinds here, and all say: these are not its weights.
+                why = without_paths(f"{type(error).__name__}: {error}")
+                raise UserError(f"{one.name}: what was saved does not load ({why})") from None
+        self._classifier.to(device)
+        for head in self._heads.values():
+            head.to(device)
+
+    def _load(self, name: str, saved: Saved, shared: bool) -> None:
+        from safetensors.torch import load_file
+
+        method, classifier = self._methods[name], self._classifier
+        if not shared:
+            classifier.encoder = method.load(classifier.encoder, saved.folder)
+        elif method.backend:
+            classifier.encoder = method.join(classifier.encoder, saved.folder, self._keys[name])
+        self._heads[name] = copy.deepcopy(classifier.head)
+        self._heads[name].load_state_dict(load_file(saved.folder / HEAD))
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return open_tokenizer(self._checkpoint.folder / "tokenizer.json")
+
+    def _use(self, name: str) -> None:
+        if self._holder is not None:
+            self._holder.switch(self._classifier.encoder, self._keys[name] if self._methods[name].backend else None)
+        self._classifier.head = self._heads[name]
+
+    def logits(self, name: str, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Logits [texts, 2] of the run called `name`, cut and computed as in the run.
+
+        They do not depend on what else is held. The company that a text has in its batch of 64 changes their last bits.
+        """
+        split = tokenised(self._tokenizer, Reviews(list(texts), [0] * len(texts)))
+        prefix, suffix = special_tokens(self._tokenizer)
+        nothing: Ints = np.array([], dtype=np.int64)
+        task = Task(split, split, split, nothing, prefix, suffix, int(self._checkpoint.config["pad_token_id"]))
+        return self.logits_of_split(name, task, split)
+
+    def logits_of_split(self, name: str, task: Task, split: Split, rows: Ints | None = None) -> npt.NDArray[np.float32]:
+        """Logits [n, 2] for a split of a task or `rows` of it, by the very path of a run: for the run's own test they are
+        the run's own, bit for bit, on the same machine with as many threads.
+        """
+        spec = self.spec(name)
+        torch.set_num_threads(spec.threads)
+        self._use(name)
+        return predict(self._classifier, task, split, spec, rows)
+
+    def spec(self, name: str) -> RunSpec:
+        """The spec of the run called `name`, on the device that serves."""
+        return self._saved[name].card.spec.model_copy(update={"device": self._device})
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all weights that are held: the encoder, what is on it, and the heads."""
+        return sum(tensor.nbytes for tensor in self.tensors())
+
+    def tensors(self) -> Iterator[torch.Tensor]:
+        """All weights that are held, each once."""
+        for module in (self._classifier.encoder, *self._heads.values()):
+            yield from module.parameters()
+            yield from module.buffers()
+
+
+def positive(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Softmax of logits [n, 2] at the positive class, [n], in double precision."""
+    wide = logits.astype(np.float64)
+    exponents = np.exp(wide - wide.max(1, keepdims=True))
+    share: npt.NDArray[np.float64] = exponents[:, 1] / exponents.sum(1)
+    return share
+
+
+def _method(saved: Saved) -> methods.Method:
+    spec = saved.card.spec
+    try:
+        return type(methods.get(spec.method))(**spec.hyperparameters)
+    except TypeError:
+        raise UserError(f"{saved.name}: {spec.method} does not take the hyperparameters on its card") from None
+
+
+def _check_sharing(chosen: Mapping[str, methods.Method]) -> None:
+    """See that all can stand on one encoder."""
+    libraries: dict[str, str] = {}
+    for name, method in chosen.items():
+        if method.backend is None and not method.encodes_once:
+            raise UserError(
+                f"--adapter {name}: {method.name} changes the encoder itself and cannot share it; ask it alone, or name a run "
+                "of adapters, LoRA or head-only"
+            )
+        if method.backend is not None:
+            libraries.setdefault(method.backend, f"{name} ({method.name})")
+    if len(libraries) > 1:
+        held = " and ".join(f"{who} by {library}" for library, who in libraries.items())
+        raise UserError(f"one encoder holds adapters of one library, but {held}; ask them one by one")

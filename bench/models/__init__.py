@@ -1,0 +1,1 @@
+"""Encoders, checked and loaded."""

@@ -1,0 +1,114 @@
+"""Whether a tokenizer.json is made of known parts: seen before the library that builds it reads the file.
+
+The file is data, but it can hold regular expressions that never end, dropout that splits words at random, and parts that
+nobody has looked at. What the encoders of the known families come with passes, and nothing else.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json
+
+from bench.system.errors import UserError, brief
+
+__all__ = ["LARGEST", "check_tokenizer"]
+
+LARGEST = 64 * 2**20
+"""Bytes; the largest of a known family, XLM-RoBERTa's with 250,002 entries, takes 17 MB."""
+
+_KEYS = {
+    "version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model",
+}  # fmt: skip
+_MODELS = {"WordPiece", "BPE", "Unigram", None}
+"""Files of before 2021 do not name their model's type; the library tells it from the fields."""
+_PARTS = {
+    "normalizer": {
+        "BertNormalizer",
+        "NFC",
+        "NFD",
+        "NFKC",
+        "NFKD",
+        "Lowercase",
+        "StripAccents",
+        "Strip",
+        "Precompiled",
+        "Replace",
+    },
+    "pre_tokenizer": {"BertPreTokenizer", "ByteLevel", "Metaspace", "Whitespace", "WhitespaceSplit", "Punctuation", "Digits"},
+    "post_processor": {"BertProcessing", "RobertaProcessing", "TemplateProcessing", "ByteLevel"},
+    "decoder": {"WordPiece", "ByteLevel", "Metaspace", "Replace", "Fuse", "Strip", "ByteFallback"},
+}  # fmt: skip
+"""Which types each part may have; each may be a Sequence of them too, and absent."""
+_INSIDE = {"normalizer": "normalizers", "pre_tokenizer": "pretokenizers", "post_processor": "processors", "decoder": "decoders"}
+_REGEXES = {" {2,}"}
+"""Regular expressions that may be replaced: runs of spaces, as XLM-RoBERTa's file has it."""
+
+
+def check_tokenizer(name: str, path: Path) -> None:
+    """See that a file holds a tokenizer of known parts.
+
+    Raises:
+        UserError: saying which part is not; `name` is the encoder's.
+        OSError: if it cannot be read.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+        raise UserError(f"encoder {name!r}: tokenizer.json cannot be read: it is no file of at most {LARGEST // 2**20} MiB")
+    try:
+        found = from_json(path.read_bytes())
+    except ValueError:
+        raise UserError(f"encoder {name!r}: tokenizer.json cannot be read: it is not whole JSON") from None
+    for why in _wrong(found):
+        raise UserError(f"encoder {name!r}: tokenizer.json cannot be read: {why}")
+
+
+def _wrong(found: Any) -> Iterator[str]:
+    if not isinstance(found, dict) or not isinstance(found.get("model"), dict):
+        yield "it holds no model"
+        return
+    for key in found:
+        if key not in _KEYS:
+            yield f"it has a part {brief(key)} that no known tokenizer has"
+    model = found["model"]
+    if not _is_one_of(model.get("type"), _MODELS):
+        yield f"its model is {brief(model.get('type'))}; known are BPE, Unigram and WordPiece"
+    if not isinstance(model.get("vocab"), dict | list) or not model["vocab"]:
+        yield "its model has no vocabulary"
+    elif isinstance(model["vocab"], dict) and not all(_is_id(value) for value in model["vocab"].values()):
+        yield "its vocabulary holds ids that are not whole numbers from 0 to 2**31 - 1"
+    added = found.get("added_tokens") or []
+    if not isinstance(added, list) or not all(isinstance(token, dict) and _is_id(token.get("id")) for token in added):
+        yield "its added tokens are not all tokens with ids"
+    if model.get("dropout"):
+        yield "its model drops merges at random, so that no two runs would read the same"
+    for part, types in _PARTS.items():
+        for one in _steps(found.get(part), _INSIDE[part]):
+            kind = one.get("type") if isinstance(one, dict) else one
+            if not _is_one_of(kind, types):
+                yield f"its {part} has a step {brief(kind)}; known are {', '.join(sorted(types))}"
+            pattern = one.get("pattern") if isinstance(one, dict) else None
+            if isinstance(pattern, dict) and not _is_one_of(pattern.get("Regex"), {None, *_REGEXES}):
+                yield f"its {part} has the regular expression {brief(pattern.get('Regex'))}, which is not a known one"
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**31
+
+
+def _is_one_of(value: Any, known: set[Any]) -> bool:
+    return (value is None or isinstance(value, str)) and value in known
+
+
+def _steps(part: Any, inside: str) -> Iterator[Any]:
+    """The steps of a part, one level deep: no known tokenizer has a Sequence in a Sequence."""
+    if part is None:
+        return
+    if isinstance(part, dict) and part.get("type") == "Sequence":
+        steps = part.get(inside)
+        yield from steps if isinstance(steps, list) else [None]
+    else:
+        yield part

@@ -1,0 +1,237 @@
+"""What a run trained, kept for use: `adapters/<run id>/` beside the records, in the layout of the method's library.
+
+A folder holds the files that the method saved, `head.safetensors`, and `card.json`, which says what they belong to. It is
+built under a hidden name and renamed when it is whole. Nothing in it is a pickle, and nothing names the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.records.schema import Calibration, DataCut, Encoder, Record
+from bench.records.spec import RunSpec
+from bench.records.store import load, path_of, read
+from bench.system.errors import UserError
+from bench.system.files import sha256_file, temporary_folder
+from methods import Method, MethodError
+
+if TYPE_CHECKING:
+    from bench.models.classifier import Classifier
+
+__all__ = ["CARD", "HEAD", "LABELS", "Card", "Saved", "all_saved", "find", "kept_of", "publish", "staged", "write"]
+
+FOLDER, CARD, HEAD = "adapters", "card.json", "head.safetensors"
+LABELS = ("negative", "positive")
+"""Names of the two classes, in the order of the logits."""
+_SUFFIXES = {".json", ".safetensors"}
+_RERUN = "--force --save runs it again"
+
+
+class Card(BaseModel):
+    """What a saved folder belongs to: enough to use it without the record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    schema_version: Literal[1] = 1
+    run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    record: str
+    """File name of the run's record."""
+    spec: RunSpec
+    """Method, encoder's name, maximum length, truncation and all else that was decided before the run."""
+    encoder: Encoder
+    """The encoder that it was trained on, by content; no other will do."""
+    data: DataCut
+    """The reviews that it was trained on, by content."""
+    labels: tuple[str, str] = LABELS
+    """Names of the classes, in the order of the logits."""
+    logits_sha256: str
+    """Hash of the run's own test logits, by which they can be told again."""
+    files: dict[str, str]
+    """SHA-256 of each file beside this one, by name."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A saved folder and its card."""
+
+    folder: Path
+    card: Card
+
+    @property
+    def name(self) -> str:
+        """How to speak of it: the method and the id of the run."""
+        return f"{self.card.spec.method} {self.card.run_id}"
+
+    def verified(self) -> Saved:
+        """Itself, once every file is there and is what the card says.
+
+        Raises:
+            UserError: naming the file that is missing, changed, or neither JSON nor safetensors.
+        """
+        for name, sha256 in self.card.files.items():
+            # The libraries would fall back to a pickle where their safetensors file is missing.
+            if Path(name).name != name or Path(name).suffix not in _SUFFIXES:
+                raise UserError(f"{self.name}: its card names {name!r}, but only .json and .safetensors are loaded")
+            try:
+                same = sha256_file(self.folder / name) == sha256
+            except OSError:
+                raise UserError(f"{self.name}: {name} is not in its folder; {_RERUN}") from None
+            if not same:
+                raise UserError(f"{self.name}: {name} was changed after it was saved; {_RERUN}")
+        return self
+
+
+def saved_path(out: Path, run_id: str) -> Path:
+    """Where what a run trained belongs, in the folder `out` of the records."""
+    return out / FOLDER / run_id
+
+
+@contextmanager
+def staged(out: Path, run_id: str) -> Iterator[Path]:
+    """A new hidden folder to save into, as an absolute path; what was not published of it is removed at the end.
+
+    Raises:
+        UserError: if it cannot be made.
+    """
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(temporary_folder((out / FOLDER).resolve(), run_id))
+        except OSError as error:
+            raise UserError(f"nothing can be saved in {str(out / FOLDER)!r} ({error.strerror}); choose another --out") from None
+        yield folder
+
+
+def write(method: Method, classifier: Classifier, folder: Path) -> None:
+    """Write what the method trained and the head into an empty folder.
+
+    Raises:
+        MethodError: if the method writes anything but files of JSON and safetensors, or takes a name that is not its own.
+    """
+    from safetensors.torch import save_file
+
+    method.save(classifier.encoder, folder)
+    for path in folder.iterdir():
+        if not path.is_file() or path.suffix not in _SUFFIXES or path.name in (CARD, HEAD):
+            raise MethodError(f"{method.name} saves {path.name}, which cannot be kept: only .json and .safetensors files are")
+    head = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.head.state_dict().items()}
+    save_file(head, folder / HEAD)
+
+
+def publish(staging: Path, out: Path, record: Record) -> Path:
+    """Give what `write` put into a staged folder its card and its name; what an earlier run of the same id left goes.
+
+    Raises:
+        UserError: if the disk does not take it.
+    """
+    assert record.test is not None
+    assert record.test.logits_sha256 is not None
+    target, old = saved_path(out, record.run_id), staging.with_name(f".old{staging.name}")
+    try:
+        card = Card(
+            run_id=record.run_id, record=path_of(out, record).name, spec=record.spec, encoder=record.encoder, data=record.data,
+            logits_sha256=record.test.logits_sha256,
+            files={path.name: sha256_file(path) for path in sorted(staging.iterdir())},
+        )  # fmt: skip
+        (staging / CARD).write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        for path in (*staging.iterdir(), staging):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+            handle = os.open(path, os.O_RDONLY)
+            os.fsync(handle)
+            os.close(handle)
+        if target.exists():
+            target.rename(old)  # a folder takes no other's place
+        staging.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise UserError(f"what {record.spec.method} trained cannot be saved ({error.strerror}); {_RERUN}") from None
+    return target
+
+
+def _open(folder: Path) -> Saved:
+    try:
+        card = Card.model_validate_json((folder / CARD).read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{str(folder)!r} is no saved folder: it has no {CARD}; name a run, its record or its folder") from None
+    except (OSError, ValidationError) as error:
+        raise UserError(f"{CARD} in {folder.name!r} cannot be read ({type(error).__name__}); {_RERUN}") from None
+    return Saved(folder, card)
+
+
+def _of_record(out: Path, record: Record) -> Saved | None:
+    """What was saved of this very execution of a run: with --force and without --save there may be another's."""
+    folder = saved_path(out, record.run_id)
+    if not folder.is_dir():
+        return None
+    saved = _open(folder)
+    return saved if record.test is not None and record.test.logits_sha256 == saved.card.logits_sha256 else None
+
+
+def kept_of(out: Path, record: Record) -> Path | None:
+    """The folder with what this record's run trained; None where it was not saved, or cannot be read."""
+    try:
+        saved = _of_record(out, record)
+    except UserError:
+        return None
+    return saved.folder if saved else None
+
+
+def all_saved(out: Path) -> list[Saved]:
+    """Everything that was saved beside the records in `out`, by run id; folders without a readable card are left out."""
+    found: list[Saved] = []
+    for folder in sorted((out / FOLDER).glob("[0-9a-f]*")):
+        try:
+            found.append(_open(folder))
+        except UserError:
+            continue
+    return found
+
+
+def find(run: str, out: Path) -> Saved:
+    """What was saved of a run, named by its id or the first digits of it (four or more), its record, or its saved folder.
+
+    Raises:
+        UserError: if there is none, several begin so, or the record is of another execution of the run.
+    """
+    try:
+        path = Path(run).expanduser()
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of nobody
+        is_folder = is_file = False
+    if is_folder:
+        return _open(path)
+    if is_file:
+        record = read(path)
+        if not isinstance(record, Record):
+            kind = "calibration" if isinstance(record, Calibration) else "baseline"
+            raise UserError(f"{path.name} is the record of a {kind}, of which nothing is saved; name a run")
+        return _known(path.parent, record)
+    if not re.fullmatch(r"[0-9a-f]{4,16}", run, flags=re.ASCII):
+        raise UserError(f"run {run!r} is neither the id of a run (four digits of it or more), nor a record or a saved folder")
+    records = [item for item in load(out) if isinstance(item, Record) and item.run_id.startswith(run)]
+    alone = [saved for saved in all_saved(out) if saved.card.run_id.startswith(run)]
+    ids = sorted({record.run_id for record in records} | {saved.card.run_id for saved in alone})
+    if not ids:
+        raise UserError(f"no run in {str(out)!r} has an id that begins with {run}; --results names another folder of records")
+    if len(ids) > 1:
+        raise UserError(f"run {run} could be {', '.join(ids[:4])}{' and more' * (len(ids) > 4)}; give more digits")
+    return _known(out, records[0]) if records else alone[0]
+
+
+def _known(out: Path, record: Record) -> Saved:
+    saved = _of_record(out, record)
+    if saved is None:
+        what = f"{record.spec.method} {record.run_id}"
+        if record.state != "complete" or record.spec.purpose != "run":
+            kind = "a tuning trial" if record.spec.purpose == "trial" else record.state
+            raise UserError(f"{what} is {kind}: nothing is saved of it; name a complete run")
+        raise UserError(f"{what} was finished without --save; {_RERUN}")
+    return saved

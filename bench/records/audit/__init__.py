@@ -1,0 +1,109 @@
+"""The audit: every derived figure of a record once more from its raw fields and its predictions.
+
+It reads records alone and shares nothing with the code that made them but the formulas. Each check is one small function
+whose docstring says what it asks; `python -m bench audit --list` prints them in the order in which they are made.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.records.attempts import ATTEMPTS
+from bench.records.audit import calibration, checksum, clocks, conversion, evaluation, identity, machine, parameters, training
+from bench.records.audit.check import Case, Check, Labels, Mismatch, NotApplicable, NotOfThisKind
+from bench.records.store import read
+from bench.system.errors import UserError
+from bench.system.text import harmless
+
+__all__ = ["CHECKS", "Outcome", "audit", "listing"]
+
+CHECKS: tuple[Check, ...] = (
+    *identity.CHECKS, *evaluation.CHECKS, *parameters.CHECKS, *conversion.CHECKS, *training.CHECKS, *clocks.CHECKS,
+    *machine.CHECKS, *calibration.CHECKS, *checksum.CHECKS,
+)  # fmt: skip
+"""Every check, in order."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the audit of one record came to."""
+
+    path: Path
+    held: list[tuple[str, str]]
+    """Names of the checks that hold, with the figure that does."""
+    skipped: list[tuple[str, str]]
+    """Names of those that do not apply, with what is lacking."""
+    failed: tuple[str, str] | None
+    """The first that does not hold, and what it says; none is made after it."""
+
+    def text(self, *, verbose: bool = False) -> str:
+        """One line; with `verbose` a line for each check as well."""
+        file = harmless(str(self.path))
+        if self.failed is not None:
+            line = f"{file}: FAILED {self.failed[0]}: {harmless(self.failed[1])}"
+        else:
+            apart = f" ({len(self.skipped)} do not apply)" if self.skipped else ""
+            line = f"{file}: {len(self.held)} checks hold{apart}"
+        if not verbose:
+            return line
+        figures = {**dict(self.held), **{name: f"– ({why})" for name, why in self.skipped}}
+        return "\n".join([line, *(f"  {c.name}: {harmless(figures[c.name])}" for c in CHECKS if c.name in figures)])
+
+
+def audit(paths: Iterable[Path]) -> list[Outcome]:
+    """Make every check on the records in these files and folders, each file once; labels are held against each other.
+
+    Raises:
+        UserError: if a path is not there, a file is not a record, or a folder holds none.
+    """
+    records = {path: read(path) for path in _files(paths)}
+    labels: dict[Labels, Counter[bytes]] = defaultdict(Counter)
+    for record in records.values():
+        for part in evaluation.PARTS:
+            implied = evaluation.implied_labels(record, part)
+            if implied is not None:
+                labels[implied[0]][implied[1]] += 1
+    return [_audited(Case(path, record, labels)) for path, record in records.items()]
+
+
+def _files(paths: Iterable[Path]) -> list[Path]:
+    found: dict[Path, Path] = {}
+    for path in paths:
+        files = _records(path) if path.is_dir() else [path]
+        if not files:
+            raise UserError(f"there is no record in {str(path)!r}")
+        for file in files:
+            found.setdefault(file.resolve(), file)
+    return list(found.values())
+
+
+def _records(folder: Path) -> list[Path]:
+    """The files of records in a folder and of its earlier attempts."""
+    return [*sorted(folder.glob("*.json")), *sorted((folder / ATTEMPTS).glob("*.json"))]
+
+
+def _audited(case: Case) -> Outcome:
+    held: list[tuple[str, str]] = []
+    skipped: list[tuple[str, str]] = []
+    for check in CHECKS:
+        try:
+            held.append((check.name, check.function(case)))
+        except NotOfThisKind:
+            continue
+        except NotApplicable as error:
+            skipped.append((check.name, str(error)))
+        except Mismatch as error:
+            return Outcome(case.path, held, skipped, (check.name, str(error)))
+        except (ArithmeticError, ValueError) as error:
+            # A record may hold any number: one that cannot be computed with does not hold.
+            return Outcome(case.path, held, skipped, (check.name, f"raw fields give no figure ({type(error).__name__})"))
+    return Outcome(case.path, held, skipped, None)
+
+
+def listing() -> str:
+    """Every check and what it asks, in order; those of the out-of-domain test are those of the test."""
+    own = [check for check in CHECKS if not check.name.startswith("out-of-domain ")]
+    return "\n".join(f"{check.name}: {check.explanation}" for check in own)

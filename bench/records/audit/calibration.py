@@ -1,0 +1,85 @@
+"""Whether the ratios of a calibration, their intervals and its speed follow from its slices."""
+
+from __future__ import annotations
+
+from bench.records.audit.check import Case, Checks, Mismatch, near, same
+from bench.records.ratios import counted, ratio, speed
+
+__all__ = ["CHECKS"]
+
+CHECKS = Checks()
+
+
+@CHECKS("calibration threads")
+def _threads(case: Case) -> str:
+    """Torch's threads were as many as the setting says."""
+    return same(case.calibration.environment.threads, case.calibration.setting.threads)
+
+
+@CHECKS("calibration reference")
+def _reference(case: Case) -> str:
+    """The reference is the first of the methods and was timed in every round, in each once and on at least one token."""
+    calibration = case.calibration
+    first = calibration.methods[0] if calibration.methods else None
+    if first is None or first.method != calibration.reference or first.state != "complete":
+        raise Mismatch(first and f"{first.method}, {first.state}", f"{calibration.reference}, complete")
+    for one in calibration.methods:
+        if any(found.seconds <= 0 or found.tokens < 1 for found in one.slices):
+            raise Mismatch(f"a slice of {one.method} of no time or no tokens", "both above zero")
+        numbers = [found.round for found in one.slices]
+        if len(set(numbers)) < len(numbers) or not set(numbers) <= set(range(calibration.rounds)):
+            raise Mismatch(f"{one.method} twice in a round, or in one that there is not", f"{calibration.rounds} rounds")
+    return same(len(first.slices), calibration.rounds)
+
+
+@CHECKS("calibration batches")
+def _batches(case: Case) -> str:
+    """In a round every method trained on as many tokens as the reference."""
+    beside = {one.round: one.tokens for one in case.calibration.methods[0].slices}
+    for method in case.calibration.methods:
+        for one in method.slices:
+            if beside.get(one.round) != one.tokens:
+                raise Mismatch(f"{one.tokens:,} tokens of {method.method} in round {one.round}", f"{beside.get(one.round)}")
+    return f"{sum(beside.values()):,} tokens"
+
+
+@CHECKS("calibration rounds")
+def _rounds(case: Case) -> str:
+    """The rounds that count are those whose reference slice was within 15 % of the fastest."""
+    return same(case.calibration.rounds_counted, len(counted(case.calibration.methods[0].slices)))
+
+
+@CHECKS("calibration ratios")
+def _ratios(case: Case) -> str:
+    """A ratio is the median over the rounds that count, and its interval lies at the ranks for 95 %."""
+    calibration, said = case.calibration, []
+    reference = calibration.methods[0].slices
+    for one in calibration.methods:
+        found = ratio(one.slices, reference) if one.state == "complete" else None
+        says, gives = (one.ratio, one.low, one.high), (found and found.value, found and found.low, found and found.high)
+        for figure, derived in zip(says, gives, strict=True):
+            if figure is None or derived is None:
+                same(figure, derived)
+            else:
+                near(figure, derived)
+        if one.ratio is not None:
+            said.append(f"{one.method} {one.ratio:.4f}")
+        elif not one.reason:
+            raise Mismatch(f"{one.method} {one.state} without a reason", "a reason")
+    return ", ".join(said)
+
+
+@CHECKS("calibration speed")
+def _speed(case: Case) -> str:
+    """Tokens a second are the 90th percentile of the reference's slices."""
+    return near(case.calibration.tokens_per_second, speed(case.calibration.methods[0].slices))
+
+
+@CHECKS("calibration clock")
+def _clock(case: Case) -> str:
+    """The slices did not take longer than the rounds that they were in."""
+    calibration = case.calibration
+    inside = sum(found.seconds for one in calibration.methods for found in one.slices)
+    if inside > calibration.seconds * 1.001 + 0.01:
+        raise Mismatch(f"{calibration.seconds:.3f} s", f"at least {inside:.3f} s of slices")
+    return f"{inside:.1f} of {calibration.seconds:.1f} s"

@@ -1,0 +1,149 @@
+"""What a check is: a named function over one record that says what holds, or raises what does not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from bench.records.schema import AnyRecord, Baseline, Calibration, Record
+
+__all__ = [
+    "Case", "Check", "Checks", "Labels", "Mismatch", "NotApplicable", "NotOfThisKind", "given", "near", "same", "shown",
+    "within",
+]  # fmt: skip
+
+_T = TypeVar("_T")
+_LONGEST = 200
+"""Characters shown of a text: a record may hold any."""
+Labels = tuple[str, str, str, int | None, int]
+"""Which reviews a test was on: the part of the record, hash of the reviews, cut, test limit, number of reviews."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A record under audit, and what is known beside it."""
+
+    path: Path
+    record: AnyRecord
+    labels: Mapping[Labels, Counter[bytes]]
+    """For each test, how many of the records given imply which labels (one byte a review)."""
+
+    @property
+    def run(self) -> Record:
+        """The record of a run.
+
+        Raises:
+            NotOfThisKind: for a baseline or a calibration.
+        """
+        if not isinstance(self.record, Record):
+            what = "calibration" if isinstance(self.record, Calibration) else "baseline"
+            raise NotOfThisKind(f"a {what} has no such part")
+        return self.record
+
+    @property
+    def tested(self) -> Record | Baseline:
+        """The record of what has a test.
+
+        Raises:
+            NotOfThisKind: for a calibration.
+        """
+        if isinstance(self.record, Calibration):
+            raise NotOfThisKind("a calibration has no test")
+        return self.record
+
+    @property
+    def calibration(self) -> Calibration:
+        """The record of a calibration.
+
+        Raises:
+            NotOfThisKind: for any other.
+        """
+        if not isinstance(self.record, Calibration):
+            raise NotOfThisKind("it is no calibration")
+        return self.record
+
+
+class NotApplicable(Exception):
+    """The record does not have what the check needs; the message says what."""
+
+
+class NotOfThisKind(NotApplicable):
+    """The check is of another kind of record, say of runs where this is a baseline."""
+
+
+class Mismatch(Exception):
+    """A field is not what the raw fields give."""
+
+    def __init__(self, says: object, gives: object) -> None:
+        self.says, self.gives = shown(says), shown(gives)
+        super().__init__(f"says {self.says}, raw fields give {self.gives}")
+
+
+@dataclass(frozen=True)
+class Check:
+    """A name, and a function that returns the figure that holds, or raises NotApplicable or Mismatch."""
+
+    name: str
+    function: Callable[[Case], str]
+
+    @property
+    def explanation(self) -> str:
+        """The docstring of the function, on one line."""
+        return " ".join((self.function.__doc__ or "").split())
+
+
+class Checks(list[Check]):
+    """The checks of one part of a record, in order. Calling it with a name gives a decorator that appends."""
+
+    def __call__(self, name: str) -> Callable[[Callable[[Case], str]], Callable[[Case], str]]:
+        def add(function: Callable[[Case], str]) -> Callable[[Case], str]:
+            self.append(Check(name, function))
+            return function
+
+        return add
+
+
+def shown(value: object) -> str:
+    """A value as a line of output has it: whole numbers with thousands, shares and seconds to nine digits, text short."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:,}" if value.bit_length() < 128 else "a number of more than 38 digits"
+    text = f"{value:.9g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def given(value: _T | None, what: str) -> _T:
+    """The value, where the record has it.
+
+    Raises:
+        NotApplicable: if it is None.
+    """
+    if value is None:
+        raise NotApplicable(f"{what} is not recorded")
+    return value
+
+
+def same(says: object, gives: object) -> str:
+    """The figure, where both are equal."""
+    if says != gives:
+        raise Mismatch(says, gives)
+    return shown(says)
+
+
+def near(says: float, gives: float, *, share: float = 1e-9, slack: float = 1e-9) -> str:
+    """The figure, where it is within `share` of what the raw fields give, or within `slack` in its own unit."""
+    if not abs(says - gives) <= max(share * abs(gives), slack):
+        raise Mismatch(says, gives)
+    return shown(says)
+
+
+def within(says: float, least: float, most: float, what: str) -> str:
+    """The figure, where it is from `least` to `most`; `what` is its unit."""
+    if not least <= says <= most:
+        bounds = [f"at least {shown(least)}"] * (least > -float("inf")) + [f"at most {shown(most)}"] * (most < float("inf"))
+        raise Mismatch(f"{shown(says)} {what}", " and ".join(bounds))
+    return f"{shown(says)} {what}"

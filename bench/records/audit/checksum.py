@@ -1,0 +1,22 @@
+"""Whether a file is as it was written. It is asked last, so that a figure that was changed is named before."""
+
+from __future__ import annotations
+
+from bench.records.audit.check import Case, Checks, Mismatch
+from bench.records.store import checksum_flaw
+
+__all__ = ["CHECKS"]
+
+CHECKS = Checks()
+
+
+@CHECKS("checksum")
+def _checksum(case: Case) -> str:
+    """The file has the checksum that it begins with; those of schema version 1 have none."""
+    try:
+        flaw = checksum_flaw(case.path)
+    except (OSError, ValueError) as error:
+        flaw = str(error)
+    if flaw:
+        raise Mismatch("it is as it was written", flaw)
+    return "as written"

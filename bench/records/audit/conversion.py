@@ -1,0 +1,107 @@
+"""Whether a run counts what a calibration gave it of the budget that was asked for (rules, section 1)."""
+
+from __future__ import annotations
+
+from bench.records.attempts import folder_of
+from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, near, same, within
+from bench.records.schema import Calibration, Conversion
+from bench.records.spec import Budget
+from bench.records.store import calibrations
+from bench.system.errors import UserError
+
+__all__ = ["CHECKS"]
+
+CHECKS = Checks()
+_ROUNDED = 1000
+"""Tokens to which a budget in seconds is rounded."""
+
+
+def _since_rules_3(case: Case) -> None:
+    if case.run.rules_version < 3:
+        raise NotApplicable(f"rules {case.run.rules_version} counted budgets as they were asked for")
+
+
+def _conversion(case: Case) -> Conversion:
+    _since_rules_3(case)
+    spec, conversion = case.run.spec, case.run.conversion
+    if spec.reference_tokens is None:
+        if conversion is not None:
+            raise Mismatch("a conversion", "no reference tokens")
+        raise NotApplicable("the budget needs no calibration")
+    if conversion is None:
+        raise Mismatch(f"{spec.reference_tokens:,} reference tokens", "no conversion")
+    return conversion
+
+
+def _asked(conversion: Conversion) -> Budget:
+    try:
+        asked = Budget.parse(conversion.asked)
+    except UserError as error:
+        raise Mismatch(conversion.asked, str(error)) from None
+    if not asked.calibrated:
+        raise Mismatch(conversion.asked, "a budget in seconds or reference tokens")
+    return asked
+
+
+@CHECKS("counted budget")
+def _counted(case: Case) -> str:
+    """Since rules 3 a run counts tokens, steps or epochs; neither seconds nor another method's tokens decide anything."""
+    _since_rules_3(case)
+    budget = case.run.spec.budget
+    if budget.calibrated:
+        raise Mismatch(f"a budget in {budget.unit}", "tokens, steps or epochs")
+    return budget.unit
+
+
+@CHECKS("conversion")
+def _converted(case: Case) -> str:
+    """The tokens of a calibrated budget are the reference's over the ratio, which lies in its interval."""
+    conversion, spec = _conversion(case), case.run.spec
+    asked = _asked(conversion)
+    if asked.unit == "reference tokens":
+        same(spec.reference_tokens, int(asked.amount))
+    within(conversion.ratio, max(conversion.low, 1e-9), conversion.high, "time a token over the reference's")
+    same(spec.budget.unit, "tokens")
+    return same(int(spec.budget.amount), round((spec.reference_tokens or 0) / conversion.ratio))
+
+
+@CHECKS("calibration")
+def _calibration(case: Case) -> str:
+    """Where the calibration lies in the same folder, it has the ratio, interval, device and threads that the run names, and its
+    speed gives the reference tokens of a budget in seconds, to 1,000.
+    """
+    conversion, spec = _conversion(case), case.run.spec
+    found = _found(case, conversion.calibration)
+    same(conversion.device, found.environment.device)
+    same(conversion.threads, found.environment.threads)
+    setting = {name: value for name, value in spec.hyperparameters.items() if name != "learning_rate"}
+    speeds = [speed for speed in found.methods if speed.method == spec.method and speed.hyperparameters == setting]
+    if not speeds:
+        raise Mismatch(f"calibrated by {found.run_id}", f"no speed of {spec.method} there")
+    for says, gives in zip(
+        (conversion.ratio, conversion.low, conversion.high), (speeds[0].ratio, speeds[0].low, speeds[0].high), strict=True
+    ):
+        if gives is None:
+            raise Mismatch(says, "no ratio in the calibration")
+        near(says, gives)
+    asked = _asked(conversion)
+    if asked.unit == "seconds":
+        speed = _speed(case, conversion, found)
+        same(spec.reference_tokens, _ROUNDED * round(asked.amount * speed / _ROUNDED))
+    return found.run_id
+
+
+def _speed(case: Case, conversion: Conversion, found: Calibration) -> float:
+    """The reference's tokens a second by which seconds were converted: those of the first calibration of this setting, which
+    is another where the method was calibrated later.
+    """
+    implied = (case.run.spec.reference_tokens or 0) / conversion.expected_seconds
+    alike = [one.tokens_per_second for one in calibrations(folder_of(case.path)) if one.setting == found.setting]
+    return min(alike, key=lambda speed: abs(speed - implied), default=found.tokens_per_second)
+
+
+def _found(case: Case, identity: str) -> Calibration:
+    for found in calibrations(folder_of(case.path)):
+        if found.run_id == identity:
+            return found
+    raise NotApplicable("the calibration does not lie in the folder")

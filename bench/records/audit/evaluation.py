@@ -1,0 +1,243 @@
+"""Whether every figure of a test follows from what each single review got."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.records.attempts import folder_of
+from bench.records.audit.check import Case, Checks, Labels, Mismatch, NotApplicable, given, near, same, shown, within
+from bench.records.metrics import Confusion, confusion
+from bench.records.schema import AnyRecord, Baseline, Calibration, Evaluation, Record, unpack_bits
+from bench.records.store import load_logits
+from bench.system.errors import UserError
+
+__all__ = ["CHECKS", "PARTS", "implied_labels"]
+
+_TEST, _OUT_OF_DOMAIN = Checks(), Checks()
+Bits = npt.NDArray[np.uint8]
+Part = Literal["test", "out_of_domain"]
+PARTS: tuple[Part, ...] = ("test", "out_of_domain")
+"""Parts of a record that hold an evaluation; every check here is made for each."""
+
+
+def _for_each_test(name: str) -> Callable[[Callable[[Case, Part], str]], Callable[[Case, Part], str]]:
+    """Decorator: the check under its name on the test, and as "out-of-domain …" on the other one."""
+
+    def add(function: Callable[[Case, Part], str]) -> Callable[[Case, Part], str]:
+        for part in PARTS:
+
+            def check(case: Case, part: Part = part) -> str:
+                return function(case, part)
+
+            check.__doc__ = function.__doc__
+            if part == "test":
+                _TEST(name)(check)
+            else:
+                _OUT_OF_DOMAIN(f"out-of-domain {name}")(check)
+        return function
+
+    return add
+
+
+def _evaluation(record: AnyRecord, part: Part) -> Evaluation | None:
+    if isinstance(record, Calibration):
+        return None
+    if part == "test":
+        return record.test
+    return None if isinstance(record, Baseline) else record.out_of_domain
+
+
+def _of(case: Case, part: Part) -> Evaluation:
+    if part == "out_of_domain":
+        return given(case.run.out_of_domain, "an out-of-domain test")
+    return given(case.tested.test, "a test")
+
+
+def _bits(packed: str, reviews: int) -> Bits:
+    """The bits [reviews] of a field.
+
+    Raises:
+        ValueError: if it holds more or fewer; the bits that fill the last byte must be 0.
+    """
+    whole = unpack_bits(packed, (reviews + 7) // 8 * 8)
+    if whole[reviews:].any():
+        raise ValueError(f"more than {reviews} bits")
+    return whole[:reviews]
+
+
+def _predictions(case: Case, part: Part) -> tuple[Bits, Bits]:
+    """Labels and predictions, [reviews] each."""
+    test = _of(case, part)
+    predictions = _bits(test.predictions, test.reviews)
+    return _labels_of(predictions, _bits(test.correct, test.reviews)), predictions
+
+
+def _labels_of(predictions: Bits, correct: Bits) -> Bits:
+    labels: Bits = np.where(correct == 1, predictions, 1 - predictions).astype(np.uint8)
+    return labels
+
+
+def _confusion(case: Case, part: Part) -> Confusion:
+    return confusion(*_predictions(case, part))
+
+
+def _test_key(record: Record | Baseline, part: Part, reviews: int) -> Labels:
+    # Out of domain all are tested on the same sentences, whatever they were trained on.
+    sha256, cut = (record.data.sha256, record.data.cut) if part == "test" else ("", "")
+    return part, sha256, cut, record.spec.test_limit, reviews
+
+
+def implied_labels(record: AnyRecord, part: Part) -> tuple[Labels, bytes] | None:
+    """Which reviews a test was on and the labels that its bits imply, one byte a review; None if it has no such bits."""
+    test = _evaluation(record, part)
+    if test is None or isinstance(record, Calibration):
+        return None
+    try:
+        labels = _labels_of(_bits(test.predictions, test.reviews), _bits(test.correct, test.reviews))
+    except ValueError:
+        return None
+    return _test_key(record, part, test.reviews), labels.tobytes()
+
+
+@_for_each_test("bits")
+def _enough_bits(case: Case, part: Part) -> str:
+    """There is one bit a review in `predictions` and in `correct`, and nothing after them."""
+    test = _of(case, part)
+    if test.reviews < 1:
+        raise Mismatch(test.reviews, "at least one review")
+    for field, packed in (("predictions", test.predictions), ("correct", test.correct)):
+        try:
+            _bits(packed, test.reviews)
+        except ValueError as error:
+            raise Mismatch(f"{shown(test.reviews)} reviews", f"in {field} {error}") from None
+    return f"2 × {test.reviews:,}"
+
+
+@_for_each_test("reviews")
+def _reviews(case: Case, part: Part) -> str:
+    """The whole test was taken, or of each class half the limit (all, where a class has fewer). How many reviews the
+    out-of-domain test has without a limit no other field tells; it is then held against the other records.
+    """
+    test, limit = _of(case, part), case.tested.spec.test_limit
+    if limit is None:
+        return same(test.reviews, case.tested.data.test) if part == "test" else _as_others(case, part)
+    counts = _confusion(case, part)
+    larger = max(counts.tp + counts.fn, counts.tn + counts.fp)
+    if larger != limit // 2:
+        raise Mismatch(f"a limit of {limit:,}", f"{larger:,} reviews of one class")
+    return f"{test.reviews:,}"
+
+
+def _as_others(case: Case, part: Part) -> str:
+    own = _test_key(case.tested, part, _of(case, part).reviews)
+    found: dict[int, int] = {}
+    for key, labels in case.labels.items():
+        if key[:4] == own[:4]:
+            found[key[4]] = found.get(key[4], 0) + labels.total()
+    if sum(found.values()) < 2:
+        raise NotApplicable("no other record given has this test")
+    return same(own[4], max(found, key=lambda reviews: found[reviews]))
+
+
+@_for_each_test("counts")
+def _counts(case: Case, part: Part) -> str:
+    """True and false positives and negatives are those of the bits."""
+    test, counts = _of(case, part), _confusion(case, part)
+
+    def text(c: Evaluation | Confusion) -> str:
+        return f"TP {c.tp:,} FP {c.fp:,} FN {c.fn:,} TN {c.tn:,}"
+
+    return same(text(test), text(counts))
+
+
+@_for_each_test("accuracy")
+def _accuracy(case: Case, part: Part) -> str:
+    """(TP + TN) / reviews, by the counts of the bits."""
+    return near(_of(case, part).accuracy, _confusion(case, part).accuracy)
+
+
+@_for_each_test("precision")
+def _precision(case: Case, part: Part) -> str:
+    """TP / (TP + FP), by the counts of the bits; 0 where nothing was predicted positive."""
+    return near(_of(case, part).precision, _confusion(case, part).precision)
+
+
+@_for_each_test("recall")
+def _recall(case: Case, part: Part) -> str:
+    """TP / (TP + FN), by the counts of the bits; 0 where nothing is positive."""
+    return near(_of(case, part).recall, _confusion(case, part).recall)
+
+
+@_for_each_test("F1")
+def _f1(case: Case, part: Part) -> str:
+    """2 TP / (2 TP + FP + FN), by the counts of the bits."""
+    return near(_of(case, part).f1, _confusion(case, part).f1)
+
+
+@_for_each_test("leaked")
+def _leaked(case: Case, part: Part) -> str:
+    """Leaked positions are positions of tested reviews in order, and as many as the reviews have (with a limit at most;
+    out of domain none).
+    """
+    test, leaked = _of(case, part), _of(case, part).leaked
+    if leaked and not (leaked == sorted(set(leaked)) and leaked[0] >= 0 and leaked[-1] < test.reviews):
+        raise Mismatch("positions of leaked reviews", f"not {test.reviews:,} positions in order")
+    known = case.tested.data.leaked if part == "test" else 0
+    least = known if part == "out_of_domain" or case.tested.spec.test_limit is None else 0
+    return within(len(leaked), least, known, "leaked reviews")
+
+
+@_for_each_test("accuracy without leaked")
+def _without_leaked(case: Case, part: Part) -> str:
+    """The share of correct bits among the reviews that are not leaked."""
+    test = _of(case, part)
+    correct = np.delete(_bits(test.correct, test.reviews), test.leaked)
+    if not len(correct):
+        raise Mismatch(test.accuracy_without_leaked, "no review that is not leaked")
+    return near(test.accuracy_without_leaked, float(correct.mean()))
+
+
+@_TEST("logits")
+def _logits(case: Case) -> str:
+    """The logits of the test lie beside the record, hash to their name, and are largest for the class predicted. Those of
+    the out-of-domain test are not kept, and a baseline has none.
+    """
+    test = given(case.run.test, "a test")
+    name = test.logits_sha256
+    if name is None or not re.fullmatch(r"[0-9a-f]{64}", name):
+        raise Mismatch(name, "no name of logits")
+    try:
+        logits = load_logits(folder_of(case.path), name)
+    except UserError as error:
+        raise Mismatch(f"logits {name[:12]}…", str(error)) from None
+    except (ValueError, EOFError, OSError):
+        raise Mismatch(f"logits {name[:12]}…", "no array of numbers") from None
+    if logits.shape != (test.reviews, 2) or logits.dtype != np.float32 or not np.isfinite(logits).all():
+        raise Mismatch(f"{test.reviews:,} reviews", f"logits of shape {logits.shape}, {logits.dtype}, or not all finite")
+    differs = int((logits.argmax(1) != _bits(test.predictions, test.reviews)).sum())
+    if differs:
+        raise Mismatch("predictions", f"another class by the logits for {differs:,} reviews")
+    return f"{test.reviews:,} × 2"
+
+
+@_for_each_test("labels")
+def _labels(case: Case, part: Part) -> str:
+    """More than half of the records given that were tested on the same reviews imply these labels."""
+    test = _of(case, part)
+    key, labels = _test_key(case.tested, part, test.reviews), _predictions(case, part)[0].tobytes()
+    found = case.labels.get(key)
+    if found is None or found.total() < 2:
+        raise NotApplicable("no other record given has this test")
+    if 2 * found[labels] <= found.total():
+        other = next(those for those, _ in found.most_common() if those != labels)
+        differs = int((np.frombuffer(labels, np.uint8) != np.frombuffer(other, np.uint8)).sum())
+        raise Mismatch("labels", f"others for {differs:,} reviews in at least half of {found.total():,} records")
+    return f"those of {found[labels]:,} of {found.total():,} records"
+
+
+CHECKS = Checks([*_TEST, *_OUT_OF_DOMAIN])

@@ -1,0 +1,133 @@
+"""Whether a record is the one that its name and id say, and holds what its state promises."""
+
+from __future__ import annotations
+
+from bench.records.attempts import ATTEMPTS, attempt_name, folder_of
+from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, same, within
+from bench.records.integrity import expected_id
+from bench.records.schema import Record
+from bench.records.store import checksum_of, path_of
+from bench.rules import SENTENCES, TUNING_SEED
+
+__all__ = ["CHECKS"]
+
+CHECKS = Checks()
+_WHOLE = ("parameters", "training", "seconds", "timeline", "memory", "compute", "bytes_to_ship")
+"""What every complete run has."""
+_TESTED = ("test", "out_of_domain", "latency")
+"""What a complete run has and a tuning trial has not."""
+_SIDE_TESTS = ("out_of_domain", "latency")
+_SINCE_RULES_2 = ("out_of_domain", "latency", "seconds.outside_training", "memory.ru_maxrss", "memory.split")
+
+
+@CHECKS("run id")
+def _run_id(case: Case) -> str:
+    """The id is the hash of spec, encoder, reviews and rules version, for a baseline of spec, reviews and rules version, for a
+    calibration of setting, methods, device and the time of its end.
+    """
+    return same(case.record.run_id, expected_id(case.record))
+
+
+@CHECKS("file name")
+def _file_name(case: Case) -> str:
+    """The file is called by method, encoder, budget, seed and id, as its content has them, others by their own; that of an
+    earlier attempt by the first digits of its checksum as well.
+    """
+    if case.path.parent.name == ATTEMPTS:
+        return same(case.path.name, attempt_name(case.record, checksum_of(case.path)))
+    return same(case.path.name, path_of(case.path.parent, case.record).name)
+
+
+@CHECKS("earlier attempt")
+def _earlier(case: Case) -> str:
+    """The record that a run replaced is kept, whole, among the attempts (rules, section 7)."""
+    replaced = case.run.replaced
+    if replaced is None:
+        raise NotApplicable("it replaced none")
+    kept = (folder_of(case.path) / ATTEMPTS).glob(f"*-{case.run.run_id}-*.json")
+    if replaced not in map(checksum_of, kept):
+        raise Mismatch(f"it replaced {replaced[:16]}…", f"no such record in {ATTEMPTS}/")
+    return f"{replaced[:16]}…"
+
+
+@CHECKS("threads")
+def _threads(case: Case) -> str:
+    """Torch's threads were as many as the spec asked for."""
+    return same(case.run.environment.threads, case.run.spec.threads)
+
+
+@CHECKS("state")
+def _state(case: Case) -> str:
+    """A complete run holds every part and no reason; one that ended in another state holds a reason and no test."""
+    run, absent = case.run, _absent(case)
+    if run.state != "complete":
+        if not run.reason:
+            raise Mismatch(f"{run.state} without a reason", "a reason")
+        tested = [part for part in _TESTED[:2] if part not in absent]
+        if tested:
+            raise Mismatch(f"{run.state} with {', '.join(tested)}", "no test")
+        return run.state
+    if run.reason:
+        raise Mismatch("complete with a reason", "no reason")
+    needed = [*_WHOLE, *(_TESTED if run.spec.purpose == "run" else ())]
+    if run.spec.data == SENTENCES:  # what it was trained on is no test of it
+        needed.remove("out_of_domain")
+    needed += [field for field in _SINCE_RULES_2 if "." in field]
+    if run.rules_version < 2:
+        needed = [field for field in needed if field not in _SINCE_RULES_2]
+    if run.rules_version >= 3:  # side tests are made on a method's first seed alone
+        needed = [field for field in needed if field not in _SIDE_TESTS]
+    lacking = [field for field in needed if field in absent]
+    if lacking:
+        raise Mismatch("complete", f"no {', '.join(lacking)}")
+    return run.state
+
+
+def _absent(case: Case) -> set[str]:
+    """Names of the parts, and of the newer fields in them, that are null."""
+    run = case.run
+    fields: dict[str, object] = {name: getattr(run, name) for name in (*_WHOLE, *_TESTED)}
+    fields["seconds.outside_training"] = run.seconds and run.seconds.outside_training
+    fields["memory.ru_maxrss"] = run.memory and run.memory.ru_maxrss
+    fields["memory.split"] = run.memory and run.memory.split
+    return {name for name, value in fields.items() if value is None}
+
+
+@CHECKS("trial")
+def _trial(case: Case) -> str:
+    """A tuning trial was not tested, names no tuning of its own, and has a seed that only trials have."""
+    run = case.run
+    if run.spec.purpose != "trial":
+        raise NotApplicable("it is no tuning trial")
+    if run.test is not None or run.out_of_domain is not None:
+        raise Mismatch("a trial with a test", "no test")
+    if run.spec.tuning is not None:
+        raise Mismatch(f"a trial tuned by {run.spec.tuning} trials", "no tuning")
+    return within(run.spec.seed, TUNING_SEED - 99, TUNING_SEED, "tuning seed")
+
+
+@CHECKS("baseline reviews")
+def _baseline_reviews(case: Case) -> str:
+    """A baseline was fitted on no more reviews than there are to train on."""
+    if isinstance(case.tested, Record):
+        raise NotApplicable("it is no baseline")
+    fitted, train = case.tested.spec.train_reviews, case.tested.data.train
+    if not 0 < fitted <= train:
+        raise Mismatch(fitted, f"at most {train:,}")
+    return f"{fitted:,} of {train:,}"
+
+
+@CHECKS("baseline trials")
+def _baseline_trials(case: Case) -> str:
+    """A baseline was tuned on validation: every C once, in ascending order, each accuracy a whole number of reviews right."""
+    if isinstance(case.tested, Record) or case.tested.trials is None:
+        raise NotApplicable("no C was tried")
+    trials, reviews = case.tested.trials, case.tested.data.validation
+    tried = [trial.c for trial in trials]
+    if not tried or tried != sorted(set(tried)):
+        raise Mismatch(tried, "different values of C, ascending")
+    for trial in trials:
+        right = trial.accuracy * reviews
+        if not (0 <= right <= reviews and abs(right - round(right)) < 1e-6):
+            raise Mismatch(trial.accuracy, f"a share of {reviews:,} reviews")
+    return f"{len(trials)} values of C"

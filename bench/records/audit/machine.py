@@ -1,0 +1,143 @@
+"""Whether memory, processor time, latency and energy are possible and add up."""
+
+from __future__ import annotations
+
+from math import inf
+
+from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, given, same, within
+from bench.records.schema import Compute, Memory, MemorySplit
+
+__all__ = ["CHECKS"]
+
+CHECKS = Checks()
+_FLOAT = 4
+"""Bytes of a weight and of its gradient; all are kept in fp32, where arithmetic is bf16 too."""
+_SMALL = 2**12
+"""Bytes allowed for AdamW's counters, four a tensor, where they are more than 1 % of the moments."""
+_BUFFERS = 2**16
+"""Bytes allowed for buffers such as position ids, where they are more than 1 % of the weights."""
+
+
+def _memory(case: Case) -> Memory:
+    return given(case.run.memory, "memory")
+
+
+def _split(case: Case) -> MemorySplit:
+    return given(_memory(case).split, "a division of the memory")
+
+
+def _trained(case: Case) -> int:
+    counts = given(case.run.parameters, "a count of parameters")
+    return counts.body + counts.head
+
+
+def _compute(case: Case) -> Compute:
+    return given(case.run.compute, "processor time")
+
+
+@CHECKS("peak above baseline")
+def _above(case: Case) -> str:
+    """It is the peak less the baseline, and the peak is not below the baseline."""
+    memory = _memory(case)
+    within(memory.peak, memory.baseline, inf, "bytes")
+    return same(memory.peak_above_baseline, memory.peak - memory.baseline)
+
+
+@CHECKS("peak by the kernel")
+def _kernel(case: Case) -> str:
+    """The most that the kernel gave for the whole process is no less than the peak of training (1 %: it counts pages in
+    batches for each processor).
+    """
+    memory = _memory(case)
+    largest = given(memory.ru_maxrss, "the kernel's own count")
+    if largest < 0.99 * memory.peak:
+        raise Mismatch(f"{largest:,} at most", f"a peak of {memory.peak:,} in training")
+    return f"{largest:,}"
+
+
+@CHECKS("CUDA memory")
+def _cuda(case: Case) -> str:
+    """On CUDA the allocator held at least what was allocated, and on a CPU there is neither."""
+    memory, device = _memory(case), case.run.spec.device
+    figures = (memory.cuda_allocated, memory.cuda_reserved)
+    if any((figure is None) == (device == "cuda") for figure in figures):
+        raise Mismatch(f"{figures[0]} allocated, {figures[1]} held", f"a run on {device}")
+    if memory.cuda_allocated is None or memory.cuda_reserved is None:
+        return "none"
+    return within(memory.cuda_reserved, memory.cuda_allocated, inf, "bytes held")
+
+
+@CHECKS("memory cap")
+def _cap(case: Case) -> str:
+    """A complete run took no more than its cap."""
+    memory, cap = _memory(case), case.run.spec.memory_cap
+    if cap is None or case.run.state != "complete":
+        raise NotApplicable("there is no cap" if cap is None else f"the run ended as {case.run.state}")
+    return within(memory.taken, 0, cap, "bytes")
+
+
+@CHECKS("memory split")
+def _sum(case: Case) -> str:
+    """Weights, gradients, optimizer and activations sum to the peak (above the baseline, on CUDA allocated), or to more
+    where nothing is left for activations.
+    """
+    memory, split = _memory(case), _split(case)
+    whole = memory.peak_above_baseline if memory.cuda_allocated is None else memory.cuda_allocated
+    tensors = split.weights + split.gradients + split.optimizer
+    return same(split.activations, max(0, whole - tensors))
+
+
+@CHECKS("memory of weights")
+def _weights(case: Case) -> str:
+    """Four bytes a parameter, and at most 1 % or 64 KiB for buffers."""
+    least = _FLOAT * given(case.run.parameters, "a count of parameters").total
+    return within(_split(case).weights, least, least + max(least // 100, _BUFFERS), "bytes")
+
+
+@CHECKS("memory of gradients")
+def _gradients(case: Case) -> str:
+    """Four bytes a trainable parameter of body and head."""
+    return same(_split(case).gradients, _FLOAT * _trained(case))
+
+
+@CHECKS("memory of the optimizer")
+def _optimizer(case: Case) -> str:
+    """Eight bytes a trainable parameter, AdamW's two moments, and less than 1 % or 4 KiB for its counters."""
+    held, moments = _split(case).optimizer, 2 * _FLOAT * _trained(case)
+    if case.run.training is None or case.run.training.steps < 1:
+        raise NotApplicable("no step was taken")
+    return within(held, moments, moments + max(moments // 100, _SMALL), "bytes")
+
+
+@CHECKS("processor seconds")
+def _processor(case: Case) -> str:
+    """No more than all the processors of the process can give in the seconds charged, and 2 %."""
+    seconds = given(case.run.seconds, "a division of the time")
+    most = 1.02 * seconds.charged * case.run.environment.cores + 0.05
+    return within(_compute(case).cpu_seconds, 0.0, most, "seconds")
+
+
+@CHECKS("FLOP utilisation")
+def _utilisation(case: Case) -> str:
+    """A share of the device's peak: above 0 and at most 1."""
+    return within(given(_compute(case).flop_utilisation, "FLOP utilisation"), 1e-12, 1.0, "of the peak")
+
+
+@CHECKS("latency")
+def _latency(case: Case) -> str:
+    """There is one for a single review and one for 32, and all are above 0."""
+    measured = given(case.run.latency, "latency")
+    same(", ".join(str(entry.batch) for entry in measured), "1, 32")
+    for entry in measured:
+        for value in (entry.milliseconds, entry.bare_milliseconds, entry.merged_milliseconds):
+            within(1.0 if value is None else value, 1e-9, inf, "milliseconds")
+    return f"{measured[0].milliseconds:.4g} and {measured[1].milliseconds:.4g} ms"
+
+
+@CHECKS("energy")
+def _energy(case: Case) -> str:
+    """The device's counter moved forward, and it is named."""
+    energy = given(case.run.energy, "energy")
+    if not energy.source:
+        raise Mismatch("no source", "the counter's name")
+    return within(energy.joules, 1e-9, inf, "joules")

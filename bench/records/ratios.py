@@ -1,0 +1,117 @@
+"""Ratios of speed, with their intervals, from the timed slices of a calibration: formulas alone, no clock and no process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.records.schema import CalibrationSetting, Slice
+
+__all__ = ["FASTEST", "FEWEST", "LEVEL", "Ratio", "calibration_id", "counted", "interval_of_median", "ratio", "speed"]
+
+FASTEST = 1.15
+"""A round counts where the reference took at most this many times its shortest time per token. Contention does not slow all
+methods alike (one that is bound by memory suffers more), so ratios are taken where the machine was as good as free."""
+FEWEST = 6
+"""Rounds that an interval needs: the extremes of six values hold the median with probability 1 - 2 / 2**6 = 96.9 %, those of
+five with 93.8 %."""
+LEVEL = 0.95
+"""Confidence of an interval."""
+SPEED = 90
+"""Percentile of the reference's slices that is its speed: what it does when left alone, yet no single lucky slice."""
+
+
+class Ratio(NamedTuple):
+    """Time of a token under a method over its time under the reference."""
+
+    value: float
+    low: float | None
+    """Interval at `LEVEL`; None where there are too few rounds for one."""
+    high: float | None
+    rounds: int
+    """Rounds that it is the median of."""
+
+    def within(self, share: float) -> bool:
+        """Whether the interval reaches no further than `share` of the ratio to either side."""
+        return self.low is not None and self.high is not None and self.spread <= share
+
+    @property
+    def spread(self) -> float:
+        """The longer side of the interval as a share of the ratio; infinite where there is none."""
+        if self.low is None or self.high is None:
+            return math.inf
+        return max(self.high - self.value, self.value - self.low) / self.value
+
+
+@cache
+def _rank(count: int) -> int | None:
+    """The largest k for which the k-th smallest and the k-th largest of `count` values hold the median at `LEVEL`."""
+    tail, found = 0.0, None
+    for below in range(count // 2):
+        tail += math.comb(count, below) / 2**count
+        if 2 * tail > 1 - LEVEL:
+            break
+        found = below + 1
+    return found
+
+
+def interval_of_median(values: Sequence[float]) -> tuple[float, float] | None:
+    """The interval of the median at `LEVEL` by order statistics (Conover 1999, section 3.2), whatever the distribution.
+
+    None for fewer than `FEWEST` values, whose extremes do not hold it as often.
+    """
+    rank = _rank(len(values))
+    if rank is None:
+        return None
+    ordered = sorted(values)
+    return ordered[rank - 1], ordered[-rank]
+
+
+def _pace(one: Slice) -> float:
+    """Seconds per token."""
+    return one.seconds / one.tokens
+
+
+def counted(reference: Iterable[Slice]) -> set[int]:
+    """Rounds in which the reference was within `FASTEST` of its fastest slice."""
+    paces = {one.round: _pace(one) for one in reference}
+    shortest = min(paces.values(), default=0.0)
+    return {number for number, pace in paces.items() if pace <= FASTEST * shortest}
+
+
+def ratio(slices: Iterable[Slice], reference: Sequence[Slice]) -> Ratio | None:
+    """The median over the counted rounds of the ratio within a round.
+
+    Where fewer than `FEWEST` rounds of the method count, its `FEWEST` rounds with the fastest reference do.
+    None where the method has no slice beside one of the reference.
+    """
+    beside = {one.round: one for one in reference}
+    pairs = [(one, beside[one.round]) for one in slices if one.round in beside]
+    if not pairs:
+        return None
+    quiet = counted(reference)
+    chosen = [pair for pair in pairs if pair[1].round in quiet]
+    if len(chosen) < FEWEST:
+        chosen = sorted(pairs, key=lambda pair: _pace(pair[1]))[:FEWEST]
+    ratios = [_pace(own) / _pace(other) for own, other in chosen]
+    low, high = interval_of_median(ratios) or (None, None)
+    return Ratio(float(np.median(ratios)), low, high, len(ratios))
+
+
+def speed(reference: Iterable[Slice]) -> float:
+    """Tokens a second: the percentile `SPEED` of the reference's slices."""
+    return float(np.percentile([1 / _pace(one) for one in reference], SPEED))
+
+
+def calibration_id(
+    setting: CalibrationSetting, methods: Iterable[tuple[str, Mapping[str, object]]], device: str, finished: str
+) -> str:
+    """Sixteen hex digits that identify a calibration by its setting, methods, device and the time of its end."""
+    determined = [setting.model_dump(mode="json"), [[name, dict(own)] for name, own in methods], device, finished]
+    return hashlib.sha256(json.dumps(determined, sort_keys=True).encode()).hexdigest()[:16]

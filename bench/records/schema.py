@@ -1,0 +1,538 @@
+"""The record: everything a run leaves behind, documented field by field and versioned.
+
+`python -m bench schema` prints the JSON schema of this file. A field that is null was not measured; a later version of
+the suite may add such fields without changing `schema_version`, which changes when a field's meaning does. Records of older
+schema versions are still read.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from bench.records.spec import RunSpec, Truncation
+from bench.rules import RULES_VERSION, Precision
+from bench.system.files import sha256_bytes
+
+__all__ = [
+    "FINAL", "SCHEMA_VERSION", "AnyRecord", "Baseline", "BaselineSpec",
+    "BaselineTrial", "Calibration", "CalibrationSetting", "Choice", "Compute", "Conversion", "CurvePoint", "DataCut",
+    "Encoder", "Energy", "Environment", "Evaluation", "Latency", "Memory", "MemorySplit", "MethodSpeed", "Parameters",
+    "Record", "Seconds", "Slice", "State", "Timeline", "Training", "Trial", "baseline_id", "pack_bits", "unpack_bits",
+]  # fmt: skip
+
+SCHEMA_VERSION = 3
+"""Version 1 had no checksum, and another meaning of `memory.ru_maxrss`; version 2 had rates of the machine in `compute`.
+bench/records/migrate.py reads both."""
+State = Literal["complete", "out-of-memory", "diverged", "cancelled", "failed"]
+FINAL: tuple[State, ...] = ("complete", "out-of-memory", "diverged")
+"""States that the same command would reach again; a run that ended in another is run again."""
+
+
+class _Part(BaseModel):
+    # A NaN would make the file something that JSON cannot say.
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Encoder(_Part):
+    """The encoder, by content."""
+
+    sha256: str
+    """Hash of weights, tokenizer, configuration and pooling."""
+    model_type: str
+    """Architecture, as config.json names it."""
+    pooling: Literal["mean", "cls", "own head"]
+    """How token vectors become one: mean, the first token, or the first token into the checkpoint's own head."""
+    revision: str | None = None
+    """Commit on the hub, if it came from there."""
+
+
+class DataCut(_Part):
+    """The reviews, by content, and how they were split."""
+
+    sha256: str
+    """Hash of all texts and labels in order."""
+    cut: str
+    """Name and version of the split."""
+    train: int
+    """Different reviews to train on."""
+    validation: int
+    """Reviews held out of train, for curves and tuning."""
+    test: int
+    """Reviews of the whole test, before any `test_limit`."""
+    duplicates_removed: int
+    """Train rows dropped because their text came before."""
+    leaked: int
+    """Test reviews whose text is also in train."""
+    revision: str | None = None
+    """Commit on the hub, if they came from there."""
+
+
+class Conversion(_Part):
+    """How a calibration turned the budget that was asked for into the tokens of this run (rules, section 1)."""
+
+    calibration: str
+    """Id of the calibration's record."""
+    device: str
+    """Model of the processor or GPU that was calibrated."""
+    threads: int
+    """Threads it was calibrated with."""
+    asked: str
+    """The budget as it was asked for: `60 s`, `1,000,000 reference tokens`."""
+    ratio: float
+    """Time of a token under this method over its time under the reference, median over rounds."""
+    low: float
+    """95 % interval of the ratio."""
+    high: float
+    expected_seconds: float
+    """What the budget should take on the machine of the calibration: reference tokens over the reference's speed."""
+
+
+class Trial(_Part):
+    """One learning rate that was tried, over all tuning seeds."""
+
+    learning_rate: float
+    accuracies: list[float]
+    """Accuracy on validation at the end of the budget, one a tuning seed; fewer where a trial did not finish."""
+    collapsed: bool
+    """Whether any of its seeds ended at chance, diverged or ran out of memory: the rate is then out."""
+
+
+class Choice(_Part):
+    """How the learning rate of this run was chosen, frozen before its test (rules, section 6)."""
+
+    trials: list[Trial]
+    """Every rate that was tried, ascending."""
+    seeds: list[int]
+    """The tuning seeds."""
+    budget: str
+    """The budget of the trials, as asked for."""
+    extended: bool
+    """Whether the grids of all methods were extended by one rate, since one had its best at an edge."""
+    at_edge: bool
+    """Whether the chosen rate is the smallest or largest of those tried."""
+    seconds: float
+    """Device seconds of all trials."""
+
+
+class Parameters(_Part):
+    """Counts of weights; head and body apart."""
+
+    body: int
+    """Trainable, in the encoder."""
+    head: int
+    """In the head, all trainable under every method; a BERT pooler counts as head."""
+    total: int
+    """All weights, frozen ones and added modules included."""
+    closed_form: int
+    """What the method's formula says `body` must be."""
+
+
+class CurvePoint(_Part):
+    """Validation at one point of the budget."""
+
+    fraction: float
+    """Share of the budget spent."""
+    seconds: float
+    """Device seconds charged."""
+    step: int
+    """Optimizer steps taken."""
+    reviews: int
+    """Reviews passed through the encoder, counted each time."""
+    tokens: int
+    """Their tokens, padding excluded."""
+    loss: float
+    """Mean training loss since the point before."""
+    accuracy: float
+    """On the validation reviews."""
+
+
+class Training(_Part):
+    """What the budget bought."""
+
+    steps: int
+    """Optimizer steps."""
+    reviews_seen: int
+    """Reviews passed through the encoder, counted each time; each is charged."""
+    reviews_distinct: int
+    """Different reviews among them."""
+    reviews_trained: int
+    """Reviews that optimizer steps were taken on, counted each time; more than seen where encoder output is cached."""
+    tokens_seen: int
+    """Tokens passed through the encoder, padding excluded."""
+    tokens_padded: int
+    """The same with padding."""
+    spent: float
+    """Budget spent, in the budget's unit."""
+    overshoot: float
+    """What was spent beyond the budget, in its unit: at most one step."""
+    longest_step_seconds: float
+    """Device seconds of the longest step; for a head on kept features, of the longest step or batch that was encoded."""
+    loss_first: float
+    """Loss of the first step."""
+    loss_last: float
+    """Loss of the last step."""
+    curve: list[CurvePoint]
+    """Validation at 25, 50, 75 and 100 % of the budget."""
+    frozen_sha256_before: str
+    """Hash of all weights that must not change, before training."""
+    frozen_sha256_after: str
+    """The same after training; equal, or the run failed."""
+
+
+class Seconds(_Part):
+    """Where the run's wall time went."""
+
+    setup: float
+    """Loading, tokenising, attaching and the untimed dummy step."""
+    charged: float
+    """Training: what a time budget counts."""
+    paused: float
+    """Validation and checkpoints within training, not charged."""
+    test: float
+    """The test after training, not charged."""
+    total: float
+    """The process's life by its own clock."""
+    outside: float | None = None
+    """The same by the clock of the process that started it."""
+    before: float = 0.0
+    """Of `charged` and `paused` together, what passed in processes of this run that ended before; the other fields, and the
+    timeline, are of the last process alone.
+    """
+    outside_training: float | None = None
+    """Training with its pauses, `charged` and `paused` together without `before`, by the clock of the process that started it.
+    """
+
+
+class Timeline(_Part):
+    """Seconds since the process began, to show in which order things happened."""
+
+    training_started: float
+    training_ended: float
+    test_started: float
+    test_ended: float
+
+
+class MemorySplit(_Part):
+    """The peak above the baseline by purpose, in bytes. The first three are sums over tensors."""
+
+    weights: int
+    """Parameters and buffers, frozen ones included."""
+    gradients: int
+    """Gradients of what trains."""
+    optimizer: int
+    """AdamW's two moments and its counters."""
+    activations: int
+    """The rest of the peak: activations, work space of kernels, encoder output that is kept, the allocator's slack."""
+
+
+class Memory(_Part):
+    """Bytes. The process holds one run, and the high-water mark is reset before it."""
+
+    baseline: int
+    """Resident before the encoder was loaded."""
+    peak: int
+    """Most resident in training, evaluation excluded."""
+    peak_above_baseline: int
+    """What training itself took."""
+    cuda_allocated: int | None = None
+    """Peak of torch's CUDA allocations."""
+    cuda_reserved: int | None = None
+    """Peak of what torch's CUDA allocator held."""
+    ru_maxrss: int | None = None
+    """The most that getrusage gave for the process in its whole life, set-up and evaluation included. Resetting the
+    high-water mark resets the kernel's own figure as well, so it is read before every reset.
+    """
+    split: MemorySplit | None = None
+    """Weights, gradients, optimizer state and activations apart."""
+
+    @property
+    def taken(self) -> int:
+        """The memory of every table, figure and cap: what CUDA's allocator held, else what was resident above the baseline."""
+        return self.peak_above_baseline if self.cuda_reserved is None else self.cuda_reserved
+
+
+class Compute(_Part):
+    """How much of the processor the run had."""
+
+    cpu_seconds: float
+    """Processor seconds of all threads while the clock charged."""
+    flop_utilisation: float | None = None
+    """Model FLOPs a second over the device's peak."""
+
+
+class Energy(_Part):
+    """Joules that the device's own counter gave while the clock charged."""
+
+    joules: float
+    source: str
+
+
+class Latency(_Part):
+    """Milliseconds from ids to logits without gradients, medians of calls that took turns; reviews of full length."""
+
+    batch: int
+    """Reviews a call."""
+    milliseconds: float
+    """The trained classifier."""
+    bare_milliseconds: float
+    """The same encoder without what the method added, under the same head."""
+    merged_milliseconds: float | None = None
+    """The trained classifier with its updates merged into the encoder's weights; null where a method has none."""
+
+
+class Evaluation(_Part):
+    """A test: the four counts, what follows from them, and what every single review got."""
+
+    reviews: int
+    """Reviews tested."""
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+    accuracy: float
+    precision: float
+    recall: float
+    f1: float
+    accuracy_without_leaked: float
+    """Accuracy on the reviews whose text is not in train."""
+    leaked: list[int]
+    """Positions of the leaked reviews among those tested."""
+    predictions: str
+    """One bit a review, 1 positive, packed big-endian, base64."""
+    correct: str
+    """One bit a review, 1 where the prediction is the label; with `predictions` it gives the labels."""
+    logits_sha256: str | None = None
+    """Names the sidecar `logits/<sha256>.npy`, float32 [reviews, 2]."""
+
+
+class Environment(_Part):
+    """The machine and the software, without anything that names a person, a host or a path."""
+
+    device: str
+    """Model of the processor or GPU that the run was charged on."""
+    cpu: str
+    """Model of the processor."""
+    cores: int
+    """Processors that the process could use."""
+    threads: int
+    """Threads of torch's operators."""
+    python: str
+    platform: str
+    """Operating system and architecture."""
+    versions: dict[str, str]
+    """Versions of the libraries that a result can depend on."""
+    commit: str | None
+    """Commit of the suite; null outside a git checkout."""
+    dirty: bool | None
+    """Whether tracked files differed from the commit."""
+    engine: str = "local"
+    """What the run executed under."""
+
+
+class Record(_Part):
+    """One run, whole. Written once, by the process that started the run."""
+
+    checksum: str | None = Field(default=None, exclude=True)
+    """SHA-256 of the file without the line that holds this: `grep -v '^ "checksum"' FILE | sha256sum`. It tells that a file
+    was changed, not who made it. Null once the file is read.
+    """
+    schema_version: Literal[3] = 3
+    kind: Literal["run"] = "run"
+    run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    """Hash of spec, data, encoder and rules version."""
+    rules_version: int
+    """Version of RULES.md that the run followed."""
+    state: State
+    """How the run ended."""
+    reason: str | None = None
+    """One line on why, where the state is not `complete`."""
+    finished: str
+    """UTC time of the end, ISO 8601."""
+    spec: RunSpec
+    """All that was decided before the run."""
+    environment: Environment
+    encoder: Encoder
+    data: DataCut
+    conversion: Conversion | None = None
+    """Null: the budget was counted as it was asked for."""
+    choice: Choice | None = None
+    """Null: the method's declared learning rate, or one that was given."""
+    replaced: str | None = None
+    """Checksum of the earlier record of the same run, which is kept as an attempt; null: there was none."""
+    resumed: int = 0
+    """How often the run went on from its checkpoint after its process had ended."""
+    parameters: Parameters | None = None
+    training: Training | None = None
+    seconds: Seconds | None = None
+    timeline: Timeline | None = None
+    memory: Memory | None = None
+    compute: Compute | None = None
+    energy: Energy | None = None
+    """Null: not measured."""
+    latency: list[Latency] | None = None
+    """Null: not measured."""
+    bytes_to_ship: int | None = None
+    """Bytes of the files that a user of the trained model needs beside the encoder, head included."""
+    test: Evaluation | None = None
+    """The test, touched once, after training."""
+    out_of_domain: Evaluation | None = None
+    """The same on sentences of Rotten Tomatoes reviews, on which nothing was trained. Null: not measured."""
+
+
+class BaselineSpec(_Part):
+    """All that determines a baseline: TF-IDF features and a linear classifier, without any encoder."""
+
+    train_reviews: int
+    """How many reviews it was fitted on: all, or the very ones that the reference method saw."""
+    rows_sha256: str
+    """Hash of their positions in the train split."""
+    test_limit: int | None
+    """As in the runs that it is held against."""
+    vectorizer: str
+    classifier: str
+
+    @property
+    def model(self) -> str:
+        """What features and classifier are called in a table. Up to rules version 2 it was a logistic regression."""
+        return f"TF-IDF + {'linear SVM' if self.classifier.startswith('LinearSVC') else 'logistic regression'}"
+
+
+class BaselineTrial(_Part):
+    """One value of C on validation."""
+
+    c: float
+    """Inverse strength of regularisation."""
+    accuracy: float
+    """On the validation reviews, between 0 and 1."""
+
+
+def baseline_id(spec: BaselineSpec, *, data_sha256: str, rules_version: int = RULES_VERSION) -> str:
+    """Sixteen hex digits that identify a baseline by its spec, the reviews' content and the version of the rules."""
+    return sha256_bytes(f"{spec.model_dump_json()} {data_sha256} {rules_version}".encode())[:16]
+
+
+class Baseline(_Part):
+    """The baseline that every method is compared with: a linear model on the same reviews, without an encoder."""
+
+    checksum: str | None = Field(default=None, exclude=True)
+    """As in the record of a run."""
+    schema_version: Literal[3] = 3
+    kind: Literal["floor"] = "floor"
+    """The name that a baseline had up to rules 2, kept so that files of every version say the same."""
+    run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    """Hash of spec, data and rules version."""
+    rules_version: int
+    finished: str
+    """UTC time of the end, ISO 8601."""
+    spec: BaselineSpec
+    environment: Environment
+    data: DataCut
+    fit_seconds: float
+    """Wall seconds of vectorising, and of fitting every C."""
+    trials: list[BaselineTrial] | None = None
+    """The values of C that were tried, of which the best on validation was tested, in a tie the smallest. Null: none (rules 1
+    and 2)."""
+    test: Evaluation
+
+
+class CalibrationSetting(_Part):
+    """What a ratio of speeds depends on. A calibration is valid for runs of an equal setting."""
+
+    encoder_sha256: str
+    data_sha256: str
+    cut: str
+    max_length: int
+    truncation: Truncation
+    batch_size: int
+    dropout: float
+    attention_dropout: float
+    precision: Precision
+    device: Literal["cpu", "cuda"]
+    threads: int
+    memory_cap: int | None = None
+    kernels: Literal["plain"] = "plain"
+
+
+class Slice(_Part):
+    """One timed slice: the batches of a round under one method."""
+
+    round: int
+    seconds: float
+    """Device seconds."""
+    tokens: int
+    """Tokens passed through the encoder, padding excluded; for head-only its passes over their features are in the seconds."""
+
+
+class MethodSpeed(_Part):
+    """What a calibration found of one method."""
+
+    method: str
+    hyperparameters: dict[str, float | int | str | bool | None]
+    """Without the learning rate, which changes no time."""
+    state: Literal["complete", "out-of-memory", "failed"] = "complete"
+    reason: str | None = None
+    slices: list[Slice] = []
+    ratio: float | None = None
+    """Time of a token over the reference's in the same round, median over the rounds that count; null unless complete."""
+    low: float | None = None
+    """95 % interval of the ratio."""
+    high: float | None = None
+
+
+class Calibration(_Part):
+    """Speeds of methods beside the reference, from interleaved slices (rules, section 1). Written once."""
+
+    checksum: str | None = Field(default=None, exclude=True)
+    """As in the record of a run."""
+    schema_version: Literal[3] = 3
+    kind: Literal["calibration"] = "calibration"
+    run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    """Hash of setting, methods, environment's device and the time of its end."""
+    rules_version: int
+    finished: str
+    """UTC time of the end, ISO 8601."""
+    encoder: str
+    """How the encoder was asked for, for people."""
+    data: str
+    """How the texts were asked for, for people."""
+    setting: CalibrationSetting
+    environment: Environment
+    reference: str
+    """The method that ratios are to, at its default hyperparameters."""
+    seconds_asked: float
+    """Wall seconds that the calibration was given."""
+    seconds: float
+    """Wall seconds that its rounds took."""
+    rounds: int
+    rounds_counted: int
+    """Rounds whose reference slice was within 15 % of the fastest: the others are left out of the medians."""
+    tokens_per_second: float
+    """90th percentile of the reference's slices."""
+    methods: list[MethodSpeed]
+    """The reference first."""
+
+
+AnyRecord = Annotated[Record | Baseline | Calibration, Field(discriminator="kind")]
+"""What a file among the results may hold."""
+
+
+def pack_bits(bits: npt.ArrayLike) -> str:
+    """Base64 of an array [n] of zeros and ones, eight to a byte, the first in the highest bit."""
+    return base64.b64encode(np.packbits(np.asarray(bits, dtype=bool)).tobytes()).decode()
+
+
+def unpack_bits(packed: str, count: int) -> npt.NDArray[np.uint8]:
+    """The first `count` bits of what `pack_bits` made.
+
+    Raises:
+        ValueError: if there are not enough for that, or the text is not base64.
+    """
+    data = np.frombuffer(base64.b64decode(packed, validate=True), dtype=np.uint8)
+    if not len(data) == (count + 7) // 8:
+        raise ValueError(f"{len(data)} bytes do not hold {count} bits")
+    return np.unpackbits(data, count=count)

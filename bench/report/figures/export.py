@@ -1,0 +1,80 @@
+"""Figures as files of their own, SVG or PNG, by the same grammar as those of the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Literal
+
+from bench.report.figures import LACKING, PICTURE, Drawing, Spec, vl_version
+from bench.report.options import Figure
+from bench.system.errors import UserError
+from bench.system.files import sha256_bytes, write_out
+
+__all__ = ["Kind", "mark", "picture", "written"]
+
+Kind = Literal["svg", "png"]
+_SCALE = 2
+"""Pixels of a PNG to one of the canvas: sharp on a projector and in print."""
+
+
+def written(found: Mapping[str, Drawing], *, figure: Figure | None, kind: Kind, out: Path | None) -> str:
+    """Draw the figures that were asked for. Returns what is to be printed: the names of the files, one a line, or the SVG
+    itself where no file is named.
+
+    A file gets one figure, by default accuracy against parameters, and a folder one file for each figure asked for, by
+    default all of them. What ends in .svg or .png is a file.
+
+    Raises:
+        UserError: if there is no such figure, if one file is to hold several, and if a file cannot be written.
+    """
+    whole = out is not None and _is_folder(out, kind)
+    wanted = figure or (Figure.all if whole else Figure.accuracy_parameters)
+    chosen = {name: drawing for name, drawing in found.items() if wanted in (Figure.all, drawing.figure)}
+    if not chosen:
+        why = "" if wanted == Figure.all else f" as --figure {wanted}: {LACKING[wanted]}"
+        raise UserError(f"there is nothing to draw here{why}")
+    if out is not None and whole:
+        paths = [out / f"{name}.{kind}" for name in chosen]
+        for path, drawing in zip(paths, chosen.values(), strict=True):
+            write_out(path, picture(drawing, kind), "the picture")
+        return "\n".join(str(path) for path in paths)
+    if len(chosen) > 1:
+        raise UserError(
+            f"--figure {wanted} is {len(chosen)} pictures here ({', '.join(chosen)}); name a folder with --out, which takes all"
+        )
+    (drawing,) = chosen.values()
+    if out is not None:
+        write_out(out, picture(drawing, kind), "the picture")
+        return str(out)
+    if kind == "png":
+        raise UserError("a PNG is not text: name a file or a folder for it with --out")
+    return picture(drawing, kind).decode().rstrip("\n")
+
+
+def _is_folder(out: Path, kind: Kind) -> bool:
+    if out.is_dir() or not out.suffix:
+        return True
+    if out.suffix.lower() != f".{kind}":
+        raise UserError(f"--out {str(out)!r} is no name for --format {kind}: a picture ends in .{kind}, a folder in nothing")
+    return False
+
+
+def picture(drawing: Drawing, kind: Kind) -> bytes:
+    """A figure as a file: PNG, or SVG that says in words what is to be seen and ends with a mark of what it was drawn from."""
+    import vl_convert
+
+    spec, version = drawing.spec(PICTURE), vl_version()
+    if kind == "png":
+        return vl_convert.vegalite_to_png(spec, vl_version=version, scale=_SCALE, allowed_base_urls=[])
+    svg = vl_convert.vegalite_to_svg(spec, vl_version=version, allowed_base_urls=[])
+    root, content = svg.rstrip().split(">", 1)
+    words = f"<title>{escape(drawing.title)}</title><desc>{escape(f'{drawing.caption} {drawing.shared}')}</desc>"
+    return f"{root}>{words}{content}\n{mark(spec)}\n".encode()
+
+
+def mark(spec: Spec) -> str:
+    """The last line of an SVG, by which a test sees whether it is still the figure of the records that it stands for."""
+    return f"<!-- drawn from a specification with SHA-256 {sha256_bytes(json.dumps(spec, sort_keys=True).encode())} -->"

@@ -1,0 +1,196 @@
+"""The report as text or figures: reads records, puts them in groups, and writes the views that were asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bench.analysis.budget_sweep import sweeps
+from bench.analysis.comparison import Group
+from bench.analysis.confidence import available, confidences
+from bench.analysis.sensitivity import Sensitivity
+from bench.analysis.statistics import clopper_pearson
+from bench.records.store import Damaged
+from bench.report.load import read
+from bench.report.options import Figure
+from bench.report.tables import budgets, confidence, costs, curves, pairs, table, tuning
+from bench.report.tables.comparison import cells, headers, markdown, terminal
+from bench.report.tables.csv_export import spreadsheet
+from bench.report.tables.footnotes import notes, title
+from bench.report.tables.latex import latex
+from bench.report.tables.table import Section
+from bench.rules import MARGIN
+from bench.system.errors import UserError
+
+__all__ = ["VIEWS", "draw", "render"]
+
+VIEWS = ("comparison", "pairs", "confidence", "curves", "budgets", "costs", "tuning")
+"""What a report can show, in the order in which it does."""
+_MISSING = {
+    "comparison": "no runs, only tuning trials",
+    "pairs": "no three methods with complete runs in one table",
+    "confidence": "no complete run with its logits beside it",
+    "curves": "no run with a learning curve",
+    "budgets": "no runs that differ in the amount of their budget alone, and none under a budget of reviews",
+    "costs": "no complete run",
+    "tuning": "no tuning trials",
+}
+
+
+def draw(
+    folder: Path,
+    *,
+    reference: str,
+    style: str,
+    figure: Figure | None,
+    out: Path | None,
+    left_out: list[Damaged] | None = None,
+    margin: float = MARGIN,
+) -> str:
+    """Figures as `svg` or `png` in a file or folder `out`; what is to be printed of it: their names, or the SVG itself.
+
+    Raises:
+        UserError: if there is no record of a run or none of the reference, and as `bench.report.figures.export.written`.
+    """
+    # The libraries that draw take longer to import than a table takes to write.
+    from bench.report.figures import drawings
+    from bench.report.figures.export import written
+
+    compared, _ = read(folder, reference, left_out, margin)
+    return written(drawings(compared), figure=figure, kind="png" if style == "png" else "svg", out=out)
+
+
+def render(
+    folder: Path,
+    *,
+    reference: str,
+    style: str,
+    view: str | Sequence[str] | None = None,
+    left_out: list[Damaged] | None = None,
+    margin: float = MARGIN,
+) -> str:
+    """The report as text: `table` for a terminal, `markdown`, `latex`, `csv`, `json`, or `html` with its figures.
+
+    `view` is one of `VIEWS`, several, or "all" for those that have anything to show. By default it is the comparison; where
+    there are only tuning trials, those. JSON and HTML hold everything whatever the view, CSV the comparison alone. What is no
+    whole record is named on the error stream and added to `left_out`. Differences within `margin`, a share of 1, are
+    equivalent.
+
+    Raises:
+        UserError: if there is no record of a run or none of the reference, for a view that does not exist or has nothing to
+            show, and for another than the comparison as CSV.
+    """
+    compared, trials = read(folder, reference, left_out, margin)
+    asked = [view] if isinstance(view, str) else list(view or ())
+    for name in asked:
+        if name not in {*VIEWS, "all"}:
+            raise UserError(f"there is no view {name!r}; there are {', '.join(VIEWS)} and all")
+    if style == "html":
+        from bench.report.page import page
+
+        return page(compared, trials, folder)
+    if style == "json":
+        # Escaped beyond ASCII: names from records may hold characters that command a terminal.
+        return json.dumps(_everything(compared, trials, folder), indent=1).replace("\x7f", "\\u007f")
+    shown = asked or (["comparison"] if compared else ["tuning"])
+    if style == "csv":
+        if set(shown) - {"comparison"} or not compared:
+            raise UserError("csv holds the comparison alone; take --format json for the other views")
+        return spreadsheet(compared)
+    tables = []
+    for name in VIEWS:
+        made = _tables(name, compared, trials, folder, style) if {name, "all"} & set(shown) else []
+        if name in shown and not made:
+            raise UserError(f"{str(folder)!r} has nothing to show as --view {name}: {_MISSING[name]}")
+        tables += made
+    if not asked and style == "table":
+        more = [name for name in VIEWS if name not in shown and _has(name, compared, trials, folder)]
+        tables += [f"Further views of these records, with --view: {', '.join(more)}, all"] if more else []
+    return "\n\n\n".join(tables)
+
+
+def _has(view: str, compared: list[Group], trials: list[Sensitivity], folder: Path) -> bool:
+    """Whether a view has anything to show, without computing what takes long."""
+    if view == "confidence":
+        return any(available(group, folder) for group in compared)
+    return any(True for _ in _sections(view, compared, trials, folder))
+
+
+def _tables(view: str, compared: list[Group], trials: list[Sensitivity], folder: Path, style: str) -> list[str]:
+    if view == "comparison":
+        whole = {"markdown": markdown, "latex": latex}.get(style, terminal)
+        return [whole(group) for group in compared]
+    write = {"markdown": table.markdown, "latex": table.latex}.get(style, table.terminal)
+    return [write(part) for part in _sections(view, compared, trials, folder)]
+
+
+def _sections(view: str, compared: list[Group], trials: list[Sensitivity], folder: Path) -> Iterator[Section]:
+    """The tables of a view other than the comparison, made as they are asked for; none where there is nothing for it."""
+    if view == "pairs":
+        yield from (part for group in compared if (part := pairs.section(group)))
+    elif view == "confidence":
+        yield from (part for group in compared if (part := confidence.section(group, confidences(group, folder))))
+    elif view == "curves":
+        yield from (part for group in compared for part in curves.sections(group))
+    elif view == "costs":
+        yield from (part for group in compared for part in costs.sections(group))
+    elif view == "budgets":
+        yield from (part for sweep in sweeps(compared) for part in budgets.sections(sweep))
+        yield from (part for group in compared if (part := budgets.equal_reviews(group)))
+    elif view == "tuning":
+        yield from (tuning.section(found) for found in trials)
+
+
+def _everything(compared: list[Group], trials: list[Sensitivity], folder: Path) -> dict[str, object]:
+    return {
+        "groups": [
+            _as_json(group)
+            | {"pairs": pairs.as_json(group), "confidence": confidence.as_json(confidences(group, folder))}
+            | {"curves": curves.as_json(group), "costs": costs.as_json(group)}
+            for group in compared
+        ],
+        "sweeps": [budgets.as_json(sweep) for sweep in sweeps(compared)],
+        "tuning": [tuning.as_json(found) for found in trials],
+    }
+
+
+def _as_json(group: Group) -> dict[str, object]:
+    return {
+        "title": title(group),
+        "key": group.key._asdict(),
+        "reference": group.reference.label if group.reference else None,
+        "equivalence_margin": group.margin,
+        "minimum_detectable_difference": group.detectable,
+        "seed_variance_pooled": group.pools,
+        "seed_variance_p": group.variance_p,
+        "table": [dict(zip(headers(group), row, strict=True)) for row in cells(group)],
+        "methods": [
+            {
+                "label": row.label,
+                "method": row.method,
+                "run_ids": [record.run_id for record in row.runs],
+                "seeds": row.seeds,
+                "collapsed_seeds": row.collapsed,
+                "collapse_rate_interval": clopper_pearson(len(row.collapsed), len(row.runs)) if row.runs else None,
+                "states": {record.run_id: record.state for record in row.others},
+                "accuracy": row.accuracy,
+                "accuracy_deviation": row.accuracy_deviation,
+                "accuracy_half_width": row.accuracy_half_width,
+                "precision": row.precision,
+                "recall": row.recall,
+                "f1": row.f1,
+                "accuracy_difference": row.accuracy_difference,
+                "f1_difference": row.f1_difference,
+                "paired": row.paired.model_dump() if row.paired else None,
+                "trainable_body": row.body,
+                "trainable_head": row.head,
+                "memory_bytes": row.memory,
+                "reviews_seen": row.reviews_seen,
+                "reviews_per_second": row.reviews_per_second,
+                "time_a_token": row.conversion.model_dump(include={"ratio", "low", "high"}) if row.conversion else None,
+            }
+            for row in group.rows
+        ],
+        "notes": notes(group),
+    }

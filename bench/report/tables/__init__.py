@@ -1,0 +1,1 @@
+"""The tables of the report, for a terminal, Markdown, LaTeX and CSV."""

@@ -1,0 +1,108 @@
+"""The sensitivity table: validation accuracy of every tuning trial, the chosen learning rate, and what tuning took."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+from bench.analysis.sensitivity import Sensitivity, Trials
+from bench.analysis.tuning import learning_rate, validation_accuracy
+from bench.records.schema import Record
+from bench.report.tables.footnotes import title
+from bench.report.tables.table import Section, seconds
+from bench.system.text import percent
+
+__all__ = ["as_json", "section"]
+
+_PLACES = ("low", "default", "high", "other rates")
+_CHOSEN = " *"
+
+
+def section(found: Sensitivity) -> Section:
+    """Methods by learning rates, as each method declares them."""
+    placed = [_placed(row) for row in found.methods]
+    shown = [place for place in _PLACES if place != "other rates" or any(cells[place] for cells in placed)]
+    cases = found.methods[0].trials[0].data.validation
+    return Section(
+        title=f"Tuning trials · {title(found.group)}",
+        headers=[("method", ""), *((place, "rate: %") for place in shown), ("device s", "of tuning")],
+        rows=[
+            [row.label, *(", ".join(cells[place]) or "–" for place in shown), _total(row)]
+            for row, cells in zip(found.methods, placed, strict=True)
+        ],
+        notes=[
+            f"Learning rate and mean accuracy over {_seeds(found)} on the {cases:,} validation reviews at the end of a full "
+            "budget; no trial is tested. Low and high are the other rates that a method declares.",
+            "* The rate that its runs take: the best mean under which no seed collapsed; a tie goes to the default.",
+            *(f"{row.label}: the chosen rate is at the edge of those tried." for row in found.methods if _at_edge(row)),
+            *(
+                f"{row.label}, learning rate {_rate(trial)}: {trial.state}, {trial.reason or 'no reason was recorded'}."
+                for row in found.methods
+                for trial in row.trials
+                if trial.state != "complete"
+            ),
+        ],
+    )
+
+
+def _placed(row: Trials) -> dict[str, list[str]]:
+    """The cells of a method, by the place of their learning rate beside the default."""
+    cells: dict[str, list[str]] = {place: [] for place in _PLACES}
+    for trial in row.rates:
+        rate = trial.learning_rate
+        if row.default is None or rate not in row.declared:
+            place = "other rates"
+        else:
+            place = "default" if rate == row.default else "low" if rate < row.default else "high"
+        said = percent(fmean(trial.accuracies)) if trial.accuracies else "no accuracy"
+        if trial.collapsed:
+            said += ", collapsed"
+        cells[place].append(f"{rate:g}: {said}{_CHOSEN if rate == row.chosen else ''}")
+    return cells
+
+
+def _seeds(found: Sensitivity) -> str:
+    most = max((len({trial.spec.seed for trial in row.trials}) for row in found.methods), default=0)
+    return f"{most} tuning seed{'s' if most != 1 else ''}"
+
+
+def _at_edge(row: Trials) -> bool:
+    return row.chosen is not None and row.chosen in (row.rates[0].learning_rate, row.rates[-1].learning_rate)
+
+
+def _rate(trial: Record) -> str:
+    return f"{trial.spec.hyperparameters.get('learning_rate', '–')}"
+
+
+def _total(row: Trials) -> str:
+    return seconds(row.seconds) if row.all_timed else f"≥ {seconds(row.seconds)}"
+
+
+def as_json(found: Sensitivity) -> dict[str, object]:
+    """The same as plain values: accuracies are shares of 1."""
+    return {
+        "title": title(found.group),
+        "key": found.group.key._asdict(),
+        "methods": [
+            {
+                "label": row.label,
+                "method": row.method,
+                "default_learning_rate": row.default,
+                "chosen_learning_rate": row.chosen,
+                "at_edge": _at_edge(row),
+                "device_seconds": row.seconds,
+                "device_seconds_complete": row.all_timed,
+                "trials": [
+                    {
+                        "run_id": trial.run_id,
+                        "learning_rate": learning_rate(trial),
+                        "tuning_seed": trial.spec.seed,
+                        "state": trial.state,
+                        "validation_accuracy": validation_accuracy(trial),
+                        "device_seconds": trial.seconds.charged if trial.seconds else None,
+                    }
+                    for trial in row.trials
+                ],
+            }
+            for row in found.methods
+        ],
+    }

@@ -1,0 +1,136 @@
+"""Calibrations that were made before: those of a folder, or the one in a file that a person names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.records.schema import Baseline, Calibration, CalibrationSetting, MethodSpeed
+from bench.records.store import Damaged, checksum_flaw, load, path_of, read
+from bench.rules import RULES_VERSION
+from bench.system.errors import UserError
+
+__all__ = ["covering", "find_calibration", "find_calibrations", "named", "same_method", "speed_of"]
+
+_OF_MACHINE = ("device", "threads")
+"""Fields of the setting that a calibration which is named need not share."""
+_WORDS = {"encoder_sha256": "encoder", "data_sha256": "data", "memory_cap": "memory"}
+"""What a person calls a field, where that is not its name."""
+
+_Named = tuple[str, Mapping[str, Any]]
+
+
+def same_method(one: _Named, other: _Named) -> bool:
+    """Whether both are one method at the same hyperparameters but for the learning rate."""
+    first, second = ({k: v for k, v in own.items() if k != "learning_rate"} for _, own in (one, other))
+    return one[0] == other[0] and first == second
+
+
+def speed_of(calibration: Calibration, method: _Named) -> MethodSpeed | None:
+    """What a calibration found of a method; None where it was not calibrated, or failed for a reason that may pass."""
+    for one in calibration.methods:
+        if same_method((one.method, one.hyperparameters), method) and one.state != "failed":
+            return one
+    return None
+
+
+def covering(calibrations: Sequence[Calibration], method: _Named) -> Calibration | None:
+    """The first of the calibrations that holds a method."""
+    return next((one for one in calibrations if speed_of(one, method) is not None), None)
+
+
+def find_calibrations(folder: Path, setting: CalibrationSetting, model: str) -> list[Calibration]:
+    """The calibrations of a folder that are valid for a setting on the processor or GPU `model`, those with the most methods
+    first, and of these the newest: one that was made for methods that came later does not take the place of the first.
+
+    Raises:
+        UserError: if one of them was changed, or all are of another kind of machine.
+    """
+    valid, elsewhere = list[Calibration](), list[Calibration]()
+    for item in load(folder, "calibration-*.json") if _there(folder) else ():
+        if isinstance(item, Damaged):
+            raise UserError(f"{str(item.path)!r} is not a whole calibration ({item.reason}); move it away")
+        if not isinstance(item, Calibration) or item.rules_version != RULES_VERSION:
+            continue
+        unlike = _unlike(item.setting, setting)
+        if not unlike and item.environment.device == model:
+            valid.append(item)
+        elif not set(unlike) - set(_OF_MACHINE):
+            elsewhere.append(item)
+    if elsewhere and not valid:
+        other = elsewhere[-1]
+        theirs, ours = (
+            f"{name}, {threads} threads"
+            for name, threads in ((other.environment.device, other.setting.threads), (model, setting.threads))
+        )
+        raise UserError(
+            f"{str(path_of(folder, other))!r} was made on another kind of machine ({theirs}; this is {ours}); "
+            "name it with --calibration to use it, or choose another --out"
+        )
+    return sorted(valid, key=lambda one: (len(one.methods), one.finished, one.run_id), reverse=True)
+
+
+def _there(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except OSError:  # a name that no folder can have: whoever writes there says so
+        return False
+
+
+def find_calibration(folder: Path, setting: CalibrationSetting, methods: Sequence[_Named], model: str) -> Calibration | None:
+    """The newest calibration of a folder that is valid for a setting and holds all of the methods.
+
+    Raises:
+        UserError: as `find_calibrations`.
+    """
+    whole = [
+        one for one in find_calibrations(folder, setting, model) if all(speed_of(one, method) is not None for method in methods)
+    ]
+    return max(whole, key=lambda one: one.finished, default=None)
+
+
+def named(path: Path, setting: CalibrationSetting, methods: Sequence[_Named]) -> Calibration:
+    """The calibration in a file, which is valid on any machine for an equal setting.
+
+    Raises:
+        UserError: if the file holds no calibration, was changed, or is of another setting or rules version; if it lacks one
+            of the methods.
+    """
+    where = f"calibration {str(path)!r}"
+    found = read(path)
+    if not isinstance(found, Calibration):
+        what = "baseline" if isinstance(found, Baseline) else "run"
+        raise UserError(f"{where} is the record of a {what}; name a calibration-….json")
+    try:
+        broken = checksum_flaw(path)
+    except (OSError, ValueError) as error:
+        broken = str(error)
+    if broken:
+        raise UserError(f"{where} cannot be trusted: {broken}")
+    if found.rules_version != RULES_VERSION:
+        raise UserError(
+            f"{where} is of rules version {found.rules_version}, and this is version {RULES_VERSION}; calibrate again"
+        )
+    unlike = [name for name in _unlike(found.setting, setting) if name not in _OF_MACHINE]
+    if unlike:
+        first = unlike[0]
+        theirs, ours = (str(getattr(one, first))[:20] for one in (found.setting, setting))
+        raise UserError(
+            f"{where} is of another setting: its {_WORDS.get(first, first)} is {theirs}, and here it is {ours}; "
+            "calibrate this setting"
+        )
+    for name, own in methods:
+        if speed_of(found, (name, own)) is None:
+            raise UserError(f"{where} does not hold {_said(name, own)}; calibrate it, or leave --calibration out")
+    return found
+
+
+def _said(name: str, own: Mapping[str, Any]) -> str:
+    settings = ", ".join(f"{field} {value}" for field, value in own.items() if field != "learning_rate")
+    return f"{name} ({settings})" if settings else name
+
+
+def _unlike(one: CalibrationSetting, other: CalibrationSetting) -> list[str]:
+    """Fields in which two settings differ."""
+    return [name for name in CalibrationSetting.model_fields if getattr(one, name) != getattr(other, name)]

@@ -1,0 +1,87 @@
+"""Room on the disk: seen to before anything is trained, and held for the record until it is written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import methods
+from bench.system.errors import UserError
+from bench.system.files import temporary_file
+from bench.training.job import Job, snapshot_path
+
+__all__ = ["check_room", "record_bytes", "reserved", "snapshot_bytes"]
+
+_RECORD = 2**18
+"""Bytes for a record beside its predictions; those of the reference results take 20 kB."""
+_HEADER = 2**20
+"""Bytes for a snapshot's names, counters and losses."""
+
+
+def record_bytes(job: Job) -> int:
+    """The most that the record and the logits of a run take: two numbers of four bytes for each test review, and two bits."""
+    return _RECORD + 9 * (job.spec.test_limit or job.data.test)
+
+
+def trained_bytes(job: Job) -> int:
+    """What a run trains, body and head, in fp32. The largest head is BERT's: a pooler and a layer of two classes."""
+    shape = job.checkpoint.shape
+    method = type(methods.get(job.spec.method))(**job.spec.hyperparameters)
+    return 4 * (method.trainable_parameters(shape) + shape.width * (shape.width + 1) + 2 * (shape.width + 1))
+
+
+def snapshot_bytes(job: Job) -> int:
+    """The most that a snapshot of a run takes: what trains with AdamW's two moments, and encoder output where it is kept."""
+    kept = 4 * job.checkpoint.shape.width if methods.get(job.spec.method).encodes_once else 0
+    return 3 * trained_bytes(job) + job.data.train * (kept + 9) + _HEADER
+
+
+def check_room(out: Path, jobs: Sequence[Job], *, keep: bool = False) -> None:
+    """See that the disk of `out` has room for the records and logits of these runs and for the largest snapshot twice, since
+    the old one stays until the new one is written; with `keep` also for what the runs train.
+
+    Raises:
+        UserError: if it has not.
+    """
+    if not jobs:
+        return
+    present = sum(path.stat().st_size for job in jobs if (path := snapshot_path(out, job.run_id)).is_file())
+    needed = sum(record_bytes(job) + (trained_bytes(job) if keep else 0) for job in jobs)
+    needed += max(2 * snapshot_bytes(job) + trained_bytes(job) for job in jobs) - present
+    folder = next(part for part in (out, *out.absolute().parents) if part.exists())
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"the disk of {str(out)!r} has {free / 2**20:,.0f} MiB free, and these runs may need {needed / 2**20:,.0f} MiB for "
+            "records and checkpoints; free some, or choose another --out"
+        )
+
+
+@contextmanager
+def reserved(out: Path, size: int) -> Iterator[Callable[[], None]]:
+    """Hold `size` bytes of the disk of `out` until the function that this gives is called, or the end.
+
+    Raises:
+        UserError: if they are not there.
+    """
+    handle, path = temporary_file(out / "reserve")
+
+    def release() -> None:
+        with suppress(OSError):
+            os.ftruncate(handle, 0)
+
+    try:
+        try:
+            os.posix_fallocate(handle, 0, size)
+        except OSError as error:
+            raise UserError(
+                f"the disk of {str(out)!r} has no {size / 2**20:,.1f} MiB for a record ({error.strerror}); free some, or "
+                "choose another --out"
+            ) from None
+        yield release
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)

@@ -1,0 +1,130 @@
+"""A connection to a Ray cluster: to one that is there, or to one on this machine for as long as the command runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from bench.runs.launchers.base import Engine
+from bench.system.device import usable_cores
+from bench.system.errors import UserError
+from bench.system.signals import Interrupts
+
+__all__ = ["Cluster", "connected"]
+
+WAIT = 5.0
+"""Seconds that the address of a cluster has to answer."""
+
+
+class Cluster:
+    """What the cluster that this process is connected to has for runs."""
+
+    def device(self, asked: str) -> Literal["cpu", "cuda"]:
+        """The device for `auto`, `cpu` or `cuda`: a GPU where any node has one."""
+        if asked == "auto":
+            return "cuda" if self._places("cuda", 1) else "cpu"
+        return "cuda" if asked == "cuda" else "cpu"
+
+    @contextmanager
+    def engine(
+        self, device: Literal["cpu", "cuda"], threads: int, runs: int, interrupts: Interrupts, note: Callable[[str], None]
+    ) -> Iterator[Engine]:
+        """An engine for so many runs, each with a GPU or so many CPUs for itself. `note` is told what a person should know.
+
+        Raises:
+            UserError: if no node has that.
+        """
+        from bench.runs.launchers.ray import RayEngine
+
+        places = self._places(device, threads)
+        if not places:
+            raise UserError(self._lack(device, threads))
+        engine = RayEngine(device, threads, min(places, runs), lambda: self._places(device, threads), interrupts, note)
+        try:
+            yield engine
+        finally:
+            engine.close()
+
+    def _places(self, device: Literal["cpu", "cuda"], threads: int) -> int:
+        """How many runs fit on the nodes as they are now, if nobody else uses them."""
+        resource, needed = ("GPU", 1) if device == "cuda" else ("CPU", threads)
+        return sum(int(amount // needed) for amount in self._amounts(resource))
+
+    def _amounts(self, resource: str) -> list[float]:
+        import ray
+
+        return [float(node["Resources"].get(resource, 0.0)) for node in ray.nodes() if node["Alive"]]
+
+    def _lack(self, device: Literal["cpu", "cuda"], threads: int) -> str:
+        if device == "cuda":
+            return "no node of the cluster has a GPU; add one, or ask for --device cpu"
+        most = int(max(self._amounts("CPU"), default=0.0))
+        return (
+            f"no node of the cluster has {threads} CPUs, one for each thread of a run (the largest has {most}); add one, or "
+            "have fewer threads: a run has as many as this command has cores, which `taskset -c 0` makes one"
+        )
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[Cluster]:
+    """The cluster at `address`, which is host:port, `auto` or `local`; without one that of $RAY_ADDRESS, else `local`: one that
+    is started on this machine and ends with this.
+
+    Raises:
+        UserError: if Ray is not installed, or the cluster cannot be reached or joined.
+    """
+    # What happens to the cluster is told by Ray on the standard output, which belongs to the records. Read when it is imported.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
+    try:
+        import ray
+    except ImportError:
+        raise UserError("--engine ray needs Ray, which is not installed; run: pip install 'adapter-bench[ray]'") from None
+    where = address or os.environ.get("RAY_ADDRESS") or "local"
+    if where not in ("local", "auto"):
+        _reach(where)
+        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "2")  # it answers; what else is at that port is soon known
+    try:
+        _join(where)
+        yield Cluster()
+    finally:
+        ray.shutdown(wait_for_processes=True)
+
+
+def _reach(address: str) -> None:
+    """See that something answers there: Ray itself would ask for a minute."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not port.isdecimal():
+        raise UserError(f"--address {address!r} is not understood; write host:port, auto or local, on a machine of the cluster")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=WAIT).close()
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or "no answer"
+        raise UserError(
+            f"no cluster can be reached at {address!r} ({why}); start one with `ray start --head`, or leave --address out"
+        ) from None
+
+
+def _join(address: str) -> None:
+    import ray
+
+    own: dict[str, Any] = {"num_cpus": usable_cores()} if address == "local" else {}
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **own)
+    except Exception as error:
+        # Ray raises a dozen kinds here, some of no class of its own.
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(
+            f"the cluster {address!r} cannot be joined ({why}); this machine must belong to it, with the same Ray and Python"
+        ) from None
+    finally:
+        if main and before is not None:
+            signal.signal(signal.SIGTERM, before)  # Ray has put its own in its place

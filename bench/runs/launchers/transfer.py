@@ -1,0 +1,59 @@
+"""What of a run goes to another machine and comes back: its job, its snapshots, and what it trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from bench.rules import SENTENCES
+from bench.runs.launchers.worker import Bytes, Ended
+from bench.system.files import atomic_write
+from bench.training.job import Job, Notify, Outcome, record_of
+
+__all__ = ["keep", "portable", "saved", "snapshot_of"]
+
+
+def portable(job: Job) -> Job:
+    """The job as another machine can take it up: paths begin at the root, and its snapshot goes another way."""
+    data = job.data_argument
+    if data not in ("embedded", "imdb", SENTENCES):
+        data = str(Path(data).expanduser().absolute())
+    folder = job.checkpoint.folder.expanduser().absolute()
+    return replace(job, data_argument=data, checkpoint=replace(job.checkpoint, folder=folder), snapshot=None)
+
+
+def snapshot_of(job: Job) -> Bytes | None:
+    """What the run goes on from, if it has been begun before."""
+    assert job.snapshot is not None
+    try:
+        return np.fromfile(job.snapshot, dtype=np.uint8)
+    except OSError:
+        return None
+
+
+def keep(job: Job, snapshot: Bytes, listen: Notify) -> None:
+    """Put a snapshot beside the records. A disk that does not take it costs a line."""
+    assert job.snapshot is not None
+    try:
+        with atomic_write(job.snapshot) as file:
+            file.write(snapshot.data)
+    except OSError as error:
+        listen("training", 0.0, f"its checkpoint cannot be written here ({error.strerror}); after a loss it would start anew")
+
+
+def saved(job: Job, ended: Ended) -> Ended:
+    """Put what was trained into its folder. Where the disk does not take it the run has failed, as it would have at home, and
+    the next one goes on from the last checkpoint.
+    """
+    record = ended.result.record if isinstance(ended.result, Outcome) else None
+    if job.keep is None or record is None or record.state != "complete":
+        return ended
+    try:
+        for name, content in ended.files.items():
+            (job.keep / Path(name).name).write_bytes(content.data)
+    except OSError as error:
+        failed = record_of(job, "failed", f"what was trained cannot be written ({error.strerror})")
+        return Ended(Outcome(failed.model_copy(update={"environment": record.environment})), ended.watch)
+    return ended

@@ -1,0 +1,118 @@
+"""What a person sees while runs go on: a bar for each, how many are left, and when all will be done. `watch` sees it too."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from bench.runs.status import Note, share_of_run
+from bench.system.text import harmless
+from bench.training.job import Notify
+
+__all__ = ["Progress"]
+
+
+class Progress:
+    """Bars on the standard error stream; on one that is no terminal, a line at each start. Several runs may be in hand, each
+    begun and ended by a thread of its own.
+    """
+
+    def __init__(self, runs: int) -> None:
+        self._console = Console(stderr=True)
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._lock = threading.Lock()
+        self._runs, self._done = runs, 0
+        self._all: TaskID | None = None
+        self._tokenising: TaskID | None = None
+        self._in_hand: dict[TaskID, float] = {}
+        """How much of each run is done, by its bar."""
+
+    def __enter__(self) -> Progress:
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bars.stop()
+
+    def tokenising(self, done: int, total: int) -> None:
+        """Reviews tokenised so far, which happens once for an encoder and a data set."""
+        if self._tokenising is None:
+            self._say("tokenising the reviews, once for this encoder")
+            self._tokenising = self._bars.add_task("tokenising reviews", total=total)
+        self._bars.update(self._tokenising, completed=done)
+        if done == total:
+            self._bars.remove_task(self._tokenising)
+            self._tokenising = None
+
+    @contextmanager
+    def run(self, name: str, setting: str, locked: Path) -> Iterator[Notify]:
+        """A run, from beginning to end. Gives what hears how it goes; `locked` is the file that its process has locked."""
+        with self._lock:
+            if self._all is None and self._runs > 1:
+                self._all = self._bars.add_task("all runs", total=self._runs)
+            bar = self._bars.add_task(f"{name}: set-up", total=1.0)
+            self._in_hand[bar] = 0.0
+            number, runs = self._done + len(self._in_hand), self._runs
+        self._say(f"{name} ({number} of {runs})" if number <= runs else name)
+        note = Note(locked, name, setting, number, runs)
+
+        def hears(phase: str, share: float, line: str | None = None) -> None:
+            if line is not None:
+                self.note(f"{name}: {line}")
+                return
+            note.hears(phase, share)
+            self._bars.update(bar, description=f"{name}: {phase}", completed=share)
+            with self._lock:
+                self._in_hand[bar] = share_of_run(phase, share)
+                self._count()
+
+        try:
+            yield hears
+        finally:
+            note.close()
+            with self._lock:
+                del self._in_hand[bar]
+            self._bars.remove_task(bar)
+            self.ends()
+
+    def note(self, line: str) -> None:
+        """Something that a person should know, above the bars."""
+        self._console.print(harmless(line), highlight=False, markup=False, soft_wrap=True)
+
+    def ends(self) -> None:
+        """One run less is left; also one that was finished before."""
+        with self._lock:
+            self._done += 1
+            self._count()
+
+    def fewer(self, runs: int) -> None:
+        """So many of the runs will not be made."""
+        with self._lock:
+            self._runs -= runs
+            if self._all is not None:
+                self._bars.update(self._all, total=self._runs)
+
+    def _count(self) -> None:
+        if self._all is not None:
+            self._bars.update(self._all, completed=min(self._runs, self._done + sum(self._in_hand.values())))
+
+    def _say(self, line: str) -> None:
+        if not self._console.is_terminal:
+            self._console.print(line, highlight=False, markup=False)

@@ -1,0 +1,234 @@
+"""Suites: files that say what to run. Encoders, data, methods, budgets and seeds are crossed, under one set of settings."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+import textwrap
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import bench
+import methods
+from bench.analysis.tuning import rates
+from bench.records.spec import Budget, Truncation, parse_seeds, parse_size
+from bench.runs.plan import Matrix, Request, plan
+from bench.system.errors import UserError
+from bench.system.strict_yaml import read_yaml
+from methods import MethodError
+
+__all__ = ["Suite", "load_suite", "matrices", "shipped", "suites_text"]
+
+_PLACES = (Path(bench.__file__).resolve().parents[1] / "suites", Path(sys.prefix) / "share" / "adapter-bench" / "suites")
+"""Where shipped suites lie: in a checkout, and where an installation without one puts them."""
+
+Texts = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
+
+
+class Suite(BaseModel):
+    """What to run. Every encoder meets every data source, method, budget and seed; the rest is the same for all runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    description: str = Field(min_length=1, max_length=500, examples=["What it answers, and what it takes."])
+    """What it is for, in a sentence or two."""
+    encoders: Texts = Field(examples=[["minilm"]])
+    """As for `--encoder`: names, folders, hub ids. A relative folder is looked for from where the command is run."""
+    data: Texts = Field(examples=[["embedded"]])
+    """As for `--data`: names or folders."""
+    methods: list[str | dict[str, dict[str, Any]]] = Field(
+        min_length=1, examples=[["all", {"houlsby": {"bottleneck": 64, "learning_rate": 3e-4}}]]
+    )
+    """Names, `all` for the five compared, or a name with the hyperparameters that are not to be at their defaults."""
+    budgets: Texts = Field(examples=[["60s"]])
+    """What each run may spend, as for `--budget`."""
+    seeds: int | list[int] = Field(default=1, examples=[3, [0, 1, 5]])
+    """How many seeds, or a list of which."""
+    max_length: int = Field(default=128, ge=8, le=8192, examples=[256])
+    """Tokens kept of a review."""
+    truncation: Truncation = Field(default="head+tail", examples=["head"])
+    """Which part of a longer review is kept: head, tail, or head+tail."""
+    batch_size: int = Field(default=16, ge=1, le=4096, examples=[32])
+    """Reviews an optimizer step."""
+    dropout: float = Field(default=0.0, ge=0, lt=1, examples=[0.1])
+    """Hidden dropout of encoder and head, the same for every method."""
+    attention_dropout: float = Field(default=0.0, ge=0, lt=1, examples=[0.1])
+    """Dropout of attention weights, the same for every method; above 0 it takes a path several times slower."""
+    precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", examples=["fp32"])
+    """fp32 or bf16; auto is bf16 where the device has instructions for it (CUDA, avx512_bf16, amx_bf16)."""
+    memory: str | None = Field(default=None, examples=["2GiB"])
+    """Most that training may use; a run beyond it ends as out-of-memory."""
+    test_limit: int | None = Field(default=None, ge=2, examples=[400])
+    """Test on so many reviews only, half of each class."""
+    train_limit: int | None = Field(default=None, ge=2, examples=[1000])
+    """Train on so many reviews only, the first of each seed's order."""
+    tune: int | None = Field(default=None, ge=2, examples=[3])
+    """First choose each method's learning rate among so many, on validation only."""
+    tune_seeds: int = Field(default=2, ge=1, le=100, examples=[2])
+    """Seeds each of those rates is tried with."""
+    calibration: str | None = Field(default=None, examples=["results/study/calibration-mpnet-cuda-0123456789abcdef.json"])
+    """Record of the calibration that converts budgets in seconds and reference tokens, whatever machine it is of."""
+
+    @cached_property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Method → its hyperparameters that are not at their defaults, in the order of the file."""
+        found: dict[str, dict[str, Any]] = {}
+        for entry in self.methods:
+            if isinstance(entry, str):
+                for name in methods.names(core=True) if entry == "all" else [entry]:
+                    found.setdefault(name, {})
+            else:
+                found.update(entry)
+        return found
+
+    @property
+    def seeds_text(self) -> str:
+        """The seeds as `--seeds` takes them."""
+        return str(self.seeds) if isinstance(self.seeds, int) else ",".join(map(str, self.seeds)) + ","
+
+    def requests(self, device: str = "auto") -> list[Request]:
+        """What it asks for: one request for each encoder and data source, in the order of the file."""
+        return [
+            Request(
+                list(self.settings), encoder, data, ",".join(self.budgets), self.seeds_text, self.max_length,
+                self.truncation, self.batch_size, self.precision, device, self.memory, self.test_limit, self.tune,
+                self.tune_seeds, calibration=self.calibration, hyperparameters=self.settings, dropout=self.dropout,
+                attention_dropout=self.attention_dropout, train_limit=self.train_limit,
+            )
+            for encoder in self.encoders
+            for data in self.data
+        ]  # fmt: skip
+
+
+def shipped() -> dict[str, Path]:
+    """The suites that come with the project, by name."""
+    folder = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
+
+
+def load_suite(name: str) -> Suite:
+    """The suite called `name`: a shipped one, or, where the name has a slash, the file at that path.
+
+    Raises:
+        UserError: naming the file, the field and what to write.
+    """
+    known = shipped()
+    if "/" not in name and name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}."
+        raise UserError(f"no suite is called {name!r}; {hint} A file is given by a path with a slash, such as ./mine.yaml")
+    path = known[name] if "/" not in name else Path(name)
+    where = f"suite {path.name if '/' not in name else name}"
+    fields = read_yaml(path, where)
+    try:
+        suite = Suite.model_validate(fields)
+    except ValidationError as error:
+        raise UserError(f"{where}: {_said(error)}") from None
+    _check(suite, where)
+    return suite
+
+
+def _said(error: ValidationError) -> str:
+    """The first thing that is wrong, where, and an example of what would be right."""
+    errors = error.errors()
+    # An entry of methods that is neither a name nor a mapping is two errors, of which the deeper says more.
+    first = max((one for one in errors if one["loc"][:2] == errors[0]["loc"][:2]), key=lambda one: len(one["loc"]))
+    field, *rest = first["loc"]
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(field), Suite.model_fields, n=1)
+        return f"no field {str(field)[:40]!r}" + (f"; did you mean {near[0]!r}?" if near else f"; there are {_fields()}")
+    path = f"{field}[{rest[0]}]" if rest and isinstance(rest[0], int) else str(field)
+    if first["type"] == "missing":
+        return f"{path} is missing; {_example(str(field))}"
+    return f"{path} {repr(first['input'])[:60]}: {first['msg'].lower()}; {_example(str(field))}"
+
+
+def _fields() -> str:
+    return ", ".join(Suite.model_fields)
+
+
+def _example(field: str) -> str:
+    """A line for a field; JSON on one line is YAML too."""
+    examples = Suite.model_fields[field].examples or []
+    return f"write it like {field}: {json.dumps(examples[0])}"
+
+
+def _check(suite: Suite, where: str) -> None:
+    """Everything about it that can be checked without encoders and reviews."""
+
+    def checked(field: str, look: Any, *values: Any) -> None:
+        try:
+            look(*values)
+        except (UserError, MethodError) as error:
+            raise UserError(f"{where}: {field}: {error}") from None
+
+    for field, items in (("encoders", suite.encoders), ("data", suite.data), ("budgets", suite.budgets)):
+        checked(field, _once, items)
+    for budget in suite.budgets:
+        checked("budgets", Budget.parse, budget)
+    checked("seeds", parse_seeds, suite.seeds_text)
+    if suite.memory is not None:
+        checked("memory", parse_size, suite.memory)
+    checked("methods", _once, [name for entry in suite.methods for name in ([entry] if isinstance(entry, str) else entry)])
+    for name, settings in suite.settings.items():
+        checked("methods", methods.configured, name, settings)
+        if suite.tune is not None:
+            checked("tune", rates, name, suite.tune)
+
+
+def _once(items: list[str]) -> None:
+    twice = next((item for i, item in enumerate(items) if item in items[:i]), None)
+    if twice is not None:
+        raise UserError(f"{twice!r} is there twice; name each once")
+
+
+def matrices(name: str, device: str = "auto", *, elsewhere: bool = False) -> list[Matrix]:
+    """The matrices of a suite, each checked as far as it can be before time is spent on the first.
+
+    `elsewhere` is as for `plan`.
+
+    Raises:
+        UserError: if the suite, or anything that it names, is not as it should be.
+    """
+    suite = load_suite(name)
+    try:
+        return [plan(request, elsewhere=elsewhere) for request in suite.requests(device)]
+    except (UserError, MethodError) as error:
+        raise UserError(f"suite {name}: {error}") from None
+
+
+def suites_text() -> str:
+    """The shipped suites: what each is for, and what it comes to."""
+    return "\n\n".join(_entry(name, load_suite(name)) for name in shipped())
+
+
+def _entry(name: str, suite: Suite) -> str:
+    cells = len(suite.encoders) * len(suite.data) * len(suite.settings)
+    seeds = len(parse_seeds(suite.seeds_text))
+    budgets = [Budget.parse(budget) for budget in suite.budgets]
+    trials_each = (suite.tune or 0) * suite.tune_seeds
+    runs, each = cells * len(budgets) * seeds, seeds + trials_each
+    trials = f" and {cells * len(budgets) * trials_each} trials" if suite.tune else ""
+    lines = [
+        *textwrap.wrap(f"{name}: {suite.description}", 110, subsequent_indent="  "),
+        f"  {_listed(suite.encoders)} on {_listed(suite.data)}; {_listed(_methods(suite))}; budget {_listed(suite.budgets)}",
+        f"  {runs} run{'s' * (runs > 1)}{trials}",
+    ]
+    if all(budget.unit == "seconds" for budget in budgets):
+        minutes = cells * each * sum(budget.amount for budget in budgets) / 60
+        lines[-1] += f", {minutes:,.0f} minutes of device time and what loading and testing take"
+    return "\n".join(lines)
+
+
+def _methods(suite: Suite) -> list[str]:
+    said = {name: _listed(f"{field} {value}" for field, value in own.items()) for name, own in suite.settings.items()}
+    return [f"{name} ({own})" if own else name for name, own in said.items()]
+
+
+def _listed(items: Iterable[str]) -> str:
+    return ", ".join(items)

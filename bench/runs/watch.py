@@ -1,0 +1,145 @@
+"""How far runs are, on a terminal and kept up to date; where there is none, a line from time to time."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from bench.runs.budgets import counted_if_calibrated
+from bench.runs.monitor import Best, Folder, Going, Standing, standing
+from bench.runs.plan import Matrix
+from bench.system.errors import UserError
+from bench.system.text import harmless, percent
+
+__all__ = ["follow", "line", "screen"]
+
+MOST = 12
+"""Runs, methods or names that are shown of a kind; of more the number is."""
+_SHOWN_BEST = 4
+_ASTRAY = (
+    "the runs that go on here are none of these: the device and the number of cores are part of a run; say --device, or watch "
+    "the folder alone"
+)
+_ORDER = ("complete", "failed", "cancelled", "diverged", "out-of-memory")
+
+
+def follow(out: Path, asked: Sequence[Matrix] | None, *, once: bool, interval: float | None = None) -> None:
+    """Show how far the runs of these matrices are, or all in the folder, until an interrupt or the end of what was asked for.
+
+    Their calibrated budgets are counted as soon as `out` holds a calibration for them. `interval` is in seconds between two
+    looks; without one, short on a terminal and a minute where lines are kept.
+
+    Raises:
+        UserError: if `out` is no folder (one that is not there yet is empty), or the calibration that was named is not one
+            for these runs.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{str(out)!r} is not a folder of records; name one with --out")
+    console, folder = Console(highlight=False), Folder(out)
+
+    def looked() -> Standing:
+        nonlocal asked
+        asked = None if asked is None else [counted_if_calibrated(matrix, out) for matrix in asked]
+        return standing(folder, asked)
+
+    interval = interval or (2 if console.is_terminal else 60)
+    try:
+        now = looked()
+        if once:
+            console.print(screen(now, out))
+        elif console.is_terminal:
+            with Live(screen(now, out), console=console, auto_refresh=False) as live:
+                while not now.over:
+                    time.sleep(interval)
+                    now = looked()
+                    live.update(screen(now, out), refresh=True)
+        else:
+            print(line(now), flush=True)
+            while not now.over:
+                time.sleep(interval)
+                now = looked()
+                print(line(now), flush=True)
+    except KeyboardInterrupt:
+        return
+    except BrokenPipeError:
+        sys.stdout = None  # whoever read has left; what is left of the output would fail once more at the end
+
+
+def line(now: Standing) -> str:
+    """All in one line."""
+    parts = [f"{datetime.now():%H:%M:%S}", _counts(now)]
+    parts += [f"{run.name}: {run.phase} {run.share:.0%}" for run in now.going[:MOST]]
+    if now.left:
+        parts.append(f"about {_span(now.left)} left")
+    parts += [_ranking(best, 1) for best in now.best[:1]]
+    parts += [_ASTRAY] if now.astray else []
+    return harmless("  ".join(parts))
+
+
+def screen(now: Standing, out: Path) -> RenderableType:
+    """All with a bar for each run that goes on."""
+    parts: list[RenderableType] = [_text(f"{out}  {datetime.now():%H:%M:%S}", "bold")]
+    for setting in dict.fromkeys(run.setting for run in now.going[:MOST]):
+        parts += [_text(setting)] if setting else []
+        parts.append(_bars([run for run in now.going[:MOST] if run.setting == setting]))
+    if len(now.going) > MOST:
+        parts.append(_text(f"and {len(now.going) - MOST} more"))
+    left = f"; about {_span(now.left)} left" if now.left else ""
+    parts.append(_text(_counts(now) + left))
+    parts += [_text(_ASTRAY)] if now.astray else []
+    if now.stopped:
+        more = f" and {len(now.stopped) - MOST} more" if len(now.stopped) > MOST else ""
+        parts.append(_text(f"stopped, with a checkpoint to go on from: {'; '.join(now.stopped[:MOST])}{more}"))
+    if now.damaged:
+        parts.append(_text(f"files that are no whole records: {now.damaged}; `report` names them"))
+    parts += [_text(_ranking(best, MOST)) for best in now.best[:_SHOWN_BEST]]
+    if len(now.best) > _SHOWN_BEST:
+        parts.append(_text(f"and {len(now.best) - _SHOWN_BEST} more settings; `report` shows all"))
+    return Group(*parts)
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(harmless(text), style=style)
+
+
+def _bars(going: list[Going]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for run in going:
+        passed = "" if run.seconds is None else _span(run.seconds)
+        left = "" if run.left is None else f"about {_span(run.left)} left"
+        told = f"{run.phase} {run.share:.0%}"
+        bar = ProgressBar(total=1.0, completed=run.share, width=16)
+        table.add_row(_text(f"  {run.name}"), bar, *(_text(cell) for cell in (told, passed, left)))
+    return table
+
+
+def _counts(now: Standing) -> str:
+    """How many runs ended in which state, go on, and are left; what failed or was stopped is among those that are left."""
+    parts = [f"{now.states[state]} {state}" for state in _ORDER if now.states.get(state)]
+    parts += [f"{len(now.going)} running"] if now.going else []
+    if now.asked is not None:
+        parts.append(f"{now.to_do} of {now.asked} to do" if now.to_do else f"all {now.asked} in hand or done")
+    return ", ".join(parts) or "nothing yet"
+
+
+def _ranking(best: Best, most: int) -> str:
+    shown = [
+        f"{name} {percent(mean)} %" + (f" ({seeds} seeds)" if seeds > 1 else "") for name, mean, seeds in best.methods[:most]
+    ]
+    return f"best so far [{best.setting}]: {', '.join(shown)}"
+
+
+def _span(seconds: float) -> str:
+    """A length of time as a clock shows it: 0:45, 12:05, 3:07:10."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

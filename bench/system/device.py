@@ -1,0 +1,88 @@
+"""Which device a run gets, found out without importing torch where there is no GPU to ask about."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from bench.rules import Precision
+from bench.system.errors import UserError
+
+__all__ = ["cpu_model", "device_model", "multiplies_bf16", "resolve_device", "resolve_precision", "shows_gpu", "usable_cores"]
+
+_NODES = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvidia0")
+"""Device files without which CUDA cannot work (Linux, WSL)."""
+_BF16 = {"avx512_bf16", "amx_bf16"}
+"""Flags of processors with instructions for products of bf16 numbers."""
+
+
+def shows_gpu() -> bool:
+    """Whether the system shows a GPU, which torch may yet be unable to use. Nothing is loaded onto it to find out."""
+    return any(Path(node).exists() for node in _NODES)
+
+
+def _has_cuda() -> bool:
+    if not shows_gpu():
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def resolve_device(name: str) -> Literal["cpu", "cuda"]:
+    """The device for `auto`, `cpu` or `cuda`.
+
+    Raises:
+        UserError: if CUDA is asked for and there is none.
+    """
+    if name == "cpu":
+        return "cpu"
+    found = _has_cuda()
+    if name == "cuda" and not found:
+        raise UserError("--device cuda: this machine shows no CUDA device to torch; use --device cpu")
+    return "cuda" if found else "cpu"
+
+
+@cache
+def multiplies_bf16() -> bool:
+    """Whether this processor has instructions for products of bf16 numbers; without them bf16 is slower than fp32."""
+    try:
+        flags = re.search(r"^flags\s*:(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.M)
+    except OSError:
+        return False
+    return flags is not None and not _BF16.isdisjoint(flags[1].split())
+
+
+def resolve_precision(name: str, device: str) -> Precision:
+    """fp32 or bf16 for `auto`: bf16 where the device has instructions for it, which is where it pays."""
+    if name == "auto":
+        return "bf16" if device == "cuda" or multiplies_bf16() else "fp32"
+    return "bf16" if name == "bf16" else "fp32"
+
+
+def device_model(device: Literal["cpu", "cuda"]) -> str:
+    """Name of the processor or GPU that runs are charged on."""
+    if device == "cpu":
+        return cpu_model()
+    import torch
+
+    return str(torch.cuda.get_device_name())
+
+
+def usable_cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+@cache
+def cpu_model() -> str:
+    """The processor's name, as the kernel tells it."""
+    try:
+        match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.M)
+    except OSError:
+        match = None
+    return match[1].strip() if match else platform.machine()

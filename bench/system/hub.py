@@ -1,0 +1,87 @@
+"""Folders from the Hugging Face hub: from its cache where they are whole, else by one download that is pinned to a commit."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench.system.errors import UserError
+
+__all__ = ["Snapshot", "cached", "fetch"]
+
+TIMEOUT = 5.0
+"""Seconds that the hub has to answer the first question; without a limit a silent network would hold a run for minutes."""
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+Kind = Literal["model", "dataset"]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Files of one commit on disk."""
+
+    folder: Path
+    revision: str
+
+
+def cached(name: str, kind: Kind, needed: list[str]) -> Snapshot | None:
+    """What the hub's cache holds under `name`, without asking the network; None unless every pattern in `needed` is met."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(name, repo_type=kind, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError, OSError):
+        return None
+    whole = _COMMIT.fullmatch(folder.name) and all(any(folder.glob(pattern)) for pattern in needed)
+    return Snapshot(folder, folder.name) if whole else None
+
+
+def fetch(name: str, kind: Kind, *, needed: list[str], optional: list[str] | None = None, instead: str) -> Snapshot:
+    """The files of `name` that match the patterns. What is in the cache is used as it is: it names its own commit, and
+    runs made on different days with it agree.
+
+    `instead` ends the message of a failure with what else can be done.
+
+    Raises:
+        UserError: if they are neither cached nor to be had.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+    from huggingface_hub.utils import disable_progress_bars
+    from requests import RequestException
+
+    found = cached(name, kind, needed)
+    if found is not None:
+        return found
+    noun = "encoder" if kind == "model" else "data set"
+    flag = "" if kind == "model" else " --repo-type dataset"
+    disable_progress_bars()
+    try:
+        # The branch is looked up once; everything after that speaks of the commit.
+        commit = HfApi().repo_info(name, repo_type=kind, timeout=TIMEOUT).sha
+        folder = Path(snapshot_download(name, repo_type=kind, revision=commit, allow_patterns=[*needed, *(optional or [])]))
+        _remember(folder)
+    except HFValidationError:
+        raise UserError(f"{name!r} cannot be the id of a hub {noun}; an id looks like FacebookAI/roberta-base") from None
+    except RepositoryNotFoundError:
+        raise UserError(f"the hub has no public {noun} {name!r}; check the name, or {instead}") from None
+    except OSError as error:
+        if error.strerror and not isinstance(error, RequestException):
+            raise UserError(
+                f"the hub's cache cannot be written ({error.strerror}); set HF_HUB_CACHE to a folder that can"
+            ) from None
+        raise UserError(
+            f"{noun} {name!r} is not whole in the hub's cache and the hub cannot be reached; where there is a network run "
+            f"`hf download{flag} {name}` and copy the cache here, or {instead}"
+        ) from None
+    return Snapshot(folder, folder.name)
+
+
+def _remember(folder: Path) -> None:
+    """Note the commit as the cache's `main`, as the hub's client does when it is given no commit: for the next run, offline."""
+    reference = folder.parent.parent / "refs" / "main"
+    reference.parent.mkdir(parents=True, exist_ok=True)
+    reference.write_text(folder.name)

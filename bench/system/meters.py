@@ -1,0 +1,194 @@
+"""Instruments: the device clock, peak memory, and processor time.
+
+Memory meters read /proc and so need Linux. CUDA counts through torch's allocator.
+"""
+
+from __future__ import annotations
+
+import gc
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from bench.system.allocator import give_back
+
+__all__ = ["DeviceClock", "MemoryMeter", "MemoryPeak"]
+
+
+class DeviceClock:
+    """Charges wall seconds between `start` and `stop`, except while paused. CUDA is synchronised at both ends, not at readings
+    in between, which would make the CPU wait for every step.
+
+    The clock is monotonic: setting the system's time does not change a budget.
+    """
+
+    def __init__(self, device: Literal["cpu", "cuda"], energy: Callable[[], float] | None = None) -> None:
+        self._cuda = device == "cuda"
+        self._energy = energy
+        self._charged = 0.0
+        self._since: float | None = None
+        self._cpu_charged = 0.0
+        self._cpu_since = 0.0
+        self._joules_charged = 0.0
+        self._joules_since = 0.0
+        self.paused_seconds = 0.0
+        """Wall seconds spent inside `paused` so far."""
+
+    def _now(self) -> float:
+        return time.monotonic()
+
+    def _wait(self) -> None:
+        """Until the device has done what it was given."""
+        if self._cuda:
+            torch.cuda.synchronize()
+
+    def start(self) -> None:
+        """Begin, or go on, charging."""
+        self._wait()
+        self._since = self._now()
+        self._cpu_since = time.process_time()
+        if self._energy is not None:
+            self._joules_since = self._energy()
+
+    def stop(self) -> None:
+        """Stop charging; `seconds` keeps what was charged."""
+        self._wait()
+        self._charged = self.seconds
+        self._cpu_charged = self.cpu_seconds
+        self._joules_charged = self.joules or 0.0
+        self._since = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds charged so far; on CUDA while the clock runs, to the last kernel given and not to the last one done."""
+        return self._charged + (self._now() - self._since if self._since is not None else 0.0)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor seconds of this process, all threads, while the clock ran."""
+        running = self._since is not None
+        return self._cpu_charged + (time.process_time() - self._cpu_since if running else 0.0)
+
+    @property
+    def joules(self) -> float | None:
+        """Energy by the counter that the clock was given, while it ran; None without a counter."""
+        if self._energy is None:
+            return None
+        return self._joules_charged + (self._energy() - self._joules_since if self._since is not None else 0.0)
+
+    def go_on_from(self, *, seconds: float, cpu_seconds: float, joules: float | None, paused_seconds: float) -> None:
+        """Count on from what a process that ended before this one was charged. The clock must not be running."""
+        self._charged, self._cpu_charged, self._joules_charged = seconds, cpu_seconds, joules or 0.0
+        self.paused_seconds = paused_seconds
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Charge nothing inside: for evaluation and writing, never for work that trains."""
+        self.stop()
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.start()
+            self.paused_seconds += time.monotonic() - began
+
+
+def _status_bytes(name: str) -> int:
+    """A field of /proc/self/status, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status has no {name}")
+
+
+@dataclass(frozen=True)
+class MemoryPeak:
+    """Bytes. On a CPU resident memory of the process; on CUDA also what torch's allocator held."""
+
+    baseline: int
+    """Resident before the encoder was loaded, with the libraries imported and the reviews in memory."""
+    peak: int
+    """The most that was resident while training, evaluation excluded."""
+    cuda_allocated: int | None = None
+    cuda_reserved: int | None = None
+
+    @property
+    def above_baseline(self) -> int:
+        return max(0, self.peak - self.baseline)
+
+    def or_more(self, other: MemoryPeak) -> MemoryPeak:
+        """The one that is further above its baseline, with the most that CUDA held in either."""
+        larger = self if self.above_baseline >= other.above_baseline else other
+        allocated, reserved = (
+            None if mine is None or others is None else max(mine, others)
+            for mine, others in ((self.cuda_allocated, other.cuda_allocated), (self.cuda_reserved, other.cuda_reserved))
+        )
+        return MemoryPeak(larger.baseline, larger.peak, allocated, reserved)
+
+
+@dataclass
+class MemoryMeter:
+    """The peak of a process's memory over the stretches that count, in a process that holds one run."""
+
+    device: Literal["cpu", "cuda"]
+    baseline: int = 0
+    largest: int = 0
+    """The most resident memory that getrusage has told of before any reset, in bytes."""
+    earlier: MemoryPeak | None = None
+    """What a process that ended before this one took for the same run."""
+    _peaks: list[tuple[int, int, int]] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Take the baseline now and count from here."""
+        if self.device == "cuda":
+            torch.cuda.init()  # type: ignore[no-untyped-call]  # resetting its peaks fails before, and nothing else may have used it in this process
+        gc.collect()  # what goes away later must not make the baseline look large
+        give_back()
+        self._reset()
+        self.baseline = _status_bytes("VmRSS")
+
+    def _reset(self) -> None:
+        # "5" sets the high-water mark of resident memory back to what is resident (Linux, proc(5)), and with it what
+        # getrusage and wait4 call the process's maximum.
+        self.look()
+        Path("/proc/self/clear_refs").write_text("5")
+        if self.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+
+    def look(self) -> None:
+        """Keep what getrusage tells of the process's maximum so far."""
+        self.largest = max(self.largest, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+    def _read(self) -> tuple[int, int, int]:
+        cuda = (torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()) if self.device == "cuda" else (0, 0)
+        return (_status_bytes("VmHWM"), *cuda)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave what happens inside, such as evaluation, out of the peak."""
+        self._peaks.append(self._read())
+        before = _status_bytes("VmRSS")
+        try:
+            yield
+        finally:
+            if _status_bytes("VmRSS") > before + 2**20:  # kept by the allocator, it would be in the peak that follows
+                give_back()
+            self._reset()
+
+    def above_baseline(self) -> int:
+        """Bytes by which the peak so far exceeds the baseline: resident memory, or CUDA's allocations."""
+        peak = self.peak()
+        return peak.cuda_reserved if peak.cuda_reserved is not None else peak.above_baseline
+
+    def peak(self) -> MemoryPeak:
+        """The peak so far, of this process or an earlier one of the run."""
+        resident, allocated, reserved = (max(column) for column in zip(*self._peaks, self._read(), strict=True))
+        cuda = self.device == "cuda"
+        own = MemoryPeak(self.baseline, resident, allocated if cuda else None, reserved if cuda else None)
+        return own if self.earlier is None else own.or_more(self.earlier)

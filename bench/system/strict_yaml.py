@@ -1,0 +1,57 @@
+"""YAML read strictly: plain values only, no key twice, and a number written as 3e-4 is a number."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from bench.system.errors import UserError
+
+__all__ = ["read_yaml"]
+
+_LARGEST = 65_536
+"""Bytes; a file that a person writes is far smaller."""
+
+
+def read_yaml(path: Path, where: str) -> dict[str, Any]:
+    """The fields of a YAML file that holds a mapping. `where` begins the message of an error.
+
+    Raises:
+        UserError: if it cannot be read, or is not a mapping from texts.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
+            if twice is not None:
+                raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is there twice", node.start_mark)
+            return dict(super().construct_mapping(node, deep))
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                mark = self.peek_event().start_mark
+                raise yaml.composer.ComposerError(None, None, "aliases (*name) are not used here", mark)
+            return super().compose_node(parent, index)
+
+    # YAML 1.1, which the library reads, takes 3e-4 for a text.
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789"))
+    Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: float(node.value.replace("_", "")))
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise UserError(f"{where} is larger than {_LARGEST:,} bytes, which no suite is")
+        found = yaml.load(data.decode("utf-8"), Loader)  # noqa: S506  a safe loader, made stricter
+    except OSError as error:
+        raise UserError(f"{where} cannot be read ({error.strerror})") from None
+    except yaml.MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{where}{line}: {error.problem or 'this is no YAML'}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{where} is no YAML ({' '.join(str(error).split())[:120]})") from None
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        raise UserError(f"{where} must hold fields, such as description: What it is for")
+    return found

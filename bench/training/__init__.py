@@ -1,0 +1,1 @@
+"""One run, from job to record."""

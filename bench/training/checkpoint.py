@@ -1,0 +1,177 @@
+"""The file that a run goes on from after it was killed: `checkpoints/<run id>.safetensors` beside the records.
+
+What the papers call a checkpoint of training is a snapshot in this code, where a checkpoint is an encoder's. It is a plain
+safetensors file: tensors, and one JSON text that says whose they are and how far training was. Nothing in it can run.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
+
+from bench.records.schema import CurvePoint
+from bench.system.files import atomic_write
+
+__all__ = ["Counts", "Owner", "Place", "Snapshot", "Unusable", "read", "write"]
+
+_TYPES = {
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
+    torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
+}  # fmt: skip
+"""Names that safetensors gives to types."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Owner(_Part):
+    """Whose training it is. A run only goes on where nothing of this has changed: the rest would be another experiment."""
+
+    run_id: str
+    replaces: str | None
+    """Hash of the finished record that the run is to replace; None: there is none."""
+    device: str
+    cpu: str
+    threads: int
+    python: str
+    versions: dict[str, str]
+    commit: str | None
+
+
+class Counts(_Part):
+    """The counters of a ledger, under its own names; its losses and different reviews are tensors."""
+
+    batches: int
+    reviews_spent: int
+    tokens_spent: int
+    pass_steps: int
+    steps: int
+    reviews_seen: int
+    reviews_trained: int
+    tokens_seen: int
+    tokens_padded: int
+    longest_step: float
+    seconds: float
+    curve_from: int
+    curve: list[CurvePoint]
+
+
+class Place(_Part):
+    """How far a run was, and what had been measured of it."""
+
+    version: Literal[2] = 2
+    owner: Owner
+    resumed: int
+    """How often the run had gone on after its process ended."""
+    frozen_sha256: str
+    """Hash of the weights that do not train."""
+    counts: Counts
+    cpu_seconds: float
+    joules: float | None
+    paused_seconds: float
+    baseline: int
+    peak: int
+    cuda_allocated: int | None
+    cuda_reserved: int | None
+    ru_maxrss: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What `write` keeps and `read` gives back."""
+
+    place: Place
+    tensors: dict[str, Tensor]
+
+
+class Unusable(Exception):
+    """A file from which the run cannot go on; the message says why, in a few words."""
+
+
+def write(path: Path, snapshot: Snapshot) -> int:
+    """Write a snapshot, whole and on disk or not at all; returns its bytes.
+
+    Tensors go to the file from where they are. The library's writer would copy them all first, and a run's memory with them.
+
+    Raises:
+        OSError: if the disk does not take it.
+    """
+    place = snapshot.place.model_dump_json()
+    header: dict[str, Any] = {"__metadata__": {"place": place, "crc32": "0" * 8}}
+    end = 0
+    for name, tensor in snapshot.tensors.items():
+        start, end = end, end + tensor.nbytes
+        header[name] = {"dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    with atomic_write(path) as file:
+        checksum = zlib.crc32(_described(header))
+        file.write(_head(header))
+        for tensor in snapshot.tensors.values():
+            data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+            checksum = zlib.crc32(data, checksum)
+            file.write(data)
+        header["__metadata__"]["crc32"] = f"{checksum:08x}"
+        size = file.tell()
+        file.seek(0)
+        file.write(_head(header))
+        file.seek(size)
+    return size
+
+
+def _described(header: dict[str, Any]) -> bytes:
+    """What the checksum covers of a header: all but itself."""
+    tensors = {name: about for name, about in header.items() if name != "__metadata__"}
+    return json.dumps([header["__metadata__"]["place"], tensors]).encode()
+
+
+def _head(header: dict[str, Any]) -> bytes:
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight
+    return struct.pack("<Q", len(text)) + text
+
+
+def read(path: Path) -> Snapshot:
+    """The snapshot in a file; its tensors are read from there when they are used.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        Unusable: if it is damaged, or another kind of file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
+            length = int.from_bytes(view[:8], "little")
+            if not 0 < length <= len(view) - 8:
+                raise Unusable("it is damaged")
+            header = json.loads(bytes(view[8 : 8 + length]))
+            checksum = zlib.crc32(view[8 + length :], zlib.crc32(_described(header)))
+            if header["__metadata__"]["crc32"] != f"{checksum:08x}":
+                raise Unusable("it is damaged")
+            place = Place.model_validate_json(header["__metadata__"]["place"])
+            with safe_open(path, framework="pt") as opened:
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  it is no mapping
+    except FileNotFoundError:
+        raise
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise Unusable(f"it was written by another version of the suite ({where or 'place'})") from None
+    except (SafetensorError, OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError) as error:
+        raise Unusable(f"it cannot be read ({type(error).__name__})") from None
+    broken = next((name for name, tensor in tensors.items() if not _finite(tensor)), None)
+    if broken is not None:
+        raise Unusable(f"{broken} holds what is no number")
+    return Snapshot(place, tensors)
+
+
+def _finite(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
