@@ -117,4 +117,4 @@ def test_they_are_known_but_not_part_of_all() -> None:
 
 def test_each_can_be_asked_for_by_name(tiny_folder: Path, small_folder: Path) -> None:
     asked = Request(methods=list(COUNTS), encoder=str(tiny_folder), data=str(small_folder), max_length=16, device="cpu")
-    assert [job.spec.method for job in plan(asked).jobs] == list(COUNTS)
+    assert sorted(job.spec.method for job in plan(asked).jobs) == sorted(COUNTS)

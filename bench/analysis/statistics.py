@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -236,12 +237,7 @@ def sign_flip(means: Floats, text_variance: float) -> float:
     from scipy import special
 
     seeds = len(means)
-    if seeds <= _EXACT:
-        # Half of them: a flip of all signs changes no absolute value.
-        signs = 1 - 2 * ((np.arange(2 ** (seeds - 1))[:, None] >> np.arange(seeds)) & 1)
-    else:
-        signs = np.random.default_rng(0).choice([-1, 1], size=(_FLIPS, seeds))
-        signs[0] = 1
+    signs = _signs(seeds)
     flipped, observed = np.abs(signs @ means) / seeds, abs(float(means.sum())) / seeds
     exact = float((flipped >= observed - 1e-12).mean())
     if text_variance <= 0:
@@ -249,6 +245,17 @@ def sign_flip(means: Floats, text_variance: float) -> float:
     error = math.sqrt(text_variance)
     spread = special.ndtr((flipped - observed) / error) + special.ndtr((-flipped - observed) / error)
     return max(exact, float(spread.mean()))
+
+
+@cache
+def _signs(seeds: int) -> npt.NDArray[np.int64]:
+    """The sign flips of so many seeds, [flips, seeds]."""
+    if seeds <= _EXACT:
+        # Half of them: a flip of all signs changes no absolute value.
+        return np.asarray(1 - 2 * ((np.arange(2 ** (seeds - 1))[:, None] >> np.arange(seeds)) & 1))
+    signs = np.random.default_rng(0).choice([-1, 1], size=(_FLIPS, seeds))
+    signs[0] = 1
+    return signs
 
 
 def collapsed(correct: int, texts: int, majority: float) -> bool:

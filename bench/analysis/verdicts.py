@@ -149,7 +149,7 @@ def analysed(methods: Sequence[Sequence[Record]], margin: float = MARGIN) -> Ana
     has its own, with fewer degrees of freedom. Simulated at three to ten seeds, tables of five methods without any
     difference have a false verdict in at most 4.5 % (tests/test_simulation.py). The check misses much at few seeds: where
     one method alone has three times the seed deviation of the others, it is 6 to 11 % at three seeds, 4 to 8 % at five, and
-    below 5 % at ten.
+    about 5 % at ten.
     """
     tests = [{record.spec.seed: record.test for record in runs if record.test is not None} for runs in methods]
     seeds = sorted({seed for own in tests for seed in own})

@@ -85,6 +85,6 @@ def test_report(
     assert capsys.readouterr().err == "", "a synthetic record is no record"
     assert text.count("houlsby") >= BUDGETS
     if count == 1000:
-        began = time.perf_counter()
+        began = time.process_time()  # the processor's, which other work on the machine hardly lengthens
         report()
-        assert time.perf_counter() - began <= REPORT_SECONDS
+        assert time.process_time() - began <= REPORT_SECONDS
