@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Protocol
 
 import methods
-from bench.records.metrics import at_chance
+from bench.analysis import statistics
 from bench.records.schema import FINAL, Choice, Record, Trial
 from bench.records.spec import Budget, RunSpec
 from bench.system.errors import UserError
@@ -89,7 +89,8 @@ def _trial(rate: float, records: list[Record]) -> Trial:
     found = [(record, validation_accuracy(record)) for record in records]
     accuracies = [accuracy for _, accuracy in found if accuracy is not None]
     collapsed = any(
-        accuracy is None or at_chance(round(accuracy * record.data.validation), record.data.validation, record.spec.classes)
+        accuracy is None
+        or statistics.collapsed(round(accuracy * record.data.validation), record.data.validation, 1 / record.spec.classes)
         for record, accuracy in found
     )
     return Trial(learning_rate=rate, accuracies=accuracies, collapsed=collapsed)

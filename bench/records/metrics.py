@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bench.rules import COLLAPSE
-
-__all__ = ["Confusion", "at_chance", "confusion"]
+__all__ = ["Confusion", "confusion"]
 
 
 @dataclass(frozen=True)
@@ -62,12 +60,3 @@ def confusion(labels: npt.ArrayLike, predictions: npt.ArrayLike) -> Confusion:
         raise ValueError("labels and predictions must be 0 or 1")
     tn, fp, fn, tp = (int(n) for n in np.bincount(2 * truth.astype(int) + guess.astype(int), minlength=4))
     return Confusion(tp=tp, fp=fp, fn=fn, tn=tn)
-
-
-def at_chance(correct: int, cases: int, classes: int = 2, *, level: float = COLLAPSE) -> bool:
-    """Whether so many right answers on `cases` balanced over `classes` are no more than guessing gives, by a one-sided
-    binomial test at `level`: what the rules call collapse.
-    """
-    from scipy.stats import binom
-
-    return bool(binom.sf(correct - 1, cases, 1 / classes) > level)
