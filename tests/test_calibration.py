@@ -106,6 +106,10 @@ class SimulatedWorker:
         self.machine.resident.remove(self.method)
 
 
+def named_methods(made: Calibration) -> list[tuple[str, dict[str, object]]]:
+    return [(one.method, one.hyperparameters) for one in made.methods]
+
+
 @pytest.fixture
 def subject(tiny: Checkpoint, small_folder: Path) -> Subject:
     return subject_of(make_job(make_spec(), tiny, small_folder))
@@ -132,7 +136,7 @@ def test_ratios_hold_while_the_speed_of_the_machine_moves(load: str, subject: Su
         assert one.low <= one.ratio <= one.high
     slices = [one.tokens / one.seconds for one in made.methods[0].slices]
     assert (max(slices) / min(slices) > 1.2) == (load != "steady")
-    assert bool(warnings(made)) == (load == "drift")  # that of a machine that is fast at first alone
+    assert not warnings(made, named_methods(made))
     assert all(outcome.failed is None for outcome in audit([tmp_path]))
 
 
@@ -159,18 +163,46 @@ def test_rounds_end_when_every_interval_is_narrow_or_the_time_is_spent(subject: 
     noisy = Machine(lambda now, generator: float(np.exp(generator.normal(0, 0.3))))
     wide = simulated(subject, tmp_path / "wide", noisy, seconds=30)
     assert wide.seconds <= 30
-    assert any("wider than ±10%" in line for line in warnings(wide))
+    assert any("wider than ±10%" in line for line in warnings(wide, named_methods(wide)))
     alone = simulated(subject, tmp_path / "alone", Machine(noisy.slowness), ["lora"])
     assert 10 < alone.seconds <= 15
     assert alone.seconds_asked == 15
 
 
 def test_a_busy_machine_is_said(subject: Subject, tmp_path: Path) -> None:
-    busy = Machine(lambda now, generator: 1.0 if generator.random() < 0.1 else 2.0 + float(generator.random()))
+    busy = Machine(lambda now, generator: 1.0 if generator.random() < 0.1 else 1.5 + 2.5 * float(generator.random()))
     made = simulated(subject, tmp_path, busy, seconds=60)
     assert made.rounds_counted < made.rounds / 2
-    assert any("the machine was busy" in line for line in warnings(made))
+    assert any("the machine was busy" in line for line in warnings(made, named_methods(made)))
     assert all(one.low is not None for one in made.methods)
+
+
+@pytest.mark.parametrize("slice_seconds", [0.5, 1.4])
+def test_bursts_as_long_as_a_slice_bias_no_ratio(slice_seconds: float) -> None:
+    """A neighbour burns a core for 2 s and rests for 2 s, on average; few rounds are free of it when slices are long."""
+    generator, inside, errors = np.random.default_rng(7), 0, []
+    for _ in range(60):
+        edges = np.cumsum(generator.exponential(2.0, 400))
+        now, found = 0.0, {name: [] for name in ("houlsby", "lora")}
+        while now < 200:
+            for name in generator.permutation(["houlsby", "lora", "full", "pfeiffer"]).tolist():
+                left, end = slice_seconds * TRUE[name] * np.exp(generator.normal(0, 0.04)), now
+                while left > 0:
+                    k = int(np.searchsorted(edges, end, side="right"))
+                    slowness = 1.9 if k % 2 else 1.0
+                    done = min(left, (edges[k] - end) / slowness)
+                    left, end = left - done, end + max(done * slowness, 1e-9)
+                if name in found:
+                    found[name].append(Slice(round=len(found[name]), seconds=end - now, tokens=1000))
+                now = end
+        got = ratio(found["lora"], found["houlsby"])
+        assert got is not None
+        assert got.low is not None
+        assert got.high is not None
+        inside += got.low <= TRUE["lora"] <= got.high
+        errors.append(got.value / TRUE["lora"] - 1)
+    assert inside >= 54
+    assert abs(np.mean(errors)) < 0.015
 
 
 def test_at_most_five_are_resident_and_the_reference_is_in_every_group(subject: Subject, tmp_path: Path) -> None:
@@ -194,7 +226,7 @@ def test_a_method_that_does_not_fit_is_tried_alone_and_recorded(subject: Subject
     assert machine.resident == []
     assert speed_of(made, ("head-only", {})) is not None
     assert speed_of(made, ("lora", {})) is None  # the next command tries again
-    assert "head-only: out-of-memory: no room" in warnings(made)
+    assert "head-only: out-of-memory: no room" in warnings(made, named_methods(made))
     assert audit([tmp_path])[0].failed is None
     with pytest.raises(UserError, match="houlsby cannot be calibrated: no room"):
         simulated(subject, tmp_path / "x", Machine(lose={"houlsby": ("failed", 0)}))

@@ -229,7 +229,7 @@ def main(arguments: list[str] | None = None) -> None:
         given = sys.argv[1:] if arguments is None else arguments
         code = app(args=given or ["--help"], prog_name="python -m bench", standalone_mode=False)
         if code == INTERRUPTED:
-            print("stopped; what was measured so far is kept, and the same command resumes", file=sys.stderr)
+            print("stopped; records that were finished are kept, and the same command makes the others", file=sys.stderr)
         sys.exit(code if isinstance(code, int) else 0)
     except TyperException as error:
         # Usage errors say which option they speak of only in format_message.

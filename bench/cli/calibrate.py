@@ -83,7 +83,7 @@ def _one(matrix: Matrix, out: Path, seconds: float | None) -> None:
     methods = [(job.spec.method, job.spec.hyperparameters) for job in jobs]
     made = measured(subject_of(jobs[0]), methods, out, seconds=seconds, progress=_told)
     print(_table(made))
-    for line in warnings(made):
+    for line in warnings(made, methods):
         print(f"  warning: {line}")
     print(f"  record: {path_of(out, made)}", flush=True)
 
@@ -107,7 +107,7 @@ def _table(made: Calibration) -> str:
         f"  {'method':<20} {'time of a token':>15}  {'95 % interval':<15} {'tokens/s':>9} {'rounds':>6}",
     ]
     for one in made.methods:
-        found = ratio(one.slices, reference)
+        found = ratio(one.slices, reference, made.rounds_rule)
         if one.ratio is None or found is None:
             lines.append(f"  {one.method:<20} {one.state:>15}")
             continue

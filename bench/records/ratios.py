@@ -7,17 +7,35 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from bench.records.schema import CalibrationSetting, Slice
 
-__all__ = ["FASTEST", "FEWEST", "LEVEL", "Ratio", "calibration_id", "counted", "interval_of_median", "ratio", "speed"]
+__all__ = [
+    "FEWEST",
+    "LEVEL",
+    "QUIET",
+    "RULE",
+    "Ratio",
+    "Rule",
+    "calibration_id",
+    "counted",
+    "interval_of_median",
+    "ratio",
+    "speed",
+]
 
-FASTEST = 1.15
-"""A round counts where the reference took at most this many times its shortest time per token. Contention does not slow all
-methods alike (one that is bound by memory suffers more), so ratios are taken where the machine was as good as free."""
+Rule = Literal["reference", "both"]
+"""Which rounds a ratio is the median of, where at least `FEWEST` are: those in which the reference was within `QUIET` of its
+fastest slice; or those in which the method and the reference both were within `QUIET` of the lower quartile of their own.
+A choice by the reference alone prefers slices in which it was lucky, so ratios came out too high where few rounds were left."""
+RULE: Rule = "both"
+"""The rule of calibrations made now; records of the first kept theirs."""
+QUIET = 1.15
+"""Slowdown up to which a slice met a free machine. Contention does not slow all methods alike (one that is bound by memory
+suffers more), so ratios are taken where the machine was as good as free."""
 FEWEST = 6
 """Rounds that an interval needs: the extremes of six values hold the median with probability 1 - 2 / 2**6 = 96.9 %, those of
 five with 93.8 %."""
@@ -78,27 +96,31 @@ def _pace(one: Slice) -> float:
     return one.seconds / one.tokens
 
 
-def counted(reference: Iterable[Slice]) -> set[int]:
-    """Rounds in which the reference was within `FASTEST` of its fastest slice."""
-    paces = {one.round: _pace(one) for one in reference}
-    shortest = min(paces.values(), default=0.0)
-    return {number for number, pace in paces.items() if pace <= FASTEST * shortest}
+def counted(slices: Iterable[Slice], rule: Rule = RULE) -> set[int]:
+    """Rounds in which a method met a free machine, by its own slices."""
+    paces = {one.round: _pace(one) for one in slices}
+    if not paces:
+        return set()
+    free = min(paces.values()) if rule == "reference" else float(np.quantile(list(paces.values()), 0.25))
+    return {number for number, pace in paces.items() if pace <= QUIET * free}
 
 
-def ratio(slices: Iterable[Slice], reference: Sequence[Slice]) -> Ratio | None:
-    """The median over the counted rounds of the ratio within a round.
+def ratio(slices: Sequence[Slice], reference: Sequence[Slice], rule: Rule = RULE) -> Ratio | None:
+    """The median over the rounds that count of the ratio within a round.
 
-    Where fewer than `FEWEST` rounds of the method count, its `FEWEST` rounds with the fastest reference do.
+    Where fewer than `FEWEST` rounds count: over all (rule "both"), or over the `FEWEST` with the fastest reference.
     None where the method has no slice beside one of the reference.
     """
     beside = {one.round: one for one in reference}
     pairs = [(one, beside[one.round]) for one in slices if one.round in beside]
     if not pairs:
         return None
-    quiet = counted(reference)
+    quiet = counted(reference, rule)
+    if rule == "both":
+        quiet &= counted(slices, rule)
     chosen = [pair for pair in pairs if pair[1].round in quiet]
     if len(chosen) < FEWEST:
-        chosen = sorted(pairs, key=lambda pair: _pace(pair[1]))[:FEWEST]
+        chosen = pairs if rule == "both" else sorted(pairs, key=lambda pair: _pace(pair[1]))[:FEWEST]
     ratios = [_pace(own) / _pace(other) for own, other in chosen]
     low, high = interval_of_median(ratios) or (None, None)
     return Ratio(float(np.median(ratios)), low, high, len(ratios))

@@ -509,8 +509,11 @@ class Calibration(_Part):
     seconds: float
     """Wall seconds that its rounds took."""
     rounds: int
+    rounds_rule: Literal["reference", "both"] = "reference"
+    """Which rounds enter a median: those in which the reference was within 15 % of its fastest slice, or those in which method
+    and reference both were within 15 % of the lower quartile of their own."""
     rounds_counted: int
-    """Rounds whose reference slice was within 15 % of the fastest: the others are left out of the medians."""
+    """Rounds whose reference slice met a free machine by that rule."""
     tokens_per_second: float
     """90th percentile of the reference's slices."""
     methods: list[MethodSpeed]

@@ -37,7 +37,7 @@ def counted(
         subject_of(jobs[0]), _methods(jobs), out, file=matrix.calibration, seconds=seconds, progress=say
     )  # fmt: skip
     for one in found:
-        for line in warnings(one):
+        for line in warnings(one, _methods(jobs)):
             say(line)
     return _converted(matrix, found)
 

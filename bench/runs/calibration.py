@@ -19,7 +19,7 @@ from bench.data.sources import read
 from bench.data.task import Cut, Ints, cut, prepare
 from bench.models.pretrained import Checkpoint
 from bench.records.environment import environment
-from bench.records.ratios import calibration_id, counted, speed
+from bench.records.ratios import RULE, calibration_id, counted, speed
 from bench.records.schema import Calibration, CalibrationSetting, DataCut, MethodSpeed
 from bench.records.spec import Budget, RunSpec
 from bench.records.store import prepare_folder, save
@@ -229,6 +229,7 @@ def _record(subject: Subject, timed: list[Named], measured: Measured, asked: flo
         seconds_asked=asked,
         seconds=measured.seconds,
         rounds=measured.rounds,
+        rounds_rule=RULE,
         rounds_counted=len(counted(reference)),
         tokens_per_second=speed(reference),
         methods=list(_speeds(timed, measured)),
@@ -248,15 +249,17 @@ def _speeds(timed: list[Named], measured: Measured) -> Iterator[MethodSpeed]:
             )
 
 
-def warnings(made: Calibration) -> list[str]:
-    """What a person should know before trusting a calibration, a line each."""
+def warnings(made: Calibration, methods: Sequence[Named]) -> list[str]:
+    """Reasons to doubt the ratios of these methods, a line each."""
     lines: list[str] = []
     if 2 * made.rounds_counted < made.rounds:
         lines.append(
             f"the machine was busy: in only {made.rounds_counted} of {made.rounds} rounds was {made.reference} within 15 % of "
-            "its fastest; calibrate again when it is quiet"
+            "its speed on a free one; calibrate again when it is quiet"
         )
     for one in made.methods:
+        if not any(same_method((one.method, one.hyperparameters), method) for method in methods):
+            continue
         if one.state != "complete":
             lines.append(f"{one.method}: {one.state}: {one.reason}")
         elif one.ratio is None or one.low is None or one.high is None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.data.batches import POOL, stream
 from bench.data.task import Ints
-from bench.records.ratios import FEWEST, Ratio, counted, ratio
+from bench.records.ratios import FEWEST, Ratio, ratio
 from bench.records.schema import Slice
 
 __all__ = ["PRECISE", "REFERENCE", "Group", "Lost", "Measured", "Timed", "Worker", "measure", "slices_of", "steps_of"]
@@ -169,8 +169,8 @@ def measure(
     """Add the rounds of a group to what was measured.
 
     `start` starts the worker of a method; `slices(n)` gives slices of n batches. The first slice of each worker is discarded.
-    At least `FEWEST` rounds are made; then it ends when every interval is within `PRECISE`, or when another round would not
-    end in time. A method whose worker is lost is left out from then on.
+    It ends when every interval is within `PRECISE`, which takes `FEWEST` rounds at least, or when another round would not end
+    in time; one round is always made. A method whose worker is lost is left out from then on.
 
     Raises:
         Lost: if the reference is.
@@ -217,11 +217,9 @@ def _enough(group: Group, crew: _Crew, measured: Measured, done: int, spent: flo
     others = [method for method in crew.workers if method != REFERENCE]
     if not others:
         return measured.rounds >= REFERENCE_ROUNDS
+    if done and spent + spent / done > group.seconds:
+        return True
     if done < FEWEST:
         return False
-    if spent + spent / done > group.seconds:
-        return True
-    quiet = counted(measured.slices[REFERENCE])
     ratios = [measured.ratio(method) for method in others]
-    enough = all(sum(one.round in quiet for one in measured.slices[method]) >= FEWEST for method in others)
-    return enough and all(found is not None and found.within(PRECISE) for found in ratios)
+    return all(found is not None and found.within(PRECISE) for found in ratios)

@@ -27,7 +27,7 @@ from tests.benchmarks.keeping import about, keep
 __all__ = ["OUT", "burning", "measure"]
 
 OUT = Path("results/calibration-load.json")
-SECONDS = 120.0
+SECONDS = 300.0
 """Of each calibration's rounds: under load fewer of them count."""
 BURST, PAUSE = 2.0, 2.0
 """Mean seconds, each drawn from an exponential distribution: bursts longer than a slice, so that some slices are hit whole,

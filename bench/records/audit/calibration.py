@@ -45,8 +45,9 @@ def _batches(case: Case) -> str:
 
 @CHECKS("calibration rounds")
 def _rounds(case: Case) -> str:
-    """The rounds that count are those whose reference slice was within 15 % of the fastest."""
-    return same(case.calibration.rounds_counted, len(counted(case.calibration.methods[0].slices)))
+    """The rounds that count are those whose reference slice was within 15 % of a free machine's."""
+    calibration = case.calibration
+    return same(calibration.rounds_counted, len(counted(calibration.methods[0].slices, calibration.rounds_rule)))
 
 
 @CHECKS("calibration ratios")
@@ -55,7 +56,7 @@ def _ratios(case: Case) -> str:
     calibration, said = case.calibration, []
     reference = calibration.methods[0].slices
     for one in calibration.methods:
-        found = ratio(one.slices, reference) if one.state == "complete" else None
+        found = ratio(one.slices, reference, calibration.rounds_rule) if one.state == "complete" else None
         says, gives = (one.ratio, one.low, one.high), (found and found.value, found and found.low, found and found.high)
         for figure, derived in zip(says, gives, strict=True):
             if figure is None or derived is None:
