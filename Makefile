@@ -50,27 +50,27 @@ calibration-load: install
 
 # Memory and disk of one encoder with k adapters against k full copies; writes results/sharing.json.
 sharing: install
-	$(BIN)/python -m tests.benchmarks.sharing
+	$(BIN)/python -m tests.measurements.sharing
 
 # Each method by this suite and by what users would take instead, in turns on the same reviews: about an hour.
 peers: install
-	$(BIN)/python -m tests.benchmarks.peers --out results/peers.json
+	$(BIN)/python -m tests.measurements.peers --out results/peers.json
 
 # What the suite's way of training costs in accuracy on equal reviews: hours, and the same command goes on.
 peers-accuracy: install
-	$(BIN)/python -m tests.benchmarks.peers.accuracy
+	$(BIN)/python -m tests.measurements.peers.accuracy
 
 # The suite beside itself with one lever moved at a time: batches, optimizer, allocator, dropout: half an hour.
 levers: install
-	$(BIN)/python -m tests.benchmarks.peers --levers --method houlsby --method full --out results/levers.json
+	$(BIN)/python -m tests.measurements.peers --levers --method houlsby --method full --out results/levers.json
 
 # What a token costs and how much memory training takes at 1,000, 5,000 and all reviews: about 20 minutes.
 growth: install
-	$(BIN)/python -m tests.benchmarks.growth
+	$(BIN)/python -m tests.measurements.growth
 
 # Throughput of a matrix on a Ray cluster of one and of two workers, and what scheduling costs a run: about 15 minutes.
 cluster: install
-	$(BIN)/python -m tests.benchmarks.cluster
+	$(BIN)/python -m tests.measurements.cluster
 
 # Everything that waits for a GPU, in stages of ten minutes at most: tests/measurements/README.md says how.
 gpu:
@@ -82,7 +82,7 @@ figures: install
 
 readme: install
 	$(BIN)/python -m bench.report.readme
-	$(BIN)/python -m tests.benchmarks.tables
+	$(BIN)/python -m tests.measurements.tables
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build *.egg-info results/demo

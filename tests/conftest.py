@@ -15,7 +15,7 @@ import pytest
 
 from bench.data.sources import Reviews, Source, read, read_embedded
 from bench.data.task import Task, cut, prepare
-from bench.models.pretrained import Checkpoint, find
+from bench.models.pretrained import PretrainedModel, find
 from bench.records.schema import DataCut
 from bench.records.spec import Budget, RunSpec
 from bench.system.device import resolve_device
@@ -70,7 +70,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="session")
-def minilm() -> Checkpoint:
+def minilm() -> PretrainedModel:
     return find("minilm")
 
 
@@ -99,7 +99,7 @@ def write_encoder(folder: Path, kind: str = "Bert", **sizes: Any) -> Path:
 
 
 @pytest.fixture(scope="session")
-def family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Checkpoint]:
+def family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], PretrainedModel]:
     """A two-layer encoder of a family, with that family's own head; written once."""
     return cache(lambda kind: find(str(write_encoder(tmp_path_factory.mktemp("families") / kind, kind))))
 
@@ -115,7 +115,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny(tiny_folder: Path) -> Checkpoint:
+def tiny(tiny_folder: Path) -> PretrainedModel:
     return find(str(tiny_folder))
 
 
@@ -159,11 +159,11 @@ def easy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_task(tiny: Checkpoint, small_source: Source) -> Task:
+def small_task(tiny: PretrainedModel, small_source: Source) -> Task:
     return prepare(tiny, small_source.sha256, lambda: cut(small_source))
 
 
-def make_job(spec: RunSpec, checkpoint: Checkpoint, folder: Path) -> Job:
+def make_job(spec: RunSpec, pretrained: PretrainedModel, folder: Path) -> Job:
     """The job of a spec on the reviews of a folder."""
     source = read(str(folder))
     made = cut(source)
@@ -171,7 +171,7 @@ def make_job(spec: RunSpec, checkpoint: Checkpoint, folder: Path) -> Job:
         sha256=source.sha256, cut=made.name, train=len(made.train), validation=len(made.validation), test=len(made.test),
         duplicates_removed=made.duplicates_removed, leaked=len(made.leaked),
     )  # fmt: skip
-    return job_of(spec, checkpoint, str(folder), data, "a processor")
+    return job_of(spec, pretrained, str(folder), data, "a processor")
 
 
 def make_spec(method: str = "houlsby", **fields: Any) -> RunSpec:

@@ -57,7 +57,7 @@ def instrument(share: float) -> None:
     import bench.runs.launchers.process as local
     import bench.training.checkpointer as resume
     import bench.training.run as run
-    from bench.training.trainer import Loop
+    from bench.training.trainer import Trainer
     from tests.work import measure_shortly
 
     init, execute = local.LocalEngine.__init__, run.execute
@@ -74,8 +74,8 @@ def instrument(share: float) -> None:
     run.execute = child
     measure_shortly()
     resume.SHARE = share
-    Loop.run = within("training", Loop.run)  # type: ignore[method-assign]
-    Loop._validation_accuracy = within("evaluation", Loop._validation_accuracy)  # type: ignore[method-assign]
+    Trainer.run = within("training", Trainer.run)  # type: ignore[method-assign]
+    Trainer._validation_accuracy = within("evaluation", Trainer._validation_accuracy)  # type: ignore[method-assign]
     resume.write = within("checkpoint", resume.write)
     run.predict = within("evaluation", run.predict, back=False)
     doing.save = within("record", doing.save, back=False)

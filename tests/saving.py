@@ -6,23 +6,23 @@ from pathlib import Path
 
 import methods
 from bench.models.classifier import Classifier
-from bench.models.pretrained import Checkpoint
+from bench.models.pretrained import PretrainedModel
 from bench.records.artifacts import Saved, find, publish, staged, write
 from bench.records.schema import Encoder, Record
 from bench.records.spec import RunSpec
-from tests.records import run
+from tests.factories import run
 
 
-def record_of(checkpoint: Checkpoint, spec: RunSpec) -> Record:
+def record_of(pretrained: PretrainedModel, spec: RunSpec) -> Record:
     encoder = Encoder(
-        sha256=checkpoint.sha256, model_type=checkpoint.config["model_type"], pooling=checkpoint.pooling
+        sha256=pretrained.sha256, model_type=pretrained.config["model_type"], pooling=pretrained.pooling
     )  # fmt: skip
     return run(spec.method, spec=dict(spec), encoder=encoder)
 
 
-def keep(out: Path, checkpoint: Checkpoint, classifier: Classifier, spec: RunSpec) -> Saved:
+def keep(out: Path, pretrained: PretrainedModel, classifier: Classifier, spec: RunSpec) -> Saved:
     """Save a classifier as `run --save` does, without its record."""
-    record = record_of(checkpoint, spec)
+    record = record_of(pretrained, spec)
     with staged(out, record.run_id) as folder:
         write(methods.get(spec.method), classifier, folder)
         publish(folder, out, record)

@@ -12,7 +12,7 @@ import pytest
 from bench.records.schema import Record
 from bench.records.store import Damaged, load, load_logits
 from bench.report.readme import DOCUMENTS, ROOT, updated
-from tests.records import COMMITTED
+from tests.factories import COMMITTED
 
 RESULTS = ROOT / "results"
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ equal predictions give exactly zero.
 
 The degrees of freedom are those of V alone, as if B were not known so much better. Weighing both (Satterthwaite 1946) gives
 5 to 8 % false verdicts at three seeds, since a V that came out small by chance makes SE too small and the degrees of freedom
-too many at once; these give at most 5 % (tests/test_simulation.py).
+too many at once; these give at most 5 % (tests/analysis/test_simulation.py).
 
 `scipy.special` alone is imported, within the functions: `scipy.stats` takes a second.
 """

@@ -147,7 +147,8 @@ def analysed(methods: Sequence[Sequence[Record]], margin: float = MARGIN) -> Ana
 
     The seed variance is pooled over all methods, since its check does not reject that they share one; otherwise each pair
     has its own, with fewer degrees of freedom. Simulated at three to ten seeds, tables of five methods without any
-    difference have a false verdict in at most 4.5 % (tests/test_simulation.py). The check misses much at few seeds: where
+    difference have a false verdict in at most 4.5 % (tests/analysis/test_simulation.py). The
+    check misses much at few seeds: where
     one method alone has three times the seed deviation of the others, it is 6 to 11 % at three seeds, 4 to 8 % at five, and
     about 5 % at ten.
     """

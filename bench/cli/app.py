@@ -172,8 +172,8 @@ def methods(
     from bench.models.pretrained import find
     from bench.report.methods import methods_text
 
-    checkpoint = find(encoder)
-    print(methods_text(checkpoint.name, checkpoint.shape))
+    pretrained = find(encoder)
+    print(methods_text(pretrained.name, pretrained.shape))
 
 
 @app.command()

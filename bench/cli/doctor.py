@@ -92,12 +92,12 @@ def _encoders(findings: _Findings) -> None:
     at_hand += sum(_in_pieces(findings, name) for name in IN_PIECES)
     for name in _hub_models():
         try:
-            checkpoint = find(name)
+            pretrained = find(name)
         except UserError as error:
             findings.say("encoder", f"{name}: in the hub's cache, not usable: {error}")
             continue
         at_hand += 1
-        findings.say("encoder", f"{name}: {checkpoint.shape.parameters:,} parameters (hub's cache)")
+        findings.say("encoder", f"{name}: {pretrained.shape.parameters:,} parameters (hub's cache)")
     findings.say("encoder", "others by hub id, where there is a network: hf download FacebookAI/roberta-base")
     if not at_hand:
         package = PACKAGED["minilm"][0]

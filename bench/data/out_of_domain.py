@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bench.data.sources import read_sentences
 from bench.data.tokenization import Split, open_tokenizer, tokenised
-from bench.models.pretrained import Checkpoint
+from bench.models.pretrained import PretrainedModel
 from bench.system.cache import Arrays, cached_arrays
 from bench.system.files import sha256_bytes
 
@@ -17,15 +17,15 @@ __all__ = ["sentences"]
 VERSION = 1
 
 
-def sentences(checkpoint: Checkpoint) -> Split:
+def sentences(pretrained: PretrainedModel) -> Split:
     """All 8,530 sentences (Pang and Lee, ACL 2005), tokenised; from the cache where they are there.
 
     Raises:
         UserError: if the package of the embedded reviews is not installed, or the tokenizer cannot be used.
     """
-    key = sha256_bytes(f"{VERSION} rotten-tomatoes {checkpoint.tokenizer_sha256}".encode())
+    key = sha256_bytes(f"{VERSION} rotten-tomatoes {pretrained.tokenizer_sha256}".encode())
 
     def make() -> Arrays:
-        return vars(tokenised(open_tokenizer(checkpoint.folder / "tokenizer.json"), read_sentences()))
+        return vars(tokenised(open_tokenizer(pretrained.folder / "tokenizer.json"), read_sentences()))
 
     return Split(**cached_arrays(f"sentences/{key}.npz", ("ids", "starts", "labels"), make))

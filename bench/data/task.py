@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.data.sources import Reviews, Source
 from bench.data.tokenization import Ints, Split, open_tokenizer, special_tokens, tokenised
-from bench.models.pretrained import Checkpoint
+from bench.models.pretrained import PretrainedModel
 from bench.records.spec import Truncation
 from bench.rules import LARGE_TRAIN, LARGE_VALIDATION_A_CLASS, TEST_A_CLASS, VALIDATION_A_CLASS
 from bench.system.cache import Arrays, cached_arrays
@@ -137,29 +137,31 @@ Progress = Callable[[int, int], None]
 """Called with (done, all) while something long goes on."""
 
 
-def prepare(checkpoint: Checkpoint, data_sha256: str, make_cut: Callable[[], Cut], progress: Progress | None = None) -> Task:
+def prepare(
+    pretrained: PretrainedModel, data_sha256: str, make_cut: Callable[[], Cut], progress: Progress | None = None
+) -> Task:
     """The task for an encoder's tokenizer: from the cache, or cut and tokenised now and put there.
 
     Raises:
         UserError: if the tokenizer cannot be used.
     """
-    key = sha256_bytes(f"{CUT_VERSION} {data_sha256} {checkpoint.tokenizer_sha256}".encode())
+    key = sha256_bytes(f"{CUT_VERSION} {data_sha256} {pretrained.tokenizer_sha256}".encode())
     arrays = cached_arrays(
         f"tasks/{key}.npz",
         ("leaked", "prefix", "suffix", *(f"{split}_{part}" for split in _SPLITS for part in ("ids", "starts", "labels"))),
-        lambda: _tokenised(checkpoint.folder / "tokenizer.json", make_cut(), progress or (lambda done, total: None)),
+        lambda: _tokenised(pretrained.folder / "tokenizer.json", make_cut(), progress or (lambda done, total: None)),
     )
-    return _checked(_from_arrays(arrays, int(checkpoint.config["pad_token_id"])), checkpoint)
+    return _checked(_from_arrays(arrays, int(pretrained.config["pad_token_id"])), pretrained)
 
 
-def _checked(task: Task, checkpoint: Checkpoint) -> Task:
+def _checked(task: Task, pretrained: PretrainedModel) -> Task:
     """The task, unless the tokenizer is another encoder's, with ids that this one has no vectors for."""
     parts = (task.train.ids, task.validation.ids, task.test.ids, task.prefix, task.suffix)
     highest = max(int(part.max(initial=0)) for part in parts)
-    if highest >= checkpoint.config["vocab_size"]:
+    if highest >= pretrained.config["vocab_size"]:
         raise UserError(
-            f"encoder {checkpoint.name!r}: its tokenizer.json gives ids up to {highest:,}, but its vocabulary has "
-            f"{checkpoint.config['vocab_size']:,} entries; give the tokenizer of this encoder"
+            f"encoder {pretrained.name!r}: its tokenizer.json gives ids up to {highest:,}, but its vocabulary has "
+            f"{pretrained.config['vocab_size']:,} entries; give the tokenizer of this encoder"
         )
     return task
 

@@ -11,7 +11,7 @@ import torch
 
 from bench.data.batches import moved
 from bench.models.classifier import Classifier, load_classifier
-from bench.models.pretrained import Checkpoint
+from bench.models.pretrained import PretrainedModel
 from bench.models.residual_stream import in_precision
 from bench.records.schema import Latency
 from bench.records.spec import RunSpec
@@ -27,7 +27,7 @@ fewer, and a quarter of the time."""
 
 
 def latencies(
-    classifier: Classifier, method: Method, checkpoint: Checkpoint, spec: RunSpec, filler: int, *, short: bool = False
+    classifier: Classifier, method: Method, pretrained: PretrainedModel, spec: RunSpec, filler: int, *, short: bool = False
 ) -> list[Latency]:
     """Medians for each batch size of `BATCHES`, over reviews of full length made of the token `filler`; with `short` of fewer
     calls.
@@ -35,7 +35,7 @@ def latencies(
     The trained classifier, the bare encoder and, where the method can be merged, the merged one take turns, so that a
     machine that slows down does so for all of them. The classifier is left in training mode and otherwise as it was.
     """
-    bare = load_classifier(checkpoint, seed=spec.seed, dropout=0.0, attention_dropout=0.0).to(spec.device)
+    bare = load_classifier(pretrained, seed=spec.seed, dropout=0.0, attention_dropout=0.0).to(spec.device)
     bare.head = classifier.head
     models = {"own": classifier, "bare": bare}
     merged = method.merged(copy.deepcopy(classifier.encoder)) if method.merges else None

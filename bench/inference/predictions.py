@@ -15,7 +15,7 @@ from bench.data.sources import read
 from bench.data.task import Cut, cut, prepare
 from bench.inference.evaluation import rows_to_test
 from bench.inference.inputs import Texts, from_arguments, from_csv, from_lines
-from bench.models.pretrained import PACKAGED, Checkpoint
+from bench.models.pretrained import PACKAGED, PretrainedModel
 from bench.models.pretrained import find as find_encoder
 from bench.records.artifacts import Card, Saved, all_saved, find
 from bench.records.store import load_logits, logits_sha256
@@ -119,12 +119,12 @@ def tested(question: Question) -> list[Tested]:
     chosen, words = _chosen(question)
     if words or question.csv is not None or question.style is not None:
         raise UserError("--test takes the run's own test reviews, and no texts, --csv or --format")
-    checkpoint = _checkpoint(question, chosen)
+    pretrained = _checkpoint(question, chosen)
     tasks = {
-        name: prepare(checkpoint, saved.card.data.sha256, lambda card=saved.card: _cut(card, question.data))  # type: ignore[misc]
+        name: prepare(pretrained, saved.card.data.sha256, lambda card=saved.card: _cut(card, question.data))  # type: ignore[misc]
         for name, saved in chosen.items()
     }
-    server = _server(question, chosen, checkpoint)
+    server = _server(question, chosen, pretrained)
     done: list[Tested] = []
     for name, saved in chosen.items():
         task, card = tasks[name], saved.card
@@ -242,7 +242,7 @@ def _texts(question: Question, words: list[str]) -> Texts:
     return from_lines(sys.stdin.buffer)
 
 
-def _checkpoint(question: Question, chosen: dict[str, Saved]) -> Checkpoint:
+def _checkpoint(question: Question, chosen: dict[str, Saved]) -> PretrainedModel:
     """The encoder of all, by content."""
     (first, one), *others = chosen.items()
     for name, other in others:
@@ -253,19 +253,19 @@ def _checkpoint(question: Question, chosen: dict[str, Saved]) -> Checkpoint:
             )
     name = one.card.spec.encoder if question.encoder is None else question.encoder
     try:
-        checkpoint = find_encoder(name)
+        pretrained = find_encoder(name)
     except UserError:
         # A run on a folder keeps only the last part of its path.
         if question.encoder is not None or name in PACKAGED or "/" in name:
             raise
         raise UserError(f"the encoder {name!r} of run {one.card.run_id} is not found; say where it is with --encoder") from None
-    if checkpoint.sha256 != one.card.encoder.sha256:
+    if pretrained.sha256 != one.card.encoder.sha256:
         raise UserError(f"the encoder {name!r} is not the one of run {one.card.run_id}; say where that is with --encoder")
-    return checkpoint
+    return pretrained
 
 
-def _server(question: Question, chosen: dict[str, Saved], checkpoint: Checkpoint | None = None) -> Server:
-    found = checkpoint or _checkpoint(question, chosen)
+def _server(question: Question, chosen: dict[str, Saved], pretrained: PretrainedModel | None = None) -> Server:
+    found = pretrained or _checkpoint(question, chosen)
     cuda = all(saved.card.spec.device == "cuda" for saved in chosen.values())
     device: Literal["cpu", "cuda"] = resolve_device(question.device) if cuda or question.device != "auto" else "cpu"
     from bench.inference.serving import Server  # which imports torch: after all else that can be wrong

@@ -22,7 +22,7 @@ from bench.data.task import Task
 from bench.data.tokenization import Ints, Split, open_tokenizer, special_tokens, tokenised
 from bench.inference.predict import predict
 from bench.models.classifier import load_classifier
-from bench.models.pretrained import Checkpoint
+from bench.models.pretrained import PretrainedModel
 from bench.records.artifacts import HEAD, Saved
 from bench.records.spec import RunSpec
 from bench.system.errors import UserError
@@ -38,16 +38,16 @@ class Server:
         UserError: if they cannot share the encoder, or what was saved does not load.
     """
 
-    def __init__(self, saved: Mapping[str, Saved], checkpoint: Checkpoint, device: Literal["cpu", "cuda"]) -> None:
+    def __init__(self, saved: Mapping[str, Saved], pretrained: PretrainedModel, device: Literal["cpu", "cuda"]) -> None:
         for library in ("adapters", "transformers"):
             logging.getLogger(library).setLevel(logging.ERROR)
         self._saved = {name: one.verified() for name, one in saved.items()}
-        self._checkpoint, self._device = checkpoint, device
+        self._checkpoint, self._device = pretrained, device
         self._methods = {name: _method(one) for name, one in saved.items()}
         shared = len(saved) > 1
         if shared:
             _check_sharing(self._methods)
-        self._classifier = load_classifier(checkpoint, seed=0, dropout=0.0, attention_dropout=0.0)
+        self._classifier = load_classifier(pretrained, seed=0, dropout=0.0, attention_dropout=0.0)
         self._heads: dict[str, torch.nn.Module] = {}
         self._keys = {name: f"saved{i}" for i, name in enumerate(saved)}
         """Names inside the libraries, which do not take every name that a person may choose."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.models.attention import InBlocks, MaskKnown, replace_mpnet_attention
-from bench.models.pretrained import Checkpoint, Pooling
+from bench.models.pretrained import Pooling, PretrainedModel
 from bench.system.errors import UserError
 
 __all__ = ["Classifier", "frozen_sha256", "load_classifier"]
@@ -86,7 +86,7 @@ _OWN_HEADS: dict[str, Callable[[Any], nn.Module]] = {"bert": _bert_head, "distil
 """How a family's sequence-classification head comes apart from its encoder, where it is not RoBERTa's way."""
 
 
-def load_classifier(checkpoint: Checkpoint, *, seed: int, dropout: float, attention_dropout: float) -> Classifier:
+def load_classifier(pretrained: PretrainedModel, *, seed: int, dropout: float, attention_dropout: float) -> Classifier:
     """A fresh classifier in fp32 on the CPU, in training mode.
 
     Head weights that the checkpoint does not hold come from a generator of their own, seeded with `seed`, so that every
@@ -100,41 +100,41 @@ def load_classifier(checkpoint: Checkpoint, *, seed: int, dropout: float, attent
     from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
     # Attention dropout must be in the config before the model exists: SDPA reads it from there.
-    distil = checkpoint.config["model_type"] == "distilbert"
+    distil = pretrained.config["model_type"] == "distilbert"
     drop = (
         {"dropout": dropout, "attention_dropout": attention_dropout, "seq_classif_dropout": dropout}
         if distil
         else {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": attention_dropout}
     )
-    config = AutoConfig.for_model(**checkpoint.config, **drop, num_labels=LABELS)
-    own = checkpoint.pooling == "own head"
+    config = AutoConfig.for_model(**pretrained.config, **drop, num_labels=LABELS)
+    own = pretrained.pooling == "own head"
     auto: Any = AutoModelForSequenceClassification if own else AutoModel
     pooler = {} if own or distil else {"add_pooling_layer": False}
     try:
-        weights = load_file(checkpoint.folder / "model.safetensors")
+        weights = load_file(pretrained.folder / "model.safetensors")
         # Given a state dict and no folder, from_pretrained maps names and opens no file of the checkpoint.
         model, info = auto._model_mapping[type(config)].from_pretrained(
             None, config=config, state_dict=weights, output_loading_info=True,
             torch_dtype=torch.float32, **pooler,
         )  # fmt: skip
     except (SafetensorError, RuntimeError, OSError) as error:
-        raise UserError(f"encoder {checkpoint.name!r}: the weights do not load ({str(error).splitlines()[0]})") from None
+        raise UserError(f"encoder {pretrained.name!r}: the weights do not load ({str(error).splitlines()[0]})") from None
     missing = set(info["missing_keys"])
     if own:
         encoder = model.base_model
         lacking = [key for key in missing if key.startswith(f"{model.base_model_prefix}.") and ".pooler." not in key]
-        head = _OWN_HEADS.get(checkpoint.config["model_type"], _roberta_head)(model)
+        head = _OWN_HEADS.get(pretrained.config["model_type"], _roberta_head)(model)
     else:
         encoder, lacking = model, sorted(missing)
         head = nn.Linear(int(config.hidden_size), LABELS)
     if lacking or info["mismatched_keys"]:
         odd = (lacking or [str(key) for key in info["mismatched_keys"]])[0]
-        raise UserError(f"encoder {checkpoint.name!r}: the weights lack {odd} as config.json describes it")
+        raise UserError(f"encoder {pretrained.name!r}: the weights lack {odd} as config.json describes it")
     pretrained_pooler = own and not any(".pooler." in key for key in missing)
     _initialise(head, keep="pooler" if pretrained_pooler else None, std=config.initializer_range, seed=seed)
     if config.model_type == "mpnet":
         replace_mpnet_attention(encoder)
-    return Classifier(encoder, checkpoint.pooling, head).train()
+    return Classifier(encoder, pretrained.pooling, head).train()
 
 
 def _initialise(head: nn.Module, *, keep: str | None, std: float, seed: int) -> None:

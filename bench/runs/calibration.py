@@ -17,7 +17,7 @@ import numpy as np
 import methods as registry
 from bench.data.sources import read
 from bench.data.task import Cut, Ints, cut, prepare
-from bench.models.pretrained import Checkpoint
+from bench.models.pretrained import PretrainedModel
 from bench.records.environment import environment
 from bench.records.ratios import RULE, calibration_id, counted, speed
 from bench.records.schema import Calibration, CalibrationSetting, DataCut, MethodSpeed
@@ -65,7 +65,7 @@ class Subject:
     """What methods are attached to and trained on, where it is on this machine."""
 
     setting: CalibrationSetting
-    checkpoint: Checkpoint
+    pretrained: PretrainedModel
     data_argument: str
     data: DataCut
     data_name: str
@@ -75,7 +75,7 @@ def setting_of(job: Job) -> CalibrationSetting:
     """The setting whose calibration is valid for a run."""
     spec = job.spec
     return CalibrationSetting(
-        encoder_sha256=job.checkpoint.sha256, data_sha256=job.data.sha256, cut=job.data.cut, max_length=spec.max_length,
+        encoder_sha256=job.pretrained.sha256, data_sha256=job.data.sha256, cut=job.data.cut, max_length=spec.max_length,
         truncation=spec.truncation, batch_size=spec.batch_size, dropout=spec.dropout,
         attention_dropout=spec.attention_dropout, precision=spec.precision, device=spec.device, threads=spec.threads,
         memory_cap=spec.memory_cap, kernels=spec.kernels,
@@ -84,7 +84,7 @@ def setting_of(job: Job) -> CalibrationSetting:
 
 def subject_of(job: Job) -> Subject:
     """The subject of a run."""
-    return Subject(setting_of(job), job.checkpoint, job.data_argument, job.data, job.spec.data)
+    return Subject(setting_of(job), job.pretrained, job.data_argument, job.data, job.spec.data)
 
 
 def calibrated(
@@ -197,7 +197,7 @@ def _lengths(subject: Subject) -> Ints:
             raise UserError("the texts changed after the calibration was asked for; ask again")
         return cut(source)
 
-    task = prepare(subject.checkpoint, subject.data.sha256, made)
+    task = prepare(subject.pretrained, subject.data.sha256, made)
     return task.lengths(task.train, subject.setting.max_length)
 
 
@@ -205,13 +205,13 @@ def _job(subject: Subject, method: Named) -> Job:
     """What a worker is to attach. The budget is never spent: a slice is counted by its batches."""
     setting, (name, own) = subject.setting, method
     spec = RunSpec(
-        method=name, hyperparameters={**own, "learning_rate": RATE}, encoder=subject.checkpoint.name, data=subject.data_name,
+        method=name, hyperparameters={**own, "learning_rate": RATE}, encoder=subject.pretrained.name, data=subject.data_name,
         budget=Budget(amount=1, unit="epochs"), seed=TUNING_SEED, max_length=setting.max_length,
         truncation=setting.truncation, batch_size=setting.batch_size, dropout=setting.dropout,
         attention_dropout=setting.attention_dropout, precision=setting.precision, device=setting.device,
         threads=setting.threads, memory_cap=setting.memory_cap, kernels=setting.kernels,
     )  # fmt: skip
-    return job_of(spec, subject.checkpoint, subject.data_argument, subject.data, "")
+    return job_of(spec, subject.pretrained, subject.data_argument, subject.data, "")
 
 
 def _record(subject: Subject, timed: list[Named], measured: Measured, asked: float) -> Calibration:
@@ -221,7 +221,7 @@ def _record(subject: Subject, timed: list[Named], measured: Measured, asked: flo
         run_id=calibration_id(setting, timed, model, finished),
         rules_version=RULES_VERSION,
         finished=finished,
-        encoder=subject.checkpoint.name,
+        encoder=subject.pretrained.name,
         data=subject.data_name,
         setting=setting,
         environment=environment(device=model, threads=setting.threads),

@@ -11,9 +11,9 @@ from pathlib import Path
 import methods
 from bench.system.errors import UserError
 from bench.system.files import temporary_file
-from bench.training.job import Job, snapshot_path
+from bench.training.job import Job, checkpoint_path
 
-__all__ = ["check_room", "record_bytes", "reserved", "snapshot_bytes"]
+__all__ = ["check_room", "record_bytes", "reserved", "checkpoint_bytes"]
 
 _RECORD = 2**18
 """Bytes for a record beside its predictions; those of the reference results take 20 kB."""
@@ -28,14 +28,14 @@ def record_bytes(job: Job) -> int:
 
 def trained_bytes(job: Job) -> int:
     """What a run trains, body and head, in fp32. The largest head is BERT's: a pooler and a layer of two classes."""
-    shape = job.checkpoint.shape
+    shape = job.pretrained.shape
     method = type(methods.get(job.spec.method))(**job.spec.hyperparameters)
     return 4 * (method.trainable_parameters(shape) + shape.width * (shape.width + 1) + 2 * (shape.width + 1))
 
 
-def snapshot_bytes(job: Job) -> int:
+def checkpoint_bytes(job: Job) -> int:
     """The most that a snapshot of a run takes: what trains with AdamW's two moments, and encoder output where it is kept."""
-    kept = 4 * job.checkpoint.shape.width if methods.get(job.spec.method).encodes_once else 0
+    kept = 4 * job.pretrained.shape.width if methods.get(job.spec.method).encodes_once else 0
     return 3 * trained_bytes(job) + job.data.train * (kept + 9) + _HEADER
 
 
@@ -48,9 +48,9 @@ def check_room(out: Path, jobs: Sequence[Job], *, keep: bool = False) -> None:
     """
     if not jobs:
         return
-    present = sum(path.stat().st_size for job in jobs if (path := snapshot_path(out, job.run_id)).is_file())
+    present = sum(path.stat().st_size for job in jobs if (path := checkpoint_path(out, job.run_id)).is_file())
     needed = sum(record_bytes(job) + (trained_bytes(job) if keep else 0) for job in jobs)
-    needed += max(2 * snapshot_bytes(job) + trained_bytes(job) for job in jobs) - present
+    needed += max(2 * checkpoint_bytes(job) + trained_bytes(job) for job in jobs) - present
     folder = next(part for part in (out, *out.absolute().parents) if part.exists())
     free = shutil.disk_usage(folder).free
     if needed > free:

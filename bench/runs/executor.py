@@ -26,7 +26,7 @@ from bench.runs.status import going_on, read_status
 from bench.system.locks import alone, lock_path
 from bench.system.signals import Interrupts
 from bench.training.baseline import BaselineJob, baseline_spec
-from bench.training.job import Job, Notify, Outcome, record_of, run_name, snapshot_path
+from bench.training.job import Job, Notify, Outcome, checkpoint_path, record_of, run_name
 
 __all__ = ["Doing", "Tell"]
 
@@ -94,18 +94,18 @@ class Doing:
 
     def run(self, job: Job) -> Record:
         """One run, or its record if it is finished. No other process does it meanwhile."""
-        known, snapshot = self.known(job.run_id), snapshot_path(self.out, job.run_id).absolute()
-        if isinstance(known, Record) and not snapshot.exists():
+        known, checkpoint = self.known(job.run_id), checkpoint_path(self.out, job.run_id).absolute()
+        if isinstance(known, Record) and not checkpoint.exists():
             return self.finished_before(known)
         with self.alone(job.run_id, run_name(job.spec)):
             # Whoever was waited for may have finished it; whoever was killed then left a snapshot that nobody needs.
             known = self.known(job.run_id)
             if isinstance(known, Record):
-                _forget(replace(job, snapshot=snapshot))
+                _forget(replace(job, checkpoint=checkpoint))
                 return self.finished_before(known)
             with self.progress.run(run_name(job.spec), _setting(job), lock_path(self.out, job.run_id)) as listen:
                 replaced = finished_file(self.out, job.run_id, or_damaged=True) if self.force else None
-                job = replace(job, snapshot=snapshot, replaces=checksum_of(replaced[0]) if replaced else None)
+                job = replace(job, checkpoint=checkpoint, replaces=checksum_of(replaced[0]) if replaced else None)
                 if not self.keep or job.spec.purpose != "run":
                     return self.anew(job, listen)
                 with staged(self.out, job.run_id) as folder:
@@ -210,8 +210,8 @@ def _where(error: Died, record: Record) -> Record:
 
 def _forget(job: Job) -> None:
     """Remove the snapshot of a run that is finished."""
-    if job.snapshot is not None:
-        job.snapshot.unlink(missing_ok=True)
+    if job.checkpoint is not None:
+        job.checkpoint.unlink(missing_ok=True)
 
 
 def _setting(job: Job) -> str:

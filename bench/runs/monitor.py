@@ -24,7 +24,7 @@ from bench.runs.status import Status, going_on, read_status, share_of_run
 from bench.system.errors import UserError
 from bench.system.files import present
 from bench.system.locks import lock_path
-from bench.training.job import Job, run_name, snapshot_path
+from bench.training.job import Job, checkpoint_path, run_name
 
 __all__ = ["Best", "Folder", "Going", "Standing", "standing"]
 
@@ -61,7 +61,7 @@ class Folder:
 
     def kept(self) -> set[str]:
         """Ids of the runs that have a checkpoint."""
-        return {path.stem for path in present(snapshot_path(self.path, "").parent, "*.safetensors")}
+        return {path.stem for path in present(checkpoint_path(self.path, "").parent, "*.safetensors")}
 
 
 def _read(path: Path) -> AnyRecord | None:

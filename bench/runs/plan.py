@@ -13,7 +13,7 @@ import methods
 from bench.analysis.tuning import Decision, rates
 from bench.data.sources import read
 from bench.data.task import Cut, cut
-from bench.models.pretrained import Checkpoint, find
+from bench.models.pretrained import PretrainedModel, find
 from bench.records.schema import Conversion, DataCut
 from bench.records.spec import Budget, checked_spec, parse_seeds, parse_size, tuning_seeds
 from bench.system.device import device_model, resolve_device, resolve_precision, usable_cores
@@ -66,7 +66,7 @@ class Matrix:
     Their budgets are as they were asked for until `converted`."""
     with_baseline: bool
     device: Literal["cpu", "cuda"]
-    checkpoint: Checkpoint
+    pretrained: PretrainedModel
     cut: Cut
     data: DataCut
     calibration: Path | None = None
@@ -145,11 +145,11 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
         "attention_dropout": request.attention_dropout,
     }
     settings = {name: methods.configured(name, request.hyperparameters.get(name, {})).hyperparameters() for name in names}
-    checkpoint = find(request.encoder)
-    if request.max_length > checkpoint.longest:
+    pretrained = find(request.encoder)
+    if request.max_length > pretrained.longest:
         raise UserError(
-            f"--max-length {request.max_length} is more than the {checkpoint.longest} positions of the encoder "
-            f"{checkpoint.name!r}; use at most that"
+            f"--max-length {request.max_length} is more than the {pretrained.longest} positions of the encoder "
+            f"{pretrained.name!r}; use at most that"
         )
     source = read(request.data)
     made = cut(source)
@@ -175,9 +175,9 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
     def job(method: str, budget: Budget, **fields: Any) -> Job:
         spec = checked_spec(
             method=method, hyperparameters=settings[method], budget=budget,
-            encoder=checkpoint.name, data=source.name, **fields, **common,
+            encoder=pretrained.name, data=source.name, **fields, **common,
         )  # fmt: skip
-        return job_of(spec, checkpoint, request.data, data, model)
+        return job_of(spec, pretrained, request.data, data, model)
 
     # Trials are never tested, so that they are the same under every limit of the test.
     trials = [
@@ -194,7 +194,7 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
     jobs = [replace(job, side_tests=job.spec.seed == seeds[0]) for job in jobs]
     with_baseline = bool(jobs) and set(methods.names(core=True)) <= set(names)
     named = None if request.calibration is None else Path(request.calibration)
-    return Matrix(trials, jobs, with_baseline, device, checkpoint, made, data, named)
+    return Matrix(trials, jobs, with_baseline, device, pretrained, made, data, named)
 
 
 def _shuffled(items: list[_T], seed: int) -> list[_T]:

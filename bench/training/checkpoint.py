@@ -21,7 +21,7 @@ from torch import Tensor
 from bench.records.schema import CurvePoint
 from bench.system.files import atomic_write
 
-__all__ = ["Counts", "Owner", "Place", "Snapshot", "Unusable", "read", "write"]
+__all__ = ["Counts", "Owner", "Place", "Checkpoint", "Unusable", "read", "write"]
 
 _TYPES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
@@ -87,7 +87,7 @@ class Place(_Part):
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class Checkpoint:
     """What `write` keeps and `read` gives back."""
 
     place: Place
@@ -98,7 +98,7 @@ class Unusable(Exception):
     """A file from which the run cannot go on; the message says why, in a few words."""
 
 
-def write(path: Path, snapshot: Snapshot) -> int:
+def write(path: Path, checkpoint: Checkpoint) -> int:
     """Write a snapshot, whole and on disk or not at all; returns its bytes.
 
     Tensors go to the file from where they are. The library's writer would copy them all first, and a run's memory with them.
@@ -106,16 +106,16 @@ def write(path: Path, snapshot: Snapshot) -> int:
     Raises:
         OSError: if the disk does not take it.
     """
-    place = snapshot.place.model_dump_json()
+    place = checkpoint.place.model_dump_json()
     header: dict[str, Any] = {"__metadata__": {"place": place, "crc32": "0" * 8}}
     end = 0
-    for name, tensor in snapshot.tensors.items():
+    for name, tensor in checkpoint.tensors.items():
         start, end = end, end + tensor.nbytes
         header[name] = {"dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
     with atomic_write(path) as file:
         checksum = zlib.crc32(_described(header))
         file.write(_head(header))
-        for tensor in snapshot.tensors.values():
+        for tensor in checkpoint.tensors.values():
             data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
             checksum = zlib.crc32(data, checksum)
             file.write(data)
@@ -139,7 +139,7 @@ def _head(header: dict[str, Any]) -> bytes:
     return struct.pack("<Q", len(text)) + text
 
 
-def read(path: Path) -> Snapshot:
+def read(path: Path) -> Checkpoint:
     """The snapshot in a file; its tensors are read from there when they are used.
 
     Raises:
@@ -170,7 +170,7 @@ def read(path: Path) -> Snapshot:
     broken = next((name for name, tensor in tensors.items() if not _finite(tensor)), None)
     if broken is not None:
         raise Unusable(f"{broken} holds what is no number")
-    return Snapshot(place, tensors)
+    return Checkpoint(place, tensors)
 
 
 def _finite(tensor: Tensor) -> bool:

@@ -11,7 +11,7 @@ from bench.records.environment import environment
 from bench.system.files import atomic_write
 from bench.training.checkpoint import Owner, Unusable, read, write
 from bench.training.job import Job
-from bench.training.trainer import Loop
+from bench.training.trainer import Trainer
 from bench.training.trainer_state import put_back, taken
 
 __all__ = ["SHARE", "Keeper", "owner_of"]
@@ -41,7 +41,7 @@ class Keeper:
 
     path: Path
     owner: Owner
-    loop: Loop
+    trainer: Trainer
     say: Callable[[str], None]
     """Called with a line for the person who started the run."""
     kept: Callable[[], None] = lambda: None
@@ -57,7 +57,7 @@ class Keeper:
     _at_step: int | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._trained = sum(p.nbytes for p in self.loop.trained)
+        self._trained = sum(p.nbytes for p in self.trainer.trained)
 
     def try_disk(self) -> None:
         """See how fast the disk takes a small file. Where it takes none, nothing will be kept."""
@@ -76,26 +76,28 @@ class Keeper:
         """Seconds that the next snapshot is expected to take; infinite where the disk takes none."""
         if self._measured is None:
             return float("inf")
-        loop, (size, seconds) = self.loop, self._measured
-        features = 0 if loop.features is None else int(loop.known.sum()) * loop.features.shape[1] * loop.features.itemsize
+        trainer, (size, seconds) = self.trainer, self._measured
+        features = (
+            0 if trainer.features is None else int(trainer.known.sum()) * trainer.features.shape[1] * trainer.features.itemsize
+        )
         # What trains and the two moments of each; a small file tells how long the disk takes to answer at all.
         return seconds * max(1.0, (3 * self._trained + features) / size)
 
     def offer(self) -> None:
         """Write a snapshot, neither charged nor counted in the peak of memory, if one is due."""
-        charged = self.loop.ledger.seconds - self._charged_before
+        charged = self.trainer.ledger.seconds - self._charged_before
         if SHARE * charged >= self._spent + self.cost:
-            with self.loop.clock.paused(), self.loop.memory.paused():
+            with self.trainer.clock.paused(), self.trainer.memory.paused():
                 self.write()
 
     def write(self) -> None:
         """Write a snapshot now, unless there is nothing new to keep. A disk that does not take it costs a warning, no run."""
-        step = self.loop.ledger.units
+        step = self.trainer.ledger.units
         if self._measured is None or step in (0, self._at_step):
             return
         began = time.monotonic()
         try:
-            size = write(self.path, taken(self.loop, self.owner, self.resumed))
+            size = write(self.path, taken(self.trainer, self.owner, self.resumed))
         except OSError as error:
             self._give_up(error)
             return
@@ -107,7 +109,7 @@ class Keeper:
     def restore(self) -> None:
         """Put the loop where the last snapshot was taken. One that is damaged or another's is named, and nothing is changed."""
         try:
-            place = put_back(read(self.path), self.loop, self.owner)
+            place = put_back(read(self.path), self.trainer, self.owner)
         except FileNotFoundError:
             return
         except Unusable as error:
@@ -115,8 +117,8 @@ class Keeper:
             return
         counts = place.counts
         self.resumed, self.before = place.resumed + 1, counts.seconds + place.paused_seconds
-        self._charged_before, self._at_step = counts.seconds, self.loop.ledger.units
-        self.say(f"resumes from its checkpoint: {self.loop.ledger.units:,} batches, {counts.seconds:.1f} device seconds")
+        self._charged_before, self._at_step = counts.seconds, self.trainer.ledger.units
+        self.say(f"resumes from its checkpoint: {self.trainer.ledger.units:,} batches, {counts.seconds:.1f} device seconds")
 
     def _give_up(self, error: OSError) -> None:
         self._measured = None

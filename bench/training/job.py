@@ -10,13 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from bench.models.pretrained import Checkpoint
+from bench.models.pretrained import PretrainedModel
 from bench.records.environment import environment
 from bench.records.schema import Choice, Conversion, DataCut, Encoder, Record, State
 from bench.records.spec import Budget, RunSpec, run_id
 from bench.rules import RULES_VERSION, TUNING_SEED
 
-__all__ = ["KEPT", "Job", "Notify", "Outcome", "job_of", "nobody", "record_of", "run_name", "snapshot_path"]
+__all__ = ["KEPT", "Job", "Notify", "Outcome", "job_of", "ignore_progress", "record_of", "run_name", "checkpoint_path"]
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Job:
 
     run_id: str
     spec: RunSpec
-    checkpoint: Checkpoint
+    pretrained: PretrainedModel
     data_argument: str
     data: DataCut
     device_model: str
     keep: Path | None = None
     """An empty folder to save what was trained into; None: nothing is saved. No part of what determines the run."""
-    snapshot: Path | None = None
+    checkpoint: Path | None = None
     """The file from which the run goes on after its process ended; None: it would start anew. No part of it either."""
     replaces: str | None = None
     """Checksum of the finished record that the run replaces: an interrupted --force goes on only while that is still there."""
@@ -65,7 +65,7 @@ class Job:
 
     def _respecified(self, **fields: Any) -> Job:
         spec = self.spec.model_copy(update=fields)
-        identity = run_id(spec, encoder_sha256=self.checkpoint.sha256, data_sha256=self.data.sha256)
+        identity = run_id(spec, encoder_sha256=self.pretrained.sha256, data_sha256=self.data.sha256)
         return replace(self, spec=spec, run_id=identity)
 
 
@@ -83,7 +83,7 @@ the file before the call returns. It is no part of the progress, and nobody hear
 """
 
 
-def nobody(phase: str, share: float, line: str | None = None) -> None:
+def ignore_progress(phase: str, share: float, line: str | None = None) -> None:
     """Tell nobody."""
 
 
@@ -95,15 +95,15 @@ def run_name(spec: RunSpec) -> str:
     return f"{spec.method} {which}, {spec.asked}"
 
 
-def snapshot_path(out: Path, run_id: str) -> Path:
+def checkpoint_path(out: Path, run_id: str) -> Path:
     """Where the snapshot of a run is whose record belongs in `out`."""
     return out / "checkpoints" / f"{run_id}.safetensors"
 
 
-def job_of(spec: RunSpec, checkpoint: Checkpoint, data_argument: str, data: DataCut, device_model: str) -> Job:
+def job_of(spec: RunSpec, pretrained: PretrainedModel, data_argument: str, data: DataCut, device_model: str) -> Job:
     """The job of a spec, with the id that follows from it and from the contents of encoder and data."""
-    identity = run_id(spec, encoder_sha256=checkpoint.sha256, data_sha256=data.sha256)
-    return Job(identity, spec, checkpoint, data_argument, data, device_model)
+    identity = run_id(spec, encoder_sha256=pretrained.sha256, data_sha256=data.sha256)
+    return Job(identity, spec, pretrained, data_argument, data, device_model)
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Outcome:
 
 def record_of(job: Job, state: State, reason: str | None = None, **parts: Any) -> Record:
     """The record of a job that ended in `state`, with whatever parts were measured."""
-    checkpoint = job.checkpoint
+    pretrained = job.pretrained
     return Record(
         run_id=job.run_id,
         rules_version=RULES_VERSION,
@@ -126,8 +126,8 @@ def record_of(job: Job, state: State, reason: str | None = None, **parts: Any) -
         spec=job.spec,
         environment=environment(device=job.device_model, threads=job.spec.threads),
         encoder=Encoder(
-            sha256=checkpoint.sha256, model_type=checkpoint.config["model_type"], pooling=checkpoint.pooling,
-            revision=checkpoint.revision,
+            sha256=pretrained.sha256, model_type=pretrained.config["model_type"], pooling=pretrained.pooling,
+            revision=pretrained.revision,
         ),
         data=job.data,
         conversion=job.conversion,

@@ -36,8 +36,8 @@ from bench.training.budget import Ledger
 from bench.training.cancel import Cancelled, Stop
 from bench.training.checkpointer import Keeper, owner_of
 from bench.training.failures import AuditError, Diverged, MemoryCapReached
-from bench.training.job import KEPT, Job, Notify, Outcome, nobody, record_of
-from bench.training.trainer import Loop
+from bench.training.job import KEPT, Job, Notify, Outcome, ignore_progress, record_of
+from bench.training.trainer import Trainer
 from bench.training.warm_up import touch
 
 __all__ = ["attached", "cap_cuda", "ending", "execute"]
@@ -51,8 +51,8 @@ QUICK = 1.0
 
 def attached(job: Job) -> tuple[Classifier, methods.Method, Parameters]:
     """A fresh classifier on its device, in training mode, with the method of a job attached, and its parameters."""
-    spec, checkpoint = job.spec, job.checkpoint
-    classifier = load_classifier(checkpoint, seed=spec.seed, dropout=spec.dropout, attention_dropout=spec.attention_dropout)
+    spec, pretrained = job.spec, job.pretrained
+    classifier = load_classifier(pretrained, seed=spec.seed, dropout=spec.dropout, attention_dropout=spec.attention_dropout)
     method = type(methods.get(spec.method))(**spec.hyperparameters)
     torch.manual_seed(spec.seed)
     classifier.encoder = method.attach(classifier.encoder)
@@ -61,7 +61,7 @@ def attached(job: Job) -> tuple[Classifier, methods.Method, Parameters]:
         body=sum(p.numel() for p in classifier.encoder.parameters() if p.requires_grad),
         head=sum(p.numel() for p in classifier.head.parameters()),
         total=sum(p.numel() for p in classifier.parameters()),
-        closed_form=method.trainable_parameters(checkpoint.shape),
+        closed_form=method.trainable_parameters(pretrained.shape),
     )
     return classifier.to(spec.device).train(), method, counts
 
@@ -99,11 +99,11 @@ class _Work:
         return time.monotonic() - self.began
 
     def do(self) -> None:
-        spec, checkpoint = self.job.spec, self.job.checkpoint
+        spec, pretrained = self.job.spec, self.job.pretrained
         torch.set_num_threads(spec.threads)
         torch.set_float32_matmul_precision("highest")  # no TF32: fp32 is fp32 on every device
         keep_freed()
-        task = prepare(checkpoint, self.job.data.sha256, self._cut).sampled(spec.train_limit, spec.seed)
+        task = prepare(pretrained, self.job.data.sha256, self._cut).sampled(spec.train_limit, spec.seed)
         clock, memory = DeviceClock(spec.device, energy_counter(spec.device)), self.memory
         if spec.device == "cpu":
             touch(spec.precision)
@@ -111,18 +111,18 @@ class _Work:
         if spec.device == "cuda":
             cap_cuda(spec.memory_cap)  # on a CPU the loop looks after each step
         classifier, method = self._attached()
-        loop = Loop(classifier, task, spec, method.encodes_once, clock, memory, self._step_taken)
-        loop.rehearse()
-        before_this = self._go_on(loop)
-        self.stop.busy = lambda: not (loop.whole and self.answered)
+        trainer = Trainer(classifier, task, spec, method.encodes_once, clock, memory, self._step_taken)
+        trainer.warm_up()
+        before_this = self._go_on(trainer)
+        self.stop.busy = lambda: not (trainer.whole and self.answered)
         started = self.since()
-        self.tell("training", loop.ledger.progress)
+        self.tell("training", trainer.ledger.progress)
         try:
-            loop.run()
+            trainer.run()
         finally:
             ended = self.since()
-            self.parts["training"] = loop.summary()
-            self._meter(loop)
+            self.parts["training"] = trainer.summary()
+            self._meter(trainer)
         self.parts["bytes_to_ship"] = self._bytes_to_ship(method, classifier)
         if self.job.keep is not None:
             write(method, classifier, self.job.keep)
@@ -136,9 +136,9 @@ class _Work:
         test_ended = self.since()
         if spec.purpose == "run" and self.job.side_tests:
             if spec.data != SENTENCES:
-                self.parts["out_of_domain"] = self._tested_on(sentences(checkpoint), classifier, task)
+                self.parts["out_of_domain"] = self._tested_on(sentences(pretrained), classifier, task)
             self.parts["latency"] = latencies(
-                classifier, method, checkpoint, spec, filler=int(task.suffix[0]), short=self._short(clock)
+                classifier, method, pretrained, spec, filler=int(task.suffix[0]), short=self._short(clock)
             )
         self.parts["timeline"] = Timeline(
             training_started=started, training_ended=ended, test_started=test_started, test_ended=test_ended
@@ -153,14 +153,14 @@ class _Work:
         limit = self.job.spec.test_limit
         return clock.seconds < SHORT_SECONDS or (limit is not None and limit < SHORT_TEST)
 
-    def _go_on(self, loop: Loop) -> float:
+    def _go_on(self, trainer: Trainer) -> float:
         """Go on from where an earlier process of this run was, if there was one. Returns the seconds of training, with their
         pauses, that passed there.
         """
-        if self.job.snapshot is None:
+        if self.job.checkpoint is None:
             return 0.0
         keeper = Keeper(
-            self.job.snapshot, owner_of(self.job), loop,
+            self.job.checkpoint, owner_of(self.job), trainer,
             say=lambda line: self.notify("training", 0.0, line), kept=self._kept,
         )  # fmt: skip
         with self.memory.paused():
@@ -177,7 +177,7 @@ class _Work:
 
     def keep(self) -> None:
         """Keep what was trained so far, if it is of one piece and kept in a moment."""
-        if self.keeper is not None and self.keeper.loop.whole and self.keeper.cost < QUICK:
+        if self.keeper is not None and self.keeper.trainer.whole and self.keeper.cost < QUICK:
             self.keeper.write()
 
     def _tested_on(self, split: Split, classifier: Classifier, task: Task) -> Evaluation:
@@ -208,7 +208,7 @@ class _Work:
     def _bytes_to_ship(self, method: methods.Method, classifier: Classifier) -> int:
         """Bytes that a user of the model needs beside the plain encoder: what the method saves, and the head."""
         body, elsewhere = 0, Path(tempfile.gettempdir())
-        places = [elsewhere] if self.job.snapshot is None else [self.job.snapshot.parent, elsewhere]
+        places = [elsewhere] if self.job.checkpoint is None else [self.job.checkpoint.parent, elsewhere]
         for place in places:
             try:
                 with temporary_folder(place, "shipped") as folder:
@@ -225,10 +225,10 @@ class _Work:
             self.keeper.offer()
         self.tell("training", ledger.progress)
 
-    def _meter(self, loop: Loop) -> None:
+    def _meter(self, trainer: Trainer) -> None:
         """What training took of the machine, read at its end whatever ended it."""
-        clock, peak = loop.clock, self.memory.peak()
-        weights, gradients, optimizer = loop.tensors()
+        clock, peak = trainer.clock, self.memory.peak()
+        weights, gradients, optimizer = trainer.tensors()
         taken = peak.above_baseline if peak.cuda_allocated is None else peak.cuda_allocated
         self.parts["memory"] = Memory(
             baseline=peak.baseline, peak=peak.peak, peak_above_baseline=peak.above_baseline,
@@ -243,7 +243,7 @@ class _Work:
         self.parts["compute"] = Compute(cpu_seconds=clock.cpu_seconds)
 
 
-def execute(job: Job, notify: Notify = nobody) -> Outcome:
+def execute(job: Job, notify: Notify = ignore_progress) -> Outcome:
     """Do a run and return its record, in every case: an error ends in a state, not in a traceback.
 
     SIGTERM ends the run as `cancelled`. The process should hold this run alone.

@@ -17,7 +17,7 @@ from bench.system.meters import DeviceClock, MemoryMeter
 from bench.system.processes import end_with_parent
 from bench.training.job import Job
 from bench.training.run import attached, cap_cuda, ending
-from bench.training.trainer import Loop
+from bench.training.trainer import Trainer
 from bench.training.warm_up import touch
 
 __all__ = ["serve"]
@@ -34,10 +34,10 @@ def serve(connection: Connection, job: Job) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         try:
-            loop = _loop(job)
+            trainer = _loop(job)
             connection.send(("ready",))
             while True:
-                connection.send(("timed", *_timed(loop, connection.recv())))
+                connection.send(("timed", *_timed(trainer, connection.recv())))
         except (EOFError, ConnectionError):
             os._exit(0)  # nobody asks any more
         except Exception as error:
@@ -47,12 +47,12 @@ def serve(connection: Connection, job: Job) -> None:
         os._exit(0)
 
 
-def _loop(job: Job) -> Loop:
+def _loop(job: Job) -> Trainer:
     """The training loop of a run, rehearsed, in the order in which a run sets it up."""
     spec = job.spec
     torch.set_num_threads(spec.threads)
     keep_freed()
-    task = prepare(job.checkpoint, job.data.sha256, lambda: _cut(job))
+    task = prepare(job.pretrained, job.data.sha256, lambda: _cut(job))
     if spec.device == "cpu":
         touch(spec.precision)
     memory = MemoryMeter(spec.device)
@@ -60,9 +60,9 @@ def _loop(job: Job) -> Loop:
     if spec.device == "cuda":
         cap_cuda(spec.memory_cap)
     classifier, method, _ = attached(job)
-    loop = Loop(classifier, task, spec, method.encodes_once, DeviceClock(spec.device), memory)
-    loop.rehearse()
-    return loop
+    trainer = Trainer(classifier, task, spec, method.encodes_once, DeviceClock(spec.device), memory)
+    trainer.warm_up()
+    return trainer
 
 
 def _cut(job: Job) -> Cut:
@@ -72,10 +72,10 @@ def _cut(job: Job) -> Cut:
     return cut(source)
 
 
-def _timed(loop: Loop, batches: list[Ints]) -> tuple[float, int]:
+def _timed(trainer: Trainer, batches: list[Ints]) -> tuple[float, int]:
     """Device seconds and tokens of a slice."""
-    before = loop.clock.seconds
-    loop.clock.start()
-    tokens = loop.train_steps(batches)
-    loop.clock.stop()
-    return loop.clock.seconds - before, tokens
+    before = trainer.clock.seconds
+    trainer.clock.start()
+    tokens = trainer.train_steps(batches)
+    trainer.clock.stop()
+    return trainer.clock.seconds - before, tokens

@@ -31,7 +31,7 @@ from bench.training.budget import Ledger, schedule
 from bench.training.failures import AuditError, Diverged, MemoryCapReached
 from bench.training.late_losses import LateLosses
 
-__all__ = ["PIECE", "Loop"]
+__all__ = ["PIECE", "Trainer"]
 
 PIECE = 3072
 """Tokens, padding included, that are trained on at once on a CPU. Whole batches of 32 reviews of 256 tokens take up to twice
@@ -39,7 +39,7 @@ the memory and are no faster: `make levers` measures it."""
 
 
 @dataclass
-class Loop:
+class Trainer:
     """Trains a classifier until its budget is spent: `rehearse`, then `run`. One object trains one run, once."""
 
     classifier: Classifier
@@ -68,7 +68,7 @@ class Loop:
         self.features: Tensor | None = None
         self.known = np.zeros(len(self.task.train), dtype=bool)
 
-    def rehearse(self) -> None:
+    def warm_up(self) -> None:
         """One untimed step on dummy reviews of full length, to pay once-only costs (thread pools, kernels, allocations)
         and to audit gradients. At learning rate 0 weights stay what they are; counts, optimizer and generators are put
         back.
@@ -98,7 +98,7 @@ class Loop:
 
     def _dummy_pass(self, reviews: int, width: int, padded: bool) -> None:
         """Forward and backward over the largest piece of a batch of dummy reviews."""
-        ids = torch.full((reviews, width), int(self.task.suffix[0]))[self._pieces(reviews, width)[0]]
+        ids = torch.full((reviews, width), int(self.task.suffix[0]))[self._micro_batches(reviews, width)[0]]
         mask = torch.ones_like(ids)
         mask[:, -1] = int(not padded)
         with in_precision(self.classifier, self.spec.precision):
@@ -221,16 +221,16 @@ class Loop:
     def _step(self, rows: Ints, ids: Tensor, mask: Tensor, labels: Tensor) -> float:
         """One optimizer step on the gradient of the whole batch; returns the loss before it, or on CUDA what stands for it."""
         losses: list[Tensor] = []
-        for piece in self._pieces(*ids.shape):
+        for micro_batch in self._micro_batches(*ids.shape):
             with in_precision(self.classifier, self.spec.precision):
-                logits = self.classifier.head(self._features(rows, ids, mask, piece))
-                loss = cross_entropy(logits.float(), moved(labels[piece], self.device)) * (len(logits) / len(rows))
+                logits = self.classifier.head(self._features(rows, ids, mask, micro_batch))
+                loss = cross_entropy(logits.float(), moved(labels[micro_batch], self.device)) * (len(logits) / len(rows))
             loss.backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
         self._update()
         return self.late.read(losses)
 
-    def _pieces(self, reviews: int, longest: int) -> list[slice]:
+    def _micro_batches(self, reviews: int, longest: int) -> list[slice]:
         """Parts of a batch of about `PIECE` tokens, the largest first; on CUDA all of it."""
         size = reviews if self.device == "cuda" else math.ceil(reviews / math.ceil(reviews * longest / PIECE))
         return [slice(start, start + size) for start in range(0, reviews, size)]
@@ -254,19 +254,19 @@ class Loop:
     def _keep_features(self, rows: Ints) -> None:
         """Encode a batch and keep what the head will read of it."""
         ids, mask, _ = self._collated(rows)
-        for piece in self._pieces(*ids.shape):
+        for micro_batch in self._micro_batches(*ids.shape):
             with in_precision(self.classifier, self.spec.precision):
-                fresh = self._features(rows, ids, mask, piece).float()
+                fresh = self._features(rows, ids, mask, micro_batch).float()
             if self.features is None:
                 self.features = torch.empty(len(self.task.train), fresh.shape[1], device=self.device)
-            self.features[moved(torch.from_numpy(rows[piece]), self.device)] = fresh
+            self.features[moved(torch.from_numpy(rows[micro_batch]), self.device)] = fresh
         self.known[rows] = True
 
-    def _features(self, rows: Ints, ids: Tensor, mask: Tensor, piece: slice) -> Tensor:
+    def _features(self, rows: Ints, ids: Tensor, mask: Tensor, micro_batch: slice) -> Tensor:
         """What the head reads of a part of a batch, [reviews, width]; counted as seen."""
-        width = rounded(int(mask[piece].sum(1).max()), self.multiple, ids.shape[1])
-        ids, mask = ids[piece, :width], mask[piece, :width]
-        self.ledger.encoded(rows[piece].tolist(), int(mask.sum()), mask.numel())
+        width = rounded(int(mask[micro_batch].sum(1).max()), self.multiple, ids.shape[1])
+        ids, mask = ids[micro_batch, :width], mask[micro_batch, :width]
+        self.ledger.encoded(rows[micro_batch].tolist(), int(mask.sum()), mask.numel())
         return self.classifier.features(moved(ids, self.device), moved(mask, self.device), not bool(mask.all()))
 
     def _audit_gradients(self) -> None:

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from bench.data.task import Task
-from bench.models.pretrained import Checkpoint
+from bench.models.pretrained import PretrainedModel
 from tests.benchmarks.compare import LIBRARIES, MARGIN, main
-from tests.benchmarks.measuring import interleaved, python_loop
 from tests.benchmarks.test_throughput import step_of
-from tests.test_methods import loop_for
+from tests.measurements.measuring import interleaved, python_loop
+from tests.methods.test_methods import loop_for
 
 KEY = {"cpu": "a processor", "threads": 2, "versions": dict.fromkeys(LIBRARIES, "1.0")}
 WAS = {"step": 10.0, "report": 4.0}
@@ -52,7 +52,7 @@ def results(folder: Path, relative: dict[str, float], **key: Any) -> Path:
     return path
 
 
-def test_a_step_that_works_three_times_fails(compare: Any, one_thread: None, tiny: Checkpoint, small_task: Task) -> None:
+def test_a_step_that_works_three_times_fails(compare: Any, one_thread: None, tiny: PretrainedModel, small_task: Task) -> None:
     """Really measured. All steps stand in the same rounds, so that what else the machine does falls on all of them."""
     step = step_of(loop_for(tiny, small_task, "houlsby"))
 

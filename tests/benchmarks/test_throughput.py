@@ -14,12 +14,12 @@ from bench.data.batches import collate
 from bench.data.sources import Reviews, Source
 from bench.data.task import Task, _tokenised, cut, prepare
 from bench.inference.predict import predict
-from bench.models.pretrained import Checkpoint
+from bench.models.pretrained import PretrainedModel
 from bench.report.render import render
-from bench.training.trainer import Loop
-from tests.benchmarks.measuring import Work, benchmark_against, matrix_products, python_loop
-from tests.benchmarks.records import BUDGETS, write_records
-from tests.test_methods import loop_for
+from bench.training.trainer import Trainer
+from tests.measurements.measuring import Work, benchmark_against, matrix_products, python_loop
+from tests.measurements.records import BUDGETS, write_records
+from tests.methods.test_methods import loop_for
 
 BATCH, LENGTH, EVALUATED, TOKENISED = 16, 128, 64, 500
 REPORT_SECONDS = 2.0
@@ -27,37 +27,37 @@ REPORT_SECONDS = 2.0
 
 
 @pytest.fixture(scope="module")
-def task(minilm: Checkpoint, small_source: Source) -> Task:
+def task(minilm: PretrainedModel, small_source: Source) -> Task:
     return prepare(minilm, small_source.sha256, lambda: cut(small_source))
 
 
-def step_of(loop: Loop) -> Work:
+def step_of(trainer: Trainer) -> Work:
     """A training step on the first reviews that fill the length. The rate stays 0, so that every round does the same."""
-    full = np.flatnonzero(loop.lengths == loop.spec.max_length)[: loop.spec.batch_size]
-    ids, mask, labels = collate(loop.task, loop.task.train, full, loop.spec.max_length, loop.spec.truncation)
-    assert ids.shape == (loop.spec.batch_size, loop.spec.max_length)
-    return lambda: loop._step(full, ids, mask, labels)
+    full = np.flatnonzero(trainer.lengths == trainer.spec.max_length)[: trainer.spec.batch_size]
+    ids, mask, labels = collate(trainer.task, trainer.task.train, full, trainer.spec.max_length, trainer.spec.truncation)
+    assert ids.shape == (trainer.spec.batch_size, trainer.spec.max_length)
+    return lambda: trainer._step(full, ids, mask, labels)
 
 
 @pytest.mark.parametrize("name", methods.names())
-def test_step(benchmark: BenchmarkFixture, minilm: Checkpoint, task: Task, name: str) -> None:
+def test_step(benchmark: BenchmarkFixture, minilm: PretrainedModel, task: Task, name: str) -> None:
     """Where the encoder never changes this is the step on new reviews, which encodes them: the one that takes time."""
-    loop = loop_for(minilm, task, name, batch_size=BATCH, max_length=LENGTH)
-    step = step_of(loop)
-    loss = benchmark_against(benchmark, matrix_products, step, rounds=9, prepare=lambda: loop.known.fill(False))
+    trainer = loop_for(minilm, task, name, batch_size=BATCH, max_length=LENGTH)
+    step = step_of(trainer)
+    loss = benchmark_against(benchmark, matrix_products, step, rounds=9, prepare=lambda: trainer.known.fill(False))
     assert 0 < loss < 5
 
 
-def test_evaluation(benchmark: BenchmarkFixture, minilm: Checkpoint, task: Task) -> None:
-    loop = loop_for(minilm, task, "houlsby", max_length=LENGTH)
+def test_evaluation(benchmark: BenchmarkFixture, minilm: PretrainedModel, task: Task) -> None:
+    trainer = loop_for(minilm, task, "houlsby", max_length=LENGTH)
     rows = np.arange(EVALUATED)
     logits = benchmark_against(
-        benchmark, matrix_products, lambda: predict(loop.classifier, task, task.test, loop.spec, rows), rounds=9
+        benchmark, matrix_products, lambda: predict(trainer.classifier, task, task.test, trainer.spec, rows), rounds=9
     )
     assert logits.shape == (EVALUATED, 2)
 
 
-def test_tokenisation(benchmark: BenchmarkFixture, minilm: Checkpoint, small_source: Source) -> None:
+def test_tokenisation(benchmark: BenchmarkFixture, minilm: PretrainedModel, small_source: Source) -> None:
     """The file of the tokenizer is read anew each time, as in a run."""
     half = TOKENISED // 2
     rows = [*range(half), *range(300, 300 + half)]
@@ -74,7 +74,7 @@ def test_tokenisation(benchmark: BenchmarkFixture, minilm: Checkpoint, small_sou
 
 @pytest.mark.parametrize("count", [1000, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_report(
-    benchmark: BenchmarkFixture, minilm: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int
+    benchmark: BenchmarkFixture, minilm: PretrainedModel, tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int
 ) -> None:
     folder = write_records(tmp_path / "results", minilm, count)
 

@@ -21,8 +21,8 @@ import numpy as np
 from bench.records.schema import Calibration
 from bench.runs.calibration import Named, Subject, calibrate, subject_of
 from bench.runs.plan import Request, plan
-from tests.benchmarks.errors import in_one_line
-from tests.benchmarks.keeping import about, keep
+from tests.measurements.errors import in_one_line
+from tests.measurements.keeping import about, keep
 
 __all__ = ["OUT", "burning", "measure"]
 

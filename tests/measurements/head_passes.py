@@ -31,8 +31,8 @@ from bench.system.cache import Arrays, cached_arrays
 from bench.system.device import usable_cores
 from bench.system.files import sha256_bytes
 from bench.training.budget import schedule
-from tests.benchmarks.errors import in_one_line
-from tests.benchmarks.keeping import about, keep
+from tests.measurements.errors import in_one_line
+from tests.measurements.keeping import about, keep
 
 __all__ = ["Kept", "chosen", "passes_over", "train_heads"]
 
@@ -192,9 +192,9 @@ def main() -> None:
     threads = usable_cores()
     torch.set_num_threads(threads)
     with in_one_line():
-        checkpoint, source = find(given.encoder), read("embedded")
+        pretrained, source = find(given.encoder), read("embedded")
     environment = about(threads)
-    train, validation = read_once(given.encoder, checkpoint.sha256, prepare(checkpoint, source.sha256, lambda: cut(source)))
+    train, validation = read_once(given.encoder, pretrained.sha256, prepare(pretrained, source.sha256, lambda: cut(source)))
     torch.set_num_threads(1)
     runs = [
         run

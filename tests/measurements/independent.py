@@ -3,7 +3,8 @@
     python tests/measurements/independent.py [FOLDER] [--json]
 
 It follows RULES.md, sections 9 and 10, in the plain formulas of a two-way analysis of variance. Where a run collapsed or the
-seed variances differ, verdicts have other rules: such a table is refused. tests/test_independent.py compares it to the report.
+seed variances differ, verdicts have other rules: such a table is refused.
+tests/measurements/test_independent.py compares it to the report.
 """
 
 import base64

@@ -27,10 +27,10 @@ def _packaged(name: str) -> tuple[str, EncoderShape] | None:
     folder and asks no hub.
     """
     try:
-        checkpoint = find(name) if name in PACKAGED or name in IN_PIECES else None
+        pretrained = find(name) if name in PACKAGED or name in IN_PIECES else None
     except UserError:
         return None
-    return None if checkpoint is None else (checkpoint.sha256, checkpoint.shape)
+    return None if pretrained is None else (pretrained.sha256, pretrained.shape)
 
 
 def _shape(case: Case) -> EncoderShape:

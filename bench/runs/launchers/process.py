@@ -25,7 +25,7 @@ from typing import Any, Literal
 from bench.records.schema import Environment
 from bench.system.processes import end_with_parent
 from bench.system.signals import Interrupts
-from bench.training.job import KEPT, Notify, nobody
+from bench.training.job import KEPT, Notify, ignore_progress
 
 __all__ = ["GRACE", "LOOK", "Died", "LocalEngine", "Watch", "context_of", "kernel_kills"]
 
@@ -148,7 +148,7 @@ class LocalEngine:
         self._interrupts, self._copy = interrupts or Interrupts(), copy
         self._context = context_of(device)
 
-    def run(self, work: str, *arguments: Any, listen: Notify = nobody) -> tuple[Any, Watch]:
+    def run(self, work: str, *arguments: Any, listen: Notify = ignore_progress) -> tuple[Any, Watch]:
         """Call `work`, written "module:function", with the arguments and a listener in a fresh process.
 
         Returns its result, and the wall seconds of the process and its phases as seen from here. The work is

@@ -25,11 +25,11 @@ from ray.exceptions import OutOfMemoryError, RayError
 from bench.records.schema import Environment
 from bench.runs.launchers.process import GRACE, LOOK, Died, Watch
 from bench.runs.launchers.software import difference, software
-from bench.runs.launchers.transfer import keep, portable, saved, snapshot_of
+from bench.runs.launchers.transfer import checkpoint_of, keep, portable, saved
 from bench.runs.launchers.worker import LISTEN, About, Ended, Kept, Runner
 from bench.system.errors import UserError
 from bench.system.signals import Interrupts
-from bench.training.job import Job, Notify, nobody
+from bench.training.job import Job, Notify, ignore_progress
 
 __all__ = ["RayEngine"]
 
@@ -100,7 +100,7 @@ class RayEngine:
         """What the last of them has in another version."""
         self._failures, self._room_since = 0, time.monotonic()
 
-    def run(self, work: str, *arguments: Any, listen: Notify = nobody) -> tuple[Any, Watch]:
+    def run(self, work: str, *arguments: Any, listen: Notify = ignore_progress) -> tuple[Any, Watch]:
         """Do a piece of work with one argument, as the engine of this machine does; it is begun again if its worker is lost.
 
         Raises:
@@ -143,8 +143,8 @@ class RayEngine:
     def _follow(self, actor: Any, work: str, argument: Any, listen: Notify) -> Ended:
         """Have the work done and pass on what it tells, until it has ended. An end that is asked for is passed on, once."""
         job = argument if isinstance(argument, Job) else None
-        snapshot = None if job is None else snapshot_of(job)
-        ray.get(actor.start.remote(work, argument if job is None else portable(job), snapshot))
+        checkpoint = None if job is None else checkpoint_of(job)
+        ray.get(actor.start.remote(work, argument if job is None else portable(job), checkpoint))
         heard, deadline = 0, inf
         while self._interrupts.asked < 2 and time.monotonic() < deadline:
             if self._interrupts.asked and deadline == inf:

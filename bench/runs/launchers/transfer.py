@@ -12,7 +12,7 @@ from bench.runs.launchers.worker import Bytes, Ended
 from bench.system.files import atomic_write
 from bench.training.job import Job, Notify, Outcome, record_of
 
-__all__ = ["keep", "portable", "saved", "snapshot_of"]
+__all__ = ["keep", "portable", "saved", "checkpoint_of"]
 
 
 def portable(job: Job) -> Job:
@@ -20,25 +20,25 @@ def portable(job: Job) -> Job:
     data = job.data_argument
     if data not in ("embedded", "imdb", SENTENCES):
         data = str(Path(data).expanduser().absolute())
-    folder = job.checkpoint.folder.expanduser().absolute()
-    return replace(job, data_argument=data, checkpoint=replace(job.checkpoint, folder=folder), snapshot=None)
+    folder = job.pretrained.folder.expanduser().absolute()
+    return replace(job, data_argument=data, pretrained=replace(job.pretrained, folder=folder), checkpoint=None)
 
 
-def snapshot_of(job: Job) -> Bytes | None:
+def checkpoint_of(job: Job) -> Bytes | None:
     """What the run goes on from, if it has been begun before."""
-    assert job.snapshot is not None
+    assert job.checkpoint is not None
     try:
-        return np.fromfile(job.snapshot, dtype=np.uint8)
+        return np.fromfile(job.checkpoint, dtype=np.uint8)
     except OSError:
         return None
 
 
-def keep(job: Job, snapshot: Bytes, listen: Notify) -> None:
+def keep(job: Job, checkpoint: Bytes, listen: Notify) -> None:
     """Put a snapshot beside the records. A disk that does not take it costs a line."""
-    assert job.snapshot is not None
+    assert job.checkpoint is not None
     try:
-        with atomic_write(job.snapshot) as file:
-            file.write(snapshot.data)
+        with atomic_write(job.checkpoint) as file:
+            file.write(checkpoint.data)
     except OSError as error:
         listen("training", 0.0, f"its checkpoint cannot be written here ({error.strerror}); after a loss it would start anew")
 

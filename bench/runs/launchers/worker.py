@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data.sources import read
-from bench.models.pretrained import PACKAGED, Checkpoint, find
+from bench.models.pretrained import PACKAGED, PretrainedModel, find
 from bench.models.split_archive import IN_PIECES
 from bench.records.environment import environment
 from bench.records.schema import Environment
@@ -29,7 +29,7 @@ from bench.system.errors import UserError
 from bench.system.files import cache_dir, sweep, temporary_folder
 from bench.system.signals import Interrupts
 from bench.system.text import without_paths
-from bench.training.job import Job, Outcome, record_of, snapshot_path
+from bench.training.job import Job, Outcome, checkpoint_path, record_of
 
 __all__ = ["About", "Bytes", "Ended", "Kept", "Message", "Runner", "Told"]
 
@@ -112,11 +112,11 @@ class Runner:
             self._environment = environment(device=model, threads=self._threads, engine=self._name)
         return About(software(), self._environment)
 
-    def start(self, work: str, argument: Any, snapshot: Bytes | None) -> None:
+    def start(self, work: str, argument: Any, checkpoint: Bytes | None) -> None:
         """Begin a piece of work; a run goes on from `snapshot`. What it tells is numbered from 0."""
         with self._changed:
             self._messages, self._first = [], 0
-        self._asked.put((work, argument, snapshot))
+        self._asked.put((work, argument, checkpoint))
 
     def hear(self, after: int) -> list[Message]:
         """The messages from number `after` on, all before having been heard.
@@ -154,10 +154,10 @@ class Runner:
         while True:
             self._tell(self._ended(*self._asked.get()))
 
-    def _ended(self, work: str, argument: Any, snapshot: Bytes | None) -> Ended:
+    def _ended(self, work: str, argument: Any, checkpoint: Bytes | None) -> Ended:
         try:
             with tempfile.TemporaryDirectory(dir=self._folder) as name:
-                return self._done(work, self._here(argument, Path(name), snapshot) if isinstance(argument, Job) else argument)
+                return self._done(work, self._here(argument, Path(name), checkpoint) if isinstance(argument, Job) else argument)
         except Died as error:
             return Ended(died=(error.exit_code, error.out_of_memory))
         except Exception as error:
@@ -179,30 +179,30 @@ class Runner:
         files = {} if keep is None else {path.name: np.fromfile(path, dtype=np.uint8) for path in keep.iterdir()}
         return Ended(self._stamped(result), watch, files=files)
 
-    def _here(self, job: Job, folder: Path, snapshot: Bytes | None) -> Job:
+    def _here(self, job: Job, folder: Path, checkpoint: Bytes | None) -> Job:
         """The job with what this machine has in the place of what the other one had.
 
         Raises:
             UserError: if encoder or reviews are not here, or are others.
         """
-        checkpoint = _found(job.checkpoint)
+        pretrained = _found(job.pretrained)
         if job.data_argument not in self._data:
             self._data[job.data_argument] = read(job.data_argument).sha256
         for what, here, there in (
-            (f"the encoder {job.checkpoint.name!r}", checkpoint.sha256, job.checkpoint.sha256),
+            (f"the encoder {job.pretrained.name!r}", pretrained.sha256, job.pretrained.sha256),
             (f"the data {job.spec.data!r}", self._data[job.data_argument], job.data.sha256),
         ):
             if here != there:
                 raise UserError(f"{what} has other content on the worker ({here[:12]}) than where it was asked ({there[:12]})")
-        self._snapshot = snapshot_path(folder, job.run_id)
+        self._snapshot = checkpoint_path(folder, job.run_id)
         self._snapshot.parent.mkdir()
-        if snapshot is not None:
-            snapshot.tofile(self._snapshot)
+        if checkpoint is not None:
+            checkpoint.tofile(self._snapshot)
         keep = None if job.keep is None else folder / "saved"
         if keep is not None:
             keep.mkdir()
         device = self.about().environment.device
-        return replace(job, checkpoint=checkpoint, device_model=device, snapshot=self._snapshot, keep=keep)
+        return replace(job, pretrained=pretrained, device_model=device, checkpoint=self._snapshot, keep=keep)
 
     def _stamped(self, result: Any) -> Any:
         """The result, whose record names the engine."""
@@ -213,7 +213,7 @@ class Runner:
         return result
 
 
-def _found(asked: Checkpoint) -> Checkpoint:
+def _found(asked: PretrainedModel) -> PretrainedModel:
     """An encoder as it is on this machine: a package's or the hub's by name, any other in the folder of the same path. That
     folder may be called as a package is.
     """

@@ -76,7 +76,7 @@ def _calibration(kit: Kit) -> list[list[Command]]:
 def _peers(kit: Kit) -> list[list[Command]]:
     """A file a method, so that one that is stopped leaves those before it."""
     numbers = ["--rounds", "1", "--batches", "1", "--batch-size", "2"] if kit.dry else ["--rounds", "3", "--batches", "50"]
-    command = _python("-m", "tests.benchmarks.peers", "--device", kit.device, *numbers)
+    command = _python("-m", "tests.measurements.peers", "--device", kit.device, *numbers)
     wanted = [name for name in (METHODS[2:3] if kit.dry else METHODS) if not (kit.out / f"peers-{name}.json").exists()]
     return [[[*command, "--method", name, "--out", str(kit.out / f"peers-{name}.json")]] for name in wanted]
 
@@ -84,7 +84,7 @@ def _peers(kit: Kit) -> list[list[Command]]:
 def _accuracy(kit: Kit) -> list[list[Command]]:
     """Disjoint seeds side by side, then their files as one."""
     seeds = range(2 if kit.dry else 6)
-    program = _python("-m", "tests.benchmarks.peers.accuracy")
+    program = _python("-m", "tests.measurements.peers.accuracy")
     numbers = ["--device", kit.device, *(["--method", "head-only", "--reviews", "16"] if kit.dry else [])]
     parts: list[Path] = []
     commands: list[Command] = []

@@ -1,0 +1,266 @@
+"""What may be compared, and how methods stand beside the reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.analysis.comparison import Group, compare
+from bench.records.schema import Baseline, DataCut, Parameters, Record
+from bench.records.spec import Budget
+from bench.report.tables.comparison import HEADERS, cells
+from bench.report.tables.comparison_rows import lines, listed
+from bench.report.tables.footnotes import notes, title
+from tests.factories import DATA, MACHINE, baseline, ended, run
+
+ORDER = ["houlsby", "pfeiffer", "lora", "full", "head-only"]
+
+
+def one_group(records: list[Record | Baseline], reference: str = "houlsby") -> Group:
+    (group,) = compare(records, reference, ORDER)
+    return group
+
+
+def said(group: Group, words: str) -> bool:
+    return any(words in note for note in notes(group))
+
+
+def test_means_and_differences_are_paired_by_seed() -> None:
+    group = one_group([run(seed=0, wrong=20), run(seed=1, wrong=40), run("lora", 1, 30), run("lora", 0, 10)])
+    houlsby, lora = group.rows
+    assert group.reference is houlsby
+    assert (houlsby.accuracy, houlsby.accuracy_difference) == (pytest.approx(0.85), 0)
+    assert (lora.accuracy, lora.accuracy_difference) == (pytest.approx(0.9), pytest.approx(0.05))
+    assert lora.f1_difference == pytest.approx(0.05)
+    assert lora.seeds == [0, 1]
+    assert (lora.memory, lora.reviews_seen, lora.reviews_per_second) == (300 * 2**20, 1600, 25)
+    assert not said(group, "same complete seeds")
+
+
+def test_only_shared_seeds_enter_a_difference_and_unequal_seeds_are_said() -> None:
+    # Over all its seeds lora would stand 5 points above; on the one seed that both have it stands 5 below.
+    group = one_group([run(seed=0, wrong=20), run("lora", 0, 30), run("lora", 1, 0), run("pfeiffer", 2, 0)])
+    _, pfeiffer, lora = group.rows
+    assert lora.accuracy_difference == pytest.approx(-0.05)
+    assert pfeiffer.accuracy_difference is None
+    assert said(group, "houlsby: 0; pfeiffer: 2; lora: 0, 1")
+    assert said(group, "pfeiffer lacks seed 0; pfeiffer has seed 2 more; lora has seed 1 more")
+    verdicts = [cell[HEADERS.index("verdict")] for cell in cells(group)]
+    assert verdicts[:3] == ["", "incomplete on none of seeds 0, 2", "incomplete on seeds 0 of 0, 1"]
+
+
+def test_order_is_reference_then_registry_then_name() -> None:
+    group = one_group([run(name) for name in ("zeta", "full", "alpha", "lora", "houlsby", "pfeiffer")], reference="lora")
+    assert [row.method for row in group.rows] == ["lora", "houlsby", "pfeiffer", "full", "alpha", "zeta"]
+
+
+APART: list[dict[str, Any]] = [
+    {"environment": MACHINE.model_copy(update={"device": "Another CPU"})},
+    {"spec": {"budget": Budget(amount=600, unit="seconds")}},
+    {"spec": {"budget": Budget(amount=60, unit="steps")}},
+    {"encoder": run().encoder.model_copy(update={"sha256": "f" * 64})},
+    {"rules_version": 2},
+    {"data": DATA.model_copy(update={"cut": "embedded-v2"})},
+    {"data": DATA.model_copy(update={"sha256": "f" * 64})},
+    {"spec": {"test_limit": 100}},
+    {"spec": {"memory_cap": 2**30}},
+    {"spec": {"max_length": 256}},
+    {"spec": {"truncation": "head"}},
+    {"spec": {"batch_size": 32}},
+    {"spec": {"precision": "bf16"}},
+    {"spec": {"threads": 1}},
+    {"spec": {"dropout": 0.1}},
+    {"spec": {"attention_dropout": 0.1}},
+    {"spec": {"tuning": 3}},
+]
+
+
+@pytest.mark.parametrize("other", APART, ids=str)
+def test_groups_never_mix(other: dict[str, Any]) -> None:
+    groups = compare([run(), run("lora"), run(**other), run("lora", **other)], "houlsby", ORDER)
+    assert [[row.method for row in group.rows] for group in groups] == [["houlsby", "lora"]] * 2
+
+
+def test_groups_stand_by_their_budget_and_not_by_its_letters() -> None:
+    def seconds(amount: float) -> dict[str, Any]:
+        return {"budget": Budget(amount=amount, unit="seconds")}
+
+    steps = {"budget": Budget(amount=9, unit="steps")}
+    specs = [seconds(240), steps, seconds(60), seconds(7.5), seconds(120), {"max_length": 64}, {"threads": 10}, {"threads": 4}]
+    groups = compare([run(spec=spec) for spec in specs], "houlsby", ORDER)
+    assert [(group.key.threads, group.key.max_length, group.key.budget) for group in groups] == [
+        (2, 64, "60 s"), (2, 128, "7.5 s"), (2, 128, "60 s"), (2, 128, "120 s"), (2, 128, "240 s"), (2, 128, "9 steps"),
+        (4, 128, "60 s"), (10, 128, "60 s"),
+    ]  # fmt: skip
+    limited = compare([run(spec={"test_limit": limit}) for limit in (1000, None, 200)], "houlsby", ORDER)
+    assert [group.key.test_limit for group in limited] == [None, 200, 1000]
+
+
+def test_an_encoder_is_known_by_its_content() -> None:
+    later = {"finished": "2026-02-02T00:00:00+00:00"}
+    group = one_group(
+        [run("lora", spec={"encoder": "my-copy"}, **later), run(), run("full", spec={"encoder": "my-copy"}, **later)]
+    )
+    assert title(group).startswith("minilm = my-copy on embedded-v1")
+    assert group.rows[1].accuracy_difference == 0
+    assert title(one_group([run()])).startswith("minilm on embedded-v1")
+
+
+def test_tuned_runs_are_said_to_be() -> None:
+    assert "tuned, 3 trials a method" in title(one_group([run(spec={"tuning": 3})]))
+    assert "tuned" not in title(one_group([run()]))
+
+
+def test_no_difference_is_taken_across_groups() -> None:
+    groups = compare([run(), run("lora", spec={"max_length": 256})], "houlsby", ORDER)
+    without = next(group for group in groups if group.reference is None)
+    assert without.rows[0].accuracy_difference is None
+    assert said(without, "No run of the reference method is complete here")
+
+
+@pytest.mark.parametrize("state", ["out-of-memory", "diverged", "cancelled", "failed"])
+def test_other_states_are_rows(state: str) -> None:
+    group = one_group(
+        [run(), ended("full", state, "the reason", parameters=Parameters(body=7, head=2, total=9, closed_form=7))]
+    )
+    _, full = group.rows
+    assert (full.runs, full.accuracy, full.accuracy_difference, full.body) == ([], None, None, 7)
+    assert lines(group)[1].others == f"1 {state}"
+    assert said(group, f"full, seed 0: {state}, the reason.")
+
+
+OFFICIAL = DATA.model_copy(update={"cut": "imdb-v1", "test": 25_000, "leaked": 123})
+
+
+@pytest.mark.parametrize(
+    ("data", "spec", "differs"),
+    [
+        (DATA, {}, "other encoder and test"),
+        (OFFICIAL, {}, "other encoder"),
+        (OFFICIAL, {"test_limit": 200}, "other encoder and test"),
+        (OFFICIAL.model_copy(update={"leaked": 0}), {}, "other encoder and test"),
+        (OFFICIAL, {"encoder": "FacebookAI/roberta-base"}, "one run elsewhere"),
+        (OFFICIAL, {"encoder": "FacebookAI/xlm-roberta-base"}, "other encoder"),
+        (DATA, {"encoder": "./roberta-base"}, "other test"),
+    ],
+)
+def test_the_published_result_says_what_it_does_not_share(data: DataCut, spec: dict[str, Any], differs: str) -> None:
+    group = one_group([run(data=data, spec=spec), ended("lora", "failed", data=data, spec=spec)])
+    assert lines(group)[-1].label == f"published: RoBERTa-base + adapters ({differs})"
+
+
+def test_a_reference_that_failed_is_no_reference() -> None:
+    group = one_group([ended("houlsby", "failed"), run("lora")])
+    assert group.reference is None
+    assert [row.method for row in group.rows] == ["houlsby", "lora"]
+    assert {line.role for line in lines(group)} == {"method", "published"}
+
+
+def test_complete_without_a_test_counts_as_no_result() -> None:
+    group = one_group([run(), run("lora", test=None)])
+    assert group.rows[1].runs == []
+    assert said(group, "no reason was recorded")
+
+
+def test_two_settings_of_one_method_are_two_rows() -> None:
+    fast, wide = {"learning_rate": 0.003, "rank": 8}, {"learning_rate": 0.001, "rank": 8}
+    group = one_group([run(), run("lora", spec={"hyperparameters": fast}), run("lora", spec={"hyperparameters": wide})])
+    assert [row.label for row in group.rows] == ["houlsby", "lora (learning_rate 0.001)", "lora (learning_rate 0.003)"]
+
+
+def test_of_two_settings_of_the_reference_the_one_with_more_runs_is_it() -> None:
+    other = {"hyperparameters": {"learning_rate": 0.0001}}
+    group = one_group([run(seed=0, spec=other), run(seed=0), run(seed=1), ended("houlsby", "failed", seed=1, spec=other)])
+    assert group.reference is group.rows[0]
+    assert group.rows[0].label == "houlsby (learning_rate 0.001)"
+    assert group.rows[1].accuracy_difference == 0
+
+
+def test_a_run_that_is_there_twice_counts_once() -> None:
+    late = "2026-02-02T00:00:00+00:00"
+    copies = [run(wrong=20), run(wrong=40, finished=late), ended("houlsby", "cancelled", finished="2026-03-03T00:00:00+00:00")]
+    group = one_group([copies[1], copies[2], copies[0], baseline(22404), baseline(22404)])
+    assert (group.rows[0].seeds, group.rows[0].others) == ([0], [])
+    assert group.rows[0].accuracy == pytest.approx(0.8)
+    assert len(group.baselines) == 1
+
+
+def test_trials_are_no_part() -> None:
+    assert compare([run(spec={"purpose": "trial"})], "houlsby", ORDER) == []
+
+
+def test_baselines_attach_to_the_right_groups() -> None:
+    other_cut = DATA.model_copy(update={"cut": "embedded-v2"})
+    baselines = [
+        baseline(22404), baseline(1600), baseline(999), baseline(22404, test_limit=100), baseline(22404, rules_version=2),
+        baseline(22404, data=other_cut),
+    ]  # fmt: skip
+    groups = compare([*baselines, run(), run(spec={"test_limit": 100}), run(rules_version=2)], "houlsby", ORDER)
+    attached = {
+        (group.key.rules, group.key.test_limit): [
+            (f.spec.train_reviews, f.spec.test_limit, f.rules_version) for f in group.baselines
+        ]
+        for group in groups
+    }
+    assert attached == {
+        (1, None): [(22404, None, 1), (1600, None, 1)],
+        (1, 100): [(22404, 100, 1)],
+        (2, None): [(22404, None, 2)],
+    }
+    assert all(f.data.cut == group.key.cut for group in groups for f in group.baselines)
+
+
+def test_a_baseline_stands_beside_the_reference() -> None:
+    of_all, of_seen = [
+        line for line in lines(one_group([run(wrong=20), baseline(22404, 0), baseline(1600, 40)])) if line.role == "baseline"
+    ]
+    assert (of_all.accuracy_difference, of_seen.accuracy_difference) == (pytest.approx(0.1), pytest.approx(-0.1))
+    assert "all reviews" in of_all.label
+    assert "as many reviews as the reference" in of_seen.label
+
+
+def test_one_seed_is_a_smoke_comparison() -> None:
+    assert said(one_group([run(), run("lora")]), "Smoke comparison: one seed, and the standard error")
+    # sqrt(0.9 * 0.1 / 200) is 2.1 points.
+    assert said(one_group([run(), run("lora")]), "on 200 reviews is 2.1 points")
+    assert not said(one_group([run(seed=s) for s in (0, 1)]), "Smoke")
+
+
+def test_verdicts_are_explained() -> None:
+    several = [run("houlsby", seed, 20 + seed) for seed in range(3)] + [run("lora", seed, 60 + 2 * seed) for seed in range(3)]
+    group = one_group([*several])
+    assert said(group, "over 3 seeds and the same reviews")
+    assert said(group, "for other films they are too sure")
+    assert said(group, "on so many seeds: lora 3 of 3")
+    assert not said(group, "With one seed")
+    row = dict(zip(HEADERS, cells(group)[1], strict=True))
+    assert (row["verdict"], row["Δ points"].split()[0]) == ("worse", "-20.50")
+    assert row["p (Holm)"].startswith(("0.0", "<0.001"))
+    one = one_group([run(), run("lora")])
+    assert said(one, "With one seed there is neither an interval nor a verdict")
+    assert not said(one, "a verdict needs")
+    assert not said(one_group([run()]), "for other films")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "text"),
+    [([], "none"), ([3], "3"), ([2, 0, 1], "0, 1, 2"), ([0, 1, 2, 3], "0–3"), ([9, *range(5), 7], "0–4, 7, 9")],
+)
+def test_seeds_in_words(seeds: list[int], text: str) -> None:
+    assert listed(seeds) == text
+
+
+def test_leaks_are_said_with_the_accuracy_without_them() -> None:
+    # Of 20 wrong predictions two are on leaked reviews: 18 of the 198 others are wrong.
+    group = one_group([run(wrong=20, leaked=(0, 1))])
+    assert said(group, "2 test reviews are also in train, word for word. Accuracy without them: houlsby 90.91.")
+
+
+def test_versions_and_dirty_checkouts_are_said() -> None:
+    other = MACHINE.model_copy(update={"versions": {"torch": "0"}, "dirty": True})
+    assert len(compare([run(), run("lora", environment=other)], "houlsby", ORDER)) == 2
+    other = MACHINE.model_copy(update={"versions": {"torch": "2.13.0+cu126", "numpy": "2"}, "dirty": True})
+    group = one_group([run(), run("lora", environment=other)])
+    assert said(group, "different versions")
+    assert said(group, "uncommitted changes")

@@ -1,0 +1,95 @@
+"""How far probabilities can be believed: the scores of logits, their table, and the figure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import brier_score_loss, log_loss
+
+from bench.analysis.comparison import compare
+from bench.analysis.confidence import BINS, available, confidences, scores
+from bench.cli.app import main
+from bench.report.figures import PICTURE, looks_of, reliability
+from bench.report.render import render
+from tests.factories import COMMITTED, kept, run
+
+ORDER = ["houlsby", "lora"]
+
+
+@pytest.fixture(scope="module")
+def drawn() -> tuple[np.ndarray, np.ndarray]:
+    """Logits [30,000, 2] and labels that were drawn from the very probabilities that they say."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (30_000, 2))
+    positive = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
+    return logits, (rng.random(30_000) < positive).astype(np.int64)
+
+
+def test_scores_are_those_of_a_library(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+    logits, labels = drawn
+    positive = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
+    found = scores(logits, labels)
+    assert found.nll == pytest.approx(log_loss(labels, positive))
+    assert found.brier == pytest.approx(2 * brier_score_loss(labels, positive))
+    assert set(np.bincount(found.bin)) == {30_000 // BINS}
+    by_hand = sum(abs(found.confidence[found.bin == i].mean() - found.right[found.bin == i].mean()) / BINS for i in range(BINS))
+    assert found.ece == pytest.approx(by_hand)
+
+
+def test_a_calibrated_model_shows_what_one_is_expected_to(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+    logits, labels = drawn
+    honest, sure = scores(logits, labels), scores(3 * logits, labels)
+    assert honest.ece == pytest.approx(honest.floor, abs=0.003)
+    assert sure.ece > 10 * sure.floor
+    assert scores(1000 * logits, labels).nll < np.inf
+
+
+def test_runs_without_their_logits_are_left_out(tmp_path: Path) -> None:
+    for record in (run(), run(seed=1, wrong=30), run("lora")):
+        kept(tmp_path, record)
+    (group,) = compare([run(), run(seed=1, wrong=30), run("lora", wrong=50)], "houlsby", ORDER)
+    assert available(group, tmp_path)
+    assert not available(group, tmp_path / "none")
+    (found,) = confidences(group, tmp_path)
+    assert (found.label, found.seeds) == ("houlsby", [0, 1])
+    # Each run is 73.1 % sure of all it says, and right on 90 and 85 %; which texts share a bin then makes it no smaller.
+    assert found.ece > 0.875 - 1 / (1 + np.exp(-1))
+    assert [b.confidence for b in found.bins] == pytest.approx([1 / (1 + np.exp(-1))] * BINS)
+    assert found.ece_half_width > found.ece_floor / 10
+    text = render(tmp_path, reference="houlsby", style="table", view="confidence")
+    assert f"{100 * found.ece:.2f} ±" in text
+    data = json.loads(render(tmp_path, reference="houlsby", style="json"))
+    assert data["groups"][0]["confidence"][0]["brier"] > 0
+    assert "Reliability" in render(tmp_path, reference="houlsby", style="html")
+
+
+def test_committed_logits_give_what_was_found_of_them() -> None:
+    from bench.records.store import load
+
+    folder = next(folder for folder in COMMITTED if folder.name == "official")
+    (group,) = compare([item for item in load(folder) if hasattr(item, "spec")], "houlsby", ORDER)
+    found = {one.label: one for one in confidences(group, folder)}
+    assert found["houlsby"].ece == pytest.approx(0.0070, abs=0.0002)
+    assert found["head-only"].ece > found["full"].ece > found["houlsby"].ece
+    drawing = reliability.drawing(group, looks_of([group]), list(found.values()))
+    assert drawing
+    assert drawing.shown == {"houlsby", "pfeiffer", "lora", "full", "head-only"}
+    assert "layer" in drawing.spec(PICTURE)
+
+
+@pytest.mark.parametrize("margin", ["0", "-1", "101", "nan"])
+def test_a_margin_that_says_nothing_is_refused(margin: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["report", "--results", str(COMMITTED[0]), "--margin", margin])
+    assert end.value.code == 2
+    assert "--margin" in capsys.readouterr().err
+
+
+def test_the_margin_is_in_the_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["report", "--results", str(COMMITTED[0]), "--margin", "3"])
+    assert "equivalent" in (said := capsys.readouterr().out)
+    assert "within 3 points" in " ".join(said.split())

@@ -1,0 +1,458 @@
+"""Whatever is wrong with a command: one line that says so, exit code 2, no traceback, and nothing written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import bench.system.device
+from bench.cli.app import main
+from bench.data.sources import read
+from bench.data.tokenization import open_tokenizer, tokenised
+from bench.system.files import cache_dir
+from tests.factories import kept
+from tests.factories import run as record
+
+LORA = ["run", "--method", "lora"]
+SMALL = ["--encoder", "{tiny}", "--data", "{small}"]
+
+HEAD, ROWS = b"text,label\n", b"".join(b"review %d,%d\n" % (row, row % 2) for row in range(40))
+# What train.csv holds, and what the line must say of it.
+TABLES: dict[str, tuple[bytes, str]] = {
+    "csv-empty": (b"", "train.csv in 'csv-empty' cannot be read"),
+    "csv-header": (HEAD, "train holds 0 reviews of 0 class(es)"),
+    "csv-one-review": (HEAD + b"fine,1\n", "train holds 1 reviews of 1 class(es); both classes are needed"),
+    "csv-one-each": (HEAD + b"fine,1\ndull,0\n", "has 1 different train reviews of a class; at least 10 are needed"),
+    "csv-the-same": (HEAD + b"fine,1\ndull,0\n" * 40, "has 1 different train reviews of a class; at least 10 are needed"),
+    "csv-words-for-labels": (HEAD + b"fine,positive\n", "label 'positive' is not 0 (negative) or 1 (positive)"),
+    "csv-nan-labels": (HEAD + ROWS + b"fine,NaN\n", "train, review 41: label 'NaN' is not 0"),
+    "csv-no-label": (HEAD + ROWS + b"fine\n", "train, review 41: label"),
+    "csv-float-labels": (HEAD + b"fine,1.0\n", "label '1.0' is not 0"),
+    "csv-huge-label": (HEAD + b"fine," + b"9" * 10**6 + b"\n", "label '9999999999"),
+    "csv-two-columns": (b"text,label,text\na,1,b\n", "two columns 'text'"),
+    "csv-two-labels": (b"text,label,label\na,1,0\n", "two columns 'label'"),
+    "csv-other-columns": (b"review,sentiment\na,1\n", "train has no column 'text' (it has review, sentiment)"),
+    "csv-long-columns": (b"a" * 10**6 + b"\n1\n", "train has no column 'text' (it has aaaaaaaa"),
+    "csv-nul": (HEAD + ROWS + b"fi\0ne,1\n", "NUL"),
+    "csv-utf-16": ((HEAD + ROWS).decode().encode("utf-16"), "cannot be read"),
+    "csv-latin-1": (HEAD + ROWS + "qué,1\n".encode("latin-1"), "cannot be read"),
+    "csv-unclosed": (HEAD + b'"fine,1\n' + ROWS, "cannot be read"),
+    "csv-commas": (HEAD + b"fine, really,1\n" * 20, "more fields than its header"),
+    "csv-blank": (HEAD + ROWS + b'" \r\n ",1\n', "train, review 41: the text is empty"),
+    "csv-escapes": (b"\x1b[2J,label\na,1\n", "it has \\x1b[2J, label"),
+}
+# Arguments, with {places} filled in below, and what the line must say.
+CASES: list[tuple[list[str], str]] = [
+    # Commands and options
+    (["compare"], "No such command"),
+    (["run"], "Missing option '--method'"),
+    ([*LORA, "--colour", "red"], "No such option"),
+    ([*LORA, "--batch-size"], "requires an argument"),
+    ([*LORA, "extra"], "unexpected extra argument"),
+    # Methods
+    (["run", "--method", "houlsbi"], "unknown method 'houlsbi'; did you mean 'houlsby'?"),
+    (["run", "--method", ""], "unknown method ''"),
+    (["run", "--method", "LORA\x1b[31m"], "unknown method 'LORA\\x1b[31m'"),
+    # Budgets, seeds, sizes
+    ([*LORA, "--budget", "soon"], "budget 'soon' is not understood; write it as"),
+    ([*LORA, "--budget", "60"], "budget '60' is not understood"),
+    ([*LORA, "--budget", "0s"], "must be more than zero"),
+    ([*LORA, "--budget", "10 parsecs"], "no known unit"),
+    ([*LORA, "--budget", "9999999h"], "more than the most that can be asked for"),
+    ([*LORA, "--budget", "9" * 50 + "s"], "more than the most that can be asked for"),
+    ([*LORA, "--budget", "1" * 400 + "s"], "is not understood"),
+    ([*LORA, "--budget", "1e9s"], "is not understood"),
+    ([*LORA, "--budget", "inf s"], "is not understood"),
+    ([*LORA, "--budget", "-5s"], "must be more than zero"),
+    ([*LORA, "--budget", "0.5 steps"], "must be a whole number of steps"),
+    ([*LORA, "--budget", "٣s"], "is not understood"),
+    ([*LORA, "--budget", ""], "budget '' is not understood"),
+    ([*LORA, "--seeds", "0"], "between 1 and 1000 seeds"),
+    ([*LORA, "--seeds", "1,1"], "name a seed twice"),
+    ([*LORA, "--seeds", "x"], "seeds 'x' are not understood"),
+    ([*LORA, "--seeds", "3,0,,3"], "name a seed twice"),
+    ([*LORA, "--seeds", "4294967296,"], "a seed must be below 2**32"),
+    ([*LORA, "--seeds", "1001"], "between 1 and 1000 seeds"),
+    ([*LORA, "--seeds", "-1"], "seeds '-1' are not understood"),
+    ([*LORA, "--seeds", "9" * 5000], "are not understood"),
+    ([*LORA, "--seeds", ","], "seeds ',' are not understood"),
+    ([*LORA, "--budget", "60s,1m"], "budgets '60s' and '1m' are the same; name each once"),
+    ([*LORA, "--budget", "15s,"], "budget '' is not understood"),
+    # Tuning
+    ([*LORA, "--tune", "1"], "--tune 1: a choice needs at least 2 learning rates"),
+    ([*LORA, "--tune", "4"], "--tune 4 is more than the 3 learning rates that lora declares"),
+    ([*LORA, "--tune", "few"], "'--tune': Input should be a valid integer"),
+    ([*LORA, "--tune", "2", "--seeds", "4294967295,"], "seed 4294967295 is kept for the tuning trials"),
+    ([*LORA, "--trials-only"], "--trials-only needs trials; ask for them with --tune 3"),
+    ([*LORA, "--memory", "lots"], "memory 'lots' is not understood"),
+    ([*LORA, "--memory", "1KiB"], "must be between 1MiB and 1024TiB"),
+    ([*LORA, "--memory", "9" * 30 + "TiB"], "must be between 1MiB and 1024TiB"),
+    ([*LORA, "--memory", "-2GiB"], "memory '-2GiB' is not understood"),
+    # Numbers out of range
+    ([*LORA, "--batch-size", "0"], "'--batch-size': Input should be greater than or equal to 1"),
+    ([*LORA, "--batch-size", "many"], "'--batch-size': Input should be a valid integer"),
+    ([*LORA, "--batch-size", "9" * 30], "'--batch-size': Input should be"),
+    ([*LORA, "--max-length", "9" * 5000], "'--max-length': "),
+    ([*LORA, "--test-limit", "half"], "'--test-limit': Input should be a valid integer"),
+    ([*LORA, "--max-length", "4"], "'--max-length': Input should be greater than or equal to 8"),
+    ([*LORA, "--truncation", "middle"], "'middle' is not one of"),
+    ([*LORA, "--precision", "int4"], "'int4' is not one of"),
+    ([*LORA, "--device", "tpu"], "'tpu' is not one of"),
+    # Encoders
+    ([*LORA, "--encoder", "nope"], "encoder 'nope' is none of minilm, mpnet, a folder or a hub id"),
+    ([*LORA, "--encoder", "{empty}"], "has no config.json"),
+    ([*LORA, "--encoder", "{llama}"], "model type 'llama'; known are bert"),
+    ([*LORA, "--encoder", "{cut-off}"], "model.safetensors cannot be read"),
+    ([*LORA, "--encoder", "a\nb"], "encoder 'a\\nb' is none of"),
+    ([*LORA, "--encoder", "{no-tokenizer}", "--data", "{small}", "--out", "new/folder"], "tokenizer.json cannot be read"),
+    ([*LORA, "--encoder", "{foreign-names}"], "the weights lack encoder.layer.1.attention.self.query.weight"),
+    ([*LORA, "--encoder", "{quantised}"], "holds I8 weights; give one that is not quantised"),
+    ([*LORA, "--encoder", "{no-words}", "--data", "{small}"], "tokenizer.json cannot be read: "),
+    ([*LORA, "--encoder", "{config-pipe}"], "has no config.json"),
+    ([*LORA, "--encoder", "{config-folder}"], "has no config.json"),
+    ([*LORA, "--encoder", "{config-bom}"], "config.json cannot be read"),
+    ([*LORA, "--encoder", "{config-nul}"], "config.json cannot be read"),
+    ([*LORA, "--encoder", "{weights-folder}"], "has no model.safetensors: weights are only loaded from safetensors"),
+    ([*LORA, "--encoder", "{pickled}"], "has no model.safetensors: weights are only loaded from safetensors"),
+    ([*LORA, "--encoder", "{file}"], "is none of minilm"),
+    ([*LORA, "--encoder", ""], "encoder '' is none of"),
+    ([*LORA, "--encoder", "x" * 5000], "is none of minilm"),
+    ([*LORA, "--encoder", "a--b/c"], "cannot be the id of a hub encoder"),
+    (["methods", "--encoder", "{pipe}"], "is none of minilm"),
+    (["methods", "--encoder", "nope"], "encoder 'nope' is none of"),
+    ([*LORA, *SMALL, "--max-length", "513"], "--max-length 513 is more than the 512 positions"),
+    # Reviews
+    ([*LORA, "--encoder", "{tiny}", "--data", "nowhere"], "is none of embedded, imdb, rotten-tomatoes and a folder"),
+    ([*LORA, "--encoder", "{tiny}", "--data", "{empty}"], "has no train.parquet or train.csv"),
+    ([*LORA, "--encoder", "{tiny}", "--data", "{one-class}"], "both classes are needed"),
+    ([*LORA, "--encoder", "{tiny}", "--data", "{few}"], "at least 10 are needed"),
+    ([*LORA, "--encoder", "{tiny}", "--data", ""], "data '' is none of embedded"),
+    ([*LORA, "--encoder", "{tiny}", "--data", "{pipe}"], "is none of embedded"),
+    ([*LORA, "--encoder", "{tiny}", "--data", "{file}"], "is none of embedded"),
+    ([*LORA, "--encoder", "{tiny}", "--data", "{csv-pipe}"], "has no train.parquet or train.csv"),
+    ([*LORA, "--encoder", "{tiny}", "--data", "{csv-folder}"], "has no train.parquet or train.csv"),
+    *[([*LORA, "--encoder", "{tiny}", "--data", f"{{{name}}}"], says) for name, (_, says) in TABLES.items()],
+    ([*LORA, *SMALL, "--batch-size", "4096"], "--batch-size 4096 is more than the"),
+    ([*LORA, *SMALL, "--test-limit", "1"], "--test-limit 1 must be between 2 and the 200 test reviews"),
+    ([*LORA, *SMALL, "--test-limit", "201"], "--test-limit 201 must be between 2 and the 200 test reviews"),
+    # Results
+    ([*LORA, *SMALL, "--out", "{file}"], "results cannot be written to"),
+    ([*LORA, *SMALL, "--out", "/proc/nowhere"], "results cannot be written to '/proc/nowhere'"),
+    ([*LORA, *SMALL, "--out", "{pipe}"], "results cannot be written to"),
+    ([*LORA, *SMALL, "--out", "x" * 300], "(File name too long); choose another --out"),
+    ([*LORA, *SMALL, "--out", "a\0b"], "Invalid value for '--out': Value error, embedded null byte"),
+    (["report", "--results", "{file}"], "holds no records of runs"),
+    (["report", "--results", "{pipe}"], "holds no records of runs"),
+    (["report", "--results", "{runs}", "--reference", "hulsby"], "reference 'hulsby'; did you mean 'houlsby'?"),
+    (["report", "--results", "{runs}", "--reference", ""], "no run here is of the reference ''"),
+    (["report", "--results", "{runs}", "--view", "tuning"], "nothing to show as --view tuning"),
+    (["report", "--results", "{runs}", "--view", "costs", "--format", "csv"], "csv holds the comparison alone"),
+    (["report", "--results", "{runs}", "--out", "{runs}"], "the report cannot be written to"),
+    (["report", "--results", "{runs}", "--out", "/proc/report"], "the report cannot be written to '/proc/report'"),
+    (["report", "--results", "{runs}", "--out", "x" * 300], "the report cannot be written to"),
+    (["report", "--results", "{runs}", "--out", "a\0b"], "Invalid value for '--out': Value error, embedded null byte"),
+    (["report", "--strict", "yes"], "unexpected extra argument"),
+    (["audit"], "name at least one record or folder"),
+    (["audit", "nowhere.json"], "there is no record 'nowhere.json'"),
+    (["audit", "{pipe}"], "is not a record: it is not a file"),
+    (["audit", "{file}"], "is not a record: it is not whole JSON"),
+    (["audit", "{empty}"], "there is no record in"),
+    (["report", "--results", "{empty}"], "holds no records of runs; make some with"),
+    (["report", "--results", "nowhere"], "holds no records of runs"),
+    (["report", "--format", "pdf"], "'pdf' is not one of"),
+    (["report", "--view", "colours"], "'colours' is not one of"),
+]  # fmt: skip
+
+
+ENCODERS = (
+    "llama", "cut-off", "no-tokenizer", "foreign-names", "quantised", "no-words", "config-pipe", "config-folder", "config-bom",
+    "config-nul", "weights-folder", "pickled",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def places(tiny_folder: Path, small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    base = tmp_path_factory.mktemp("places")
+    (base / "empty").mkdir()
+    (base / "file").write_text("not a folder")
+    for name in ("one-class", "few"):
+        (base / name).mkdir()
+        labels = [1] * 40 if name == "one-class" else [0, 1] * 9
+        rows = "".join(f"review {row},{label}\n" for row, label in enumerate(labels))
+        for split in ("train", "test"):
+            (base / name / f"{split}.csv").write_text(f"text,label\n{rows}")
+    for name, (content, _) in TABLES.items():
+        (base / name).mkdir()
+        (base / name / "train.csv").write_bytes(content)
+        (base / name / "test.csv").write_bytes(HEAD + ROWS)
+    os.mkfifo(base / "pipe")
+    for name in ("csv-pipe", "csv-folder"):
+        (base / name).mkdir()
+    os.mkfifo(base / "csv-pipe" / "train.csv")
+    (base / "csv-folder" / "train.csv").mkdir()
+    for seed in (0, 1):
+        kept(base / "runs", record("houlsby", seed))
+    for name in ENCODERS:
+        shutil.copytree(tiny_folder, base / name)
+    for name, file in (
+        ("config-pipe", "config.json"),
+        ("config-folder", "config.json"),
+        ("weights-folder", "model.safetensors"),
+    ):
+        (base / name / file).unlink()
+        if "pipe" in name:
+            os.mkfifo(base / name / file)
+        else:
+            (base / name / file).mkdir()
+    config = base / "config-bom" / "config.json"
+    config.write_bytes(b"\xef\xbb\xbf" + config.read_bytes())
+    config = base / "config-nul" / "config.json"
+    config.write_bytes(config.read_bytes() + b"\0")
+    (base / "pickled" / "model.safetensors").rename(base / "pickled" / "pytorch_model.bin")
+    for name, convert in (
+        ("foreign-names", lambda key, tensor: (key.replace("layer.1.", "layer.9."), tensor)),
+        ("quantised", lambda key, tensor: (key, tensor.to(torch.int8))),
+    ):
+        path = base / name / "model.safetensors"
+        save_file(dict(convert(*item) for item in load_file(path).items()), path)
+    tokenizer = base / "no-words" / "tokenizer.json"
+    tokenizer.write_text(json.dumps({**json.loads(tokenizer.read_text()), "model": {"type": "WordPiece", "vocab": {"a": 0}}}))
+    (base / "llama" / "config.json").write_text('{"model_type": "llama"}')
+    (base / "no-tokenizer" / "tokenizer.json").write_text("{}")
+    weights = base / "cut-off" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    return {path.name: str(path) for path in base.iterdir()} | {"tiny": str(tiny_folder), "small": str(small_folder)}
+
+
+def filled(arguments: list[str], places: dict[str, str]) -> list[str]:
+    return [re.sub(r"^\{(.+)\}$", lambda match: places[match[1]], argument) for argument in arguments]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"), CASES, ids=[" ".join(case[0]).encode("unicode_escape").decode() for case in CASES]
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: list[str],
+    says: str,
+    places: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        main(filled(arguments, places))
+    printed, line = capfd.readouterr()
+    assert caught.value.code == 2
+    assert re.fullmatch(r"error: [^\n]+\n", line), line
+    assert says in line
+    assert line.removesuffix("\n").isprintable()
+    assert len(line) < 6000
+    assert "Traceback" not in line
+    assert printed == ""
+    assert list(tmp_path.iterdir()) == [], "nothing is written, not even an empty folder"
+
+
+def command(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "bench", *arguments], cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(("arguments", "says"), [CASES[0], CASES[5], CASES[10], (["report"], "holds no records of runs")])
+def test_the_same_in_a_process_of_its_own(arguments: list[str], says: str, tmp_path: Path) -> None:
+    done = command(*arguments, folder=tmp_path)
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: [^\n]+\n", done.stderr), done.stderr
+    assert says in done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+NO_NETWORK = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
+NO_HOME = {"HOME": None, "ADAPTER_BENCH_CACHE": None}
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+NO_CACHE = {"HF_HOME": "/proc/none", "HF_HUB_CACHE": "/proc/none", "ADAPTER_BENCH_CACHE": "/proc/none"}
+# What surrounds a command: variables (None: unset), arguments, and what the line must say.
+SURROUNDINGS: dict[str, tuple[dict[str, str | None], list[str], str]] = {
+    "no home": ({**NO_HOME, "XDG_CACHE_HOME": "/proc/none"}, [*LORA, "--data", "{csv-nul}"], "NUL"),
+    "a home that is a file": ({"HOME": "{file}", "ADAPTER_BENCH_CACHE": None}, [*LORA, "--data", "{csv-nul}"], "NUL"),
+    "no network, encoder": (NO_NETWORK, [*LORA, "--encoder", "no/such"], "the hub cannot be reached; where there is a network"),
+    "no network, reviews": (NO_NETWORK, [*LORA, "--encoder", "{tiny}", "--data", "imdb"], "the hub cannot be reached"),
+    "offline": ({"HF_HUB_OFFLINE": "1"}, [*LORA, "--encoder", "no/such"], "is not whole in the hub's cache"),
+    "no cache": ({**NO_CACHE, "HF_HUB_OFFLINE": "1"}, [*LORA, "--encoder", "no/such"], "is not whole in the hub's cache"),
+    "C locale": (ASCII, [*LORA, "--encoder", "ü 猫"], r"encoder '\udcc3\udcbc \udce7\udc8c\udcab' is none of"),
+    "Latin-1 output": ({"PYTHONIOENCODING": "latin-1:strict"}, [*LORA, "--encoder", "猫"], r"encoder '\u732b' is none of"),
+    "a narrow terminal": ({"COLUMNS": "10", "TERM": "dumb"}, [*LORA, "--precision", "int4"], "'int4' is not one of"),
+    "a coloured terminal": ({"FORCE_COLOR": "1", "TERM": "xterm-256color"}, [*LORA, "--device", "tpu"], "'tpu' is not one of"),
+    "bytes that are no text": ({}, [*LORA, "--encoder", "\udcff\udcfe"], r"encoder '\udcff\udcfe' is none of"),
+    "a folder of such a name": ({}, [*LORA, "--encoder", "{tiny}", "--data", "{bytes}"], "has no train.parquet or train.csv"),
+    "no ASCII in a path": ({}, [*LORA, "--encoder", "{tiny}", "--data", "{two words, ü 猫}"], "'two words, ü 猫' has no train"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def odd_places(places: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    base = tmp_path_factory.mktemp("odd")
+    names = {"bytes": "\udcff folder", "two words, ü 猫": "two words, ü 猫"}
+    for name in names.values():
+        (base / name).mkdir()
+    return places | {key: str(base / name) for key, name in names.items()}
+
+
+@pytest.mark.parametrize("name", SURROUNDINGS)
+def test_whatever_surrounds_it_bad_input_is_one_line(name: str, odd_places: dict[str, str], tmp_path: Path) -> None:
+    variables, arguments, says = SURROUNDINGS[name]
+    environment = dict(os.environ)
+    for key, value in variables.items():
+        environment.pop(key, None)
+        if value is not None:
+            environment[key] = filled([value], odd_places)[0]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *filled(arguments, odd_places)],
+        cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert re.fullmatch(r"error: [^\n]+\n", done.stderr), done.stderr
+    assert says in done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_working_folder_that_is_gone(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f"cd {gone} && rmdir {gone} && exec {sys.executable} -m bench report"
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr == "error: 'results/reference' holds no records of runs; make some with: python -m bench run --method all\n"
+    )
+
+
+def test_output_that_cannot_be_written(places: dict[str, str], tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "bench", "report", "--results", places["runs"]],
+            cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (2, "error: the output cannot be written (No space left on device)\n")
+
+
+def test_no_gpu(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(bench.system.device, "_has_cuda", lambda: False)
+    with pytest.raises(SystemExit) as caught:
+        main([*LORA, "--device", "cuda"])
+    assert caught.value.code == 2
+    assert capfd.readouterr().err == "error: --device cuda: this machine shows no CUDA device to torch; use --device cpu\n"
+
+
+def test_without_a_home_there_is_no_cache_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ignore_progress() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("ADAPTER_BENCH_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", ignore_progress)
+    assert cache_dir() is None
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_report_that_leaves_something_out_says_so_and_with_strict_exits_1(
+    strict: bool, places: dict[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "runs"
+    shutil.copytree(places["runs"], folder)
+    arguments = ["report", "--results", str(folder), *(["--strict"] if strict else [])]
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    whole = capfd.readouterr()
+    assert (caught.value.code, whole.err) == (0, "")
+    bad = folder / "bad.json"
+    bad.write_text('{"schema_version": 4}')
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    printed, line = capfd.readouterr()
+    assert caught.value.code == (1 if strict else 0)
+    assert printed == whole.out, "the rest is reported all the same"
+    assert line.startswith("left out bad.json: its schema version is '4', made by a newer version; ")
+    assert bad.read_text() == '{"schema_version": 4}'
+
+
+@pytest.mark.slow
+def test_a_review_of_ten_megabytes_is_read_and_tokenised(tiny_folder: Path, tmp_path: Path) -> None:
+    long = f"long, {'o' * 200} film " * (10 * 2**20 // 212)
+    for split in ("train", "test"):
+        pd.DataFrame({"text": [long, "short"], "label": [1, 0]}).to_csv(tmp_path / f"{split}.csv", index=False)
+    reviews = read(str(tmp_path)).train
+    assert reviews.texts == [long, "short"]
+    split_ = tokenised(open_tokenizer(tiny_folder / "tokenizer.json"), reviews)
+    assert len(split_.ids) == 4 * (10 * 2**20 // 212) + 1, "a word of more than 100 letters is one unknown token"
+
+
+@pytest.mark.slow
+def test_a_run_in_the_worst_surroundings(tiny_folder: Path, small_folder: Path, tmp_path: Path) -> None:
+    """No home, no cache, no network, a C locale, and folders whose names are no ASCII or no text at all."""
+    encoder, data, out = (tmp_path / name for name in ("an encoder, ü 猫", "\udcff reviews", "results, ü"))
+    shutil.copytree(tiny_folder, encoder)
+    shutil.copytree(small_folder, data)
+    environment = {key: value for key, value in os.environ.items() if key not in {"HOME", "XDG_CACHE_HOME"}}
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "bench", *LORA, "--encoder", str(encoder), "--data", str(data), "--out", str(out),
+            "--budget", "1 steps", "--test-limit", "2", "--max-length", "8", "--batch-size", "1", "--device", "cpu",
+        ],
+        cwd=tmp_path, env=environment | NO_CACHE | NO_NETWORK | ASCII, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    (path,) = out.glob("*.json")
+    spec = json.loads(path.read_text(encoding="utf-8"))["spec"]
+    assert (spec["encoder"], spec["data"]) == ("an encoder, ü 猫", "\ufffd reviews")
+
+
+def imported_by(arguments: list[str], folder: Path) -> tuple[set[str], int | str | None]:
+    """The modules that a command has imported when it ends, and its exit code."""
+    script = (
+        f"import sys\nfrom bench.cli.app import main\ntry:\n main({arguments!r})\nexcept SystemExit as end: code = end.code\n"
+        "print('MODULES', code, *sorted(name for name in sys.modules if '.' not in name))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=120)
+    last = done.stdout.splitlines()[-1].split()
+    assert last[0] == "MODULES", done.stderr
+    return set(last[2:]), int(last[1])
+
+
+HEAVY = {"torch", "transformers", "adapters", "peft", "pandas", "datasets", "evaluate", "sklearn", "tokenizers"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], [], ["run", "--help"], ["--version"]])
+def test_help_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    modules, code = imported_by(arguments, tmp_path)
+    assert code == 0
+    assert not modules & (HEAVY | {"numpy"})
+    # typer itself checks the numbers of `run` with pydantic.
+    assert "pydantic" not in modules or arguments[:1] == ["run"]
+
+
+@pytest.mark.parametrize("arguments", [["methods"], ["schema"], ["report"], ["doctor"]])
+def test_commands_that_only_read_import_no_torch(arguments: list[str], tmp_path: Path) -> None:
+    if arguments == ["report"]:
+        results = Path(__file__).parents[2] / "results" / "reference"
+        arguments = ["report", "--results", str(results)]
+        if not any(results.glob("*.json")):
+            pytest.skip("no results are committed yet")
+    modules, code = imported_by(arguments, tmp_path)
+    assert code == 0
+    if arguments == ["doctor"] and any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/dxg", "/dev/nvidia0")):
+        return  # there torch is what tells of the GPU
+    assert not modules & HEAVY

@@ -1,0 +1,183 @@
+"""`make peers`: each method by the suite and by what users would take instead, in turns on the same reviews.
+
+On CUDA a turn has at least 200 steps, by passes over its batches: a step is short, and its first ones are slower. MFU, the
+share of the device's peak that the suite's products reach, is given where the data sheet's peak is known.
+
+`python -m tests.measurements.peers [--levers] [--method NAME] [--rounds N] [--batch-size N] [--batches N] [--steps N]
+[--device NAME] [--out FILE]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import multiprocessing
+import random
+import tempfile
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from bench.data.batches import POOL
+from bench.runs.launchers.process import LocalEngine
+from bench.system.allocator import keep_freed
+from bench.system.device import device_model, usable_cores
+from bench.system.errors import UserError
+from tests.measurements.errors import in_one_line
+from tests.measurements.keeping import about, keep
+from tests.measurements.peers.common import choose_device, device, encoder_folder
+from tests.measurements.peers.evaluating import WAYS, evaluate
+from tests.measurements.peers.products import peak_of
+from tests.measurements.peers.recipes import METHODS, OURS, Recipe, recipes
+from tests.measurements.peers.tables import evaluation_table, summaries, table, times
+from tests.measurements.peers.worker import serve
+
+LENGTH = 256
+EPOCHS = {"head-only": 3}
+"""Passes over the reviews of a turn, where they are not one: a head alone is trained for several."""
+
+
+STEPS = 200
+"""Timed steps of a turn on CUDA, at least."""
+
+
+class _Turns:
+    """The processes of one round of a method, of which one works at a time."""
+
+    def __init__(self, name: str, chosen: tuple[Recipe, ...], folder: Path, batch: int, count: int, epochs: int) -> None:
+        context = multiprocessing.get_context("spawn" if device() == "cuda" else "forkserver")
+        if device() == "cpu":
+            context.set_forkserver_preload(["bench.runs.launchers.preload", "tests.measurements.peers.trainers"])
+        self.pipes: list[Connection] = []
+        self.processes: list[Any] = []
+        for recipe in chosen:
+            ours, theirs = context.Pipe()
+            process = context.Process(
+                target=serve, args=(theirs, name, recipe, folder, LENGTH, batch, count, epochs, usable_cores()), daemon=True
+            )
+            process.start()
+            theirs.close()
+            self.pipes.append(ours)
+            self.processes.append(process)
+            ours.recv()
+
+    def ask(self, which: int, question: str) -> Any:
+        self.pipes[which].send(question)
+        return self.pipes[which].recv()
+
+    def close(self) -> None:
+        for pipe in self.pipes:
+            with suppress(BrokenPipeError):
+                pipe.send(None)
+        for process in self.processes:
+            process.join(30)
+            process.kill()
+
+
+def measure(
+    name: str, chosen: tuple[Recipe, ...], folder: Path, rounds: int, batch: int, count: int, steps: int = 1
+) -> dict[str, Any]:
+    """Reviews a second and peak of memory of each recipe in each round, the share of the products' time, and MFU.
+
+    A turn makes as many passes over its `count` batches as give `steps` timed steps at least.
+
+    Every round has processes of its own: how memory happens to lie in one stays so, and shows in its peak and its speed.
+    """
+    order = random.Random(0)
+    epochs = max(EPOCHS.get(name, 1), math.ceil((steps + 1) / (count + 1)))
+    ours = chosen.index(OURS)
+    rates: list[list[float]] = [[] for _ in chosen]
+    peaks: list[list[int]] = [[] for _ in chosen]
+    shares: list[float] = []
+    utilisation: list[float] = []
+    peak_rate = peak_of(device_model(device()), OURS.arithmetic(device()))
+    for round_ in range(1, rounds + 1):
+        with closing(_Turns(name, chosen, folder, batch, count, epochs)) as turns:
+            for which in order.sample(range(len(chosen)), len(chosen)):
+                seconds, reviews, peak = turns.ask(which, "turn")
+                rates[which].append(reviews / seconds)
+                peaks[which].append(peak)
+                if which == ours:
+                    products, operations = turns.ask(ours, "limit")
+                    shares.append(products / seconds)
+                    if peak_rate is not None:
+                        utilisation.append(operations / seconds / peak_rate)
+                done = f"{rates[which][-1]:.1f} reviews/s, {peak / 2**20:,.0f} MiB"
+                print(f"{name}, round {round_}: {chosen[which].name}: {done}", flush=True)
+    return {
+        "method": name, "epochs": epochs, "batches_a_turn": count, "share_of_products": shares,
+        "mfu": utilisation, "peak_operations_per_second": peak_rate,
+        "recipes": [
+            {
+                "name": recipe.name, "reviews_per_second": rate, "peak_bytes": peak,
+                "times": times(rates[ours], rate),
+            }
+            for recipe, rate, peak in zip(chosen, rates, peaks, strict=True)
+        ],
+    }  # fmt: skip
+
+
+def evaluation(method: str, folder: Path, rounds: int) -> dict[str, Any]:
+    """Reviews a second of each way of evaluating."""
+    work = f"{evaluate.__module__}:{evaluate.__name__}"
+    rates, _ = LocalEngine(device()).run(work, method, folder, LENGTH, usable_cores(), rounds)
+    return {
+        "method": method,
+        "ways": [{"name": way[0], "reviews_per_second": rate} for way, rate in zip(WAYS, rates, strict=True)],
+    }
+
+
+def _check(given: argparse.Namespace) -> None:
+    """
+    Raises:
+        UserError: if what is asked for cannot be measured, or not here.
+    """
+    if given.steps is not None and not 1 <= given.steps <= 10_000:
+        raise UserError("--steps must be between 1 and 10000")
+    if given.rounds < 1 or not 1 <= given.batches <= POOL or not 1 <= given.batch_size <= 256:
+        raise UserError(f"--rounds must be at least 1, --batches between 1 and {POOL}, --batch-size between 1 and 256")
+    if not keep_freed():  # nothing is measured in this process; it tells what those of the suite will get
+        raise UserError(
+            "freed memory is not kept, which is measured here: it takes glibc, and no thresholds of it in the environment"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.measurements.peers", description=__doc__)
+    parser.add_argument("--levers", action="store_true", help="the suite beside itself, one lever moved at a time")
+    parser.add_argument("--method", action="append", choices=METHODS, help="repeatable; default: all five")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, default=32, help="reviews an optimizer step")
+    parser.add_argument("--batches", type=int, default=2, help="batches a turn, after one that is not timed")
+    parser.add_argument("--steps", type=int, help=f"timed steps a turn at least, by passes; default: 1, on CUDA {STEPS}")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    with in_one_line():
+        _check(given)
+        choose_device(given.device)
+    steps = given.steps or (STEPS if device() == "cuda" else 1)
+    environment = about(usable_cores(), device())
+    with tempfile.TemporaryDirectory() as name:
+        folder = encoder_folder(Path(name))
+        found = [
+            measure(method, recipes(given.levers, device()), folder, given.rounds, given.batch_size, given.batches, steps)
+            for method in given.method or METHODS
+        ]
+        evaluated = [evaluation("houlsby", folder, given.rounds)] if given.levers else []
+    print()
+    totals = [] if given.levers else summaries(found)
+    print("\n\n".join([*totals, *map(table, found), *map(evaluation_table, evaluated)]))
+    if given.out is not None:
+        whole = {
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"), "environment": environment,
+            "batch_size": given.batch_size, "max_length": LENGTH, "precision": OURS.arithmetic(device()),
+            "methods": found, "evaluation": evaluated,
+        }  # fmt: skip
+        keep(given.out, whole)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The measurements of peers and levers as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from tabulate import tabulate
+
+from tests.measurements.peers.recipes import GROUPED, IN_FP32, LIBRARY, OURS, PLAIN, PUBLISHED
+
+__all__ = ["evaluation_table", "summaries", "summary", "table", "times"]
+
+_MIB = 2**20
+
+
+def _peaks(recipe: dict[str, Any]) -> list[float]:
+    """MiB, one value a process; files of when there was one process hold a number."""
+    found = recipe["peak_bytes"]
+    return [peak / _MIB for peak in (found if isinstance(found, list) else [found])]
+
+
+def times(own: Sequence[float], others: Sequence[float]) -> list[float]:
+    """How many times as fast, round by round, from reviews a second."""
+    return [mine / other for mine, other in zip(own, others, strict=True)]
+
+
+def _range(values: Sequence[float], form: str) -> str:
+    return f"{min(values):{form}}–{max(values):{form}}" if len(values) > 1 else ""
+
+
+def _pipe(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
+    return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True)
+
+
+def summaries(measured: Sequence[dict[str, Any]]) -> list[str]:
+    """The tables that have all methods: the suite as it is, and in fp32 where that is another and was measured too."""
+    both = all(any(recipe["name"] == IN_FP32.name for recipe in found["recipes"]) for found in measured)
+    return [summary(measured), *([_in_fp32(measured)] if both else [])]
+
+
+def summary(measured: Sequence[dict[str, Any]]) -> str:
+    """A row a method: how many times as fast as its peers the suite is, and whose memory peaks higher."""
+    rows = []
+    for found in measured:
+        by_name = {recipe["name"]: recipe for recipe in found["recipes"]}
+        medians = {name: median(recipe["times"]) for name, recipe in by_name.items()}
+        peaks = {name: f"{median(_peaks(recipe)):,.0f}" for name, recipe in by_name.items()}
+        best = min(value for name, value in medians.items() if not name.startswith(OURS.name))
+        share = f"{median(found['share_of_products']):.0%}"
+        ratios = [f"{medians[recipe.name]:.2f}" for recipe in (PUBLISHED, LIBRARY, PLAIN, GROUPED)]
+        rows.append([_named(found), *ratios, f"{best:.2f}", peaks[OURS.name], peaks[PLAIN.name], peaks[GROUPED.name], share])
+    headers = [
+        "the suite is × as fast as", "the published row's way", "library's trainer", "dropout 0", "dropout 0, grouped",
+        "best peer", "peak MiB", "of dropout 0", "of dropout 0, grouped", "share of products",
+    ]  # fmt: skip
+    return _pipe(rows, headers)
+
+
+def _in_fp32(measured: Sequence[dict[str, Any]]) -> str:
+    """A row a method: how many times as fast the suite is where it takes fp32, as the libraries do, round by round."""
+    rows = []
+    for found in measured:
+        by_name = {recipe["name"]: recipe for recipe in found["recipes"]}
+        own, cells = by_name[IN_FP32.name], []
+        for recipe in (PUBLISHED, LIBRARY, PLAIN, GROUPED):
+            ratios = times(own["reviews_per_second"], by_name[recipe.name]["reviews_per_second"])
+            cells.append(f"{median(ratios):.2f}" + (f" ({_range(ratios, '.2f')})" if len(ratios) > 1 else ""))
+        rows.append([_named(found), *cells, f"{median(_peaks(own)):,.0f}"])
+    headers = [
+        "the suite in fp32 is × as fast as", "the published row's way", "library's trainer", "dropout 0", "dropout 0, grouped",
+        "peak MiB",
+    ]  # fmt: skip
+    return _pipe(rows, headers)
+
+
+def _named(found: dict[str, Any]) -> str:
+    return found["method"] + (f", {found['epochs']} passes" if found["epochs"] > 1 else "")
+
+
+def table(found: dict[str, Any]) -> str:
+    """One method as text."""
+    rows = [
+        [
+            recipe["name"],
+            f"{median(recipe['reviews_per_second']):.1f}",
+            _range(recipe["reviews_per_second"], ".1f"),
+            f"{median(recipe['times']):.2f}",
+            _range(recipe["times"], ".2f"),
+            f"{median(_peaks(recipe)):,.0f}",
+            _range(_peaks(recipe), ",.0f"),
+        ]
+        for recipe in found["recipes"]
+    ]
+    headers = [_named(found), "reviews/s", "range", "suite is × as fast", "range", "peak MiB", "range"]
+    share = f"The suite's matrix products, run alone, take {median(found['share_of_products']):.0%} of its time."
+    if found.get("mfu"):
+        share += f" They are {median(found['mfu']):.1%} of the device's peak (MFU)."
+    return _pipe(rows, headers) + "\n\n" + share
+
+
+def evaluation_table(found: dict[str, Any]) -> str:
+    """Ways of evaluating as text."""
+    ours = found["ways"][0]["reviews_per_second"]
+    rows = [
+        [way["name"], f"{median(rate):.1f}", _range(rate, ".1f"), f"{median(ours) / median(rate):.2f}"]
+        for way in found["ways"]
+        for rate in (way["reviews_per_second"],)
+    ]
+    headers = [f"evaluation, {found['method']}", "reviews/s", "range", "suite is × as fast"]
+    return _pipe(rows, headers)

@@ -1,0 +1,63 @@
+"""A process that holds one recipe and trains when it is its turn; between turns it waits and takes no processor time."""
+
+from __future__ import annotations
+
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+__all__ = ["serve"]
+
+
+def serve(
+    connection: Connection, name: str, recipe: Any, folder: Path, length: int, batch: int, count: int, epochs: int, threads: int
+) -> None:
+    """Take turns over the same batches, which the recipe makes of the embedded reviews.
+
+    Sends that it is ready after one pass over them. Then answers "turn" with (seconds, reviews, bytes of the process's peak so
+    far above its baseline), and, in the suite's own process, "limit" with (seconds, operations) of the
+    same steps' products alone. On CUDA the peak is what torch's allocator reserved.
+    """
+    import torch
+
+    from bench.models.pretrained import find
+    from bench.system.allocator import keep_freed
+    from bench.system.meters import MemoryMeter
+    from bench.training.warm_up import touch
+    from tests.measurements.peers.common import batches_of, device, task_of
+    from tests.measurements.peers.products import operations, products_of, seconds_of
+    from tests.measurements.peers.suite import SuitePeer
+    from tests.measurements.peers.trainers import LibraryPeer
+
+    torch.set_num_threads(threads)
+    if recipe.by == "suite" and not recipe.gives_back:
+        keep_freed()
+    torch.manual_seed(0)
+    torch.matmul(torch.ones(512, 512), torch.ones(512, 512))  # the thread pool belongs to the baseline
+    where = device()
+    if where == "cpu":
+        touch(recipe.arithmetic(where))
+    else:
+        torch.cuda.init()  # a peak cannot be reset before
+    pretrained = find(str(folder))
+    task = task_of(pretrained)
+    batches = batches_of(recipe, task.lengths(task.train, length), count, batch)
+    memory = MemoryMeter(where)
+    memory.start()
+    peer: SuitePeer | LibraryPeer
+    if recipe.by == "suite":
+        peer = SuitePeer(name, recipe, pretrained, task, length, batch, memory)
+    else:
+        peer = LibraryPeer(name, recipe, folder, task, length, batch)
+    peer.turn(batches, epochs=1)
+    connection.send("ready")
+    while (asked := connection.recv()) is not None:
+        if asked == "turn":
+            seconds = peer.turn(batches, epochs)
+            connection.send((seconds, batch * (epochs * len(batches) - 1), memory.above_baseline()))
+        else:
+            assert isinstance(peer, SuitePeer)
+            shapes = products_of(peer.trainer(batches, epochs).run)
+            shapes.subtract(products_of(peer.trainer(batches[:1]).run))  # those of the first step, which is not timed
+            dtype = torch.bfloat16 if recipe.arithmetic(where) == "bf16" else torch.float32
+            connection.send((seconds_of(+shapes, where, dtype), operations(+shapes)))

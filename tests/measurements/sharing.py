@@ -1,0 +1,155 @@
+"""Memory and disk of one encoder with k adapters against k full copies: `make sharing`.
+
+Sizes do not depend on how well anything is trained, so each adapter is attached with a seed of its own, saved as `run
+--save` does, and not trained at all. Every row is a fresh process that loads, answers one text for each of its k tasks
+and is then weighed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tabulate import tabulate
+
+from bench.models.pretrained import PretrainedModel, find
+from bench.records.artifacts import Saved
+from bench.records.spec import Budget, RunSpec
+from bench.runs.launchers.process import LocalEngine
+from bench.system.device import usable_cores
+from bench.system.meters import MemoryMeter
+from tests.measurements.errors import in_one_line
+from tests.measurements.keeping import about, keep
+
+__all__ = ["Row", "measure"]
+
+METHODS, COUNTS = ("houlsby", "pfeiffer", "lora"), (1, 2)
+OUT = Path("results/sharing.json")
+LENGTH = 128
+NOTES = [
+    "tensors: bytes of all weights in memory. resident: resident memory of the process above what it had before the first "
+    "encoder was loaded, after one text for each task and with every weight read once, tokenizer and work space included, "
+    "without what the allocator keeps of freed memory. peak: the most it had, loading included.",
+    "disk: weights and the small files beside them; tokenizer and configuration, which every way needs once, are left out. "
+    "A full copy needs no encoder beside it.",
+    "Nothing is trained: sizes do not depend on it.",
+]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What k tasks take, in bytes."""
+
+    method: str
+    tasks: int
+    tensors: int
+    resident: int
+    peak: int
+    disk: int
+
+
+def held(pretrained: PretrainedModel, saved: Sequence[Saved], together: bool, notify: Callable[[str, float], None]) -> Row:
+    """Load the saved runs, on one encoder or each on its own, let each answer a text, and weigh this process."""
+    from bench.inference.serving import Server
+
+    before, after = MemoryMeter("cpu"), MemoryMeter("cpu")
+    before.start()
+    named = {f"task{i}": one for i, one in enumerate(saved)}
+    groups = [named] if together else [{name: one} for name, one in named.items()]
+    servers = [Server(group, pretrained, "cpu") for group in groups]
+    text = "a film that goes on and on " * LENGTH
+    for server, group in zip(servers, groups, strict=True):
+        for name in group:
+            server.logits(name, [text])
+        # A mapped file is resident where it was read: a text reads few rows of the word table, a service in time all.
+        for tensor in server.tensors():
+            tensor.sum()
+    peak = before.peak().peak
+    after.start()  # which collects garbage, gives freed memory back and reads what is resident
+    return Row(
+        method=saved[0].card.spec.method, tasks=len(saved), tensors=sum(server.nbytes for server in servers),
+        resident=after.baseline - before.baseline, peak=peak - before.baseline, disk=_disk(pretrained, saved, together),
+    )  # fmt: skip
+
+
+def _disk(pretrained: PretrainedModel, saved: Sequence[Saved], together: bool) -> int:
+    encoder = (pretrained.folder / "model.safetensors").stat().st_size if together else 0
+    return encoder + sum(path.stat().st_size for one in saved for path in one.folder.iterdir())
+
+
+def prepare(
+    pretrained: PretrainedModel, method: str, seeds: int, folder: str, notify: Callable[[str, float], None]
+) -> list[Saved]:
+    """Saved folders of a method, one a seed, attached and not trained."""
+    import torch
+
+    import methods
+    from bench.models.classifier import load_classifier
+    from tests.saving import keep
+
+    made: list[Saved] = []
+    for seed in range(seeds):
+        spec = RunSpec(
+            method=method, hyperparameters=methods.get(method).hyperparameters(), encoder=pretrained.name, data="none",
+            budget=Budget(amount=1, unit="steps"), seed=seed, max_length=LENGTH, truncation="head+tail", batch_size=16,
+            precision="fp32", device="cpu", threads=usable_cores(),
+        )  # fmt: skip
+        classifier = load_classifier(pretrained, seed=seed, dropout=0.0, attention_dropout=0.0)
+        torch.manual_seed(seed)
+        classifier.encoder = methods.get(method).attach(classifier.encoder)
+        made.append(keep(Path(folder), pretrained, classifier, spec))
+    return made
+
+
+def measure(
+    pretrained: PretrainedModel, names: Sequence[str] = METHODS, counts: Sequence[int] = COUNTS, *, full: str = "full"
+) -> list[Row]:
+    """A row for each method and number of tasks on one encoder, and for as many full copies; each in a fresh process."""
+    engine, rows = LocalEngine("cpu"), []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in (*names, full):
+            saved, _ = engine.run(f"{__spec__.name}:prepare", pretrained, name, max(counts), f"{folder}/{name}")
+            for k in counts:
+                row, _ = engine.run(f"{__spec__.name}:held", pretrained, saved[:k], name != full)
+                rows.append(row)
+    return rows
+
+
+def table(rows: Sequence[Row], style: str = "simple") -> str:
+    """The rows in MiB, in a style of tabulate."""
+    names = ("tensors", "resident", "peak", "disk")
+    cells = [
+        [row.method if row.method == "full" else f"one encoder + {row.method}", row.tasks]
+        + [f"{getattr(row, name) / 2**20:,.1f}" for name in names]
+        for row in rows
+    ]
+    heads = ["way", "tasks", *(f"{name} MiB" for name in names)]
+    return tabulate(cells, heads, style, disable_numparse=True, colalign=("left", *["right"] * 5))
+
+
+def main() -> None:
+    """Measure, print, and write the JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--encoder", default="minilm")
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args()
+    with in_one_line():
+        pretrained = find(given.encoder)
+    environment, rows = about(usable_cores()), measure(pretrained)
+    print(table(rows))
+    print(*(f"- {note}" for note in NOTES), sep="\n")
+    content = {
+        "encoder": {"name": pretrained.name, "sha256": pretrained.sha256, "parameters": pretrained.shape.parameters},
+        "max_length": LENGTH,
+        "notes": NOTES,
+        "environment": environment,
+        "rows": [asdict(row) for row in rows],
+    }
+    keep(given.out, content)
+
+
+if __name__ == "__main__":
+    main()

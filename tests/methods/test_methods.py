@@ -1,0 +1,213 @@
+"""One matrix over every registered method: whatever is registered must pass all of it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import methods
+from bench.data.batches import epoch_batches
+from bench.data.task import Task
+from bench.models.classifier import Classifier, load_classifier
+from bench.models.pretrained import PretrainedModel, find
+from bench.system.meters import DeviceClock, MemoryMeter
+from bench.training.trainer import Trainer
+from methods import EncoderShape
+from tests.conftest import make_spec, write_encoder
+
+ALL = methods.names()
+IDS = torch.tensor([[101, 2023, 2003, 2307, 102], [101, 9643, 3185, 102, 0]])
+MASK = (IDS > 0).long()
+
+# Trainable parameters of the body: (MiniLM-L6, RoBERTa-base with 50,265 tokens), as in the papers' formulae.
+COUNTS = {
+    "houlsby": (226_080, 1_789_056),
+    "pfeiffer": (113_040, 894_528),
+    "lora": (73_728, 294_912),
+    "full": (22_565_376, 124_055_040),
+    "head-only": (0, 0),
+}
+HEADS = (770, 592_130)
+
+
+def attached(pretrained: PretrainedModel, name: str, seed: int = 0) -> Classifier:
+    classifier = load_classifier(pretrained, seed=seed, dropout=0.0, attention_dropout=0.0)
+    torch.manual_seed(seed)
+    classifier.encoder = methods.get(name).attach(classifier.encoder)
+    return classifier
+
+
+def trained_names(classifier: Classifier) -> set[str]:
+    return {name for name, p in classifier.named_parameters() if p.requires_grad}
+
+
+def loop_for(pretrained: PretrainedModel, task: Task, name: str, **fields: Any) -> Trainer:
+    spec = make_spec(name, **fields)
+    classifier = attached(pretrained, name, spec.seed)
+    return Trainer(classifier, task, spec, methods.get(name).encodes_once, DeviceClock("cpu"), MemoryMeter("cpu"))
+
+
+def trained(pretrained: PretrainedModel, task: Task, name: str, **fields: Any) -> Trainer:
+    trainer = loop_for(pretrained, task, name, **fields)
+    trainer.warm_up()
+    trainer.run()
+    return trainer
+
+
+def body(classifier: Classifier) -> int:
+    return sum(p.numel() for p in classifier.encoder.parameters() if p.requires_grad)
+
+
+@pytest.fixture(scope="session")
+def roberta_base(tmp_path_factory: pytest.TempPathFactory) -> PretrainedModel:
+    sizes = {"vocab_size": 50265, "num_hidden_layers": 12, "num_attention_heads": 12, "hidden_size": 768}
+    folder = tmp_path_factory.mktemp("encoders") / "roberta-base"
+    return find(str(write_encoder(folder, "Roberta", **sizes, intermediate_size=3072, type_vocab_size=1)))
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_on_minilm(minilm: PretrainedModel, name: str) -> None:
+    classifier = attached(minilm, name)
+    assert body(classifier) == COUNTS[name][0] == methods.get(name).trainable_parameters(minilm.shape)
+    assert sum(p.numel() for p in classifier.head.parameters()) == HEADS[0]
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_on_roberta_base(roberta_base: PretrainedModel, name: str) -> None:
+    classifier = attached(roberta_base, name)
+    assert body(classifier) == COUNTS[name][1] == methods.get(name).trainable_parameters(roberta_base.shape)
+    assert sum(p.numel() for p in classifier.head.parameters()) == HEADS[1]
+
+
+def test_count_of_the_result_that_started_it() -> None:
+    shape = EncoderShape("roberta", 50265, 514, 1, 768, 12, 3072)
+    houlsby = type(methods.get("houlsby"))(reduction_factor=12)
+    assert houlsby.trainable_parameters(shape) == 2_379_264
+
+
+@pytest.mark.parametrize("kind", ["Bert", "Roberta", "XLMRoberta", "DistilBert", "MPNet"])
+@pytest.mark.parametrize("name", ALL)
+def test_attaches_to_every_family(family: Callable[[str], PretrainedModel], kind: str, name: str) -> None:
+    pretrained = family(kind)
+    classifier = attached(pretrained, name)
+    assert body(classifier) == methods.get(name).trainable_parameters(pretrained.shape)
+    classifier(IDS, MASK).sum().backward()
+    assert {n for n, p in classifier.named_parameters() if p.grad is not None} == trained_names(classifier)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_step_changes_what_trains_and_nothing_else(tiny: PretrainedModel, small_task: Task, name: str) -> None:
+    trainer = loop_for(tiny, small_task, name)
+    trainer.warm_up()
+    before = copy.deepcopy(dict(trainer.classifier.named_parameters()))
+    trainer.run()
+    after = dict(trainer.classifier.named_parameters())
+    changed = {key for key, old in before.items() if not torch.equal(old, after[key])}
+    # Rows of word tables that no review held stay as they are, but each trained tensor has some change.
+    assert changed == trained_names(trainer.classifier)
+    summary = trainer.summary()
+    assert summary.frozen_sha256_before == summary.frozen_sha256_after
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_rehearsal_leaves_no_trace(tiny: PretrainedModel, small_task: Task, name: str) -> None:
+    trainer = loop_for(tiny, small_task, name)
+    before = copy.deepcopy(dict(trainer.classifier.named_parameters()))
+    state = torch.get_rng_state()
+    trainer.warm_up()
+    assert all(torch.equal(old, dict(trainer.classifier.named_parameters())[key]) for key, old in before.items())
+    assert torch.equal(state, torch.get_rng_state())
+    assert not trainer.optimizer.state
+    assert trainer.ledger.steps == trainer.ledger.reviews_seen == 0
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_saved_and_loaded_gives_the_same_logits(tiny: PretrainedModel, small_task: Task, tmp_path: Path, name: str) -> None:
+    first = trained(tiny, small_task, name).classifier.eval()
+    method = methods.get(name)
+    method.save(first.encoder, tmp_path / "saved")
+    files = {file.suffix for file in (tmp_path / "saved").rglob("*") if file.is_file()}
+    assert files <= {".safetensors", ".json"}
+    second = load_classifier(tiny, seed=7, dropout=0.0, attention_dropout=0.0).eval()
+    second.encoder = method.load(second.encoder, tmp_path / "saved").eval()
+    second.head.load_state_dict(first.head.state_dict())
+    with torch.no_grad():
+        assert torch.equal(first(IDS, MASK), second(IDS, MASK))
+    assert body(second) == body(first)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_same_seed_same_losses(tiny: PretrainedModel, small_task: Task, name: str) -> None:
+    one, two, other = (trained(tiny, small_task, name, seed=seed).ledger.losses for seed in (3, 3, 4))
+    assert one == two
+    assert one != other
+
+
+def test_head_and_order_are_equal_across_methods(tiny: PretrainedModel, small_task: Task) -> None:
+    heads, orders = [], []
+    for name in ALL:
+        trainer = loop_for(tiny, small_task, name, seed=5)
+        heads.append(torch.cat([p.detach().flatten() for p in trainer.classifier.head.parameters()]))
+        # What a head on kept features encodes is the first epoch; its passes come after.
+        first = epoch_batches(trainer.lengths, trainer.spec.batch_size, trainer.spec.seed, 0)
+        rows = iter(first) if trainer.encodes_once else trainer._rows()
+        orders.append([next(rows).tolist() for _ in range(6)])
+    assert all(torch.equal(heads[0], head) for head in heads)
+    assert all(orders[0] == order for order in orders)
+
+
+def test_did_you_mean() -> None:
+    with pytest.raises(methods.MethodError, match=r"unknown method 'hulsby'; did you mean 'houlsby'\?"):
+        methods.get("hulsby")
+
+
+def test_every_method_says_where_it_comes_from() -> None:
+    for name in ALL:
+        method = methods.get(name)
+        assert "arXiv" in method.citation
+        assert len(method.deviation) > 20
+        assert method.learning_rate in method.learning_rates
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_merging_changes_no_logit_and_leaves_the_plain_encoder(tiny: PretrainedModel, small_task: Task, name: str) -> None:
+    trainer = trained(tiny, small_task, name)
+    classifier, method = trainer.classifier.eval(), methods.get(name)
+    if not method.merges:
+        with pytest.raises(methods.MethodError, match=f"{name} cannot be merged"):
+            method.merged(classifier.encoder)
+        return
+    plain = load_classifier(tiny, seed=0, dropout=0.0, attention_dropout=0.0)
+    merged = method.merged(copy.deepcopy(classifier.encoder))
+    assert {n: p.shape for n, p in merged.named_parameters()} == {n: p.shape for n, p in plain.encoder.named_parameters()}
+    with torch.no_grad():
+        logits, own = classifier(IDS, MASK), plain(IDS, MASK)
+        classifier.encoder = merged
+        assert torch.allclose(classifier(IDS, MASK), logits, atol=1e-5)
+    assert not torch.allclose(own, logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_gradient_flows_below_the_lowest_trained_module(tiny: PretrainedModel, name: str) -> None:
+    """What comes before the first trained weight is run as if nothing trained: autograd keeps nothing of it."""
+    classifier = attached(tiny, name)
+    asks: list[tuple[bool, bool]] = []
+
+    def look(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+        if isinstance(output, torch.Tensor):
+            asks.append((any(p.requires_grad for p in module.parameters()), output.requires_grad))
+
+    for module in classifier.modules():
+        if not list(module.children()):
+            module.register_forward_hook(look)
+    classifier(IDS, MASK)
+    first = next(i for i, (trains, _) in enumerate(asks) if trains)
+    assert all(not flows for _, flows in asks[:first])
+    assert asks[first][1]
+    if name not in {"full", "bitfit"}:  # whose first trained weights are in the embeddings
+        assert first > 5

@@ -1,0 +1,333 @@
+"""The base-size encoder: joined from pieces once and whole, and every method fits its family as it fits the others."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from transformers import MPNetConfig, MPNetModel
+
+import bench.models.split_archive
+import methods
+from bench.cli.doctor import diagnose
+from bench.data.sources import Source
+from bench.data.task import Task, cut, prepare
+from bench.models.classifier import Classifier, load_classifier
+from bench.models.pretrained import PretrainedModel, find
+from bench.models.split_archive import IN_PIECES, Archive, unpack
+from bench.system.errors import UserError
+from bench.system.files import TEMPORARY
+from bench.system.meters import DeviceClock, MemoryMeter
+from bench.training.trainer import Trainer
+from methods import EncoderShape
+from tests.conftest import make_spec, write_encoder
+
+ALL = methods.names()
+IDS = torch.tensor([[101, 2023, 2003, 2307, 102], [101, 9643, 3185, 102, 1]])
+MASK = (IDS != 1).long()  # MPNet pads with 1
+
+# Trainable parameters of the body of MPNet-base: 12 layers of width 768.
+COUNTS = {
+    "houlsby": 1_789_056,
+    "pfeiffer": 894_528,
+    "lora": 294_912,
+    "full": 108_895_872,
+    "head-only": 0,
+    "bitfit": 102_144,
+    "pfeiffer-matched": 1_779_840,
+    "lora-matched": 1_769_472,
+    "lora-all-linear": 1_824_768,
+}
+FILES = ["config.json", "tokenizer.json", "model.safetensors", "modules.json", "1_Pooling/config.json"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A two-layer MPNet of width 32 with mean pooling, as the packaged one is laid out."""
+    folder = write_encoder(tmp_path_factory.mktemp("encoders") / "tiny-mpnet", "MPNet")
+    (folder / "modules.json").write_text("[]")
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def mpnet(folder: Path) -> PretrainedModel:
+    return find(str(folder))
+
+
+@pytest.fixture(scope="module")
+def task(mpnet: PretrainedModel, small_source: Source) -> Task:
+    return prepare(mpnet, small_source.sha256, lambda: cut(small_source))
+
+
+# The methods on the family
+
+
+def trained(pretrained: PretrainedModel, task: Task, name: str) -> Trainer:
+    spec = make_spec(name)
+    classifier = load_classifier(pretrained, seed=0, dropout=0.0, attention_dropout=0.0)
+    torch.manual_seed(0)
+    classifier.encoder = methods.get(name).attach(classifier.encoder)
+    trainer = Trainer(classifier, task, spec, methods.get(name).encodes_once, DeviceClock("cpu"), MemoryMeter("cpu"))
+    trainer.warm_up()
+    return trainer
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_trained_saved_and_loaded_on_mpnet(mpnet: PretrainedModel, task: Task, tmp_path: Path, name: str) -> None:
+    method, trainer = methods.get(name), trained(mpnet, task, name)
+    before = copy.deepcopy(dict(trainer.classifier.named_parameters()))
+    trainer.run()
+    after = dict(trainer.classifier.named_parameters())
+    trainable = {key for key, p in after.items() if p.requires_grad}
+    assert {key for key, old in before.items() if not torch.equal(old, after[key])} == trainable
+    body = sum(p.numel() for p in trainer.classifier.encoder.parameters() if p.requires_grad)
+    assert body == method.trainable_parameters(mpnet.shape)
+    first = trainer.classifier.eval()
+    method.save(first.encoder, tmp_path / "saved")
+    second = load_classifier(mpnet, seed=7, dropout=0.0, attention_dropout=0.0).eval()
+    second.encoder = method.load(second.encoder, tmp_path / "saved").eval()
+    second.head.load_state_dict(first.head.state_dict())
+    with torch.no_grad():
+        logits = first(IDS, MASK)
+        assert torch.equal(logits, second(IDS, MASK))
+        if method.merges:
+            merged = Classifier(method.merged(second.encoder), second.pooling, second.head)
+            assert torch.allclose(merged(IDS, MASK), logits, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "modules"), [("houlsby", 4), ("pfeiffer", 2)])
+def test_adapters_sit_where_they_do_in_the_other_families(mpnet: PretrainedModel, name: str, modules: int) -> None:
+    """After the attention's and after the feed-forward block's output; each is passed through, and nothing below trains."""
+    from adapters.methods.modeling import Adapter
+
+    encoder = load_classifier(mpnet, seed=0, dropout=0.0, attention_dropout=0.0).encoder
+    encoder = methods.get(name).attach(encoder)
+    found = {path: module for path, module in encoder.named_modules() if isinstance(module, Adapter)}
+    places = [path.split(".adapters.")[0] for path in found]
+    assert len(found) == modules
+    assert sum("attention" in place for place in places) == (2 if name == "houlsby" else 0)
+    passed: set[str] = set()
+    for path, module in found.items():
+        module.register_forward_hook(lambda *_, path=path: passed.add(path))
+    embedded: list[torch.Tensor] = []
+    encoder.embeddings.register_forward_hook(lambda module, given, out: embedded.append(out))
+    out = encoder(input_ids=IDS, attention_mask=MASK).last_hidden_state
+    assert passed == set(found)
+    assert not embedded[0].requires_grad
+    out.sum().backward()
+    assert {p for p, q in encoder.named_parameters() if q.grad is not None} == {
+        p for p, q in encoder.named_parameters() if q.requires_grad
+    }
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_padding_changes_no_logit(mpnet: PretrainedModel, name: str) -> None:
+    classifier = load_classifier(mpnet, seed=0, dropout=0.0, attention_dropout=0.0)
+    classifier.encoder = methods.get(name).attach(classifier.encoder)
+    classifier.eval()
+    with torch.no_grad():
+        assert torch.allclose(classifier(IDS, MASK)[1:], classifier(IDS[1:, :4], MASK[1:, :4]), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_on_mpnet_base(name: str) -> None:
+    config = MPNetConfig(vocab_size=30527, max_position_embeddings=514)
+    with torch.device("meta"):
+        encoder = methods.get(name).attach(MPNetModel(config, add_pooling_layer=False))
+    shape = EncoderShape.from_config(config.to_dict())
+    assert shape.parameters == 109_486_464 - 590_592
+    assert sum(p.numel() for p in encoder.parameters() if p.requires_grad) == COUNTS[name]
+    assert methods.get(name).trainable_parameters(shape) == COUNTS[name]
+
+
+def test_dropout_reaches_mpnet(mpnet: PretrainedModel) -> None:
+    encoder = load_classifier(mpnet, seed=0, dropout=0.25, attention_dropout=0.5).encoder
+    rates = {path: module.p for path, module in encoder.named_modules() if isinstance(module, nn.Dropout)}
+    assert {rate for path, rate in rates.items() if path.endswith("attn.dropout")} == {0.5}
+    assert {rate for path, rate in rates.items() if not path.endswith("attn.dropout")} == {0.25}
+
+
+# The pieces
+
+
+@pytest.fixture
+def packaged(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The tiny encoder as three installed packages that hold a zip in pieces, under the name `mpnet`; returns the pieces."""
+    archive = tmp_path / "whole.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr("../../escaped.txt", "a member that would lie outside")
+        zipped.writestr("/absolute.txt", "another")
+        for name in FILES:
+            zipped.write(folder / name, f"tiny/{name}")
+        zipped.writestr("tiny/README.md", "not wanted")
+    data = archive.read_bytes()
+    archive.unlink()
+    site, size, pieces = tmp_path / "site", len(data) // 3 + 1, {}
+    for i in range(3):
+        info = site / f"tiny_part_{i}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: tiny-part-{i}\nVersion: 1.0\n")
+        piece = site / f"tiny-part_{i}" / f"tiny.zip.{i}"
+        piece.parent.mkdir()
+        piece.write_bytes(data[i * size : (i + 1) * size])
+        pieces[f"tiny-part-{i}"] = f"tiny-part_{i}/tiny.zip.{i}"
+    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setitem(IN_PIECES, "mpnet", Archive(pieces, "tiny", files, "run: make it"))
+    monkeypatch.setenv("ADAPTER_BENCH_CACHE", str(tmp_path / "cache"))
+    return [site / inside for inside in pieces.values()]
+
+
+def held(cache: Path) -> set[str]:
+    found = {str(path.relative_to(cache)) for path in cache.rglob("*") if path.is_file()}
+    return {path for path in found if path.startswith("encoders/")}
+
+
+def test_joined_from_its_pieces_it_is_the_encoder_that_was_cut(
+    packaged: list[Path], mpnet: PretrainedModel, tmp_path: Path
+) -> None:
+    found = find("mpnet")
+    assert (found.name, found.sha256, found.pooling) == ("mpnet", mpnet.sha256, "mean")
+    assert held(tmp_path / "cache") == {f"encoders/tiny/{name}" for name in FILES}
+    assert not list(tmp_path.rglob("escaped.txt"))
+    assert not Path("/absolute.txt").exists()
+
+
+def test_it_is_unpacked_once(packaged: list[Path]) -> None:
+    first = unpack("mpnet")
+    times = {path: path.stat().st_mtime_ns for path in first.rglob("*")}
+    for piece in packaged:
+        piece.unlink()
+    assert unpack("mpnet") == first
+    assert {path: path.stat().st_mtime_ns for path in first.rglob("*")} == times
+
+
+def test_a_damaged_copy_is_made_again(packaged: list[Path], mpnet: PretrainedModel) -> None:
+    weights = unpack("mpnet") / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    (weights.parent / "tokenizer.json").unlink()
+    assert find("mpnet").sha256 == mpnet.sha256
+
+
+def test_what_a_killed_process_left_is_removed(packaged: list[Path], tmp_path: Path) -> None:
+    left = tmp_path / "cache" / "encoders" / f".tiny.abc{TEMPORARY}" / "tiny"
+    left.mkdir(parents=True)
+    (left / "model.safetensors").write_bytes(b"half")
+    unpack("mpnet")
+    assert held(tmp_path / "cache") == {f"encoders/tiny/{name}" for name in FILES}
+
+
+def test_of_several_at_once_one_unpacks(packaged: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    replaced: list[Path] = []
+    replace = bench.models.split_archive._replace
+
+    def counted(folder: Path, *rest: object) -> None:
+        replaced.append(folder)
+        replace(folder, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench.models.split_archive, "_replace", counted)
+    folders: list[Path] = []
+    together = threading.Barrier(3)
+
+    def want() -> None:
+        together.wait()
+        folders.append(unpack("mpnet"))
+
+    threads = [threading.Thread(target=want) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(folders) == 3
+    assert len(set(folders)) == len(replaced) == 1
+
+
+def refused() -> str:
+    with pytest.raises(UserError) as caught:
+        find("mpnet")
+    line = str(caught.value)
+    assert line.startswith("encoder 'mpnet'")
+    assert "\n" not in line
+    return line
+
+
+def test_without_its_packages_a_line_says_how_to_get_it(packaged: list[Path], tmp_path: Path) -> None:
+    packaged[1].unlink()
+    assert refused() == "encoder 'mpnet' is not installed whole (2 of its 3 packages); run: make it"
+    for piece in (packaged[0], packaged[2]):
+        piece.unlink()
+    assert refused() == "encoder 'mpnet' is not installed; run: make it"
+    assert not held(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_damaged_piece_is_refused_and_leaves_nothing(packaged: list[Path], tmp_path: Path, which: int) -> None:
+    data = bytearray(packaged[which].read_bytes())
+    data[len(data) // 2] ^= 255
+    packaged[which].write_bytes(data if which < 2 else data[:100])
+    assert "packages are damaged" in refused()
+    assert not held(tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob(f"*{TEMPORARY}"))
+
+
+def test_another_content_than_the_known_one_is_refused(packaged: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(IN_PIECES["mpnet"].files, "model.safetensors", "0" * 64)
+    assert "tiny/model.safetensors has another content" in refused()
+
+
+def test_without_a_cache_a_line_says_what_to_set(packaged: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADAPTER_BENCH_CACHE", "/proc/no-cache-here")
+    assert "set ADAPTER_BENCH_CACHE" in refused()
+
+
+def test_a_cache_that_is_full_or_not_a_folder(packaged: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "encoders").write_text("in the way")
+    assert "cannot be unpacked into" in refused()
+
+
+def test_the_doctor_offers_it_and_unpacks_nothing(packaged: list[Path], tmp_path: Path) -> None:
+    def line() -> str:
+        return next(line for line in diagnose()[0].splitlines() if " mpnet: " in line)
+
+    assert "mpnet: installed, unpacked into the cache when first used (packages tiny-part-0 to -003)" in line()
+    assert not held(tmp_path / "cache")
+    unpack("mpnet")
+    assert "parameters (unpacked in the cache)" in line()
+    packaged[0].unlink()
+    assert "parameters (unpacked in the cache)" in line()
+    (tmp_path / "cache" / "encoders" / "tiny" / "config.json").unlink()
+    assert "mpnet: not installed, and optional; run: make it" in line()
+
+
+# The real one
+
+
+@pytest.mark.slow
+def test_the_packaged_mpnet(embedded: Source) -> None:
+    if len(IN_PIECES["mpnet"].installed()) < 5:
+        pytest.skip("the optional packages of all-mpnet-base-v2 are not installed (make mpnet)")
+    pretrained = find("mpnet")
+    assert (pretrained.pooling, pretrained.longest) == ("mean", 512)
+    assert pretrained.shape.parameters == COUNTS["full"]
+    # Two plain sentences of praise lie closer to each other than to one of blame.
+    classifier = load_classifier(pretrained, seed=0, dropout=0.0, attention_dropout=0.0).eval()
+    from bench.data.tokenization import open_tokenizer
+
+    texts = ["A wonderful, moving film.", "I loved this touching movie.", "Dull, badly acted rubbish."]
+    batch = [open_tokenizer(pretrained.folder / "tokenizer.json").encode(text).ids for text in texts]
+    with torch.no_grad():
+        vectors = [classifier.features(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.long))[0] for ids in batch]
+    near, far = (torch.cosine_similarity(vectors[0], vectors[i], dim=0).item() for i in (1, 2))
+    assert near > 0.6 > far
+    houlsby = methods.configured("houlsby", {"bottleneck": 64, "non_linearity": "relu"})
+    encoder = houlsby.attach(classifier.encoder)
+    assert sum(p.numel() for p in encoder.parameters() if p.requires_grad) == 2_379_264

@@ -1,0 +1,513 @@
+"""The audit finds what was changed in a record, and nothing in one that is whole."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.cli.app import main
+from bench.models.pretrained import find
+from bench.records.audit import CHECKS, Outcome, audit
+from bench.records.audit.calibration import CHECKS as OF_CALIBRATIONS
+from bench.records.schema import Baseline, CurvePoint, Energy, Evaluation, Latency, Record, pack_bits, unpack_bits
+from bench.records.spec import Budget, run_id
+from bench.records.store import logits_sha256, save
+from bench.rules import MARKS, PASSES, TUNING_SEED
+from tests.factories import COMMITTED, LABELS, baseline, ended, evaluation, kept, logits_for, run
+
+Damage = Callable[[Record], Record]
+
+
+def whole(wrong: int = 20, **fields: Any) -> Record:
+    """A run of rules version 2 on the packaged encoder with everything that one can have."""
+    encoder = run().encoder.model_copy(update={"sha256": find("minilm").sha256})
+    made = run(wrong=wrong, rules_version=2, encoder=encoder, energy=Energy(joules=900, source="a counter"), **fields)
+    assert made.compute is not None
+    return made.model_copy(update={"compute": made.compute.model_copy(update={"flop_utilisation": 0.4})})
+
+
+def put(record: Record, **parts: Any) -> Record:
+    """The record with fields of its parts replaced and the id that then follows."""
+    update = {
+        name: getattr(record, name).model_copy(update=value) if isinstance(value, dict) else value
+        for name, value in parts.items()
+    }
+    made = record.model_copy(update=update)
+    identity = run_id(
+        made.spec, encoder_sha256=made.encoder.sha256, data_sha256=made.data.sha256, rules_version=made.rules_version
+    )
+    return made.model_copy(update={"run_id": identity})
+
+
+def by(**parts: Any) -> Damage:
+    return lambda record: put(record, **parts)
+
+
+def more(part: str, field: str, by: float) -> Damage:
+    """Another number in a field, `by` more."""
+    return lambda record: put(record, **{part: {field: getattr(getattr(record, part), field) + by}})
+
+
+def moved(field: str, bytes_: int) -> Damage:
+    """Bytes moved to a field of the memory split from activations, so that the sum stays."""
+
+    def damage(record: Record) -> Record:
+        assert record.memory is not None
+        split = record.memory.split
+        assert split is not None
+        changed = {field: getattr(split, field) + bytes_, "activations": split.activations - bytes_}
+        return put(record, memory={"split": split.model_copy(update=changed)})
+
+    return damage
+
+
+def point(index: int, **fields: Any) -> Damage:
+    """Other figures in a point of the curve."""
+
+    def damage(record: Record) -> Record:
+        assert record.training is not None
+        curve = list(record.training.curve)
+        curve[index] = curve[index].model_copy(update=fields)
+        return put(record, training={"curve": curve})
+
+    return damage
+
+
+def forged_id(record: Record) -> Record:
+    return record.model_copy(update={"spec": record.spec.model_copy(update={"dropout": 0.1})})
+
+
+def split_off(record: Record) -> Record:
+    assert record.memory is not None
+    assert record.memory.split is not None
+    split = record.memory.split
+    return put(record, memory={"split": split.model_copy(update={"activations": split.activations + 1})})
+
+
+def long_pauses(record: Record) -> Record:
+    """1.7 s were not charged: 1.6 % of training with its pauses, and 2.6 % of it without."""
+    times = {"training_ended": 105.0, "test_started": 105.0, "test_ended": 106.0}
+    seconds = {"paused": 40.0, "total": 107.0, "outside": 108.0, "outside_training": 105.7}
+    return put(record, timeline=times, seconds=seconds)
+
+
+def went_on(**seconds: float) -> Damage:
+    """Half of training was in a process that ended before."""
+    parts = {"before": 32.5, "total": 35.0, "outside": 36.0, "outside_training": 32.5, **seconds}
+    times = {"training_ended": 33.5, "test_started": 33.5, "test_ended": 34.5}
+    return by(resumed=1, seconds=parts, timeline=times)
+
+
+def on_kept_features(**training: Any) -> Damage:
+    """The run of a head that was trained in passes over what was encoded, under rules 3, with other figures."""
+
+    def made(record: Record) -> Record:
+        steps = int(training.get("steps", 100 * PASSES))
+        counted = {"budget": Budget(amount=1600 * 100, unit="tokens")}
+        assert record.training is not None
+        last = record.training.curve[-1].model_copy(update={"step": steps, "fraction": 1.0})
+        parts = {
+            "steps": steps, "reviews_trained": 1600 * PASSES, "spent": 160_000.0, "overshoot": 0.0, "curve": [last], **training,
+        }  # fmt: skip
+        return put(record.model_copy(update={"rules_version": 3}), spec=counted, training=parts)
+
+    return made
+
+
+def fewer_points(record: Record) -> Record:
+    assert record.training is not None
+    return put(record, training={"curve": record.training.curve[1:]})
+
+
+def slow_latency(record: Record) -> Record:
+    return put(
+        record,
+        latency=[
+            Latency(batch=1, milliseconds=0, bare_milliseconds=1),
+            Latency(batch=32, milliseconds=1, bare_milliseconds=1),
+        ],
+    )
+
+
+def trial(**fields: Any) -> Damage:
+    """A whole trial, with other fields."""
+
+    def made(record: Record) -> Record:
+        spec = record.spec.model_copy(update={"purpose": "trial", "seed": TUNING_SEED, **fields.pop("spec", {})})
+        return put(record, spec=spec, **{"test": None, "out_of_domain": None, "latency": None, **fields})
+
+    return made
+
+
+MIB = 2**20
+DAMAGES: list[tuple[str, Damage]] = [
+    ("run id", forged_id),
+    ("threads", by(environment={"threads": 3})),
+    ("state", by(latency=None)),
+    ("state", by(test=None)),
+    ("state", by(reason="why")),
+    ("state", by(state="failed")),
+    ("state", by(state="failed", reason="why")),
+    ("state", by(memory={"split": None})),
+    ("state", by(seconds={"outside_training": None})),
+    ("state", by(memory={"ru_maxrss": None})),
+    ("trial", trial(spec={"seed": 0})),
+    ("trial", trial(spec={"tuning": 3})),
+    ("trial", trial(test=evaluation(20))),
+    ("bits", by(test={"correct": pack_bits([1] * 100)})),
+    ("bits", by(test={"reviews": 197})),
+    ("bits", by(test={"predictions": "no base64"})),
+    ("reviews", by(data={"test": 300})),
+    ("reviews", by(spec={"test_limit": 100})),
+    ("counts", by(test={"tp": 91, "fn": 9})),
+    ("accuracy", more("test", "accuracy", 1e-3)),
+    ("precision", more("test", "precision", 1e-3)),
+    ("recall", more("test", "recall", 1e-3)),
+    ("F1", more("test", "f1", 1e-3)),
+    ("leaked", by(data={"leaked": 2})),
+    ("leaked", by(test={"leaked": [200]}, data={"leaked": 1})),
+    ("accuracy without leaked", more("test", "accuracy_without_leaked", 1e-3)),
+    ("logits", by(test={"logits_sha256": None})),
+    ("logits", by(test={"logits_sha256": "../" * 21 + "a"})),
+    ("logits", by(test={"logits_sha256": "a" * 64})),
+    ("out-of-domain bits", by(out_of_domain={"correct": pack_bits([1] * 100)})),
+    ("out-of-domain counts", by(out_of_domain={"tp": 81, "fn": 19})),
+    ("out-of-domain accuracy", more("out_of_domain", "accuracy", 1e-3)),
+    ("out-of-domain precision", more("out_of_domain", "precision", 1e-3)),
+    ("out-of-domain recall", more("out_of_domain", "recall", 1e-3)),
+    ("out-of-domain F1", more("out_of_domain", "f1", 1e-3)),
+    ("out-of-domain leaked", by(out_of_domain={"leaked": [3]})),
+    ("out-of-domain accuracy without leaked", more("out_of_domain", "accuracy_without_leaked", 1e-3)),
+    ("trainable parameters", more("parameters", "body", 1)),
+    ("closed form", by(parameters={"body": 225_000, "closed_form": 225_000})),
+    ("closed form", by(spec={"hyperparameters": {"learning_rate": 0.001, "reduction_factor": "many"}})),
+    ("head", by(parameters={"head": 771})),
+    ("all parameters", by(parameters={"total": 22_000_000})),
+    ("bytes to ship", by(bytes_to_ship=1000)),
+    ("frozen weights", by(training={"frozen_sha256_after": "0" * 64})),
+    ("frozen weights", by(training={"frozen_sha256_before": "", "frozen_sha256_after": ""})),
+    ("spent", by(training={"spent": 60.0, "overshoot": 0.0})),
+    ("overshoot", by(training={"overshoot": 3.0})),
+    ("at most one step too much", by(training={"longest_step_seconds": 3.0})),
+    ("budget used up", by(spec={"budget": Budget(amount=70, unit="seconds")}, training={"overshoot": 0.0})),
+    ("reviews trained on", by(training={"reviews_distinct": 1601})),
+    ("reviews trained on", by(training={"reviews_trained": 1601})),
+    ("reviews trained on", by(training={"reviews_seen": 1601})),
+    ("tokens", by(training={"tokens_padded": 159_999})),
+    ("tokens", by(training={"tokens_padded": 1600 * 128 + 1})),
+    ("passes over kept features", on_kept_features(reviews_trained=1600 * (PASSES - 1))),
+    ("passes over kept features", on_kept_features(steps=100 * (PASSES + 1))),
+    ("longest step", by(training={"longest_step_seconds": 100.0})),
+    ("curve in order", point(1, step=10)),
+    ("curve in order", point(0, tokens=-1)),
+    ("curve at its marks", fewer_points),
+    ("curve at its marks", point(1, fraction=0.4)),
+    ("curve fractions", point(0, fraction=0.3)),
+    ("curve end", point(3, step=101)),
+    ("validation accuracy", point(2, accuracy=0.8001)),
+    ("resumed", by(seconds={"before": 1.0})),
+    ("resumed", by(resumed=1)),
+    ("resumed", by(resumed=1, seconds={"before": 70.0})),
+    ("no test before training ended", by(timeline={"test_started": 65.0})),
+    ("set-up", by(seconds={"setup": 0.5})),
+    ("test seconds", by(seconds={"test": 0.5})),
+    ("training seconds", by(timeline={"training_ended": 60.0})),
+    ("training by the outside clock", by(seconds={"outside_training": 60.0})),
+    ("charged by the outside clock", long_pauses),
+    ("training seconds", went_on(before=20.0)),
+    ("training by the outside clock", went_on(outside_training=65.0)),
+    ("total", went_on(total=33.0)),
+    ("total", by(seconds={"total": 60.0})),
+    ("total", by(seconds={"outside": 60.0})),
+    ("peak above baseline", more("memory", "peak_above_baseline", 1)),
+    ("peak above baseline", by(memory={"peak": 0, "peak_above_baseline": 0})),
+    ("peak by the kernel", by(memory={"ru_maxrss": 200 * MIB})),
+    ("CUDA memory", by(memory={"cuda_allocated": 5})),
+    ("memory cap", by(spec={"memory_cap": 100 * MIB})),
+    ("memory split", split_off),
+    ("memory of weights", moved("weights", -4)),
+    ("memory of gradients", moved("gradients", -4)),
+    ("memory of the optimizer", moved("optimizer", -4)),
+    ("memory of the optimizer", moved("optimizer", MIB)),
+    ("processor seconds", by(compute={"cpu_seconds": 200.0})),
+    ("FLOP utilisation", by(compute={"flop_utilisation": 1.2})),
+    ("latency", slow_latency),
+    ("latency", by(latency=[])),
+    ("energy", by(energy={"joules": 0.0})),
+]  # fmt: skip
+ELSEWHERE = (
+    "file name", "earlier attempt", "baseline reviews", "baseline trials", "labels", "out-of-domain labels",
+    "out-of-domain reviews", "counted budget", "conversion", "calibration", "checksum",
+    *(check.name for check in OF_CALIBRATIONS),
+)  # fmt: skip
+"""Checks with a test of their own, below or beside the baseline."""
+
+
+def failed(folder: Path, *records: Record | Baseline) -> list[str | None]:
+    """The check that fails for each record, in the order given; None for one that is whole."""
+    return [outcome.failed[0] if outcome.failed else None for outcome in audit([kept(folder, record) for record in records])]
+
+
+@pytest.mark.parametrize(("check", "damage"), DAMAGES, ids=[f"{i}-{name}" for i, (name, _) in enumerate(DAMAGES)])
+def test_each_check_finds_its_damage(check: str, damage: Damage, tmp_path: Path) -> None:
+    record = damage(whole())
+    path = save(tmp_path, record, logits_for(unpack_bits(evaluation(20).predictions, 200)))
+    (outcome,) = audit([path])
+    assert outcome.failed is not None
+    assert outcome.failed[0] == check, outcome.failed
+    assert f"{path}: FAILED {check}: says " in outcome.text()
+
+
+def test_every_check_can_fail() -> None:
+    assert {check.name for check in CHECKS} == {name for name, _ in DAMAGES} | set(ELSEWHERE)
+    assert len({check.name for check in CHECKS}) == len(CHECKS)
+    assert all(check.explanation for check in CHECKS)
+
+
+def test_whole_records_pass(tmp_path: Path) -> None:
+    alone = (
+        "labels", "out-of-domain labels", "out-of-domain reviews", "trial", "baseline reviews", "baseline trials",
+        "memory cap", "earlier attempt", "counted budget", "conversion", "calibration", "passes over kept features",
+    )  # fmt: skip
+    (outcome,) = audit([kept(tmp_path, whole())])
+    assert outcome.failed is None
+    assert [name for name, _ in outcome.skipped] == [check.name for check in CHECKS if check.name in alone]
+    assert len(outcome.held) + len(alone) + len(OF_CALIBRATIONS) == len(CHECKS)
+    assert f": {len(outcome.held)} checks hold (12 do not apply)" in outcome.text()
+
+
+def test_a_head_on_kept_features_passes(tmp_path: Path) -> None:
+    (outcome,) = audit([kept(tmp_path, on_kept_features()(whole()))])
+    assert outcome.failed is None, outcome.text()
+    assert "passes over kept features" in [name for name, _ in outcome.held]
+
+
+def test_a_run_that_went_on_passes(tmp_path: Path) -> None:
+    (outcome,) = audit([kept(tmp_path, went_on()(whole()))])
+    assert outcome.failed is None, outcome.text()
+    assert "charged by the outside clock" in [name for name, _ in outcome.skipped]
+
+
+def test_other_states_trials_baselines_and_old_records_pass(tmp_path: Path) -> None:
+    old = run(seed=7, latency=None, out_of_domain=None)
+    assert old.memory is not None
+    old = old.model_copy(update={"memory": old.memory.model_copy(update={"split": None, "ru_maxrss": None})})
+    states = ("out-of-memory", "diverged", "cancelled", "failed")
+    ends = [ended("lora", state, seed=i, rules_version=2) for i, state in enumerate(states)]
+    never = ended("lora", "failed", seed=9, rules_version=2, parameters=None, memory=None)
+    everything = [whole(), trial()(whole()), old, *ends, never, baseline(22404), baseline(1600, rules_version=2)]
+    assert failed(tmp_path, *everything) == [None] * len(everything)
+
+
+@pytest.mark.parametrize("unit", ["steps", "epochs", "tokens"])
+def test_budgets_that_are_counted(unit: Any, tmp_path: Path) -> None:
+    spent = {"steps": 100.0, "epochs": 1600 / 22404, "tokens": 160_000.0}[unit]
+    record = whole()
+    assert record.training is not None
+    curve = [p.model_copy(update={"fraction": mark}) for p, mark in zip(record.training.curve, MARKS, strict=True)]
+    budget = {"budget": Budget(amount=spent, unit=unit)}
+    record = put(record, spec=budget, training={"spent": spent, "overshoot": 0.0, "curve": curve})
+    assert failed(tmp_path, record) == [None]
+    assert failed(tmp_path, put(record, training={"spent": 2 * spent, "overshoot": spent})) == ["spent"]
+    more_than_a_step = {"steps": 3.0, "epochs": 0.01, "tokens": 3000.0}[unit]
+    less = put(record, spec={"budget": Budget(amount=spent - more_than_a_step, unit=unit)})
+    assert failed(tmp_path, put(less, training={"overshoot": more_than_a_step})) == ["at most one step too much"]
+    wrong = [*curve[:1], curve[1].model_copy(update={"fraction": 0.6}), *curve[2:]]
+    assert failed(tmp_path, put(record, training={"curve": wrong})) == ["curve fractions"]
+
+
+def test_a_method_that_encodes_once_trains_on_more_than_it_sees(tmp_path: Path) -> None:
+    spec = {"budget": Budget(amount=300_000, unit="tokens")}
+    again = put(whole(), spec=spec, training={"steps": 200, "reviews_trained": 3200, "spent": 300_000.0, "overshoot": 0.0})
+    assert again.training is not None
+    last = [
+        CurvePoint(**{**p.model_dump(), "fraction": mark, "step": 2 * p.step})
+        for p, mark in zip(again.training.curve, MARKS, strict=True)
+    ]
+    assert failed(tmp_path, put(again, training={"curve": last})) == [None]
+    assert failed(tmp_path, put(again, training={"curve": last, "spent": 300.0})) == ["spent"]
+
+
+def test_the_file_name_is_that_of_the_record(tmp_path: Path) -> None:
+    path = kept(tmp_path, whole())
+    other = path.rename(tmp_path / path.name.replace("houlsby", "lora"))
+    (outcome,) = audit([other])
+    assert outcome.failed is not None
+    assert outcome.failed[0] == "file name"
+
+
+def test_a_file_that_was_changed_and_says_nothing_wrong(tmp_path: Path) -> None:
+    path = kept(tmp_path, whole())
+    path.write_text(path.read_text().replace('"python": "3.12.0"', '"python": "3.12.1"'))
+    (outcome,) = audit([path])
+    assert outcome.failed is not None
+    assert outcome.failed[0] == "checksum"
+    assert "changed after it was written" in outcome.text()
+
+
+def test_a_baseline_is_fitted_on_reviews_that_exist(tmp_path: Path) -> None:
+    assert failed(tmp_path, baseline(22405)) == ["baseline reviews"]
+    assert failed(tmp_path, baseline(22404).model_copy(update={"run_id": "0" * 16})) == ["run id"]
+
+
+def test_logits_must_be_those_of_the_predictions(tmp_path: Path) -> None:
+    record, others = whole(), logits_for(1 - LABELS)
+    found = []
+    for logits in (others, others[:10], np.full_like(others, np.nan)):
+        (outcome,) = audit([save(tmp_path, put(record, test={"logits_sha256": logits_sha256(logits)}), logits)])
+        found.append(outcome.failed)
+    assert found[0] == ("logits", "says predictions, raw fields give another class by the logits for 180 reviews")
+    assert [failure and failure[0] for failure in found] == ["logits"] * 3
+    assert record.test is not None
+    sidecar = tmp_path / "b" / "logits" / f"{record.test.logits_sha256}.npy"
+    path = kept(tmp_path / "b", record)
+    sidecar.write_bytes(sidecar.read_bytes()[:-1] + b"\x00")
+    assert "changed after" in str(audit([path])[0].failed)
+    sidecar.unlink()
+    assert "not beside" in str(audit([path])[0].failed)
+
+
+def flipped(part: str, record: Record) -> Record:
+    """The record with another label for review 100, and every figure as it follows from that."""
+    test: Evaluation = getattr(record, part)
+    assert part == "test" or test.logits_sha256 is None
+    wrong = 20 if part == "test" else 40
+    labels = LABELS.copy()
+    labels[100] ^= 1
+    predictions = np.where(np.arange(200) < wrong, 1 - labels, labels)
+    from bench.records.metrics import confusion
+
+    counts = confusion(labels, predictions)
+    return put(
+        record,
+        **{
+            part: {
+                "tp": counts.tp, "fp": counts.fp, "fn": counts.fn, "tn": counts.tn, "precision": counts.precision,
+                "recall": counts.recall, "f1": counts.f1, "predictions": pack_bits(predictions),
+                "logits_sha256": logits_sha256(logits_for(predictions)) if part == "test" else None,
+            }
+        },
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("part", "check"), [("test", "labels"), ("out_of_domain", "out-of-domain labels")])
+def test_records_of_one_test_imply_the_same_labels(part: str, check: str, tmp_path: Path) -> None:
+    records = [whole(seed=seed) for seed in range(3)]
+    assert failed(tmp_path, *records) == [None] * 3
+    assert failed(tmp_path, flipped(part, records[0]), *records[1:]) == [check, None, None]
+    assert failed(tmp_path, flipped(part, records[0]), records[1]) == [check, check]
+    other = put(flipped("test", records[0]), data={"sha256": "e" * 64})
+    assert failed(tmp_path, other, *records[1:]) == [None] * 3
+
+
+def test_out_of_domain_all_have_as_many_reviews(tmp_path: Path) -> None:
+    records = [whole(seed=seed) for seed in range(3)]
+    half = pack_bits(LABELS[:100])
+    short = Evaluation(
+        reviews=100, tp=50, fp=0, fn=0, tn=50, accuracy=1, precision=1, recall=1, f1=1, accuracy_without_leaked=1, leaked=[],
+        predictions=half, correct=pack_bits([1] * 100),
+    )  # fmt: skip
+    assert failed(tmp_path, put(records[0], out_of_domain=short), *records[1:]) == ["out-of-domain reviews", None, None]
+
+
+@pytest.mark.parametrize("number", [0, -1, 10**400, 2**63], ids=["zero", "negative", "huge", "long"])
+def test_impossible_numbers_end_in_a_line(number: int, tmp_path: Path) -> None:
+    fields = {
+        "data": ("train", "test", "validation", "leaked"),
+        "test": ("reviews", "tp", "fp", "fn", "tn"),
+        "out_of_domain": ("reviews",),
+        "training": ("steps", "reviews_seen", "reviews_distinct", "reviews_trained", "tokens_seen", "tokens_padded"),
+        "parameters": ("body", "head", "total", "closed_form"),
+        "memory": ("baseline", "peak", "peak_above_baseline", "ru_maxrss"),
+    }
+    record = put(whole(), spec={"budget": Budget(amount=0.01, unit="epochs")})
+    for part, names in fields.items():
+        for name in names:
+            (outcome,) = audit([kept_as_is(tmp_path, put(record, **{part: {name: number}}))])
+            assert len(outcome.text()) < 500
+
+
+def kept_as_is(folder: Path, record: Record) -> Path:
+    return save(folder, record, logits_for(unpack_bits(evaluation(20).predictions, 200)))
+
+
+def call(arguments: list[str]) -> int:
+    with pytest.raises(SystemExit) as ended_:
+        main(["audit", *arguments])
+    return int(ended_.value.code or 0)
+
+
+def test_the_command_says_a_line_a_record_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept(tmp_path, whole())
+    bad = kept_as_is(tmp_path, put(whole(seed=1), training={"overshoot": 3.0}))
+    kept(tmp_path, baseline(22404))
+    assert call([str(tmp_path)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert f"{bad}: FAILED overshoot: says 3, raw fields give 4" in lines
+    assert call([str(tmp_path), str(bad), "--verbose"]) == 1
+    out = capsys.readouterr().out
+    assert out.count("FAILED") == 1
+    for text in (
+        "  overshoot: 4\n",
+        "  precision: 0.9\n",
+        "  labels: those of 3 of 3 records\n",
+        "  trial: – (it is no tuning trial)",
+    ):
+        assert text in out
+    bad.unlink()
+    assert call([str(tmp_path)]) == 0
+
+
+def test_the_command_lists_its_checks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("run id: The id is the hash of spec")
+    assert len(lines) == sum(not check.name.startswith("out-of-domain") for check in CHECKS)
+
+
+def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.json").write_text("{}")
+    (tmp_path / "b.json").write_text("[" * 100_000)
+    for arguments in ([], *([str(tmp_path / name)] for name in ("none", "empty", "a.json", "b.json", ""))):
+        assert call(arguments) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_words_of_a_record_command_no_terminal(tmp_path: Path) -> None:
+    record = put(whole(), state="failed", reason="\x1b[31m", test=None)
+    outcomes: list[Outcome] = audit([kept_as_is(tmp_path, put(record, out_of_domain=None, run_id="0" * 16))])
+    assert outcomes[0].text().isprintable()
+    text = Outcome(Path("\x1b[2J.json"), [], [], ("state", "says \x9b2J, raw fields give \u202e")).text()
+    assert text.isprintable()
+
+
+def test_the_command_never_imports_torch(tmp_path: Path) -> None:
+    kept(tmp_path, whole())
+    code = (
+        "import sys\nfrom bench.cli.app import main\n"
+        f"try:\n    main(['audit', {str(tmp_path)!r}])\nexcept SystemExit as ended:\n    assert not ended.code\n"
+        "print(sorted({'torch', 'transformers', 'sklearn', 'pandas'} & sys.modules.keys()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.fixture(scope="module")
+def committed() -> dict[str, Outcome]:
+    return {outcome.path.name: outcome for outcome in audit(COMMITTED)}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(path for folder in COMMITTED for path in folder.glob("*.json")), ids=lambda path: path.stem
+)
+def test_every_committed_record_passes(path: Path, committed: dict[str, Outcome]) -> None:
+    outcome = committed[path.name]
+    assert outcome.failed is None, outcome.text()

@@ -1,0 +1,305 @@
+"""The report in every format: the same figures, and no power to what stands in records."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.records.schema import Baseline, Parameters, Record
+from bench.records.store import save
+from bench.report.render import render
+from bench.report.tables.comparison import HEADERS, STACKED_HEADERS
+from bench.report.tables.csv_export import COLUMNS
+from bench.report.tables.formatting import run_line
+from bench.system.errors import UserError
+from tests.factories import MACHINE, baseline, counted, ended, run, shared
+
+FORMATS = ["table", "markdown", "latex", "csv", "json"]
+HOSTILE = [
+    "\x1b[31mred\x1b[0m\x07", "a\nb\r\nc\td", "\u202edrawkcab", "\x9b2J\x7f", "<script>alert(1)</script>", "a|b\\|c`d`",
+    "[x](javascript:alert(1))", "![i](http://a/b.png)", "**b** _i_ ~s~ $m$ @name www.example.org", "\\input{/etc/passwd}",
+    "100%_of#a&b{c}^2~$x$\\", "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1", "- item", "# heading", "1. item",
+    "[0pt]", "*", "Schrödinger 猫 𝔸", "",
+]  # fmt: skip
+
+
+def report(folder: Path, *records: Record | Baseline, style: str = "table", reference: str = "houlsby") -> str:
+    for record in records:
+        save(folder, record)
+    return render(folder, reference=reference, style=style)
+
+
+def usual() -> list[Record | Baseline]:
+    big = Parameters(body=22_565_376, head=592_130, total=23_157_506, closed_form=22_565_376)
+    return [
+        *(run(seed=seed, wrong=20 + seed) for seed in range(3)),
+        *(run("pfeiffer", seed, 24) for seed in range(3)),
+        *(run("full", seed, 16, parameters=big) for seed in range(2)),
+        ended("full", "out-of-memory", seed=2),
+        run("head-only", 0, 60),
+        run("head-only", 0, 50, spec={"hyperparameters": {"learning_rate": 0.003}}),
+        baseline(22404),
+        baseline(1600),
+    ]
+
+
+def hostile(text: str) -> list[Record | Baseline]:
+    """Records in which every word that a report shows is `text`."""
+    spec = {"encoder": text, "hyperparameters": {"learning_rate": 0.001, "x": text}}
+    data = run().data.model_copy(update={"cut": text})
+    machine = MACHINE.model_copy(update={"device": text})
+    parts: dict[str, Any] = {"data": data, "environment": machine}
+    return [
+        run(spec=spec, **parts),
+        run(text, 0, spec=spec, **parts),
+        run(text, 0, spec={**spec, "hyperparameters": {"learning_rate": 0.003, "x": text}}, **parts),
+        ended(text, "failed", text, seed=1, spec=spec, **parts),
+        baseline(22404, data=data),
+    ]
+
+
+def test_every_figure_is_the_same_in_json_csv_and_table(tmp_path: Path) -> None:
+    (group,) = json.loads(report(tmp_path, *usual(), style="json"))["groups"]
+    table = [dict(zip(HEADERS, line, strict=True)) for line in _pipes(render(tmp_path, reference="houlsby", style="markdown"))]
+    sheet = list(csv.DictReader(io.StringIO(render(tmp_path, reference="houlsby", style="csv"))))
+    assert len(group["table"]) == len(table) == len(sheet) == 8
+    for method, line, row in zip(group["methods"], group["table"], sheet, strict=False):
+        assert f"{100 * method['accuracy']:.2f}" == line["accuracy %"].split()[0] == f"{float(row['accuracy (%)']):.2f}"
+        verdict = method["paired"]["verdict"] if method["paired"] else ""
+        assert line["verdict"].split(" on ")[0] == row["verdict"] == verdict
+        assert f"{method['trainable_body']:,}" == line["trains: body"]
+        assert str(method["trainable_body"]) == row["trainable parameters in the encoder"]
+        assert str(len(method["seeds"])) == row["complete runs"]
+    for line, row in zip(group["table"], table, strict=True):
+        assert [html.unescape(re.sub(r"\\|\*\*", "", cell)) for cell in row.values()] == list(line.values())
+    houlsby, pfeiffer, full = group["methods"][:3]
+    assert houlsby["accuracy"] == pytest.approx(0.895)
+    assert full["accuracy_difference"] == pytest.approx(0.0225)
+    assert list(full["states"].values()) == ["out-of-memory"]
+    assert group["table"][1]["method"] == "pfeiffer"
+    assert pfeiffer["label"] == "pfeiffer"
+    assert group["reference"] == "houlsby"
+    assert group["table"][-1]["accuracy %"] == "94.16"
+
+
+def test_a_calibrated_group_shows_the_ratio_of_its_calibration_in_every_format(tmp_path: Path) -> None:
+    records = [shared(low=1.0, high=1.0), shared("lora", tokens=800_000, low=0.9), counted("full")]
+    found = json.loads(report(tmp_path, *records, style="json"))["groups"]
+    group = next(group for group in found if "reference tokens" in group["title"])
+    lora = group["methods"][1]
+    assert lora["time_a_token"] == {"ratio": 1.25, "low": 0.9, "high": pytest.approx(1.2625)}
+    assert (lora["reviews_per_second"], lora["reviews_seen"]) == (None, 1600)
+    assert [line["time a token"] for line in group["table"]] == ["1.00", "1.25 [0.90, 1.26]", ""]
+    assert "reviews per s" not in group["table"][0]
+    sheet = list(csv.DictReader(io.StringIO(render(tmp_path, reference="houlsby", style="csv"))))
+    columns = ("reviews per second", *(name for name in COLUMNS if name.startswith("time a token")))
+    cells = next([row[name] for name in columns] for row in sheet if row["method"] == "lora")
+    assert cells == ["", "1.25", "0.9", "1.2625"]
+    # A run of plain tokens beside a calibrated one has a dash: its own clock is not shown there either.
+    mixed = next(group for group in found if "reference tokens" not in group["title"])
+    assert [line["time a token"] for line in mixed["table"]] == ["1.00", "–", ""]
+    text = {style: render(tmp_path, reference="houlsby", style=style) for style in ("table", "markdown", "latex")}
+    assert "1.25 [0.90, 1.26]" in text["table"]
+    assert "1.25 {[}0.90, 1.26{]}" in text["latex"]
+    for shown in text.values():
+        assert "time a token" in shown
+        assert "per s" not in shown
+    assert max(len(line) for line in text["table"].splitlines()) <= 132
+
+
+def _pipes(markdown: str) -> list[list[str]]:
+    """The cells of a Markdown table, as GitHub splits them: an escaped pipe is none."""
+    rows = [line for line in markdown.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows[2:]]
+
+
+def test_the_table_fits_a_terminal(tmp_path: Path) -> None:
+    text = report(tmp_path, *usual())
+    assert max(len(line) for line in text.splitlines()) <= 132
+    said = [line for line in text.splitlines() if line.startswith(("- ", "  ")) and "%  " not in line]
+    assert said
+    assert max(len(line) for line in text.splitlines() if line.startswith("- ")) <= 110
+    houlsby = next(line for line in text.splitlines() if line.startswith("houlsby"))
+    assert houlsby.split()[1:3] == ["89.50", "ref."]
+
+
+def test_markdown_has_its_headers_on_one_line(tmp_path: Path) -> None:
+    lines = report(tmp_path, *usual(), style="markdown").splitlines()
+    header = next(line for line in lines if line.startswith("|"))
+    assert [cell.strip() for cell in header.split("|")[1:-1]] == list(HEADERS)
+    assert any(line.startswith("| **houlsby** ") for line in lines)
+
+
+def test_several_groups(tmp_path: Path) -> None:
+    records = [run(), run("lora"), run(spec={"max_length": 256}), run("lora", spec={"max_length": 256})]
+    assert len(json.loads(report(tmp_path, *records, style="json"))["groups"]) == 2
+    sheet = list(csv.DictReader(io.StringIO(render(tmp_path, reference="houlsby", style="csv"))))
+    assert len({row["group"] for row in sheet}) == 2
+    assert [row["role"] for row in sheet] == ["reference", "method", "published"] * 2
+    assert render(tmp_path, reference="houlsby", style="latex").count(r"\begin{table}") == 2
+
+
+def test_csv_holds_plain_numbers(tmp_path: Path) -> None:
+    rows = list(csv.reader(io.StringIO(report(tmp_path, *usual(), style="csv"))))
+    assert tuple(rows[0]) == COLUMNS
+    assert {len(row) for row in rows} == {len(COLUMNS)}
+    for row in rows[1:]:
+        numbers = [*row[3:18], *row[19:22], *row[26:35], row[36]]
+        assert all(re.fullmatch(r"(-?[0-9]+(\.[0-9]+)?(e-[0-9]+)?)?", cell) for cell in numbers), row
+    cells = dict(zip(COLUMNS, rows[2], strict=True))
+    assert cells["method"] == "pfeiffer"
+    assert cells["accuracy minus reference (points)"] == "-1.5"
+    assert cells["peak memory (MiB)"] == "300"
+    assert (cells["verdict"], cells["seeds compared"], cells["seeds collapsed"]) == ("not resolved", "0 1 2", "")
+    assert (cells["unconditional verdict"], cells["collapsed runs"]) == ("too few seeds", "0")
+    of_full = dict(zip(COLUMNS, rows[3], strict=True))
+    assert (of_full["verdict"], of_full["seeds compared"], of_full["seeds not compared"]) == ("incomplete", "0 1", "2")
+
+
+def test_latex_is_a_booktabs_table(tmp_path: Path) -> None:
+    text = report(tmp_path, *usual(), style="latex")
+    assert text.startswith("% needs \\usepackage{booktabs}\n\\begin{table}")
+    _check_latex(text)
+    rows = [line.strip() for line in text.splitlines() if line.endswith(r"\\")]
+    assert rows[2].startswith("houlsby & 89.50 & ref. &")
+    assert rows[3].startswith(r"& $\pm$1.24 &")
+    assert rows[4].startswith(r"pfeiffer & 88.00 & $-1.50$ & not resolved &")
+    assert re.match(r"& \$\\pm\$0.00 & \$\[-[0-9.]+, -?[0-9.]+\]\$ & [0-9.]+ &", rows[5])
+    assert text.index(r"\caption{minilm on embedded-v1") < text.index(r"\toprule") < text.index("full, seed 2")
+
+
+def _check_latex(text: str) -> None:
+    """As `check_latex`, and as many columns in each row as the comparison has."""
+    bare = check_latex(text)
+    columns = {bare_row.count("&") for bare_row in bare.splitlines() if bare_row.endswith("\\\\")}
+    assert columns == {len(STACKED_HEADERS) - 1}
+    assert bare.count("&") == (len(STACKED_HEADERS) - 1) * sum(line.endswith("\\\\") for line in bare.splitlines())
+
+
+def check_latex(text: str) -> str:
+    """Balanced braces, environments and mathematics; only the commands that belong. Returns it without its escapes."""
+    assert text.isascii() or not re.search("[^\x20-\x7e\nÀ-ÿ]", text)
+    bare = re.sub(r"\\[&%$#_{}]", "", text)
+    depth = 0
+    for c in bare:
+        depth += (c == "{") - (c == "}")
+        assert depth >= 0
+    assert depth == 0
+    assert [line.count("%") for line in bare.splitlines() if "%" in line] == [1] * text.count("% needs")
+    signs = {r"$\Delta$", r"$\pm$", r"$\leq$", r"$\geq$"}
+    assert set(re.findall(r"\$[^$]*\$", bare)) <= signs | set(re.findall(r"\$[-+][0-9.]+\$|\$\[-?[0-9.]+, -?[0-9.]+\]\$", bare))
+    assert bare.count("$") % 2 == 0
+    assert not set("#~^") & set(bare)
+    for name in ("table", "tabular"):
+        assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}")
+    known = (
+        "usepackage begin end centering footnotesize setlength tabcolsep caption toprule midrule bottomrule par smallskip "
+        "raggedright Delta pm leq geq textperiodcentered textbackslash textasciitilde textasciicircum textless "
+        "textgreater textbar textasciigrave"
+    )
+    assert set(re.findall(r"\\([a-zA-Z]+)", bare.replace("\\\\", ""))) <= set(known.split())
+    # After the end of a row, a bracket or a star would be read as its argument.
+    assert not re.search(r"\\\\\s*[\[*]|\\(toprule|midrule|bottomrule)\s*\[", text)
+    return bare
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=repr)
+@pytest.mark.parametrize("style", FORMATS)
+def test_names_from_records_are_inert(tmp_path: Path, style: str, text: str) -> None:
+    written = report(tmp_path, *hostile(text), style=style)
+    assert all(c.isprintable() or c == "\n" for c in written)
+    if style == "json":
+        (group,) = json.loads(written)["groups"]
+        assert group["methods"][1]["method"] == text
+    elif style == "csv":
+        rows = list(csv.reader(io.StringIO(written)))
+        assert {len(row) for row in rows} == {len(COLUMNS)}
+        names = [row[i] for row in rows for i in (0, 1, 2, 15)]
+        assert not any(name.lstrip().startswith(("=", "+", "-", "@", "\t", "\r", "＝")) for name in names)
+    elif style == "latex":
+        _check_latex(written)
+    elif style == "markdown":
+        _check_markdown(written)
+
+
+def _check_markdown(text: str) -> None:
+    assert {len(cells) for cells in _pipes(text)} == {len(HEADERS)}
+    check_markdown(text)
+
+
+def check_markdown(text: str) -> None:
+    """Nothing that Markdown or HTML gives a meaning to, but for the bold of titles and of the reference."""
+    # The lines that the report itself makes bold are the only ones with bare stars.
+    bare = re.sub(r"\\[-`\[\]*_~#!+.)=]", "", text)
+    bare = re.sub(r"(?m)^(\| )?\*\*(.*?)\*\*(?= |$)", r"\1\2", bare)
+    assert not set("<>`[]*_~$@\\") & set(bare)
+    assert not re.search(r"&(?!amp;|lt;|gt;|#[0-9]+;)", bare)
+    assert not re.search(r"(?i)://|www\.", bare)
+    assert not re.search(r"(?m)^- *([-+=]|[0-9]+[.)])", bare.replace("\\", ""))
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=repr)
+def test_one_line_a_run_is_one_line(text: str) -> None:
+    for record in hostile(text)[:4]:
+        assert isinstance(record, Record)
+        assert run_line(record).isprintable()
+
+
+def test_damaged_files_are_named_and_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = {
+        "cut.json": run().model_dump_json()[:-20],
+        "empty.json": "",
+        "future.json": run("lora").model_dump_json().replace('"schema_version":3', '"schema_version":9'),
+        "other.json": '{"kind": "run"}',
+        "red\x1b[31m.json": "[]",
+    }
+    for name, text in bad.items():
+        (tmp_path / name).write_text(text)
+    report(tmp_path, run())
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in lines] == [f"left out {name}".replace("\x1b", "\ufffd") for name in sorted(bad)]
+    assert "schema version is '9'" in lines[2]
+    assert {name: (tmp_path / name).read_text() for name in bad} == bad
+
+
+def test_a_folder_without_records(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(UserError, match="holds no records of runs; make some with: python -m bench run --method all"):
+            render(folder, reference="houlsby", style="table")
+
+
+def test_an_unknown_reference(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"reference 'hulsby'; did you mean 'houlsby'\? There are: houlsby, lora"):
+        report(tmp_path, run(), run("lora"), reference="hulsby")
+
+
+def test_any_method_can_be_the_reference(tmp_path: Path) -> None:
+    (group,) = json.loads(report(tmp_path, run(wrong=20), run("lora", wrong=30), style="json", reference="lora"))["groups"]
+    assert [method["method"] for method in group["methods"]] == ["lora", "houlsby"]
+    assert group["methods"][1]["accuracy_difference"] == pytest.approx(0.05)
+
+
+def test_the_command_writes_every_format_and_never_imports_torch(tmp_path: Path) -> None:
+    for record in usual():
+        save(tmp_path / "runs", record)
+    script = (
+        "import sys; from bench.cli.app import main\n"
+        "for style in sys.argv[2:]:\n"
+        "    try: main(['report', '--results', sys.argv[1] + '/runs', '--format', style, '--out', f'{sys.argv[1]}/{style}'])\n"
+        "    except SystemExit as end: assert end.code == 0, end\n"
+        "print(sorted({'torch', 'transformers', 'sklearn', 'pandas'} & sys.modules.keys()))\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path), *FORMATS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr, done.returncode) == ("[]\n", "", 0)
+    for style in FORMATS:
+        assert (tmp_path / style).read_text() == render(tmp_path / "runs", reference="houlsby", style=style) + "\n"

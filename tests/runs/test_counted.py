@@ -1,0 +1,139 @@
+"""Runs whose budget a calibration converts: they count tokens, and are the same runs whatever else the machine does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bench.runs.calibration as module
+from bench.cli.app import main
+from bench.records.audit import audit
+from bench.records.schema import Record
+from bench.records.store import load, load_logits, save
+from bench.runs.budgets import counted
+from bench.runs.plan import Matrix, Request, plan
+from tests.factories import calibration
+
+RATIOS = {"houlsby": 1.0, "lora": 2.0}
+SMALL = {"max_length": 32, "batch_size": 8}
+
+
+@contextmanager
+def a_core_burns() -> Iterator[None]:
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def matrix(tiny_folder: Path, small_folder: Path) -> Matrix:
+    asked: dict[str, Any] = {"encoder": str(tiny_folder), "data": str(small_folder), **SMALL}
+    return plan(Request(list(RATIOS), budget="5000 reference tokens", **asked))
+
+
+@pytest.fixture
+def file(matrix: Matrix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A calibration by hand of another machine; from now on nothing is timed."""
+
+    def nothing_is_timed(*arguments: object, **named: object) -> None:
+        raise AssertionError("it is timed")
+
+    monkeypatch.setattr(module, "calibrate", nothing_is_timed)
+    return save(tmp_path / "elsewhere", calibration(matrix.jobs[0], RATIOS))
+
+
+@pytest.fixture
+def command(tiny_folder: Path, small_folder: Path, file: Path) -> list[str]:
+    small = [word for name, value in SMALL.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    return ["run", "--encoder", str(tiny_folder), "--data", str(small_folder), *small, "--calibration", str(file)]
+
+
+def call(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as over:
+        main(list(arguments))
+    return int(over.value.code or 0)
+
+
+def records(folder: Path) -> dict[str, Record]:
+    return {item.spec.method: item for item in load(folder) if isinstance(item, Record)}
+
+
+@pytest.mark.usefixtures("short_runs")
+def test_a_budget_in_reference_tokens_is_counted_by_the_calibration_that_is_named(
+    command: list[str], file: Path, tmp_path: Path
+) -> None:
+    command = [*command, "--method", "houlsby", "--method", "lora", "--budget", "5000 reference tokens"]
+    assert call(*command, "--out", str(tmp_path / "out")) == 0
+    found = records(tmp_path / "out")
+    for method, tokens in {"houlsby": 5000, "lora": 2500}.items():
+        record = found[method]
+        assert (record.state, record.spec.reference_tokens) == ("complete", 5000)
+        assert (str(record.spec.budget), str(record.spec.asked)) == (f"{tokens:,} tokens", "5,000 reference tokens")
+        made = record.conversion
+        assert made is not None
+        assert (made.asked, made.ratio, made.device) == ("5,000 reference tokens", RATIOS[method], "Some CPU")
+        assert made.calibration == file.stem.rsplit("-", 1)[1]
+        assert made.expected_seconds == 5.0
+        assert record.training is not None
+        assert tokens <= record.training.tokens_seen == record.training.spent < tokens + 8 * 32
+    assert [outcome.text() for outcome in audit([tmp_path / "out"]) if outcome.failed] == []
+
+
+@pytest.mark.usefixtures("short_runs")
+def test_beside_a_load_it_is_the_same_run(command: list[str], tmp_path: Path) -> None:
+    command = [*command, "--method", "houlsby", "--budget", "5s"]
+    assert call(*command, "--out", str(tmp_path / "quiet")) == 0
+    with a_core_burns():
+        assert call(*command, "--out", str(tmp_path / "loaded")) == 0
+    (quiet,), (loaded,) = records(tmp_path / "quiet").values(), records(tmp_path / "loaded").values()
+    assert (quiet.state, quiet.spec.reference_tokens) == ("complete", 5000)
+    assert quiet.run_id == loaded.run_id
+    assert quiet.test is not None
+    assert quiet.test == loaded.test
+    assert quiet.test.logits_sha256 is not None
+    one, other = (load_logits(tmp_path / name, quiet.test.logits_sha256) for name in ("quiet", "loaded"))
+    assert one.tobytes() == other.tobytes()
+    assert quiet.training is not None
+    assert loaded.training is not None
+    timed = {"longest_step_seconds", "curve"}
+    assert quiet.training.model_dump(exclude=timed) == loaded.training.model_dump(exclude=timed)
+    for mine, theirs in zip(quiet.training.curve, loaded.training.curve, strict=True):
+        assert mine.model_dump(exclude={"seconds"}) == theirs.model_dump(exclude={"seconds"})
+
+
+def test_seconds_and_the_reference_tokens_that_they_buy_are_one_run(matrix: Matrix, file: Path, tmp_path: Path) -> None:
+    def ids(budget: str, **fields: Any) -> list[str]:
+        request = Request(
+            list(RATIOS), encoder=str(matrix.pretrained.folder), data=matrix.jobs[0].data_argument, budget=budget,
+            calibration=str(file), **SMALL, **fields,
+        )  # fmt: skip
+        return [job.run_id for job in counted(plan(request), tmp_path, say=print).jobs]
+
+    assert ids("60s") == ids("60000 reference tokens")
+    assert ids("1m") == ids("60s")
+    assert not set(ids("60s")) & set(ids("61s"))
+    by_budget = counted(replace(matrix, calibration=file), tmp_path, say=print)
+    assert not {job.run_id for job in by_budget.jobs} & {job.run_id for job in matrix.jobs}
+
+
+def test_a_budget_below_one_batch_of_a_method_is_refused_before_anything_is_written(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert call(*command, "--method", "all", "--budget", "50 reference tokens", "--out", str(out)) == 2
+    assert "does not hold " in capsys.readouterr().err
+    assert call(*command, "--method", "lora", "--budget", "50 reference tokens", "--out", str(out)) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "lora" in line
+    assert not out.exists()

@@ -1,0 +1,684 @@
+"""Runs on a cluster are the runs at home: same predictions, same records, and no less survives."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bench.runs.launchers.process as local
+from bench.analysis.comparison import compare
+from bench.cli.app import main
+from bench.models.pretrained import PACKAGED, PretrainedModel, find
+from bench.records.audit import audit
+from bench.records.schema import Record
+from bench.records.spec import Budget
+from bench.records.store import load
+from bench.runs.launchers.process import Died, LocalEngine, Watch
+from bench.runs.launchers.software import difference, software
+from bench.runs.launchers.transfer import saved
+from bench.runs.launchers.worker import Ended, Kept, Message, Runner, Told, _found
+from bench.runs.monitor import Folder, standing
+from bench.runs.plan import Matrix, Request, plan
+from bench.runs.scheduler import carry_out
+from bench.runs.status import Note
+from bench.system.device import usable_cores
+from bench.system.errors import UserError
+from bench.system.locks import alone, lock_path
+from bench.system.signals import Interrupts
+from bench.training.job import Job, Outcome, checkpoint_path, record_of
+from tests.conftest import make_job, make_spec
+from tests.factories import run
+from tests.killing import SETTINGS, TIMED
+from tests.measurements.cluster import row_of, table
+from tests.nodes import Nodes, nodes
+
+RAY = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install 'adapter-bench[ray]'")
+
+
+def records(out: Path) -> list[Record]:
+    return [record for record in load(out) if isinstance(record, Record)]
+
+
+def result(record: Record) -> dict[str, Any]:
+    """What a run comes to, without what it took."""
+    whole = json.loads(record.model_dump_json())
+    training = whole["training"]
+    curve = [{key: value for key, value in point.items() if key != "seconds"} for point in training["curve"]]
+    return {
+        "state": whole["state"], "test": whole["test"], "out_of_domain": whole["out_of_domain"], "curve": curve,
+        "training": {key: value for key, value in training.items() if key not in TIMED}, "spec": whole["spec"],
+        "parameters": whole["parameters"], "encoder": whole["encoder"], "data": whole["data"],
+    }  # fmt: skip
+
+
+def until(condition: Callable[[], Any], seconds: float = 300) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
+    return found
+
+
+# What a machine of a cluster does, without a cluster
+
+
+@pytest.fixture
+def job(tiny: PretrainedModel, small_folder: Path) -> Job:
+    return make_job(make_spec("lora", test_limit=20, budget=Budget(amount=40, unit="steps")), tiny, small_folder)
+
+
+def heard(runner: Runner, until: type[Message], number: int = 0) -> list[Message]:
+    """What a runner tells until there is a message of this kind, from a number on."""
+    found: list[Message] = []
+    end = time.monotonic() + 90
+    while time.monotonic() < end:
+        found += runner.hear(number + len(found))
+        if any(isinstance(message, until) for message in found):
+            return found
+    raise AssertionError(f"no {until.__name__} came: {found}")
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_at_another_runner_from_what_the_first_handed_out(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The snapshot is handed out while the clock stands still: until it has been heard of, the run waits."""
+    monkeypatch.setattr(local, "GRACE", 60.0)  # how long it may take is not asked here
+    whole = LocalEngine("cpu").run("bench.training.run:execute", job)[0].record
+    asked = replace(job, device_model="of another machine", checkpoint=checkpoint_path(tmp_path / "not here", job.run_id))
+    first, second = Runner("cpu", 2, "elsewhere"), Runner("cpu", 2, "elsewhere")
+    first.start("tests.work:eager", asked, None)
+    told: list[Message] = []
+    for _ in range(12):  # past the first mark of the curve
+        told += heard(first, Kept, len(told))
+    assert isinstance(told[-1], Kept)
+    assert first.hear(len(told) - 1) == [told[-1]], "it waits, and an answer that was lost can be had again"
+    first.stop()
+    (*_, ended) = heard(first, Ended, len(told))
+    assert isinstance(ended, Ended)
+    assert ended.result.record.state == "cancelled"
+    assert 12 <= ended.result.record.training.steps < 40
+    second.start("tests.work:eager", replace(asked, keep=tmp_path), told[-1].content)
+    messages: list[Message] = []
+    while not messages or not isinstance(messages[-1], Ended):
+        messages += heard(second, (Kept, Ended), len(messages))  # type: ignore[arg-type]
+        if sum(isinstance(message, Kept) for message in messages) == 1:
+            time.sleep(3)
+    (*_, ended) = messages
+    assert isinstance(ended, Ended)
+    record = ended.result.record
+    lines = [message.line for message in messages if isinstance(message, Told) and message.line]
+    assert lines[0].startswith("resumes from its checkpoint: ")
+    assert (record.resumed, result(record)) == (1, result(whole))
+    assert (record.environment.engine, whole.environment.engine) == ("elsewhere", "local")
+    assert record.environment.device == record.environment.cpu != "of another machine"
+    assert ended.watch.between("training") == pytest.approx(
+        record.seconds.charged + record.seconds.paused - record.seconds.before, abs=1.0
+    )
+    assert record.seconds.paused > 3 > record.seconds.charged, "the wait is on both clocks, and on neither it is training"
+    assert "head.safetensors" in ended.files
+    assert not (tmp_path / "not here").exists()
+
+
+def test_another_encoder_or_other_reviews_are_refused(job: Job, tmp_path: Path) -> None:
+    runner = Runner("cpu", 2, "elsewhere")
+    other = "has other content on the worker (", "0" * 64
+    for wrong, says in (
+        (replace(job, pretrained=replace(job.pretrained, sha256=other[1])), f"the encoder 'tiny' {other[0]}"),
+        (replace(job, data=job.data.model_copy(update={"sha256": other[1]})), f"the data 'small' {other[0]}"),
+        (replace(job, data_argument=str(tmp_path / "none")), "data 'none' is none of embedded"),
+    ):
+        runner.start("bench.training.run:execute", wrong, None)
+        (*_, ended) = heard(runner, Ended)
+        assert isinstance(ended, Ended)
+        record = ended.result.record
+        assert record.state == "failed"
+        assert record.reason.startswith(says)
+        assert record.environment.engine == "elsewhere"
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_stop_while_a_snapshot_is_copied_loses_nothing(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """The run hears of it in the moment in which it reads the answer; what it read next would be taken for another answer."""
+    monkeypatch.setattr(local, "GRACE", 60.0)
+    interrupts, copies = Interrupts(), 0
+
+    def copy() -> None:
+        nonlocal copies
+        copies += 1
+        interrupts.asked += copies == at
+        time.sleep(0.3 * (copies > at))  # time enough for a run that does not wait to be gone
+
+    engine = LocalEngine("cpu", interrupts, copy)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        engine.run("tests.work:eager", replace(job, checkpoint=checkpoint_path(tmp_path, job.run_id)))
+    outcome, _ = caught.value.args
+    assert outcome.record.state == "cancelled"
+    assert outcome.record.training.steps == copies >= at, "each step was kept and copied once"
+
+
+def test_a_full_disk_of_the_caller_fails_the_run_with_a_reason(job: Job, tmp_path: Path) -> None:
+    job = replace(job, keep=tmp_path / "saved")
+    assert job.keep is not None
+    job.keep.mkdir()
+    there = record_of(job, "complete").environment.model_copy(update={"engine": "ray"})
+    whole = Outcome(record_of(job, "complete").model_copy(update={"environment": there}))
+    came = Ended(whole, files={"../head.safetensors": np.arange(10**5, dtype=np.uint8)})
+    assert saved(job, came) is came
+    assert (job.keep / "head.safetensors").read_bytes() == came.files["../head.safetensors"].tobytes()
+    (job.keep / "head.safetensors").unlink()
+    (job.keep / "head.safetensors").symlink_to("/dev/full")
+    record = saved(job, came).result.record
+    assert (record.state, record.reason) == ("failed", "what was trained cannot be written (No space left on device)")
+    assert record.environment == there
+    stopped = Ended(Outcome(record_of(job, "cancelled", "stopped by a signal")), files=came.files)
+    assert saved(job, stopped) is stopped, "nobody wants what is not whole"
+
+
+def test_a_folder_may_be_called_as_a_package_is(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PACKAGED, "not-installed", ("no-such-distribution", "model"))
+    for name in ("minilm", "not-installed"):
+        asked = find(str(shutil.copytree(tiny_folder, tmp_path / name)))
+        assert asked.name == name
+        assert _found(asked) == asked
+        if name == "not-installed":
+            with pytest.raises(UserError, match="is not installed; run: pip install no-such-distribution"):
+                _found(replace(asked, folder=tmp_path / "not here"))
+    packaged = find("minilm")
+    assert _found(packaged) == _found(replace(packaged, folder=tmp_path / "not here")) == packaged
+
+
+def test_a_death_is_handed_on() -> None:
+    runner = Runner("cpu", 2, "elsewhere")
+    runner.start("tests.work:die", "exit", None)
+    (*_, ended) = heard(runner, Ended)
+    assert isinstance(ended, Ended)
+    assert ended.died == (3, False)
+    again = pickle.loads(pickle.dumps(Died(-9, out_of_memory=True)))
+    assert (str(again), again.out_of_memory) == (str(Died(-9, True)), True)
+
+
+def test_other_versions_are_named() -> None:
+    here = software()
+    assert difference(here, software()) is None
+    assert difference(here, {**here, "torch": "1.0"}) == f"torch 1.0 there, {here['torch']} here"
+    assert difference(here, {name: version for name, version in here.items() if name != "peft"}) == (
+        f"peft is missing there, {here['peft']} here"
+    )
+    assert difference({"commit": "a"}, {}) is None, "an installed package knows of no commit"
+    assert difference({"commit": "a"}, {"commit": "b"}) == "commit b there, a here"
+
+
+# Several runs in hand, without a cluster
+
+
+class Pretended:
+    """A cluster with room for two runs, which are made up."""
+
+    def __init__(self, does: Callable[[Job, Interrupts], Any]) -> None:
+        self.does = does
+        self.places = 2
+
+    @contextmanager
+    def engine(self, device: str, threads: int, runs: int, interrupts: Interrupts, note: object) -> Iterator[Any]:
+        self.interrupts = interrupts
+        yield self
+
+    def run(self, work: str, job: Job, listen: object) -> tuple[Any, Watch]:
+        return self.does(job, self.interrupts), Watch()
+
+
+@pytest.fixture
+def four(tiny_folder: Path, small_folder: Path) -> Matrix:
+    return plan(Request(["lora"], encoder=str(tiny_folder), data=str(small_folder), budget="4 steps", seeds="4", device="cpu"))
+
+
+def carried_out(matrix: Matrix, out: Path, does: Callable[[Job, Interrupts], Any]) -> bool:
+    told: list[Path] = []
+    cluster: Any = Pretended(does)
+    done = carry_out(
+        matrix, out, force=False, tell=lambda record, path, new: told.append(path), announce=lambda choice: None,
+        cluster=cluster,
+    )  # fmt: skip
+    assert len(told) == len(set(told)) == len(matrix.jobs)
+    return done
+
+
+def left(out: Path) -> list[str]:
+    return sorted(path.name for path in out.iterdir() if path.suffix != ".json")
+
+
+def test_as_many_runs_are_in_hand_as_there_are_places(four: Matrix, tmp_path: Path) -> None:
+    both = threading.Barrier(2)
+
+    def does(job: Job, interrupts: Interrupts) -> Outcome:
+        both.wait(30)
+        return Outcome(record_of(job, "complete"))
+
+    assert carried_out(four, tmp_path, does)
+    assert sorted(record.spec.seed for record in records(tmp_path)) == [0, 1, 2, 3]
+    assert left(tmp_path) == []
+    assert carried_out(four, tmp_path, lambda job, interrupts: 1 / 0), "all are finished, and nothing is done again"
+
+
+def test_an_interrupt_ends_all_that_are_in_hand_and_begins_no_other(four: Matrix, tmp_path: Path) -> None:
+    both, begun = threading.Barrier(2), []
+
+    def does(job: Job, interrupts: Interrupts) -> Outcome:
+        begun.append(job.spec.seed)
+        if both.wait(30) == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        while not interrupts.asked:
+            time.sleep(0.01)
+        raise KeyboardInterrupt(Outcome(record_of(job, "cancelled", "stopped by a signal")), Watch())
+
+    with pytest.raises(KeyboardInterrupt):
+        carried_out(four, tmp_path, does)
+    assert sorted(begun) == [0, 1]
+    assert [record.state for record in records(tmp_path)] == ["cancelled"] * 2
+    assert left(tmp_path) == []
+
+
+def test_a_wait_for_another_process_can_be_interrupted(four: Matrix, tmp_path: Path) -> None:
+    other = lock_path(tmp_path, four.jobs[0].run_id)
+
+    def does(job: Job, interrupts: Interrupts) -> Outcome:
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not interrupts.asked:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    for silent in (False, True):  # as one on another machine may be, which then seems to be gone
+        with alone(other, lambda: None):
+            if not silent:
+                Note(other, "lora", "", 1, 1)
+            else:
+                os.utime(other, (1, 1))
+            with pytest.raises(KeyboardInterrupt):
+                carried_out(four, tmp_path, does)
+        assert [record.spec.seed for record in records(tmp_path)] == [1]
+
+
+def test_a_cluster_without_machines_ends_the_matrix_and_loses_nothing(four: Matrix, tmp_path: Path) -> None:
+    lost = threading.Event()
+
+    def does(job: Job, interrupts: Interrupts) -> Outcome:
+        if job.spec.seed == 0:
+            lost.set()
+            raise UserError("the cluster has no node left")
+        assert lost.wait(30)
+        until(lambda: not lock_path(tmp_path, four.jobs[0].run_id).exists())
+        time.sleep(0.3)
+        return Outcome(record_of(job, "complete"))
+
+    with pytest.raises(UserError, match="no node left"):
+        carried_out(four, tmp_path, does)
+    assert [(record.spec.seed, record.state) for record in records(tmp_path)] == [(1, "complete")]
+    assert left(tmp_path) == []
+
+
+def test_a_mixed_cluster_is_reported_device_by_device() -> None:
+    one = run("houlsby")
+    other = one.environment.model_copy(update={"device": "Another CPU", "engine": "ray"})
+    groups = compare([one, run("lora"), run("lora", environment=other)], "houlsby", [])
+    assert sorted((group.key.device, len(group.runs)) for group in groups) == [("Another CPU", 1), ("Some CPU", 2)]
+
+
+# What cannot be reached
+
+
+def said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_what_keeps_a_cluster_from_being_reached(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ["run", "--method", "lora", "--address"]
+    assert "it needs --engine ray" in said([*asked, "auto"], capsys)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "ray", None)
+        assert "run: pip install 'adapter-bench[ray]'" in said([*asked, "auto", "--engine", "ray"], capsys)
+
+
+@RAY
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_address_where_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["run", "--method", "lora", "--engine", "ray", "--address"]
+    for wrong in ("ray://127.0.0.1:10001", "somewhere", "127.0.0.1:port"):
+        assert "is not understood; write host:port, auto or local" in said([*asked, wrong], capsys)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        line = said([*asked, f"127.0.0.1:{closed.getsockname()[1]}"], capsys)
+    assert "(Connection refused); start one with `ray start --head`" in line
+
+
+# Ray itself
+
+
+@pytest.fixture(scope="module")
+def quiet() -> Iterator[None]:
+    """Tests leave no token of Ray's in the home of the person who runs them, and join no cluster of theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.delenv("RAY_ADDRESS", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def two(quiet: None) -> Iterator[Nodes]:
+    """A cluster of two nodes with one CPU each, for tests that leave it as it is."""
+    with nodes(1, 1) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def what(tiny_folder: Path, small_folder: Path) -> list[str]:
+    return ["run", "--encoder", str(tiny_folder), "--data", str(small_folder), *SETTINGS]
+
+
+SCRIPT = """
+import sys
+from bench.cli.app import main
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    print("MODULES", end.code, sorted({"torch", "transformers", "ray"} & sys.modules.keys()))
+"""
+
+
+ONE_CORE = ("taskset", "-c", "0")
+
+
+def python(*arguments: str, on: Sequence[str] = ONE_CORE) -> subprocess.Popen[str]:
+    return subprocess.Popen([*on, sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@RAY
+@pytest.mark.parametrize("where", ["two nodes", pytest.param("this machine", marks=pytest.mark.slow)])
+def test_runs_on_ray_are_the_runs_at_home(
+    what: list[str],
+    where: str,
+    two: Nodes,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    what, out = [*what, "--method", "lora", "--budget", "4 steps", "--seeds", "2", "--save"], tmp_path / "ray"
+    # Nodes that are there have all cores, and a run one thread. What is started here has the cores of the command.
+    address, on = (two.address, ONE_CORE) if where == "two nodes" else ("local", ())
+    process = python("-c", SCRIPT, *what, "--engine", "ray", "--address", address, "--out", str(out), on=on)
+    seen: set[str] = set()
+    while process.poll() is None and len(seen) < 2:
+        seen |= {run.name for run in standing(Folder(out), None).going} - {"a run"}
+        time.sleep(0.05)
+    said, err = process.communicate(timeout=300)
+    assert said.splitlines()[-1] == "MODULES 0 ['ray']", said + err
+    lines = [line for line in err.splitlines() if not line.startswith("tokenising")]
+    names = {"lora seed 0, 4 steps", "lora seed 1, 4 steps"}
+    assert sorted(re.sub(r" \(\d of 2\)$", "", line) for line in lines) == sorted(names) == sorted(seen), "Ray itself is silent"
+    if where == "two nodes":
+        monkeypatch.setattr("bench.runs.plan.usable_cores", lambda: 1)
+    with pytest.raises(SystemExit):
+        main([*what, "--out", str(tmp_path / "home")])
+    assert same(out, tmp_path / "home", left_over=["adapters", "logits"]) == [0, 0]
+    for away, home in zip(*(sorted(records(folder), key=run_id) for folder in (out, tmp_path / "home")), strict=True):
+        assert away.environment.model_copy(update={"engine": "local"}) == home.environment
+        there, here = (
+            {path.name: path.read_bytes() for path in (tmp_path / folder / "adapters" / home.run_id).iterdir()}
+            for folder in ("ray", "home")
+        )
+        assert there == here
+    for checked in audit([out]):
+        assert checked.failed is None, checked.text()
+    # The same command does nothing again, here or there.
+    capfd.readouterr()
+    with pytest.raises(SystemExit):
+        main([*what, "--out", str(out)])
+    assert capfd.readouterr().out.count("finished before") == 2
+
+
+@RAY
+def test_workers_of_other_versions_end_the_command_with_one_line(what: list[str], two: Nodes, tmp_path: Path) -> None:
+    """All of them are refused, and both threads that wait for one come to their end."""
+    alter = "from bench.runs.launchers import ray\nhere = ray.software()\nray.software = lambda: here | {'torch': '1.0'}\n"
+    script = alter + SCRIPT
+    asked = [*what, "--method", "lora", "--budget", "4 steps", "--seeds", "2", "--out", str(tmp_path)]
+    out, err = python("-c", script, *asked, "--engine", "ray", "--address", two.address).communicate(timeout=300)
+    assert out.splitlines() == ["MODULES 2 ['ray']"], out + err
+    *lines, last = [line for line in err.splitlines() if not line.startswith("tokenising")]
+    there = software()["torch"]
+    assert last == (
+        f"error: the workers have other versions than this machine (torch {there} there, 1.0 here); install the same on both"
+    )
+    assert lines.count(f"a worker with other versions is left out: torch {there} there, 1.0 here") == 1
+    assert left(tmp_path) == []
+    assert records(tmp_path) == []
+
+
+def started(arguments: list[str]) -> subprocess.Popen[str]:
+    """The command, so that each of its runs has one thread and fits on a node of one CPU."""
+    return python("-m", "bench", *arguments)
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    """What it said on the way, once it has ended well."""
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, out + err
+    assert "(raylet)" not in out + err, "Ray tells of its own troubles where others read records"
+    return err
+
+
+def workers(raylets: list[int]) -> list[int]:
+    """Processes of Ray's in which runners are, by the raylets that started them."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            title = (process / "cmdline").read_bytes()
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        if title.startswith(b"ray::_Actor") and parent in raylets:
+            found.append(int(process.name))
+    return found
+
+
+LONG = ["--method", "houlsby", "--budget", "2000 steps", "--seeds", "2"]
+
+
+def run_id(record: Record) -> str:
+    return record.run_id
+
+
+def same(out: Path, home: Path, left_over: Sequence[str] = ("logits",)) -> list[int]:
+    """How often each run had gone on; what they came to is what they come to at home."""
+    away, here = ({record.run_id: record for record in records(folder)} for folder in (out, home))
+    assert {run_id: result(record) for run_id, record in away.items()} == {
+        run_id: result(record) for run_id, record in here.items()
+    }
+    assert {record.environment.engine for record in away.values()} == {"ray"}
+    assert left(out) == list(left_over)
+    return [record.resumed for record in away.values()]
+
+
+@RAY
+@pytest.mark.slow
+@pytest.mark.usefixtures("quiet")
+def test_every_method_on_two_nodes_is_what_it_is_at_home(what: list[str], two: Nodes, tmp_path: Path) -> None:
+    what = [*what, "--method", "all", "--budget", "6 steps"]
+    ended(started([*what, "--out", str(tmp_path / "ray"), "--engine", "ray", "--address", two.address]))
+    ended(started([*what, "--out", str(tmp_path / "home")]))
+    assert same(tmp_path / "ray", tmp_path / "home") == [0] * 5
+    assert len(list((tmp_path / "ray").glob("baseline-*.json"))) == 2
+
+
+@pytest.fixture(scope="module")
+def home(tiny_folder: Path, small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two long runs at home."""
+    out = tmp_path_factory.mktemp("home")
+    what = ["run", "--encoder", str(tiny_folder), "--data", str(small_folder), *SETTINGS, *LONG]
+    ended(started([*what, "--out", str(out)]))
+    return out
+
+
+@RAY
+@pytest.mark.slow
+@pytest.mark.usefixtures("quiet")
+def test_a_worker_that_is_killed_costs_no_run(what: list[str], home: Path, tmp_path: Path) -> None:
+    with nodes(1, 1) as cluster:
+        process = started([*what, *LONG, "--out", str(tmp_path), "--engine", "ray", "--address", cluster.address])
+        until(lambda: len(list(tmp_path.glob("checkpoints/*.safetensors"))) == 2 or process.poll() is not None)
+        victims = workers(cluster.raylets)
+        assert len(victims) == 2
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+        err = ended(process)
+    assert err.count("its worker is lost; it is begun again") == 2
+    assert sum(same(tmp_path, home)) >= 1
+
+
+@RAY
+@pytest.mark.slow
+@pytest.mark.usefixtures("quiet")
+def test_a_node_that_is_killed_costs_no_run(what: list[str], home: Path, tmp_path: Path) -> None:
+    with nodes(1, 1) as cluster:
+        process = started([*what, *LONG, "--out", str(tmp_path), "--engine", "ray", "--address", cluster.address])
+        until(lambda: len(list(tmp_path.glob("checkpoints/*.safetensors"))) == 2 or process.poll() is not None)
+        for victim in (cluster.raylets[0], *workers(cluster.raylets[:1])):
+            os.kill(victim, signal.SIGKILL)
+        err = ended(process)
+    assert err.count("its worker is lost; it is begun again") >= 1
+    assert sum(same(tmp_path, home)) >= 1
+
+
+@RAY
+@pytest.mark.slow
+@pytest.mark.usefixtures("quiet")
+def test_a_driver_that_is_killed_goes_on_where_it_was(what: list[str], home: Path, tmp_path: Path) -> None:
+    with nodes(1, 1) as cluster:
+        command = [*what, *LONG, "--out", str(tmp_path), "--engine", "ray", "--address", cluster.address]
+        process = started(command)
+        until(lambda: list(tmp_path.glob("checkpoints/*.safetensors")) or process.poll() is not None)
+        process.kill()
+        process.communicate()
+        until(lambda: not workers(cluster.raylets))  # what it began ends with it
+        err = ended(started(command))
+    assert "resumes from its checkpoint" in err
+    assert sum(same(tmp_path, home)) >= 1
+
+
+@RAY
+@pytest.mark.slow
+@pytest.mark.usefixtures("quiet")
+def test_an_interrupt_keeps_all_that_was_trained(what: list[str], tmp_path: Path) -> None:
+    with nodes(1, 1) as cluster:
+        command = [*what, "--method", "lora", "--budget", "20M tokens", "--seeds", "2", "--out", str(tmp_path)]
+        process = started([*command, "--engine", "ray", "--address", cluster.address])
+        until(lambda: len(list(tmp_path.glob("checkpoints/*.safetensors"))) == 2 or process.poll() is not None)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    found = records(tmp_path)
+    assert [record.state for record in found] == ["cancelled"] * 2
+    from bench.training.checkpoint import read
+
+    for record in found:
+        assert record.training is not None
+        assert read(checkpoint_path(tmp_path, record.run_id)).place.counts.steps == record.training.steps > 0
+
+
+def memory() -> tuple[int, int]:
+    """Bytes of this machine's memory, and how many of them are taken."""
+    fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    total, available = (int(fields[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
+    return total, total - available
+
+
+@RAY
+@pytest.mark.slow
+@pytest.mark.usefixtures("quiet")
+def test_a_run_that_ray_ends_for_want_of_memory_is_out_of_memory(
+    what: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray is told that the node has 3 GiB left, and then others take them."""
+    total, taken = memory()
+    if total - taken < 8 * 2**30:
+        pytest.skip("it takes 5 GiB for a moment")
+    monkeypatch.setenv("RAY_memory_usage_threshold", str((taken + 3 * 2**30) / total))
+    with nodes(1) as cluster:
+        asked = [*what, "--method", "lora", "--budget", "20M tokens", "--out", str(tmp_path)]
+        process = started([*asked, "--engine", "ray", "--address", cluster.address])
+        until(lambda: list(tmp_path.glob("checkpoints/*.safetensors")) or process.poll() is not None)
+        others: list[bytes] = []
+        while process.poll() is None and memory()[1] < taken + 5 * 2**30:
+            others.append(b"x" * 2**27)
+            time.sleep(0.05)
+        out, err = process.communicate(timeout=60)
+        del others
+    (record,) = records(tmp_path)
+    assert (record.state, process.returncode) == ("out-of-memory", 1), out + err
+    assert record.environment.engine == "ray"
+    assert "it is begun again" not in err
+    assert left(tmp_path) == []
+
+
+@RAY
+@pytest.mark.slow
+@pytest.mark.usefixtures("quiet")
+def test_a_cluster_without_room_for_a_run_is_refused(what: list[str], tmp_path: Path) -> None:
+    with nodes(1) as cluster:
+        asked = [*what, "--method", "lora", "--budget", "5 steps", "--out", str(tmp_path)]
+        asked += ["--engine", "ray", "--address", cluster.address]
+        for more, says in (
+            ([], f"no node of the cluster has {usable_cores()} CPUs, one for each thread of a run (the largest has 1)"),
+            (["--device", "cuda"], "no node of the cluster has a GPU"),
+        ):
+            done = subprocess.run(
+                [sys.executable, "-m", "bench", *asked, *more], capture_output=True, text=True, timeout=120, check=False
+            )
+            assert done.returncode == 2
+            (line,) = done.stderr.splitlines()
+            assert says in line
+    assert list(tmp_path.iterdir()) == []
+
+
+# How fast a cluster is: `python -m tests.measurements.cluster` measures it
+
+
+def test_the_measurement_of_a_cluster_adds_up() -> None:
+    """Two workers; after their first runs one does two in 126 s and one two in 154 s, and 3 s pass around each on average."""
+    made = [run(seed=seed) for seed in range(6)]
+    assert made[0].seconds is not None
+    seconds = [made[0].seconds.model_copy(update={"outside": life}) for life in (70.0, 70.0, 60.0, 88.0, 60.0, 60.0)]
+    lives = [record.model_copy(update={"seconds": each}) for record, each in zip(made, seconds, strict=True)]
+    row = row_of("ray", 2, lives, [80.0, 80.0, 143.0, 169.0, 206.0, 234.0], 235.0)
+    assert (row.runs, row.run_seconds, row.training_seconds) == (6, 60.0, 64.0)
+    assert row.runs_an_hour == pytest.approx(3600 * (2 / 126 + 2 / 154))
+    assert row.around_seconds == pytest.approx(3.0)
+    with pytest.raises(ValueError, match="more runs at once than 2 workers"):
+        row_of("ray", 2, lives, [80.0, 81.0, 82.0, 169.0, 206.0, 234.0], 235.0)
+    lines = table([row]).splitlines()
+    assert " ".join(lines[0].split()) == "way workers runs seconds runs an hour a run s around a run s training s"
+    assert " ".join(lines[2].split()) == "ray 2 6 235.0 104 60.0 3.00 64.0"

@@ -1,0 +1,108 @@
+"""Fewer reviews to train on, validation at marks and at the end, and tests that are made once a method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.data.batches import first_balanced
+from bench.data.sources import Source, read
+from bench.data.task import Task, cut, sampled
+from bench.models.pretrained import PretrainedModel
+from bench.runs.plan import Matrix, Request, plan
+from bench.system.errors import UserError
+from bench.training.baseline import rows_seen
+from tests.methods.test_methods import loop_for
+
+
+def test_samples_of_a_seed_are_nested_and_others_differ() -> None:
+    large, small = sampled(1000, 300, 0), sampled(1000, 20, 0)
+    assert (len(large), len(small)) == (300, 20)
+    assert set(small) < set(large) < set(range(1000))
+    assert (np.diff(large) > 0).all()
+    assert set(sampled(1000, 300, 1)) != set(large)
+    for whole in (sampled(1000, None, 0), sampled(1000, 1000, 0)):
+        assert whole.tolist() == list(range(1000))
+
+
+def test_a_limited_task_holds_the_sample_alone(small_task: Task) -> None:
+    rows = sampled(len(small_task.train), 20, 3)
+    limited = small_task.sampled(20, 3)
+    assert len(limited.train) == 20
+    for i, row in enumerate(rows):
+        expected = small_task.encode(small_task.train, int(row), 32, "head")
+        assert (limited.encode(limited.train, i, 32, "head") == expected).all()
+        assert limited.train.labels[i] == small_task.train.labels[row]
+    assert small_task.sampled(None, 3) is small_task
+
+
+def test_the_baseline_reads_what_a_limited_run_read(small_task: Task) -> None:
+    rows = rows_seen(small_task, 32, 8, 3, 16, 20)
+    assert len(rows) == 16
+    assert set(rows) < set(sampled(len(small_task.train), 20, 3))
+    assert rows_seen(small_task, 32, 8, 3, 20, 20).tolist() == sampled(len(small_task.train), 20, 3).tolist()
+
+
+def test_the_first_of_each_class() -> None:
+    labels = np.array([0] * 6 + [1] * 6)
+    assert first_balanced(labels, 4).tolist() == [0, 1, 6, 7]
+    assert first_balanced(labels, 99).tolist() == list(range(12))
+    uneven = np.array([1, 1, 1, 1, 0])
+    assert first_balanced(uneven, 4).tolist() == [0, 1, 2, 4]
+
+
+def test_a_mark_reads_the_first_of_validation_and_the_end_all(
+    tiny: PretrainedModel, small_task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.training import trainer
+
+    read_rows: list[int] = []
+    monkeypatch.setattr(trainer, "VALIDATION_AT_MARKS", 6)
+    trainer = loop_for(tiny, small_task, "lora")
+    predict = trainer.predict
+
+    def counted(*arguments: Any) -> Any:
+        read_rows.append(len(arguments[4]))
+        return predict(*arguments)
+
+    monkeypatch.setattr(trainer, "predict", counted)
+    trainer.warm_up()
+    trainer.run()
+    assert read_rows == [6, 6, 6, len(small_task.validation)]
+    for point in trainer.ledger.curve[:-1]:
+        assert point.accuracy * 6 == pytest.approx(round(point.accuracy * 6))
+
+
+def test_a_validation_split_of_the_data_is_used(small_folder: Path, tmp_path: Path) -> None:
+    plain = read(str(small_folder))
+    for file in small_folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    held_out = pd.DataFrame({"text": ["good film", "bad film", "fine film"], "label": [1, 0, 1]})
+    held_out.to_csv(tmp_path / "validation.csv", index=False)
+    source = read(str(tmp_path))
+    made, other = cut(source), cut(Source(source.name, plain.train, plain.test))
+    assert made.validation.texts == held_out["text"].tolist()
+    assert len(made.train) == len(other.train) + len(other.validation)
+    assert source.sha256 != plain.sha256 == Source("any", plain.train, plain.test).sha256
+
+
+def test_train_limit_is_checked_and_planned(tiny_folder: Path, small_folder: Path) -> None:
+    def asked(limit: int | None) -> Matrix:
+        return plan(Request(
+            ["lora", "head-only"], str(tiny_folder), str(small_folder), "4 steps", "5,2", 32, train_limit=limit
+        ))  # fmt: skip
+
+    whole = asked(None)
+    reviews = whole.data.train
+    assert {job.spec.train_limit for job in asked(20).jobs} == {20}
+    assert [job.run_id for job in asked(reviews).jobs] == [job.run_id for job in whole.jobs]
+    for wrong in (1, 0, -3, reviews + 1):
+        with pytest.raises(UserError, match=f"--train-limit {wrong} must be between 2 and the {reviews}"):
+            asked(wrong)
+    with pytest.raises(UserError, match="--batch-size 16 is more than the 10 reviews"):
+        asked(10)
+    assert {job.spec.seed: job.side_tests for job in whole.jobs} == {5: True, 2: False}
