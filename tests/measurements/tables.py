@@ -48,7 +48,7 @@ def _notes(found: dict[str, Any]) -> str:
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
-    "peers": _peers, "peers-fp32": lambda found: summaries(found["methods"]), 
+    "peers": _peers, "peers-fp32": lambda found: summaries(found["methods"]),
     "ablations": _ablations, "ablations-bf16": _ablations,
     "peers-accuracy": lambda found: [accuracy.table(found, False)],
     "dropout-accuracy": lambda found: [accuracy.table(found, True)], "growth": _growth, "cluster": _cluster,
