@@ -39,6 +39,13 @@ class EncoderShape:
     """f, the inner size of the feed-forward block."""
     relative_biases: int = 0
     """Entries of the relative-position table (MPNet: 32 buckets times heads)."""
+    layer_sets: int | None = None
+    """Sets of weights among the layers where these share them (ALBERT: one); None where each layer has its own."""
+
+    @property
+    def distinct_layers(self) -> int:
+        """Layers with weights of their own: the factor of a closed form that counts a layer's parameters."""
+        return self.layers if self.layer_sets is None else self.layer_sets
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> EncoderShape:
@@ -77,7 +84,7 @@ class EncoderShape:
         d, f = self.width, self.feed_forward
         tables = (self.vocabulary + self.positions + self.token_types) * d + 2 * d + self.relative_biases
         layer = 4 * (d * d + d) + (2 * d * f + f + d) + 2 * 2 * d
-        return tables + self.layers * layer
+        return tables + self.distinct_layers * layer
 
 
 class Method(ABC):
@@ -94,6 +101,10 @@ class Method(ABC):
     """One line on where this implementation departs from the paper."""
     learning_rates: ClassVar[tuple[float, ...]]
     """The grid that tuning searches."""
+    rates_tuned: ClassVar[bool] = False
+    """True where the default learning rate was chosen on data here, not taken from a paper or a neighbouring method."""
+    families: ClassVar[frozenset[str] | None] = None
+    """Model types, as in config.json, of the encoders that the method attaches to; None: every one."""
     encodes_once: ClassVar[bool] = False
     """True where nothing inside the encoder trains, so that its output for a review never changes."""
     merges: ClassVar[bool] = False
@@ -104,6 +115,11 @@ class Method(ABC):
     """
 
     learning_rate: float
+
+    @classmethod
+    def supports(cls, family: str) -> bool:
+        """Whether the method attaches to encoders of this model type."""
+        return cls.families is None or family in cls.families
 
     @abstractmethod
     def attach(self, encoder: nn.Module) -> nn.Module:
