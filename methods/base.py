@@ -38,6 +38,8 @@ class Method(ABC):
     """True where the default learning rate was chosen on data here, not taken from a paper or a neighbouring method."""
     families: ClassVar[frozenset[str] | None] = None
     """Model types, as in config.json, of the encoders that the method attaches to; None: every one."""
+    groups: ClassVar[tuple[str, ...]] = ()
+    """Names under which `--method` takes it together with others, beside that of its library."""
     encodes_once: ClassVar[bool] = False
     """True where nothing inside the encoder trains, so that its output for a review never changes."""
     merges: ClassVar[bool] = False
