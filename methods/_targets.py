@@ -27,6 +27,8 @@ class Targets:
     feed_forward_in: str
     feed_forward_out: str
     norms: tuple[str, ...] = ("LayerNorm",)
+    not_norms: tuple[str, ...] = ()
+    """What is called like a LayerNorm and is none."""
 
     @property
     def fused(self) -> bool:
@@ -69,7 +71,8 @@ TARGETS: dict[str, Targets] = {
         "query", "key", "value", "attention.dense", "ffn", "ffn_output", ("LayerNorm", "full_layer_layer_norm")
     ),
     "modernbert": Targets(
-        "attn.Wqkv", "attn.Wqkv", "attn.Wqkv", "attn.Wo", "mlp.Wi", "mlp.Wo", ("norm", "attn_norm", "mlp_norm", "final_norm")
+        "attn.Wqkv", "attn.Wqkv", "attn.Wqkv", "attn.Wo", "mlp.Wi", "mlp.Wo", ("norm", "attn_norm", "mlp_norm", "final_norm"),
+        ("layers.0.attn_norm",),
     ),
 }  # fmt: skip
 """Model type, as in config.json → what its layers are called."""

@@ -34,7 +34,7 @@ class LayerNorm(Peft):
     def config(self, width: int, targets: Targets) -> Any:
         from peft import LNTuningConfig
 
-        return LNTuningConfig(target_modules=list(targets.norms))
+        return LNTuningConfig(target_modules=list(targets.norms), exclude_modules=list(targets.not_norms) or None)
 
     def trainable_parameters(self, shape: EncoderShape) -> int:
         """(2·L + 1)·2·d: `EncoderShape.norm_parameters`."""
