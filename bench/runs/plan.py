@@ -91,8 +91,8 @@ def _attaching(names: list[str], asked: list[str], pretrained: PretrainedModel) 
     if refused:
         known = ", ".join(sorted(methods.get(refused[0]).families or ()))
         raise UserError(
-            f"--method {refused[0]} does not attach to a {family} encoder such as {pretrained.name!r}, only to {known}; choose one "
-            "that python -m bench methods --encoder lists with a count"
+            f"--method {refused[0]} does not attach to a {family} encoder such as {pretrained.name!r}, only to {known}; "
+            "python -m bench methods --encoder … shows which do"
         )
     return found
 
