@@ -216,4 +216,4 @@ def test_no_gradient_flows_below_the_lowest_trained_module(tiny: PretrainedModel
     assert all(not flows for _, flows in asks[:first])
     assert asks[first][1]
     if name not in {"full", "bitfit", "layer-norm"}:  # whose first trained weights are in the embeddings
-        assert first > 5
+        assert first >= 5  # the embeddings call five modules
