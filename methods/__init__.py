@@ -98,8 +98,8 @@ def get(name: str, *also: str) -> Method:
         return registered[name]
     except KeyError:
         near = difflib.get_close_matches(name, [*registered, *also], n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise MethodError(f"unknown method {name!r}{hint} Known: {', '.join([*names(), *also])}") from None
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join([*names(), *also])}"
+        raise MethodError(f"unknown method {name!r}; {hint}") from None
 
 
 def build(name: str, hyperparameters: Mapping[str, Any]) -> Method:

@@ -180,6 +180,7 @@ def _check(suite: Suite, where: str) -> None:
     if suite.memory is not None:
         checked("memory", parse_size, suite.memory)
     checked("methods", _once, suite.entries)
+    checked("methods", lambda: suite.settings)
     for name, settings in suite.settings.items():
         checked("methods", methods.configured, name, settings)
         if suite.tune is not None:
