@@ -6,7 +6,8 @@ import difflib
 import json
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,12 +18,13 @@ import bench
 import methods
 from bench.analysis.tuning import rates
 from bench.records.spec import Budget, Truncation, parse_seeds, parse_size
-from bench.runs.plan import Matrix, Request, plan
+from bench.runs.plan import Matrix, plan
+from bench.runs.request import Request
 from bench.system.errors import UserError
 from bench.system.strict_yaml import read_yaml
 from methods import MethodError
 
-__all__ = ["Suite", "load_suite", "matrices", "shipped", "suites_text"]
+__all__ = ["Suite", "load_suite", "matrices", "overridden", "shipped", "suites_text"]
 
 _PLACES = (Path(bench.__file__).resolve().parents[1] / "suites", Path(sys.prefix) / "share" / "adapter-bench" / "suites")
 """Where shipped suites lie: in a checkout, and where an installation without one puts them."""
@@ -92,17 +94,56 @@ class Suite(BaseModel):
         return str(self.seeds) if isinstance(self.seeds, int) else ",".join(map(str, self.seeds)) + ","
 
     def requests(self, device: str = "auto") -> list[Request]:
-        """What it asks for: one request for each encoder and data source, in the order of the file."""
+        """Cross encoders and data sources, in the order of the file."""
+        same = {field.name for field in fields(Request)} & Suite.model_fields.keys() - {"methods", "data", "seeds"}
+        shared = {name: getattr(self, name) for name in same}
         return [
             Request(
-                list(self.settings), encoder, data, ",".join(self.budgets), self.seeds_text, self.max_length,
-                self.truncation, self.batch_size, self.precision, device, self.memory, self.test_limit, self.tune,
-                self.tune_seeds, calibration=self.calibration, hyperparameters=self.settings, dropout=self.dropout,
-                attention_dropout=self.attention_dropout, train_limit=self.train_limit,
+                list(self.settings), encoder, data, ",".join(self.budgets), self.seeds_text, device=device,
+                hyperparameters=self.settings, **shared,
             )
             for encoder in self.encoders
             for data in self.data
         ]  # fmt: skip
+
+
+def overridden(requests: list[Request], changes: Mapping[str, Any]) -> tuple[list[Request], list[str]]:
+    """Replace fields of requests by those that options name; return the requests and what each option overrides.
+
+    A suite's hyperparameters stay for methods that `--method` names; `--set` replaces single ones.
+    """
+    notes = []
+    for name, value in changes.items():
+        if name == "hyperparameters":
+            for method, own in value.items():
+                before = requests[0].hyperparameters.get(method, {})
+                notes += [_override(f"--set {method}.{key}={new}", before.get(key)) for key, new in own.items()]
+        else:
+            option = "--method" if name == "methods" else f"--{name.replace('_', '-')}"
+            given = option if isinstance(value, bool) else f"{option} {_text(value)}"
+            earlier = dict.fromkeys(_text(getattr(request, name)) for request in requests)
+            notes.append(_override(given, None if isinstance(value, bool) else "; ".join(filter(None, earlier))))
+    found: list[Request] = []
+    for request in requests:
+        changed = replace(request, **{**changes, "hyperparameters": request.hyperparameters})
+        if "methods" in changes:
+            named = set(changes["methods"]) | (set(methods.names(core=True)) if "all" in changes["methods"] else set())
+            changed = replace(changed, hyperparameters={k: v for k, v in request.hyperparameters.items() if k in named})
+        merged = {**changed.hyperparameters}
+        for method, own in changes.get("hyperparameters", {}).items():
+            merged[method] = {**merged.get(method, {}), **own}
+        changed = replace(changed, hyperparameters=merged)
+        if changed not in found:
+            found.append(changed)
+    return found, notes
+
+
+def _override(given: str, before: Any) -> str:
+    return f"{given} is added to the suite" if before in (None, "") else f"{given} overrides the suite's {before}"
+
+
+def _text(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list) else "" if value is None else str(value)
 
 
 def shipped() -> dict[str, Path]:
@@ -187,17 +228,27 @@ def _once(items: list[str]) -> None:
         raise UserError(f"{twice!r} is there twice; name each once")
 
 
-def matrices(name: str, device: str = "auto", *, elsewhere: bool = False) -> list[Matrix]:
-    """The matrices of a suite, each checked as far as it can be before time is spent on the first.
+def matrices(
+    name: str,
+    device: str = "auto",
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    elsewhere: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Matrix]:
+    """Plan the matrices of a suite, each checked as far as possible before time is spent on the first.
 
+    `overrides` are fields of `Request` that replace those of the file, each of which is told to `say`, in one line.
     `elsewhere` is as for `plan`.
 
     Raises:
         UserError: if the suite, or anything that it names, is not as it should be.
     """
-    suite = load_suite(name)
+    requests, notes = overridden(load_suite(name).requests(device), overrides or {})
+    if notes:
+        say("; ".join(notes))
     try:
-        return [plan(request, elsewhere=elsewhere) for request in suite.requests(device)]
+        return [plan(request, elsewhere=elsewhere) for request in requests]
     except (UserError, MethodError) as error:
         raise UserError(f"suite {name}: {error}") from None
 
