@@ -19,7 +19,7 @@ from bench.records.spec import Budget, checked_spec, parse_seeds, parse_size, tu
 from bench.rules import Precision
 from bench.runs.request import Request
 from bench.system.device import device_model, resolve_device, resolve_precision, usable_cores
-from bench.system.errors import UserError
+from bench.system.errors import SpecError
 from bench.training.job import Job, job_of
 
 __all__ = ["Convert", "Matrix", "Request", "converted", "extended", "plan", "tuned"]
@@ -66,7 +66,7 @@ class _Resolved:
 
 def _methods(asked: list[str]) -> list[str]:
     if not asked:
-        raise UserError(f"name at least one method with --method: {', '.join(methods.names())} or all")
+        raise SpecError(f"name at least one method with --method: {', '.join(methods.names())} or all")
     chosen: list[str] = []
     for name in asked:
         found = methods.names(core=True) if name == "all" else [name]
@@ -80,14 +80,14 @@ def _budgets(text: str) -> list[Budget]:
     """Parse a list of budgets with commas.
 
     Raises:
-        UserError: if one is not understood, or is there twice.
+        SpecError: if one is not understood, or is there twice.
     """
     parts = [part.strip() for part in text.split(",")]
     budgets = [Budget.parse(part) for part in parts]
     for i, budget in enumerate(budgets):
         first = budgets.index(budget)
         if first < i:
-            raise UserError(f"budgets {parts[first]!r} and {parts[i]!r} are the same; name each once")
+            raise SpecError(f"budgets {parts[first]!r} and {parts[i]!r} are the same; name each once")
     return budgets
 
 
@@ -95,16 +95,16 @@ def _rates(request: Request, names: list[str], seeds: list[int]) -> dict[str, li
     """Choose the learning rates to try, equally many for each method; none without tuning."""
     if request.tune is None:
         if request.trials_only:
-            raise UserError("--trials-only needs trials; ask for them with --tune 3")
+            raise SpecError("--trials-only needs trials; ask for them with --tune 3")
         return {}
     for name in names:
         if "learning_rate" in request.hyperparameters.get(name, {}):
-            raise UserError(f"tuning chooses the learning rate of {name}; leave it out of the hyperparameters, or do not tune")
+            raise SpecError(f"tuning chooses the learning rate of {name}; leave it out of the hyperparameters, or do not tune")
     if request.tune_seeds < 1:
-        raise UserError(f"--tune-seeds {request.tune_seeds}: a trial needs at least 1 seed")
+        raise SpecError(f"--tune-seeds {request.tune_seeds}: a trial needs at least 1 seed")
     kept = set(tuning_seeds(request.tune_seeds)) & set(seeds)
     if kept:
-        raise UserError(f"--seeds: seed {min(kept)} is kept for the tuning trials; choose another")
+        raise SpecError(f"--seeds: seed {min(kept)} is kept for the tuning trials; choose another")
     return {name: rates(name, request.tune) for name in names}
 
 
@@ -115,8 +115,7 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
     is not looked up, which would need torch.
 
     Raises:
-        UserError: for the first thing that is wrong.
-        MethodError: for an unknown method or hyperparameter.
+        BenchError: for the first thing that is wrong.
     """
     resolved = _resolve(request, elsewhere)
     _validate(request, resolved)
@@ -127,7 +126,7 @@ def _resolve(request: Request, elsewhere: bool) -> _Resolved:
     names, budgets, seeds = _methods(request.methods), _budgets(request.budget), parse_seeds(request.seeds)
     unused = sorted(request.hyperparameters.keys() - set(names))
     if unused:
-        raise UserError(f"--set names {unused[0]}, which is not run; add it with --method {unused[0]}")
+        raise SpecError(f"--set names {unused[0]}, which is not run; add it with --method {unused[0]}")
     rates = _rates(request, names, seeds)
     device: Literal["cpu", "cuda"] = "cuda" if request.device == "cuda" else "cpu"
     device = device if elsewhere else resolve_device(request.device)
@@ -142,7 +141,7 @@ def _resolve(request: Request, elsewhere: bool) -> _Resolved:
 
 def _check_length(length: int, pretrained: PretrainedModel) -> None:
     if length > pretrained.longest:
-        raise UserError(
+        raise SpecError(
             f"--max-length {length} is more than the {pretrained.longest} positions of the encoder {pretrained.name!r}; "
             "use at most that"
         )
@@ -152,12 +151,12 @@ def _validate(request: Request, resolved: _Resolved) -> None:
     reviews, tested = len(resolved.cut.train), len(resolved.cut.test)
     if request.train_limit is not None:
         if not 2 <= request.train_limit <= reviews:
-            raise UserError(f"--train-limit {request.train_limit} must be between 2 and the {reviews:,} reviews to train on")
+            raise SpecError(f"--train-limit {request.train_limit} must be between 2 and the {reviews:,} reviews to train on")
         reviews = request.train_limit
     if request.batch_size > reviews:
-        raise UserError(f"--batch-size {request.batch_size} is more than the {reviews:,} reviews to train on")
+        raise SpecError(f"--batch-size {request.batch_size} is more than the {reviews:,} reviews to train on")
     if request.test_limit is not None and not 2 <= request.test_limit <= tested:
-        raise UserError(f"--test-limit {request.test_limit} must be between 2 and the {tested:,} test reviews")
+        raise SpecError(f"--test-limit {request.test_limit} must be between 2 and the {tested:,} test reviews")
 
 
 def _expand(request: Request, resolved: _Resolved, elsewhere: bool) -> Matrix:
@@ -214,7 +213,7 @@ def converted(matrix: Matrix, convert: Convert) -> Matrix:
     """Convert every calibrated budget to tokens of each method.
 
     Raises:
-        UserError: if a budget is too small for one batch of a method.
+        SpecError: if a budget is too small for one batch of a method.
     """
 
     def of(job: Job) -> Job:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import methods
-from bench.system.errors import UserError
+from bench.system.errors import SpecError
 
 __all__ = ["Request", "parse_settings"]
 
@@ -45,7 +45,7 @@ def parse_settings(items: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Parse "houlsby.learning_rate=5e-4" into method → hyperparameter → value.
 
     Raises:
-        UserError: if one is malformed, or a hyperparameter is set twice.
+        SpecError: if one is malformed, or a hyperparameter is set twice.
         MethodError: for an unknown method or hyperparameter, with the nearest known one, or a value of another type.
     """
     found: dict[str, dict[str, Any]] = {}
@@ -53,10 +53,10 @@ def parse_settings(items: Iterable[str]) -> dict[str, dict[str, Any]]:
         target, equals, text = item.partition("=")
         method, dot, name = target.strip().rpartition(".")
         if not (equals and dot and method and name):
-            raise UserError(f"--set {item!r} is not understood; write METHOD.HYPERPARAMETER=VALUE: houlsby.learning_rate=5e-4")
+            raise SpecError(f"--set {item!r} is not understood; write METHOD.HYPERPARAMETER=VALUE: houlsby.learning_rate=5e-4")
         own = found.setdefault(method, {})
         if name in own:
-            raise UserError(f"--set {method}.{name} is given twice; give it once")
+            raise SpecError(f"--set {method}.{name} is given twice; give it once")
         own[name] = text if isinstance(getattr(methods.get(method), name, None), str) else _value(text)
         methods.configured(method, {name: own[name]})
     return found

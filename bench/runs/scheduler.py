@@ -61,7 +61,7 @@ def carry_out(
     rate for every method. Trials that diverged or ran out of memory do not count against that.
 
     Raises:
-        UserError: before anything is written, if `out` cannot be written, lacks room or holds a damaged record of these runs,
+        BenchError: before anything is written, if `out` cannot be written, lacks room or holds a damaged record of these runs,
             or if the tokenizer cannot be used; later, if the cluster has no machine for the runs.
         KeyboardInterrupt: after an interrupted run has saved its record.
     """
