@@ -67,13 +67,25 @@ class _Resolved:
 def _methods(asked: list[str]) -> list[str]:
     if not asked:
         raise SpecError(f"name at least one method with --method: {', '.join(methods.names())} or all")
-    chosen: list[str] = []
-    for name in asked:
-        found = methods.names(core=True) if name == "all" else [name]
-        chosen += [one for one in found if one not in chosen]
-    for name in chosen:
-        methods.get(name)
-    return chosen
+    return list(dict.fromkeys(name for entry in asked for name in methods.expand(entry)))
+
+
+def _attaching(names: list[str], asked: list[str], pretrained: PretrainedModel) -> list[str]:
+    """Select the methods that attach to encoders of this family; a group may hold others.
+
+    Raises:
+        SpecError: if one that was asked for by its own name does not, or none does.
+    """
+    family = pretrained.shape.model_type
+    found = [name for name in names if methods.get(name).supports(family)]
+    refused = [name for name in names if name not in found and (name in asked or not found)]
+    if refused:
+        known = ", ".join(sorted(methods.get(refused[0]).families or ()))
+        raise SpecError(
+            f"--method {refused[0]} does not attach to a {family} encoder such as {pretrained.name!r}, only to {known}; "
+            "python -m bench methods --encoder … shows which do"
+        )
+    return found
 
 
 def _budgets(text: str) -> list[Budget]:
@@ -132,19 +144,16 @@ def _resolve(request: Request, elsewhere: bool) -> _Resolved:
     device = device if elsewhere else resolve_device(request.device)
     precision = resolve_precision(request.precision, device)
     memory_cap = parse_size(request.memory) if request.memory else None
-    settings = {name: methods.configured(name, request.hyperparameters.get(name, {})).hyperparameters() for name in names}
     pretrained = find(request.encoder)
-    _check_length(request.max_length, pretrained)
+    names = _attaching(names, request.methods, pretrained)
+    settings = {name: methods.configured(name, request.hyperparameters.get(name, {})).hyperparameters() for name in names}
+    if request.max_length > pretrained.longest:
+        raise SpecError(
+            f"--max-length {request.max_length} is more than the {pretrained.longest} positions of the encoder "
+            f"{pretrained.name!r}; use at most that"
+        )
     source = read(request.data)
     return _Resolved(settings, budgets, seeds, rates, device, precision, memory_cap, pretrained, source, cut(source))
-
-
-def _check_length(length: int, pretrained: PretrainedModel) -> None:
-    if length > pretrained.longest:
-        raise SpecError(
-            f"--max-length {length} is more than the {pretrained.longest} positions of the encoder {pretrained.name!r}; "
-            "use at most that"
-        )
 
 
 def _validate(request: Request, resolved: _Resolved) -> None:

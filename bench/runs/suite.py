@@ -6,7 +6,7 @@ import difflib
 import json
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -45,7 +45,7 @@ class Suite(BaseModel):
     methods: list[str | dict[str, dict[str, Any]]] = Field(
         min_length=1, examples=[["all", {"houlsby": {"bottleneck": 64, "learning_rate": 3e-4}}]]
     )
-    """Names, `all` for the five compared, or a name with the hyperparameters that are not to be at their defaults."""
+    """Names, `all` for the five compared or other groups, or a name with the hyperparameters that are not to be at defaults."""
     budgets: Texts = Field(examples=[["60s"]])
     """What each run may spend, as for `--budget`."""
     seeds: int | list[int] = Field(default=1, examples=[3, [0, 1, 5]])
@@ -81,11 +81,16 @@ class Suite(BaseModel):
         found: dict[str, dict[str, Any]] = {}
         for entry in self.methods:
             if isinstance(entry, str):
-                for name in methods.names(core=True) if entry == "all" else [entry]:
+                for name in methods.expand(entry):
                     found.setdefault(name, {})
             else:
                 found.update(entry)
         return found
+
+    @property
+    def entries(self) -> list[str]:
+        """The names and groups of the file, in its order."""
+        return [name for entry in self.methods for name in ([entry] if isinstance(entry, str) else entry)]
 
     @property
     def seeds_text(self) -> str:
@@ -98,7 +103,7 @@ class Suite(BaseModel):
         shared = {name: getattr(self, name) for name in same}
         return [
             Request(
-                list(self.settings), encoder, data, ",".join(self.budgets), self.seeds_text, device=device,
+                self.entries, encoder, data, ",".join(self.budgets), self.seeds_text, device=device,
                 hyperparameters=self.settings, **shared,
             )
             for encoder in self.encoders
@@ -106,43 +111,41 @@ class Suite(BaseModel):
         ]  # fmt: skip
 
 
-def overridden(requests: list[Request], changes: Mapping[str, Any]) -> tuple[list[Request], list[str]]:
-    """Replace fields of requests by those that options name; return the requests and what each option overrides.
+def overridden(requests: list[Request], changes: Mapping[str, Any]) -> list[Request]:
+    """Replace fields of a suite's requests; hyperparameters are merged, and kept for those methods that still run."""
+    settings = changes.get("hyperparameters", {})
+    found: list[Request] = []
+    for request in requests:
+        changed = replace(request, **changes)
+        runs = {name for entry in changed.methods for name in methods.expand(entry)}
+        own = {name: values for name, values in request.hyperparameters.items() if name in runs}
+        own |= {name: {**own.get(name, {}), **values} for name, values in settings.items()}
+        changed = replace(changed, hyperparameters=own)
+        if changed not in found:
+            found.append(changed)
+    return found
 
-    A suite's hyperparameters stay for methods that `--method` names; `--set` replaces single ones.
-    """
-    notes = []
+
+def _overrides(requests: list[Request], changes: Mapping[str, Any]) -> Iterator[str]:
+    """Say of each change what it overrides."""
     for name, value in changes.items():
         if name == "hyperparameters":
             for method, own in value.items():
                 before = requests[0].hyperparameters.get(method, {})
-                notes += [_override(f"--set {method}.{key}={new}", before.get(key)) for key, new in own.items()]
+                yield from (_override(f"--set {method}.{key}={new}", _text(before.get(key))) for key, new in own.items())
         else:
             option = "--method" if name == "methods" else f"--{name.replace('_', '-')}"
-            given = option if isinstance(value, bool) else f"{option} {_text(value)}"
-            earlier = dict.fromkeys(_text(getattr(request, name)) for request in requests)
-            notes.append(_override(given, None if isinstance(value, bool) else "; ".join(filter(None, earlier))))
-    found: list[Request] = []
-    for request in requests:
-        changed = replace(request, **{**changes, "hyperparameters": request.hyperparameters})
-        if "methods" in changes:
-            named = set(changes["methods"]) | (set(methods.names(core=True)) if "all" in changes["methods"] else set())
-            changed = replace(changed, hyperparameters={k: v for k, v in request.hyperparameters.items() if k in named})
-        merged = {**changed.hyperparameters}
-        for method, own in changes.get("hyperparameters", {}).items():
-            merged[method] = {**merged.get(method, {}), **own}
-        changed = replace(changed, hyperparameters=merged)
-        if changed not in found:
-            found.append(changed)
-    return found, notes
+            before = "; ".join(dict.fromkeys(_text(getattr(request, name)) for request in requests))
+            yield _override(f"{option} {_text(value)}".rstrip(), before)
 
 
-def _override(given: str, before: Any) -> str:
-    return f"{given} is added to the suite" if before in (None, "") else f"{given} overrides the suite's {before}"
+def _override(given: str, before: str) -> str:
+    return f"{given} overrides the suite's {before}" if before else f"{given} is added to the suite"
 
 
 def _text(value: Any) -> str:
-    return ", ".join(value) if isinstance(value, list) else "" if value is None else str(value)
+    """Write a value as an option takes it; nothing for a flag or none."""
+    return ", ".join(value) if isinstance(value, list) else "" if value is None or isinstance(value, bool) else str(value)
 
 
 def shipped() -> dict[str, Path]:
@@ -214,7 +217,7 @@ def _check(suite: Suite, where: str) -> None:
     checked("seeds", parse_seeds, suite.seeds_text)
     if suite.memory is not None:
         checked("memory", parse_size, suite.memory)
-    checked("methods", _once, [name for entry in suite.methods for name in ([entry] if isinstance(entry, str) else entry)])
+    checked("methods", _once, suite.entries)
     for name, settings in suite.settings.items():
         checked("methods", methods.configured, name, settings)
         if suite.tune is not None:
@@ -243,13 +246,14 @@ def matrices(
     Raises:
         SpecError: if the suite, or anything that it names, is not as it should be.
     """
-    requests, notes = overridden(load_suite(name).requests(device), overrides or {})
-    if notes:
-        say("; ".join(notes))
+    requests = load_suite(name).requests(device)
     try:
-        return [plan(request, elsewhere=elsewhere) for request in requests]
+        found = [plan(request, elsewhere=elsewhere) for request in overridden(requests, overrides or {})]
     except BenchError as error:
         raise SpecError(f"suite {name}: {error}") from None
+    if overrides:
+        say("; ".join(_overrides(requests, overrides)))
+    return found
 
 
 def suites_text() -> str:

@@ -19,7 +19,7 @@ from bench.records.store import save
 from bench.system.errors import RecordError
 from tests.conftest import make_spec
 from tests.factories import baseline, ended, evaluation, run
-from tests.methods.test_methods import IDS, MASK, attached, trained
+from tests.methods.test_methods import EVERY, IDS, MASK, attached, trained
 from tests.saving import keep, record_of
 
 ALONE = """
@@ -77,7 +77,7 @@ def houlsby(tiny: PretrainedModel, tmp_path: Path) -> Saved:
     return keep(tmp_path, tiny, attached(tiny, "houlsby"), make_spec("houlsby"))
 
 
-@pytest.mark.parametrize("name", methods.names())
+@pytest.mark.parametrize("name", EVERY)
 def test_a_folder_holds_its_card_and_names_no_path(name: str, tiny: PretrainedModel, tmp_path: Path) -> None:
     spec = make_spec(name)
     saved = keep(tmp_path, tiny, attached(tiny, name), spec).verified()
