@@ -1,4 +1,4 @@
-"""Execute runs and baselines, as many at once as the engine has slots. Each leaves a record; per-run locks prevent duplicates."""
+"""Execute runs and baselines, as many at once as the engine has slots; a per-run lock prevents duplicates."""
 
 from __future__ import annotations
 

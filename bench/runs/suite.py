@@ -131,8 +131,8 @@ def _overrides(requests: list[Request], changes: Mapping[str, Any]) -> Iterator[
     for name, value in changes.items():
         if name == "hyperparameters":
             for method, own in value.items():
-                before = requests[0].hyperparameters.get(method, {})
-                yield from (_override(f"--set {method}.{key}={new}", _text(before.get(key))) for key, new in own.items())
+                file = requests[0].hyperparameters.get(method, {})
+                yield from (_override(f"--set {method}.{key}={new}", _text(file.get(key))) for key, new in own.items())
         else:
             option = "--method" if name == "methods" else f"--{name.replace('_', '-')}"
             before = "; ".join(dict.fromkeys(_text(getattr(request, name)) for request in requests))
