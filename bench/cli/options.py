@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperOption
 
 from bench.runs.request import Request, parse_settings
 from bench.system.errors import SpecError
@@ -165,6 +165,6 @@ class Command(TyperCommand):
         if not ctx.resilient_parsing:
             _, _, order = self.make_parser(ctx).parse_args(args=list(args))
             for option, times in Counter(order).items():
-                if times > 1 and option.param_type_name == "option" and not (option.multiple or option.is_flag):
+                if times > 1 and isinstance(option, TyperOption) and not (option.multiple or option.is_flag):
                     raise SpecError(f"{option.opts[0]} is given {times} times, and takes one value; give it once")
         return super().parse_args(ctx, args)

@@ -52,7 +52,8 @@ def run(
 
     with _connected(engine, address) as cluster:
         elsewhere = cluster is not None
-        matrices = selection.matrices(cluster and cluster.device(selection.request.device), elsewhere=elsewhere)
+        device = selection.request.device if cluster is None else cluster.device(selection.request.device)
+        matrices = selection.matrices(device, elsewhere=elsewhere)
         from bench.records.artifacts import kept_of
         from bench.runs.budgets import counted
         from bench.runs.scheduler import carry_out

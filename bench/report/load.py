@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import glob
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,8 +62,9 @@ def quoted(sources: Path | Sequence[Path]) -> str:
     return ", ".join(repr(str(place)) for place in ([sources] if isinstance(sources, Path) else sources))
 
 
-def folders(places: Iterable[Path]) -> list[Path]:
+def folders(sources: Path | Sequence[Path]) -> list[Path]:
     """List the folders of results that these records, and folders of them, are in."""
+    places = [sources] if isinstance(sources, Path) else sources
     return list(dict.fromkeys(folder_of(place) if place.is_file() else place for place in places))
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.records.schema import Environment
-from bench.system.processes import end_with_parent
+from bench.system.processes import end_with_parent, without_main
 from bench.system.signals import Interrupts
 from bench.training.job import CHECKPOINT_WRITTEN, Notify, Result, Watch, ignore_progress
 
@@ -142,7 +142,7 @@ class LocalEngine:
         began, watch = time.monotonic(), Watch()
         with self._interrupts as interrupts:
             try:
-                with interrupts.at_once():
+                with interrupts.at_once(), without_main():
                     process.start()  # the first one waits for the server's imports
             except KeyboardInterrupt:
                 return Result(None, interrupted=True)
