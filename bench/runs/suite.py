@@ -6,7 +6,8 @@ import difflib
 import json
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,11 +18,12 @@ import bench
 import methods
 from bench.analysis.tuning import rates
 from bench.records.spec import Budget, Truncation, parse_seeds, parse_size
-from bench.runs.plan import Matrix, Request, plan
+from bench.runs.plan import Matrix, plan
+from bench.runs.request import Request
 from bench.system.errors import BenchError, SpecError
 from bench.system.strict_yaml import read_yaml
 
-__all__ = ["Suite", "load_suite", "matrices", "shipped", "suites_text"]
+__all__ = ["Suite", "load_suite", "matrices", "overridden", "shipped", "suites_text"]
 
 _PLACES = (Path(bench.__file__).resolve().parents[1] / "suites", Path(sys.prefix) / "share" / "adapter-bench" / "suites")
 """Where shipped suites lie: in a checkout, and where an installation without one puts them."""
@@ -96,17 +98,54 @@ class Suite(BaseModel):
         return str(self.seeds) if isinstance(self.seeds, int) else ",".join(map(str, self.seeds)) + ","
 
     def requests(self, device: str = "auto") -> list[Request]:
-        """What it asks for: one request for each encoder and data source, in the order of the file."""
+        """Cross encoders and data sources, in the order of the file."""
+        same = {field.name for field in fields(Request)} & Suite.model_fields.keys() - {"methods", "data", "seeds"}
+        shared = {name: getattr(self, name) for name in same}
         return [
             Request(
-                self.entries, encoder, data, ",".join(self.budgets), self.seeds_text, self.max_length,
-                self.truncation, self.batch_size, self.precision, device, self.memory, self.test_limit, self.tune,
-                self.tune_seeds, calibration=self.calibration, hyperparameters=self.settings, dropout=self.dropout,
-                attention_dropout=self.attention_dropout, train_limit=self.train_limit,
+                self.entries, encoder, data, ",".join(self.budgets), self.seeds_text, device=device,
+                hyperparameters=self.settings, **shared,
             )
             for encoder in self.encoders
             for data in self.data
         ]  # fmt: skip
+
+
+def overridden(requests: list[Request], changes: Mapping[str, Any]) -> list[Request]:
+    """Replace fields of a suite's requests; hyperparameters are merged, and kept for those methods that still run."""
+    settings = changes.get("hyperparameters", {})
+    found: list[Request] = []
+    for request in requests:
+        changed = replace(request, **changes)
+        runs = {name for entry in changed.methods for name in methods.expand(entry)}
+        own = {name: values for name, values in request.hyperparameters.items() if name in runs}
+        own |= {name: {**own.get(name, {}), **values} for name, values in settings.items()}
+        changed = replace(changed, hyperparameters=own)
+        if changed not in found:
+            found.append(changed)
+    return found
+
+
+def _overrides(requests: list[Request], changes: Mapping[str, Any]) -> Iterator[str]:
+    """Say of each change what it overrides."""
+    for name, value in changes.items():
+        if name == "hyperparameters":
+            for method, own in value.items():
+                file = requests[0].hyperparameters.get(method, {})
+                yield from (_override(f"--set {method}.{key}={new}", _text(file.get(key))) for key, new in own.items())
+        else:
+            option = "--method" if name == "methods" else f"--{name.replace('_', '-')}"
+            before = "; ".join(dict.fromkeys(_text(getattr(request, name)) for request in requests))
+            yield _override(f"{option} {_text(value)}".rstrip(), before)
+
+
+def _override(given: str, before: str) -> str:
+    return f"{given} overrides the suite's {before}" if before else f"{given} is added to the suite"
+
+
+def _text(value: Any) -> str:
+    """Write a value as an option takes it; nothing for a flag or none."""
+    return ", ".join(value) if isinstance(value, list) else "" if value is None or isinstance(value, bool) else str(value)
 
 
 def shipped() -> dict[str, Path]:
@@ -192,19 +231,30 @@ def _once(items: list[str]) -> None:
         raise SpecError(f"{twice!r} is there twice; name each once")
 
 
-def matrices(name: str, device: str = "auto", *, elsewhere: bool = False) -> list[Matrix]:
-    """The matrices of a suite, each checked as far as it can be before time is spent on the first.
+def matrices(
+    name: str,
+    device: str = "auto",
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    elsewhere: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Matrix]:
+    """Plan the matrices of a suite, each checked as far as possible before time is spent on the first.
 
+    `overrides` are fields of `Request` that replace those of the file, each of which is told to `say`, in one line.
     `elsewhere` is as for `plan`.
 
     Raises:
         SpecError: if the suite, or anything that it names, is not as it should be.
     """
-    suite = load_suite(name)
+    requests = load_suite(name).requests(device)
     try:
-        return [plan(request, elsewhere=elsewhere) for request in suite.requests(device)]
+        found = [plan(request, elsewhere=elsewhere) for request in overridden(requests, overrides or {})]
     except BenchError as error:
         raise SpecError(f"suite {name}: {error}") from None
+    if overrides:
+        say("; ".join(_overrides(requests, overrides)))
+    return found
 
 
 def suites_text() -> str:

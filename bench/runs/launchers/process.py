@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from math import inf
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
@@ -25,33 +24,14 @@ from typing import Any, Literal
 from bench.records.schema import Environment
 from bench.system.processes import end_with_parent, without_main
 from bench.system.signals import Interrupts
-from bench.training.job import KEPT, Notify, ignore_progress
+from bench.training.job import CHECKPOINT_WRITTEN, Notify, Result, Watch, ignore_progress
 
-__all__ = ["GRACE", "LOOK", "Died", "LocalEngine", "Watch", "context_of", "kernel_kills"]
+__all__ = ["GRACE", "LOOK", "Died", "LocalEngine", "context_of", "kernel_kills"]
 
 GRACE = 4.0
 """Seconds that a run has to end by itself once it was asked to. With what follows in the process that asked, five pass."""
 LOOK = 0.2
 """Seconds between two looks at whether an end was asked for."""
-
-
-@dataclass
-class Watch:
-    """What the clock of the process that waits saw of the one that works: an outside check of what that one says."""
-
-    seconds: float = 0.0
-    """From its start to its result."""
-    phases: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """When each phase was first and last heard of, in seconds from the start."""
-
-    def hear(self, phase: str, since: float) -> None:
-        first, _ = self.phases.get(phase, (since, since))
-        self.phases[phase] = (first, since)
-
-    def between(self, phase: str) -> float | None:
-        """Seconds between the first and the last sign of a phase; None if there was none."""
-        seen = self.phases.get(phase)
-        return None if seen is None else seen[1] - seen[0]
 
 
 class Died(Exception):
@@ -92,7 +72,7 @@ def _child(connection: Connection, work: str, arguments: tuple[Any, ...], copies
     def notify(phase: str, share: float, line: str | None = None) -> None:
         nonlocal last
         now = time.monotonic()
-        if phase == KEPT:
+        if phase == CHECKPOINT_WRITTEN:
             if copies:
                 connection.send(("kept",))
                 connection.recv()
@@ -130,14 +110,13 @@ def context_of(device: Literal["cpu", "cuda"]) -> ForkServerContext | SpawnConte
 
 
 class LocalEngine:
-    """Does one piece of work at a time in a process of its own.
+    """Execute one piece of work at a time in a fresh process.
 
-    An interrupt is raised when `interrupts` ends, which may be after the result was saved. `copy`, if there is one, is called
-    whenever the work has written a snapshot, and the work waits for its end, with its clock stopped.
+    KeyboardInterrupt is raised when the caller's stretch of `interrupts` ends, after the result was saved. `copy` is called
+    after each checkpoint; the work waits until it returns, with its clock paused.
     """
 
-    places = 1
-    """How many pieces of work it does at once."""
+    slots = 1
 
     def __init__(
         self,
@@ -148,27 +127,25 @@ class LocalEngine:
         self._interrupts, self._copy = interrupts or Interrupts(), copy
         self._context = context_of(device)
 
-    def run(self, work: str, *arguments: Any, listen: Notify = ignore_progress) -> tuple[Any, Watch]:
+    def run(self, work: str, *arguments: Any, listen: Notify = ignore_progress) -> Result:
         """Call `work`, written "module:function", with the arguments and a listener in a fresh process.
 
-        Returns its result, and the wall seconds of the process and its phases as seen from here. The work is
-        named and not given, since importing it here would cost ten seconds and spoil the fork. `listen` hears here what the
-        work tells there.
-
-        An interrupt here (Ctrl-C, SIGTERM) is passed on once, and the process has `GRACE` seconds to hand back what it has;
-        the interrupt is then raised with its arguments: the result, if there is one, and the watch. A second interrupt ends
-        the process at once.
+        The work is named, since importing it here would take ten seconds and spoil the fork. An interrupt (SIGINT, SIGTERM)
+        is passed on once, and the process has `GRACE` seconds to return what it has; a second one kills it.
 
         Raises:
-            Died: if the process ends without a result.
+            Died: if the process ends without a result and without an interrupt.
         """
         kills = kernel_kills()
         receiving, sending = self._context.Pipe(duplex=self._copy is not None)
         process = self._context.Process(target=_child, args=(sending, work, arguments, self._copy is not None), daemon=True)
         began, watch = time.monotonic(), Watch()
         with self._interrupts as interrupts:
-            with interrupts.at_once(), without_main():
-                process.start()  # the first one waits for the server's imports
+            try:
+                with interrupts.at_once(), without_main():
+                    process.start()  # the first one waits for the server's imports
+            except KeyboardInterrupt:
+                return Result(None, interrupted=True)
             sending.close()
             result: list[Any] = []
             deadline = inf
@@ -196,9 +173,7 @@ class LocalEngine:
                 process.kill()
                 process.join()
             receiving.close()
-            if interrupts.asked:
-                raise KeyboardInterrupt(*result, watch)
-        if not result:
-            code = process.exitcode if process.exitcode is not None else 1
-            raise Died(code, out_of_memory=code == -signal.SIGKILL and kernel_kills() > kills)
-        return result[0], watch
+            if not result and not interrupts.asked:
+                code = process.exitcode if process.exitcode is not None else 1
+                raise Died(code, out_of_memory=code == -signal.SIGKILL and kernel_kills() > kills)
+            return Result(result[0] if result else None, watch, interrupted=interrupts.asked > 0)

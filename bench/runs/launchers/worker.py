@@ -22,14 +22,14 @@ from bench.models.pretrained import PACKAGED, PretrainedModel, find
 from bench.models.split_archive import IN_PIECES
 from bench.records.environment import environment
 from bench.records.schema import Environment
-from bench.runs.launchers.process import Died, LocalEngine, Watch
+from bench.runs.launchers.process import Died, LocalEngine
 from bench.runs.launchers.software import software
 from bench.system.device import device_model
 from bench.system.errors import BenchError, ClusterError
 from bench.system.files import cache_dir, sweep, temporary_folder
 from bench.system.signals import Interrupts
 from bench.system.text import without_paths
-from bench.training.job import Job, Outcome, checkpoint_path, record_of
+from bench.training.job import Job, Outcome, Watch, cancelled, checkpoint_path, record_of
 
 __all__ = ["About", "Bytes", "Ended", "Kept", "Message", "Runner", "Told"]
 
@@ -94,7 +94,7 @@ class Runner:
         self._first = 0
         """The number of the first message that is kept."""
         self._snapshot = Path()
-        self._asked: SimpleQueue[tuple[str, Any, Bytes | None]] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[str, Any, Bytes | None]] = SimpleQueue()
         parent = (cache_dir() or Path(tempfile.gettempdir())) / "cluster"
         sweep(parent)  # what a runner that was killed left
         # Never left: a runner ends by being killed, and the next one sweeps. Held, since the folder would go with it.
@@ -108,7 +108,7 @@ class Runner:
         if self._environment is None:
             model = device_model("cpu")
             if self._device == "cuda":  # asked for in a process that ends; in this one the device would stay in use
-                model, _ = self._engine.run("bench.runs.launchers.worker:cuda_model")
+                model = self._engine.run("bench.runs.launchers.worker:cuda_model").outcome
             self._environment = environment(device=model, threads=self._threads, engine=self._name)
         return About(software(), self._environment)
 
@@ -116,7 +116,7 @@ class Runner:
         """Begin a piece of work; a run goes on from `snapshot`. What it tells is numbered from 0."""
         with self._changed:
             self._messages, self._first = [], 0
-        self._asked.put((work, argument, checkpoint))
+        self._queue.put((work, argument, checkpoint))
 
     def hear(self, after: int) -> list[Message]:
         """The messages from number `after` on, all before having been heard.
@@ -151,8 +151,9 @@ class Runner:
             self._changed.wait_for(lambda: self._first > number or self._interrupts.asked > 0, PATIENCE)
 
     def _work(self) -> None:
-        while True:
-            self._tell(self._ended(*self._asked.get()))
+        with self._interrupts:  # for good: a result that came with an interrupt is handed out, and nothing is raised
+            while True:
+                self._tell(self._ended(*self._queue.get()))
 
     def _ended(self, work: str, argument: Any, checkpoint: Bytes | None) -> Ended:
         try:
@@ -169,15 +170,11 @@ class Runner:
             return Ended(Outcome(record.model_copy(update={"environment": self.about().environment})))
 
     def _done(self, work: str, argument: Any) -> Ended:
-        try:
-            result, watch = self._engine.run(work, argument, listen=self._told)
-        except KeyboardInterrupt as interrupt:
-            result, watch = interrupt.args if len(interrupt.args) == 2 else (None, Watch())
-            if result is None and isinstance(argument, Job):
-                result = Outcome(record_of(argument, "cancelled", "stopped by a signal"))
+        result = self._engine.run(work, argument, listen=self._told)
+        outcome = cancelled(argument) if result.outcome is None and isinstance(argument, Job) else result.outcome
         keep = argument.keep if isinstance(argument, Job) else None
         files = {} if keep is None else {path.name: np.fromfile(path, dtype=np.uint8) for path in keep.iterdir()}
-        return Ended(self._stamped(result), watch, files=files)
+        return Ended(self._stamped(outcome), result.watch, files=files)
 
     def _here(self, job: Job, folder: Path, checkpoint: Bytes | None) -> Job:
         """The job with what this machine has in the place of what the other one had.
