@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperOption
 
 from bench.runs.request import Request, parse_settings
 from bench.system.errors import SpecError
+from bench.system.text import harmless
 
 if TYPE_CHECKING:
     from bench.runs.plan import Matrix
@@ -61,7 +62,9 @@ _OPTIONS: dict[str, Any] = {
         typer.Option("--set", help="A hyperparameter, repeatable: houlsby.learning_rate=5e-4.", metavar="METHOD.NAME=VALUE"),
     ],
     "encoder": Annotated[str, typer.Option(help="minilm, mpnet, a local folder, or a hub id.")],
-    "data": Annotated[str, typer.Option(help="embedded, imdb (the hub's), rotten-tomatoes, or a folder.")],
+    "data": Annotated[str, typer.Option(help="embedded, imdb (the hub's), rotten-tomatoes, a folder, a file, or a hub id.")],
+    "text_column": Annotated[str | None, typer.Option(help="Column of texts. [text, review, sentence, content]")],
+    "label_column": Annotated[str | None, typer.Option(help="Column of labels. [label, sentiment, target, class]")],
     "budget": Annotated[
         str,
         typer.Option(
@@ -81,7 +84,9 @@ _OPTIONS: dict[str, Any] = {
     "device": Annotated[Device, typer.Option(help="Where runs execute.")],
     "memory": Annotated[str | None, typer.Option(help='Most that training may use: "2GiB". Beyond it a run ends.')],
     "test_limit": Annotated[int | None, typer.Option(help="Test on so many reviews only, half of each class.")],
-    "train_limit": Annotated[int | None, typer.Option(help="Train on so many reviews only, the first of each seed's order.")],
+    "train_limit": Annotated[
+        str | None, typer.Option(help="Train on so many texts only, the first of each seed's order; several: 100,1000.")
+    ],
     "tune": Annotated[
         int | None, typer.Option(help="First choose each method's learning rate among so many, on validation only.")
     ],
@@ -113,12 +118,19 @@ class Selection:
         if self.suite is not None:
             from bench.runs.suite import matrices
 
-            return matrices(self.suite, request.device, overrides=self.given, elsewhere=elsewhere, say=_say)
+            return _noted(matrices(self.suite, request.device, overrides=self.given, elsewhere=elsewhere, say=_say))
         from bench.runs.plan import plan
 
         if not request.methods:
             raise SpecError("Missing option '--method': name a method, several, or all; or name a suite with --suite")
-        return [plan(request, elsewhere=elsewhere)]
+        return _noted([plan(request, elsewhere=elsewhere)])
+
+
+def _noted(matrices: list[Matrix]) -> list[Matrix]:
+    """Say what was found in the data without being asked for, once."""
+    for note in dict.fromkeys(matrix.note for matrix in matrices if matrix.note):
+        _say(harmless(note))
+    return matrices
 
 
 def _say(line: str) -> None:

@@ -62,7 +62,9 @@ def cut(source: Source) -> Cut:
     for row, text in enumerate(source.train.texts):
         seen.setdefault(text, row)
     unique = sorted(seen.values())
-    by_class = [[row for row in unique if source.train.labels[row] == label] for label in (0, 1)]
+    by_class: list[list[int]] = [[] for _ in source.labels]
+    for row in unique:
+        by_class[source.train.labels[row]].append(row)
     smallest = min(len(rows) for rows in by_class)
     if smallest < 10:
         raise DataError(f"data {source.name!r} has {smallest} different train reviews of a class; at least 10 are needed")

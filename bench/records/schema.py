@@ -22,12 +22,15 @@ __all__ = [
     "FINAL", "SCHEMA_VERSION", "AnyRecord", "Baseline", "BaselineSpec",
     "BaselineTrial", "Calibration", "CalibrationSetting", "Choice", "Compute", "Conversion", "CurvePoint", "DataCut",
     "Encoder", "Energy", "Environment", "Evaluation", "Latency", "Memory", "MemorySplit", "MethodSpeed", "Parameters",
-    "Record", "Seconds", "Slice", "State", "Timeline", "Training", "Trial", "baseline_id", "pack_bits", "unpack_bits",
+    "Record", "SENTIMENT", "Seconds", "Slice", "State", "Timeline", "Training", "Trial", "baseline_id", "pack_bits",
+    "unpack_bits",
 ]  # fmt: skip
 
 SCHEMA_VERSION = 3
 """Version 1 had no checksum, and another meaning of `memory.ru_maxrss`; version 2 had rates of the machine in `compute`.
 bench/records/migrate.py reads both."""
+SENTIMENT = ("negative", "positive")
+"""Names of the classes of reviews, by label."""
 State = Literal["complete", "out-of-memory", "diverged", "cancelled", "failed"]
 FINAL: tuple[State, ...] = ("complete", "out-of-memory", "diverged")
 """States that the same command would reach again; a run that ended in another is run again."""
@@ -70,6 +73,10 @@ class DataCut(_Part):
     """Test reviews whose text is also in train."""
     revision: str | None = None
     """Commit on the hub, if they came from there."""
+    labels: list[str] = list(SENTIMENT)
+    """Names of the classes, in the order of the logits."""
+    columns: list[str] | None = None
+    """Names of the columns of texts and labels, if they came from tables."""
 
 
 class Conversion(_Part):

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 import methods
-from bench.data.sources import read_folder
+from bench.data.sources import read
 from tests.conftest import write_encoder
 
 COMMIT = "e2da8e2f811d1448a5b465c236feacd80ffbac7b"
@@ -95,7 +95,7 @@ def test_a_cached_encoder_is_pinned_to_its_commit(roberta_home: Path, offline: s
 def test_cached_reviews_are_pinned_and_hash_like_the_same_reviews_in_a_folder(imdb_home: Path, small_folder: Path) -> None:
     name, revision, sha256, tests = evaluated(READ, imdb_home, HF_HUB_OFFLINE="1")
     assert (name, revision, tests) == ("imdb", COMMIT, 200)
-    assert sha256 == read_folder(small_folder).sha256
+    assert sha256 == read(str(small_folder)).sha256
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ __all__ = ["keep", "portable", "saved", "checkpoint_of"]
 def portable(job: Job) -> Job:
     """The job as another machine can take it up: paths begin at the root, and its snapshot goes another way."""
     data = job.data_argument
-    if data not in ("embedded", "imdb", SENTENCES):
-        data = str(Path(data).expanduser().absolute())
+    if data.name not in ("embedded", "imdb", SENTENCES) and Path(data.name).expanduser().exists():
+        data = replace(data, name=str(Path(data.name).expanduser().absolute()))
     folder = job.pretrained.folder.expanduser().absolute()
     return replace(job, data_argument=data, pretrained=replace(job.pretrained, folder=folder), checkpoint=None)
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.sources import read
+from bench.data.sources import Asked, read
 from bench.models.pretrained import PACKAGED, PretrainedModel, find
 from bench.models.split_archive import IN_PIECES
 from bench.records.environment import environment
@@ -87,7 +87,7 @@ class Runner:
         self._engine = LocalEngine(device, self._interrupts, self._copied)
         self._device, self._threads, self._name = device, threads, engine
         self._environment: Environment | None = None
-        self._data: dict[str, str] = {}
+        self._data: dict[Asked, str] = {}
         """Hashes of the reviews that were looked at, by how they are asked for."""
         self._changed = threading.Condition()
         self._messages: list[Message] = []
