@@ -23,7 +23,7 @@ from bench.system.errors import RecordError
 from bench.system.files import atomic_write, sha256_bytes
 
 __all__ = [
-    "Damaged", "calibrations", "checksum_flaw", "checksum_of", "finished", "finished_file", "load", "load_logits",
+    "Damaged", "calibrations", "checksum_flaw", "checksum_of", "examined", "finished", "finished_file", "load", "load_logits",
     "logits_sha256", "path_of", "prepare_folder", "read", "refuse_damaged", "save", "schema", "sealed",
 ]  # fmt: skip
 
@@ -43,6 +43,12 @@ class Damaged:
 
     path: Path
     reason: str
+    foreign: bool = False
+    """Whether it is whole JSON of another kind, and no record at all."""
+
+
+class _Foreign(ValueError):
+    """Whole JSON that is no record."""
 
 
 def path_of(folder: Path, record: AnyRecord) -> Path:
@@ -134,6 +140,8 @@ def read(path: Path) -> AnyRecord:
         return _record(_json(_content(path)[0]))
     except FileNotFoundError:
         raise RecordError(f"there is no record {str(path)!r}") from None
+    except _Foreign as error:
+        raise RecordError(f"{str(path)!r}: {error}") from None
     except (OSError, ValueError) as error:
         raise RecordError(f"{str(path)!r} is not a record: {_why(error)}") from None
 
@@ -144,7 +152,7 @@ def load(folder: Path, pattern: str = "*.json") -> Iterator[AnyRecord | Damaged]
     Records of older schema versions come as the present one. One that was edited is damaged as far as that shows at once.
     """
     for path in sorted(folder.glob(pattern)):
-        yield _examined(path)
+        yield examined(path)
 
 
 def calibrations(folder: Path) -> Iterator[Calibration]:
@@ -176,14 +184,15 @@ def checksum_of(path: Path) -> str:
 _ANY: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
 
 
-def _examined(path: Path) -> AnyRecord | Damaged:
+def examined(path: Path, *, figures: bool = True) -> AnyRecord | Damaged:
+    """Read a record, or say why there is none; with `figures`, one whose checksum or derived figures do not hold is damaged."""
     try:
         text, checksum = _content(path)
         found = _json(text)
         record = _record(found)
-        broken = _unlike(checksum, text, found) or flaw(record)
+        broken = (_unlike(checksum, text, found) or flaw(record)) if figures else None
     except (OSError, ValueError) as error:
-        return Damaged(path, _why(error))
+        return Damaged(path, _why(error), isinstance(error, _Foreign))
     return Damaged(path, broken) if broken else record
 
 
@@ -216,15 +225,16 @@ def _json(text: bytes) -> Any:
 
 
 def _record(found: Any) -> AnyRecord:
-    if isinstance(found, dict):
-        version = found.get("schema_version", SCHEMA_VERSION)
-        found = migrated(found)
-        # Calibrations begin at their version, whatever that of runs was then.
-        newest = max(SCHEMA_VERSION, _FIRST) if found.get("kind") == "calibration" else SCHEMA_VERSION
-        # Said before anything else is looked at: what else another version has is not known.
-        if "schema_version" in found and (type(version) is not int or found["schema_version"] != newest):
-            newer = ", made by a newer version" if type(version) is int and version > newest else ""
-            raise ValueError(f"its schema version is {str(version)[:20]!r}{newer}; this suite reads versions 1 to {newest}")
+    if not isinstance(found, dict) or not {"schema_version", "run_id"} & found.keys():
+        raise _Foreign("it is not a record of this suite")
+    version = found.get("schema_version", SCHEMA_VERSION)
+    found = migrated(found)
+    # Calibrations begin at their version, whatever that of runs was then.
+    newest = max(SCHEMA_VERSION, _FIRST) if found.get("kind") == "calibration" else SCHEMA_VERSION
+    # Said before anything else is looked at: what else another version has is not known.
+    if "schema_version" in found and (type(version) is not int or found["schema_version"] != newest):
+        newer = ", made by a newer version" if type(version) is int and version > newest else ""
+        raise ValueError(f"its schema version is {str(version)[:20]!r}{newer}; this suite reads versions 1 to {newest}")
     return _ANY.validate_python(found)
 
 
@@ -252,7 +262,7 @@ def finished(folder: Path, run_id: str, *, or_damaged: bool = False) -> AnyRecor
 def finished_file(folder: Path, run_id: str, *, or_damaged: bool = False) -> tuple[Path, AnyRecord] | None:
     """The same with the file that holds it."""
     for path in folder.glob(f"*-{run_id}.json"):
-        record = _examined(path)
+        record = examined(path)
         if isinstance(record, Damaged):
             if or_damaged:
                 continue
@@ -270,7 +280,7 @@ def refuse_damaged(folder: Path, run_ids: Collection[str]) -> None:
     """
     wanted = set(run_ids)
     for path in sorted(folder.glob("*.json")):
-        if path.stem.rpartition("-")[2] in wanted and isinstance(found := _examined(path), Damaged):
+        if path.stem.rpartition("-")[2] in wanted and isinstance(found := examined(path), Damaged):
             raise _in_the_way(found)
 
 
