@@ -52,7 +52,7 @@ def names(*, core: bool = False) -> list[str]:
 
 
 def get(name: str) -> Method:
-    """The method registered under `name`.
+    """Return the method registered under `name`.
 
     Raises:
         MethodError: with the nearest known name, if there is no such method.
@@ -67,7 +67,7 @@ def get(name: str) -> Method:
 
 
 def configured(name: str, settings: Mapping[str, Any]) -> Method:
-    """The method registered under `name`, with other values of the hyperparameters in `settings`.
+    """Return the method registered under `name`, with other values of the hyperparameters in `settings`.
 
     Raises:
         MethodError: if there is no such method or hyperparameter, or the value cannot be one.

@@ -68,7 +68,7 @@ class LowRank(Method):
         return encoder.merge_and_unload()  # type: ignore[operator, no-any-return]
 
     def save(self, encoder: nn.Module, folder: Path) -> None:
-        """The peft layout: `adapter_config.json` and `adapter_model.safetensors`."""
+        """Save in the peft layout: `adapter_config.json` and `adapter_model.safetensors`."""
         for config in encoder.peft_config.values():  # type: ignore[operator, union-attr]
             config.target_modules = sorted(config.target_modules)  # peft keeps a set: its order changes with the process
         encoder.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)  # type: ignore[operator]

@@ -76,7 +76,7 @@ class PretrainedModel:
 
 
 def find(name: str) -> PretrainedModel:
-    """The checkpoint called `name`: a packaged encoder, a local folder, or a hub id such as `FacebookAI/roberta-base`.
+    """Find the encoder called `name`: a packaged one, a local folder, or a hub id such as `FacebookAI/roberta-base`.
 
     Raises:
         ModelError: if there is none, or it fails a check.
@@ -187,7 +187,7 @@ def _allowed(name: str, config: Any) -> dict[str, Any]:
 
 
 def _pooling(name: str, folder: Path) -> Pooling:
-    """A folder with modules.json names its pooling (rules, section 5); any other encoder uses its own head."""
+    """Read the pooling that modules.json names (rules, section 5); without it, the encoder uses its own head."""
     if not (folder / "modules.json").is_file():
         return "own head"
     config = _read_json(name, folder, "1_Pooling/config.json")

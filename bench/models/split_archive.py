@@ -43,7 +43,7 @@ class Archive:
     """How to install the pieces, as the end of a sentence."""
 
     def installed(self) -> list[Path]:
-        """The pieces that are on this machine; all of them, or the archive cannot be joined."""
+        """List the pieces that are on this machine; all of them, or the archive cannot be joined."""
         found: list[Path] = []
         for package, inside in self.pieces.items():
             try:
@@ -85,7 +85,7 @@ IN_PIECES = {
 
 
 def unpack(name: str) -> Path:
-    """The folder of an encoder of `IN_PIECES`: what was unpacked before, if it is whole, or unpacked now.
+    """Return the folder of an encoder of `IN_PIECES`, unpacked now unless it is there and whole.
 
     Of several processes that want it at once, one unpacks and the others wait; one that is killed leaves only what the
     next removes.

@@ -97,7 +97,7 @@ def saved_path(out: Path, run_id: str) -> Path:
 
 @contextmanager
 def staged(out: Path, run_id: str) -> Iterator[Path]:
-    """A new hidden folder to save into, as an absolute path; what was not published of it is removed at the end.
+    """Make a hidden folder to save into, as an absolute path; what is not published of it is removed at the end.
 
     Raises:
         RecordError: if it cannot be made.
@@ -171,7 +171,7 @@ def _open(folder: Path) -> Saved:
 
 
 def _of_record(out: Path, record: Record) -> Saved | None:
-    """What was saved of this very execution of a run: with --force and without --save there may be another's."""
+    """Open what was saved of this very execution of a run: with --force and without --save there may be another's."""
     folder = saved_path(out, record.run_id)
     if not folder.is_dir():
         return None
@@ -180,7 +180,7 @@ def _of_record(out: Path, record: Record) -> Saved | None:
 
 
 def kept_of(out: Path, record: Record) -> Path | None:
-    """The folder with what this record's run trained; None where it was not saved, or cannot be read."""
+    """Return the folder with what this record's run trained; None where it was not saved, or cannot be read."""
     try:
         saved = _of_record(out, record)
     except BenchError:
@@ -200,7 +200,7 @@ def all_saved(out: Path) -> list[Saved]:
 
 
 def find(run: str, out: Path) -> Saved:
-    """What was saved of a run, named by its id or the first digits of it (four or more), its record, or its saved folder.
+    """Find what was saved of a run, named by its id or the first digits of it (four or more), its record or its saved folder.
 
     Raises:
         RecordError: if there is none, several begin so, or the record is of another execution of the run.

@@ -39,7 +39,7 @@ STEPS: dict[int, Callable[[Json], Json]] = {1: _from_1, 2: _from_2}
 
 
 def migrated(record: Json) -> Json:
-    """The record at the newest version that steps lead to; one of an unknown version comes back as it is."""
+    """Bring a record to the newest version that steps lead to; one of an unknown version comes back as it is."""
     while True:
         version = record.get("schema_version")
         # True is equal to 1 and 1.0 too, but neither is a version.

@@ -530,7 +530,7 @@ def pack_bits(bits: npt.ArrayLike) -> str:
 
 
 def unpack_bits(packed: str, count: int) -> npt.NDArray[np.uint8]:
-    """The first `count` bits of what `pack_bits` made.
+    """Unpack the first `count` bits of what `pack_bits` made.
 
     Raises:
         ValueError: if there are not enough for that, or the text is not base64.

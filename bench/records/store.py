@@ -76,7 +76,7 @@ def _logits_bytes(logits: npt.NDArray[np.float32]) -> bytes:
 
 
 def logits_sha256(logits: npt.NDArray[np.float32]) -> str:
-    """The name of the sidecar for these logits, [reviews, 2]."""
+    """Name the sidecar for these logits, [reviews, 2]."""
     return sha256_bytes(_logits_bytes(logits))
 
 
@@ -109,12 +109,12 @@ def save(folder: Path, record: AnyRecord, logits: npt.NDArray[np.float32] | None
 
 
 def sealed(text: bytes) -> bytes:
-    """The JSON of a record, indented by one, with a second line that holds the checksum of all the others."""
+    """Seal the JSON of a record, indented by one, with a second line that holds the checksum of all the others."""
     return _HEAD + sha256_bytes(text).encode() + b'",\n' + text.removeprefix(b"{\n")
 
 
 def load_logits(folder: Path, sha256: str) -> npt.NDArray[np.float32]:
-    """The logits of a run, [reviews, 2].
+    """Load the logits of a run, [reviews, 2].
 
     Raises:
         RecordError: if the sidecar is missing or is not what its name says.
@@ -131,7 +131,7 @@ def load_logits(folder: Path, sha256: str) -> npt.NDArray[np.float32]:
 
 
 def read(path: Path) -> AnyRecord:
-    """The record in a file, whether or not its figures agree: that is for the audit to find.
+    """Read the record in a file, whether or not its figures agree: that is for the audit to find.
 
     Raises:
         RecordError: if there is none.
@@ -156,14 +156,14 @@ def load(folder: Path, pattern: str = "*.json") -> Iterator[AnyRecord | Damaged]
 
 
 def calibrations(folder: Path) -> Iterator[Calibration]:
-    """The whole calibrations of a folder, in the order of file names."""
+    """Load the whole calibrations of a folder, in the order of file names."""
     for found in load(folder, "calibration-*.json"):
         if isinstance(found, Calibration):
             yield found
 
 
 def checksum_flaw(path: Path) -> str | None:
-    """What is wrong with the checksum of a record's file; None where it holds, or where the file is too old to have one.
+    """Say what is wrong with the checksum of a record's file; None where it holds, or where the file is too old to have one.
 
     Raises:
         OSError, ValueError: if the file holds no JSON.
@@ -173,7 +173,7 @@ def checksum_flaw(path: Path) -> str | None:
 
 
 def checksum_of(path: Path) -> str:
-    """The checksum of a record's file: what its other lines give, also where the file is too old to hold one.
+    """Compute the checksum of a record's file from its other lines, also where the file is too old to hold one.
 
     Raises:
         OSError, ValueError: if there is no such file.
@@ -197,7 +197,7 @@ def examined(path: Path, *, figures: bool = True) -> AnyRecord | Damaged:
 
 
 def _unlike(checksum: str | None, text: bytes, found: Any) -> str | None:
-    """What is wrong with a checksum for the other lines of a file, which hold `found`."""
+    """Say what is wrong with a checksum for the other lines of a file, which hold `found`."""
     if checksum is not None:
         return None if checksum == sha256_bytes(text) else "it was changed after it was written: its checksum does not hold"
     old = isinstance(found, dict) and found.get("schema_version") == 1
@@ -205,7 +205,7 @@ def _unlike(checksum: str | None, text: bytes, found: Any) -> str | None:
 
 
 def _content(path: Path) -> tuple[bytes, str | None]:
-    """The text of a file without the line of its checksum, and the checksum where it has one."""
+    """Read a file without the line of its checksum, and the checksum where it has one."""
     status = path.stat()
     # Opening a pipe would wait for a writer, for ever.
     if not stat.S_ISREG(status.st_mode):
@@ -249,7 +249,7 @@ def _why(error: Exception) -> str:
 
 
 def finished(folder: Path, run_id: str, *, or_damaged: bool = False) -> AnyRecord | None:
-    """The record of a run or baseline that has ended in a final state in this folder; None if it is still to be run.
+    """Find the record of a run or baseline that ended in a final state in this folder; None if it is still to be run.
 
     Raises:
         RecordError: if what is there under this id is damaged: doing the run again would write over it. With `or_damaged`
@@ -260,7 +260,7 @@ def finished(folder: Path, run_id: str, *, or_damaged: bool = False) -> AnyRecor
 
 
 def finished_file(folder: Path, run_id: str, *, or_damaged: bool = False) -> tuple[Path, AnyRecord] | None:
-    """The same with the file that holds it."""
+    """Find the same with the file that holds it."""
     for path in folder.glob(f"*-{run_id}.json"):
         record = examined(path)
         if isinstance(record, Damaged):
@@ -292,5 +292,5 @@ def _in_the_way(found: Damaged) -> RecordError:
 
 
 def schema() -> str:
-    """The JSON schema of a record, with the meaning of every field."""
+    """Format the JSON schema of a record, with the meaning of every field."""
     return json.dumps(_ANY.json_schema(), indent=1)

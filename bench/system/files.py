@@ -38,7 +38,7 @@ TEMPORARY = ".bench.tmp"
 
 
 def cache_dir() -> Path | None:
-    """The folder for what can be made again (tokenised reviews, content hashes).
+    """Return the folder for what can be made again (tokenised reviews, content hashes).
 
     `ADAPTER_BENCH_CACHE`, or `adapter-bench` under `XDG_CACHE_HOME` or `~/.cache`; None where it cannot be written,
     and then nothing is cached.
@@ -165,7 +165,7 @@ def sweep(*folders: Path, pattern: str = f".*{TEMPORARY}") -> None:
 
 
 def name_of(folder: Path) -> str:
-    """The last part of a folder's path, as text that a record can hold: a path may be any bytes."""
+    """Return the last part of a folder's path as text that a record can hold: a path may be any bytes."""
     return os.fsencode(folder.resolve().name).decode("utf-8", "replace")
 
 

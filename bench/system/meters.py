@@ -100,7 +100,7 @@ class DeviceClock:
 
 
 def _status_bytes(name: str) -> int:
-    """A field of /proc/self/status, in bytes."""
+    """Read a field of /proc/self/status, in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
@@ -123,7 +123,7 @@ class MemoryPeak:
         return max(0, self.peak - self.baseline)
 
     def or_more(self, other: MemoryPeak) -> MemoryPeak:
-        """The one that is further above its baseline, with the most that CUDA held in either."""
+        """Return the one that is further above its baseline, with the most that CUDA held in either."""
         larger = self if self.above_baseline >= other.above_baseline else other
         allocated, reserved = (
             None if mine is None or others is None else max(mine, others)
@@ -187,7 +187,7 @@ class MemoryMeter:
         return peak.cuda_reserved if peak.cuda_reserved is not None else peak.above_baseline
 
     def peak(self) -> MemoryPeak:
-        """The peak so far, of this process or an earlier one of the run."""
+        """Read the peak so far, of this process or an earlier one of the run."""
         resident, allocated, reserved = (max(column) for column in zip(*self._peaks, self._read(), strict=True))
         cuda = self.device == "cuda"
         own = MemoryPeak(self.baseline, resident, allocated if cuda else None, reserved if cuda else None)

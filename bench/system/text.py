@@ -21,7 +21,7 @@ def percent(share: float | None, none: str = "–") -> str:
 
 
 def points(share: float | None, none: str = "–") -> str:
-    """A difference of shares in percentage points, with its sign."""
+    """Format a difference of shares in percentage points, with its sign."""
     return none if share is None else f"{100 * share:+.2f}"
 
 
@@ -40,6 +40,6 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
 
 
 def without_paths(text: str) -> str:
-    """The first line of a message with every absolute path cut down to its last part."""
+    """Take the first line of a message, with every absolute path cut down to its last part."""
     line = (text.strip().splitlines() or [""])[0]
     return re.sub(r"(?:/[^\s/'\":]+)+/([^\s/'\":]*)", r"\1", line)[:300]

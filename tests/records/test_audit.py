@@ -480,7 +480,7 @@ def test_other_files_of_a_folder_are_named_and_the_exit_code_tells(tmp_path: Pat
 def test_the_command_lists_its_checks(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("run id: The id is the hash of spec")
+    assert lines[0].startswith("run id: Check that the id is the hash of spec")
     assert len(lines) == sum(not check.name.startswith("out-of-domain") for check in CHECKS)
 
 

@@ -98,7 +98,7 @@ def _files(paths: Iterable[Path]) -> list[tuple[Path, bool]]:
 
 
 def _records(folder: Path) -> list[Path]:
-    """The files of records in a folder and of its earlier attempts."""
+    """List the files of records in a folder and of its earlier attempts."""
     return [*sorted(folder.glob("*.json")), *sorted((folder / ATTEMPTS).glob("*.json"))]
 
 

@@ -107,7 +107,7 @@ class Checks(list[Check]):
 
 
 def shown(value: object) -> str:
-    """A value as a line of output has it: whole numbers with thousands, shares and seconds to nine digits, text short."""
+    """Format a value for a line: whole numbers with thousands, shares and seconds to nine digits, text short."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     if isinstance(value, int):
@@ -117,7 +117,7 @@ def shown(value: object) -> str:
 
 
 def given(value: _T | None, what: str) -> _T:
-    """The value, where the record has it.
+    """Return the value, where the record has it.
 
     Raises:
         NotApplicable: if it is None.
@@ -128,21 +128,21 @@ def given(value: _T | None, what: str) -> _T:
 
 
 def same(says: object, gives: object) -> str:
-    """The figure, where both are equal."""
+    """Return the figure, where both are equal."""
     if says != gives:
         raise Mismatch(says, gives)
     return shown(says)
 
 
 def near(says: float, gives: float, *, share: float = 1e-9, slack: float = 1e-9) -> str:
-    """The figure, where it is within `share` of what the raw fields give, or within `slack` in its own unit."""
+    """Return the figure, where it is within `share` of what the raw fields give, or within `slack` in its own unit."""
     if not abs(says - gives) <= max(share * abs(gives), slack):
         raise Mismatch(says, gives)
     return shown(says)
 
 
 def within(says: float, least: float, most: float, what: str) -> str:
-    """The figure, where it is from `least` to `most`; `what` is its unit."""
+    """Return the figure, where it is from `least` to `most`; `what` is its unit."""
     if not least <= says <= most:
         bounds = [f"at least {shown(least)}"] * (least > -float("inf")) + [f"at most {shown(most)}"] * (most < float("inf"))
         raise Mismatch(f"{shown(says)} {what}", " and ".join(bounds))

@@ -26,7 +26,7 @@ PARTS: tuple[Part, ...] = ("test", "out_of_domain")
 
 
 def _for_each_test(name: str) -> Callable[[Callable[[Case, Part], str]], Callable[[Case, Part], str]]:
-    """Decorator: the check under its name on the test, and as "out-of-domain …" on the other one."""
+    """Decorate a check, under its name on the test, and as "out-of-domain …" on the other one."""
 
     def add(function: Callable[[Case, Part], str]) -> Callable[[Case, Part], str]:
         for part in PARTS:
@@ -59,7 +59,7 @@ def _of(case: Case, part: Part) -> Evaluation:
 
 
 def _bits(packed: str, reviews: int) -> Bits:
-    """The bits [reviews] of a field.
+    """Unpack the bits [reviews] of a field.
 
     Raises:
         ValueError: if it holds more or fewer; the bits that fill the last byte must be 0.
@@ -120,7 +120,7 @@ def _enough_bits(case: Case, part: Part) -> str:
 
 @_for_each_test("reviews")
 def _reviews(case: Case, part: Part) -> str:
-    """The whole test was taken, or of each class half the limit (all, where a class has fewer). How many reviews the
+    """Check that the whole test was taken, or of each class half the limit (all, where a class has fewer). How many reviews the
     out-of-domain test has without a limit no other field tells; it is then held against the other records.
     """
     test, limit = _of(case, part), case.tested.spec.test_limit
@@ -146,7 +146,7 @@ def _as_others(case: Case, part: Part) -> str:
 
 @_for_each_test("counts")
 def _counts(case: Case, part: Part) -> str:
-    """True and false positives and negatives are those of the bits."""
+    """Check that true and false positives and negatives are those of the bits."""
     test, counts = _of(case, part), _confusion(case, part)
 
     def text(c: Evaluation | Confusion) -> str:
@@ -194,7 +194,7 @@ def _leaked(case: Case, part: Part) -> str:
 
 @_for_each_test("accuracy without leaked")
 def _without_leaked(case: Case, part: Part) -> str:
-    """The share of correct bits among the reviews that are not leaked."""
+    """Check that it is the share of correct bits among the reviews that are not leaked."""
     test = _of(case, part)
     correct = np.delete(_bits(test.correct, test.reviews), test.leaked)
     if not len(correct):
@@ -204,7 +204,7 @@ def _without_leaked(case: Case, part: Part) -> str:
 
 @_TEST("logits")
 def _logits(case: Case) -> str:
-    """The logits of the test lie beside the record, hash to their name, and are largest for the class predicted. Those of
+    """Check that the logits lie beside the record, hash to their name, and are largest for the class predicted. Those of
     the out-of-domain test are not kept, and a baseline has none.
     """
     test = given(case.run.test, "a test")

@@ -37,7 +37,7 @@ def _compute(case: Case) -> Compute:
 
 @CHECKS("peak above baseline")
 def _above(case: Case) -> str:
-    """It is the peak less the baseline, and the peak is not below the baseline."""
+    """Check that it is the peak less the baseline, and the peak is not below the baseline."""
     memory = _memory(case)
     within(memory.peak, memory.baseline, inf, "bytes")
     return same(memory.peak_above_baseline, memory.peak - memory.baseline)
@@ -45,8 +45,8 @@ def _above(case: Case) -> str:
 
 @CHECKS("peak by the kernel")
 def _kernel(case: Case) -> str:
-    """The most that the kernel gave for the whole process is no less than the peak of training (1 %: it counts pages in
-    batches for each processor).
+    """Check that the most that the kernel gave for the whole process is no less than the peak of training (1 %: it counts
+    pages in batches for each processor).
     """
     memory = _memory(case)
     largest = given(memory.ru_maxrss, "the kernel's own count")
@@ -69,7 +69,7 @@ def _cuda(case: Case) -> str:
 
 @CHECKS("memory cap")
 def _cap(case: Case) -> str:
-    """A complete run took no more than its cap."""
+    """Check that a complete run took no more than its cap."""
     memory, cap = _memory(case), case.run.spec.memory_cap
     if cap is None or case.run.state != "complete":
         raise NotApplicable("there is no cap" if cap is None else f"the run ended as {case.run.state}")
@@ -119,7 +119,7 @@ def _processor(case: Case) -> str:
 
 @CHECKS("FLOP utilisation")
 def _utilisation(case: Case) -> str:
-    """A share of the device's peak: above 0 and at most 1."""
+    """Check that it is a share of the device's peak: above 0 and at most 1."""
     return within(given(_compute(case).flop_utilisation, "FLOP utilisation"), 1e-12, 1.0, "of the peak")
 
 
@@ -136,7 +136,7 @@ def _latency(case: Case) -> str:
 
 @CHECKS("energy")
 def _energy(case: Case) -> str:
-    """The device's counter moved forward, and it is named."""
+    """Check that the device's counter moved forward, and is named."""
     energy = given(case.run.energy, "energy")
     if not energy.source:
         raise Mismatch("no source", "the counter's name")
