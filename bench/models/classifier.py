@@ -26,7 +26,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.encoder, self.pooling, self.head = encoder, pooling, head
         self.attention: Callable[[], AbstractContextManager[object]] = InBlocks
-        """What the encoder runs in on a CPU; nothing, for torch's own attention, is what `make levers` compares it with."""
+        """What the encoder runs in on a CPU; nothing, for torch's own attention, is what `make ablations` compares it with."""
 
     def features(self, input_ids: Tensor, attention_mask: Tensor, padded: bool = True) -> Tensor:
         """Pool to what the head reads: ids and mask are [batch, length]; returns [batch, width] in fp32, whatever

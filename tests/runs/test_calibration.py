@@ -409,7 +409,7 @@ def test_a_real_calibration_of_a_tiny_encoder(tiny: PretrainedModel, small_folde
     assert outcome.failed is None
     assert made.setting == setting_of(job)
     assert [one.method for one in made.methods] == ["houlsby", "head-only"]
-    assert all(one.state == "complete" and len(one.slices) == made.rounds >= FEWEST for one in made.methods)
+    assert all(one.state == "complete" and len(one.slices) == made.rounds >= 1 for one in made.methods)
     assert find_calibration(tmp_path, setting_of(job), asked, made.environment.device) == made
 
 
@@ -448,7 +448,7 @@ def test_the_load_program_burns_and_measures(tiny: PretrainedModel, small_folder
     subject = subject_of(make_job(make_spec(threads=1), tiny, small_folder))
     found = measure(subject, [("houlsby", registry.get("houlsby").hyperparameters())], seconds=1)
     assert list(found) == ["quiet", "loaded", "quiet again"]
-    assert all(Calibration(**one).rounds >= FEWEST for one in found.values())
+    assert all(Calibration(**one).rounds >= 1 for one in found.values())
 
 
 def call(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
