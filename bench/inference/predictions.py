@@ -16,7 +16,7 @@ from bench.inference.evaluation import rows_to_test
 from bench.inference.inputs import Texts, from_arguments, from_csv, from_lines
 from bench.models.pretrained import PACKAGED, PretrainedModel
 from bench.models.pretrained import find as find_encoder
-from bench.records.artifacts import Card, Saved, all_saved, find
+from bench.records.artifacts import Card, Saved, find, saved_runs
 from bench.records.store import load_logits, logits_sha256
 from bench.system.device import resolve_device
 from bench.system.errors import BenchError, DataError, ModelError, RecordError, SpecError
@@ -225,7 +225,7 @@ def _chosen(question: Question) -> tuple[dict[str, Saved], list[str]]:
 def _trained_on(name: str, results: Path) -> Saved:
     """The one saved run that was trained on the reviews called `name`."""
     wanted = IMDB if name == "imdb" else (name,)
-    found = [saved for saved in all_saved(results) if saved.card.spec.data in wanted]
+    found = [saved for saved in saved_runs(results) if saved.card.spec.data in wanted]
     if not found:
         raise RecordError(
             f"--adapter {name}: nothing saved in {str(results)!r} was trained on {name!r}; name a run, {name}=RUN"

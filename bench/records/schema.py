@@ -251,7 +251,7 @@ class Memory(_Part):
     """Weights, gradients, optimizer state and activations apart."""
 
     @property
-    def taken(self) -> int:
+    def training_bytes(self) -> int:
         """The memory of every table, figure and cap: what CUDA's allocator held, else what was resident above the baseline."""
         return self.peak_above_baseline if self.cuda_reserved is None else self.cuda_reserved
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bench.rules import RULES_VERSION, TUNING_SEED, Precision
 from bench.system.errors import SpecError
 
-__all__ = ["Budget", "RunSpec", "Truncation", "checked_spec", "parse_seeds", "parse_size", "run_id", "tuning_seeds"]
+__all__ = ["Budget", "RunSpec", "Truncation", "spec_from_fields", "parse_seeds", "parse_size", "run_id", "tuning_seeds"]
 
 Truncation = Literal["head", "tail", "head+tail"]
 
@@ -202,7 +202,7 @@ def parse_size(text: str) -> int:
     return int(size)
 
 
-def checked_spec(**fields: Any) -> RunSpec:
+def spec_from_fields(**fields: Any) -> RunSpec:
     """Make a spec from fields that a person chose.
 
     Raises:

@@ -17,14 +17,14 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from bench.records.integrity import flaw
-from bench.records.migrate import migrated
+from bench.records.migrate import migrate
 from bench.records.schema import FINAL, SCHEMA_VERSION, AnyRecord, Calibration, Record
 from bench.system.errors import RecordError
 from bench.system.files import atomic_write, sha256_bytes
 
 __all__ = [
-    "Damaged", "calibrations", "checksum_flaw", "checksum_of", "examined", "finished", "finished_file", "load", "load_logits",
-    "logits_sha256", "path_of", "prepare_folder", "read", "refuse_damaged", "save", "schema", "sealed",
+    "Damaged", "calibrations", "checksum_flaw", "checksum_of", "examine", "finished", "finished_file", "load", "load_logits",
+    "logits_sha256", "path_of", "prepare_folder", "read", "refuse_damaged", "save", "schema", "seal",
 ]  # fmt: skip
 
 LARGEST = 64 * 2**20
@@ -104,11 +104,11 @@ def save(folder: Path, record: AnyRecord, logits: npt.NDArray[np.float32] | None
             file.write(data)
     path = path_of(folder, record)
     with atomic_write(path) as file:
-        file.write(sealed(record.model_dump_json(indent=1).encode() + b"\n"))
+        file.write(seal(record.model_dump_json(indent=1).encode() + b"\n"))
     return path
 
 
-def sealed(text: bytes) -> bytes:
+def seal(text: bytes) -> bytes:
     """Seal the JSON of a record, indented by one, with a second line that holds the checksum of all the others."""
     return _HEAD + sha256_bytes(text).encode() + b'",\n' + text.removeprefix(b"{\n")
 
@@ -152,7 +152,7 @@ def load(folder: Path, pattern: str = "*.json") -> Iterator[AnyRecord | Damaged]
     Records of older schema versions come as the present one. One that was edited is damaged as far as that shows at once.
     """
     for path in sorted(folder.glob(pattern)):
-        yield examined(path)
+        yield examine(path)
 
 
 def calibrations(folder: Path) -> Iterator[Calibration]:
@@ -184,7 +184,7 @@ def checksum_of(path: Path) -> str:
 _ANY: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
 
 
-def examined(path: Path, *, figures: bool = True) -> AnyRecord | Damaged:
+def examine(path: Path, *, figures: bool = True) -> AnyRecord | Damaged:
     """Read a record, or say why there is none; with `figures`, one whose checksum or derived figures do not hold is damaged."""
     try:
         text, checksum = _content(path)
@@ -228,7 +228,7 @@ def _record(found: Any) -> AnyRecord:
     if not isinstance(found, dict) or not {"schema_version", "run_id"} & found.keys():
         raise _Foreign("it is not a record of this suite")
     version = found.get("schema_version", SCHEMA_VERSION)
-    found = migrated(found)
+    found = migrate(found)
     # Calibrations begin at their version, whatever that of runs was then.
     newest = max(SCHEMA_VERSION, _FIRST) if found.get("kind") == "calibration" else SCHEMA_VERSION
     # Said before anything else is looked at: what else another version has is not known.
@@ -262,7 +262,7 @@ def finished(folder: Path, run_id: str, *, or_damaged: bool = False) -> AnyRecor
 def finished_file(folder: Path, run_id: str, *, or_damaged: bool = False) -> tuple[Path, AnyRecord] | None:
     """Find the same with the file that holds it."""
     for path in folder.glob(f"*-{run_id}.json"):
-        record = examined(path)
+        record = examine(path)
         if isinstance(record, Damaged):
             if or_damaged:
                 continue
@@ -280,7 +280,7 @@ def refuse_damaged(folder: Path, run_ids: Collection[str]) -> None:
     """
     wanted = set(run_ids)
     for path in sorted(folder.glob("*.json")):
-        if path.stem.rpartition("-")[2] in wanted and isinstance(found := examined(path), Damaged):
+        if path.stem.rpartition("-")[2] in wanted and isinstance(found := examine(path), Damaged):
             raise _in_the_way(found)
 
 

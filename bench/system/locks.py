@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from bench.system.files import in_folder, sweep
 
-__all__ = ["alone", "lock_path", "tidy"]
+__all__ = ["exclusive", "lock_path", "tidy"]
 
 WAIT = 0.2
 """Seconds between two attempts to take a lock that another process holds."""
@@ -24,7 +24,7 @@ def lock_path(out: Path, run_id: str) -> Path:
 
 
 @contextmanager
-def alone(path: Path, waits: Callable[[], object]) -> Iterator[None]:
+def exclusive(path: Path, waits: Callable[[], object]) -> Iterator[None]:
     """Hold the lock of `path`, a file that exists only while a process holds it or waits for it.
 
     `waits` is called at each attempt while another process holds it, and may raise. A file system without locks gives none,

@@ -13,7 +13,7 @@ from bench.system import locks
 locks.WAIT = 0.001
 out = pathlib.Path(sys.argv[1])
 for _ in range(40):
-    with locks.alone(locks.lock_path(out, "a" * 16), lambda: None):
+    with locks.exclusive(locks.lock_path(out, "a" * 16), lambda: None):
         count = int((out / "count").read_text())
         (out / "count").write_text(str(count + 1))
 """

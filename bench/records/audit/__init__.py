@@ -15,7 +15,7 @@ from bench.records.attempts import ATTEMPTS
 from bench.records.audit import calibration, checksum, clocks, conversion, evaluation, identity, machine, parameters, training
 from bench.records.audit.check import Case, Check, Labels, Mismatch, NotApplicable, NotOfThisKind
 from bench.records.schema import AnyRecord
-from bench.records.store import Damaged, examined, read
+from bench.records.store import Damaged, examine, read
 from bench.system.errors import RecordError
 from bench.system.text import harmless
 
@@ -69,7 +69,7 @@ def audit(paths: Iterable[Path]) -> list[Outcome]:
     records: dict[Path, AnyRecord] = {}
     others: list[Outcome] = []
     for path, named in _files(paths):
-        found = read(path) if named else examined(path, figures=False)
+        found = read(path) if named else examine(path, figures=False)
         if isinstance(found, Damaged):
             others.append(Outcome(path, [], [], None if found.foreign else ("record", found.reason), found.foreign))
         else:

@@ -11,7 +11,7 @@ from typing import TypeVar
 from bench.records.schema import AnyRecord, Baseline, Calibration, Record
 
 __all__ = [
-    "Case", "Check", "Checks", "Labels", "Mismatch", "NotApplicable", "NotOfThisKind", "given", "near", "same", "shown",
+    "Case", "Check", "Checks", "Labels", "Mismatch", "NotApplicable", "NotOfThisKind", "require", "near", "same", "display",
     "within",
 ]  # fmt: skip
 
@@ -78,7 +78,7 @@ class Mismatch(Exception):
     """A field is not what the raw fields give."""
 
     def __init__(self, says: object, gives: object) -> None:
-        self.says, self.gives = shown(says), shown(gives)
+        self.says, self.gives = display(says), display(gives)
         super().__init__(f"says {self.says}, raw fields give {self.gives}")
 
 
@@ -106,7 +106,7 @@ class Checks(list[Check]):
         return add
 
 
-def shown(value: object) -> str:
+def display(value: object) -> str:
     """Format a value for a line: whole numbers with thousands, shares and seconds to nine digits, text short."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
@@ -116,7 +116,7 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def given(value: _T | None, what: str) -> _T:
+def require(value: _T | None, what: str) -> _T:
     """Return the value, where the record has it.
 
     Raises:
@@ -131,19 +131,19 @@ def same(says: object, gives: object) -> str:
     """Return the figure, where both are equal."""
     if says != gives:
         raise Mismatch(says, gives)
-    return shown(says)
+    return display(says)
 
 
 def near(says: float, gives: float, *, share: float = 1e-9, slack: float = 1e-9) -> str:
     """Return the figure, where it is within `share` of what the raw fields give, or within `slack` in its own unit."""
     if not abs(says - gives) <= max(share * abs(gives), slack):
         raise Mismatch(says, gives)
-    return shown(says)
+    return display(says)
 
 
 def within(says: float, least: float, most: float, what: str) -> str:
     """Return the figure, where it is from `least` to `most`; `what` is its unit."""
     if not least <= says <= most:
-        bounds = [f"at least {shown(least)}"] * (least > -float("inf")) + [f"at most {shown(most)}"] * (most < float("inf"))
-        raise Mismatch(f"{shown(says)} {what}", " and ".join(bounds))
-    return f"{shown(says)} {what}"
+        bounds = [f"at least {display(least)}"] * (least > -float("inf")) + [f"at most {display(most)}"] * (most < float("inf"))
+        raise Mismatch(f"{display(says)} {what}", " and ".join(bounds))
+    return f"{display(says)} {what}"

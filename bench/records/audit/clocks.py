@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, given, near, shown, within
+from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, display, near, require, within
 from bench.records.schema import Seconds, Timeline
 
 __all__ = ["CHECKS"]
@@ -13,11 +13,11 @@ _SHARE, _SLACK = 0.02, 0.25
 
 
 def _times(case: Case) -> Timeline:
-    return given(case.run.timeline, "a timeline")
+    return require(case.run.timeline, "a timeline")
 
 
 def _seconds(case: Case) -> Seconds:
-    return given(case.run.seconds, "a division of the time")
+    return require(case.run.seconds, "a division of the time")
 
 
 def _here(seconds: Seconds) -> float:
@@ -69,7 +69,7 @@ def _outside_training(case: Case) -> str:
     before a checkpoint from which the run resumed is left out.
     """
     seconds = _seconds(case)
-    outside = given(seconds.outside_training, "training by the outside clock")
+    outside = require(seconds.outside_training, "training by the outside clock")
     return near(_here(seconds), outside, share=_SHARE, slack=_SLACK)
 
 
@@ -77,7 +77,7 @@ def _outside_training(case: Case) -> str:
 def _outside_charged(case: Case) -> str:
     """Under a time budget, what was charged is what the outside clock saw of training without the pauses, within 2 %."""
     seconds = _seconds(case)
-    outside = given(seconds.outside_training, "training by the outside clock")
+    outside = require(seconds.outside_training, "training by the outside clock")
     if case.run.spec.budget.unit != "seconds":
         raise NotApplicable("the budget is not of time")
     if case.run.resumed:
@@ -91,7 +91,7 @@ def _total(case: Case) -> str:
     seconds, times = _seconds(case), _times(case)
     for name, value in seconds.model_dump().items():
         if value is not None and value < 0:
-            raise Mismatch(f"{name} {shown(value)}", "no time below 0")
+            raise Mismatch(f"{name} {display(value)}", "no time below 0")
     parts = seconds.setup + _here(seconds) + seconds.test
     outside = float("inf") if seconds.outside is None else seconds.outside + _SLACK
     return within(seconds.total, max(parts, times.test_ended) - 1e-6, outside, "seconds")

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.records.attempts import folder_of
-from bench.records.audit.check import Case, Checks, Labels, Mismatch, NotApplicable, given, near, same, shown, within
+from bench.records.audit.check import Case, Checks, Labels, Mismatch, NotApplicable, display, near, require, same, within
 from bench.records.metrics import Confusion, confusion
 from bench.records.schema import AnyRecord, Baseline, Calibration, Evaluation, Record, unpack_bits
 from bench.records.store import load_logits
@@ -54,8 +54,8 @@ def _evaluation(record: AnyRecord, part: Part) -> Evaluation | None:
 
 def _of(case: Case, part: Part) -> Evaluation:
     if part == "out_of_domain":
-        return given(case.run.out_of_domain, "an out-of-domain test")
-    return given(case.tested.test, "a test")
+        return require(case.run.out_of_domain, "an out-of-domain test")
+    return require(case.tested.test, "a test")
 
 
 def _bits(packed: str, reviews: int) -> Bits:
@@ -114,7 +114,7 @@ def _enough_bits(case: Case, part: Part) -> str:
         try:
             _bits(packed, test.reviews)
         except ValueError as error:
-            raise Mismatch(f"{shown(test.reviews)} reviews", f"in {field} {error}") from None
+            raise Mismatch(f"{display(test.reviews)} reviews", f"in {field} {error}") from None
     return f"2 × {test.reviews:,}"
 
 
@@ -207,7 +207,7 @@ def _logits(case: Case) -> str:
     """Check that the logits lie beside the record, hash to their name, and are largest for the class predicted. Those of
     the out-of-domain test are not kept, and a baseline has none.
     """
-    test = given(case.run.test, "a test")
+    test = require(case.run.test, "a test")
     name = test.logits_sha256
     if name is None or not re.fullmatch(r"[0-9a-f]{64}", name):
         raise Mismatch(name, "no name of logits")

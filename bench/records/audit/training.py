@@ -6,7 +6,7 @@ import math
 from math import inf
 from statistics import fmean
 
-from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, given, near, same, shown, within
+from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, display, near, require, same, within
 from bench.records.schema import Training
 from bench.rules import MARKS, PASSES, VALIDATION_AT_MARKS
 
@@ -16,7 +16,7 @@ CHECKS = Checks()
 
 
 def _training(case: Case) -> Training:
-    return given(case.run.training, "training")
+    return require(case.run.training, "training")
 
 
 def _complete(case: Case) -> Training:
@@ -54,7 +54,7 @@ def _spent(case: Case) -> str:
         # Under rules 2 what was trained on again counted too; from rules 3 on a budget counts what goes through the encoder.
         reused = case.run.rules_version < 3 and _reused(training)
         return within(training.spent, training.tokens_seen, inf if reused else training.tokens_seen, "tokens")
-    charged = given(case.run.seconds, "a division of the time").charged
+    charged = require(case.run.seconds, "a division of the time").charged
     return near(training.spent, charged, share=0.01, slack=0.05)
 
 
@@ -121,7 +121,7 @@ def _passes(case: Case) -> str:
 def _longest_step(case: Case) -> str:
     """Check that the longest step took no less than the mean step and no more than all of training."""
     training = _complete(case)
-    charged = given(case.run.seconds, "a division of the time").charged
+    charged = require(case.run.seconds, "a division of the time").charged
     if training.steps < 1:
         raise Mismatch(training.steps, "at least one step")
     # The curve's last point is read when the last step ends, so it counts steps alone.
@@ -136,7 +136,7 @@ def _in_order(case: Case) -> str:
     for field in ("fraction", "seconds", "step", "reviews", "tokens"):
         values = [getattr(point, field) for point in curve]
         if values != sorted(values) or (values and values[0] < 0):
-            raise Mismatch(f"curve, {field}: {', '.join(map(shown, values))}", "an ascending order")
+            raise Mismatch(f"curve, {field}: {', '.join(map(display, values))}", "an ascending order")
     return f"{len(curve)} points"
 
 
@@ -186,7 +186,7 @@ def _end(case: Case) -> str:
 
 
 def _text(steps: int, reviews: int, tokens: int) -> str:
-    return f"{shown(steps)} steps, {shown(reviews)} reviews, {shown(tokens)} tokens"
+    return f"{display(steps)} steps, {display(reviews)} reviews, {display(tokens)} tokens"
 
 
 @CHECKS("validation accuracy")
