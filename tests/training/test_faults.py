@@ -343,9 +343,6 @@ def test_the_same_run_is_done_once(command: list[str], tmp_path: Path, capfd: py
 def test_a_lock_is_free_when_its_holder_is_killed(tmp_path: Path) -> None:
     path = lock_path(tmp_path, "a" * 16)
     code = (
-        "import time, pathlib\nfrom bench.system.locks import exclusive\n"
-        f"with exclusive(pathlib.Path({str(path)!r}), print):\n"
-    )
         f"import time, pathlib\nfrom bench.system.locks import exclusive\nwith exclusive(pathlib.Path({str(path)!r}), print):\n"
     )
     holder = subprocess.Popen(
