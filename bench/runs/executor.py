@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data.task import Ints, Task
-from bench.records.artifacts import publish, staged
+from bench.records.artifacts import publish, stage
 from bench.records.attempts import save_anew
 from bench.records.schema import FINAL, AnyRecord, Baseline, Record, State, baseline_id
 from bench.records.store import checksum_of, finished, finished_file, path_of, save
@@ -23,7 +23,7 @@ from bench.runs.launchers.process import Died, Watch
 from bench.runs.plan import Matrix
 from bench.runs.progress import Progress
 from bench.runs.status import going_on, read_status
-from bench.system.locks import alone, lock_path
+from bench.system.locks import exclusive, lock_path
 from bench.system.signals import Interrupts
 from bench.training.baseline import BaselineJob, baseline_spec
 from bench.training.job import Job, Notify, Outcome, checkpoint_path, record_of, run_name
@@ -108,7 +108,7 @@ class Doing:
                 job = replace(job, checkpoint=checkpoint, replaces=checksum_of(replaced[0]) if replaced else None)
                 if not self.keep or job.spec.purpose != "run":
                     return self.anew(job, listen)
-                with staged(self.out, job.run_id) as folder:
+                with stage(self.out, job.run_id) as folder:
                     return self.anew(replace(job, keep=folder), listen)
 
     def finished_before(self, known: Record) -> Record:
@@ -132,7 +132,7 @@ class Doing:
             if self.in_threads and self.interrupts.asked:
                 raise KeyboardInterrupt
 
-        return alone(lock_path(self.out, run_id), waits)
+        return exclusive(lock_path(self.out, run_id), waits)
 
     def anew(self, job: Job, listen: Notify) -> Record:
         """One run, whether or not it is finished; it goes on from its snapshot if it has one."""

@@ -15,7 +15,7 @@ from bench.data.sources import read
 from bench.data.task import Cut, cut
 from bench.models.pretrained import PretrainedModel, find
 from bench.records.schema import Conversion, DataCut
-from bench.records.spec import Budget, checked_spec, parse_seeds, parse_size, tuning_seeds
+from bench.records.spec import Budget, parse_seeds, parse_size, spec_from_fields, tuning_seeds
 from bench.system.device import device_model, resolve_device, resolve_precision, usable_cores
 from bench.system.errors import SpecError
 from bench.training.job import Job, job_of
@@ -186,7 +186,7 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
     model = "unknown" if elsewhere and device == "cuda" else device_model(device)
 
     def job(method: str, budget: Budget, **fields: Any) -> Job:
-        spec = checked_spec(
+        spec = spec_from_fields(
             method=method, hyperparameters=settings[method], budget=budget,
             encoder=pretrained.name, data=source.name, **fields, **common,
         )  # fmt: skip

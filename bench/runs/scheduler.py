@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.analysis.tuning import Decision, decide, one_more_rate
 from bench.data.task import prepare
-from bench.records.artifacts import kept_of
+from bench.records.artifacts import find_folder
 from bench.records.attempts import ATTEMPTS
 from bench.records.store import finished, prepare_folder, refuse_damaged
 from bench.runs.disk_space import check_room
@@ -110,7 +110,7 @@ def _carried_out(
                     spec, seen = record.spec, record.training.reviews_distinct
                     limit = spec.train_limit
                     doing.baseline(task, rows_seen(task, spec.max_length, spec.batch_size, spec.seed, seen, limit))
-    if not doing.all_baselines or (keep and not all(kept_of(out, record) for record in records)):
+    if not doing.all_baselines or (keep and not all(find_folder(out, record) for record in records)):
         return False
     return all(choice.rate is not None for choice in choices) and all(record.state == "complete" for record in records)
 
