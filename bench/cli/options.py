@@ -87,9 +87,7 @@ _OPTIONS: dict[str, Any] = {
     ],
     "tune_seeds": Annotated[int, typer.Option(min=1, max=100, help="With --tune: seeds each learning rate is tried with.")],
     "trials_only": Annotated[bool, typer.Option("--trials-only", help="With --tune: the trials, and no runs.")],
-    "calibration": Annotated[
-        str | None, typer.Option(help="Convert budgets by this calibration's record, of whatever machine.")
-    ],
+    "calibration": Annotated[str | None, typer.Option(help="Convert budgets by this calibration's record, of any machine.")],
 }
 """Field of `Request`, and the suite → how it is asked for."""
 

@@ -209,7 +209,7 @@ def _expand(request: Request, resolved: _Resolved, elsewhere: bool) -> Matrix:
 
 
 def _limit(limit: int | None, split: Reviews) -> int | None:
-    """A limit, or None if it is the whole split: both are one run."""
+    """Return a limit, or None if it is the whole split: both are one run."""
     return None if limit == len(split) else limit
 
 
