@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bench.cli.options import RUNS, Selection, selects_runs
+from bench.cli.options import RUNS, Selection, say, selects_runs
 from bench.system.errors import SpecError
 
 if TYPE_CHECKING:
@@ -46,9 +45,6 @@ def run(
 
     def announce(decision: Decision) -> None:
         print(choice_line(decision), flush=True)
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
     with _connected(engine, address) as cluster:
         elsewhere = cluster is not None

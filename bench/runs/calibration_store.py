@@ -11,7 +11,7 @@ from bench.records.store import Damaged, checksum_flaw, load, path_of, read
 from bench.rules import RULES_VERSION
 from bench.system.errors import RecordError
 
-__all__ = ["covering", "find_calibration", "find_calibrations", "named", "same_method", "speed_of"]
+__all__ = ["covering", "find_calibrations", "named", "same_method", "speed_of"]
 
 _OF_MACHINE = ("device", "threads")
 """Fields of the setting that a calibration which is named need not share."""
@@ -77,18 +77,6 @@ def _there(folder: Path) -> bool:
         return folder.is_dir()
     except OSError:  # a name that no folder can have: writing there will say so
         return False
-
-
-def find_calibration(folder: Path, setting: CalibrationSetting, methods: Sequence[_Named], model: str) -> Calibration | None:
-    """Find the newest calibration of a folder that is valid for a setting and holds all of the methods.
-
-    Raises:
-        RecordError: as `find_calibrations`.
-    """
-    whole = [
-        one for one in find_calibrations(folder, setting, model) if all(speed_of(one, method) is not None for method in methods)
-    ]
-    return max(whole, key=lambda one: one.finished, default=None)
 
 
 def named(path: Path, setting: CalibrationSetting, methods: Sequence[_Named]) -> Calibration:
