@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import methods
 from bench.models.attention import replace_mpnet_attention
 from bench.models.residual_stream import in_precision
+from bench.report.methods import methods_text
 from methods import EncoderShape
 
 SIZES = {"vocab_size": 200, "num_hidden_layers": 3, "num_attention_heads": 2, "hidden_size": 32, "intermediate_size": 64}
@@ -178,3 +179,13 @@ def test_layers_that_share_weights_are_counted_once() -> None:
     shape = encoder_of("Albert")[1]
     assert (shape.layers, shape.distinct_layers) == (3, 1)
     assert methods.get("lora").trainable_parameters(shape) == 1 * 2 * 2 * 32 * 8
+
+
+def test_the_list_says_what_attaches_to_an_encoder_and_what_was_not_tuned() -> None:
+    said = {entry.partition(":")[0]: entry for entry in methods_text("mine", encoder_of("ModernBert")[1]).split("\n\n")}
+    assert said.keys() - {"--method also takes groups, of which those that attach to the encoder run"} == set(methods.names())
+    assert "ia3: does not attach to mine, a modernbert encoder" in said["ia3"]
+    assert "Encoders: all but modernbert" in said["ia3"]
+    assert "lora: trains 3,072 parameters of mine's body" in said["lora"]
+    assert "(not tuned)" in said["vera"]
+    assert "(not tuned)" not in said["lora"]

@@ -56,8 +56,11 @@ def test_each_layout_loads_with_its_library_alone(tiny: PretrainedModel, small_t
     np.save(tmp_path / "ids.npy", IDS.numpy())
     np.save(tmp_path / "mask.npy", MASK.numpy())
     cases: list[str] = []
-    for name, library in (("houlsby", "adapters"), ("pfeiffer", "adapters"), ("lora", "peft"), ("full", "")):
-        trainer = trained(tiny, small_task, name)
+    of_peft = [(name, "peft") for name in methods.expand("peft")]
+    for name, library in (("houlsby", "adapters"), ("pfeiffer", "adapters"), ("full", ""), *of_peft):
+        # At a rate at which four steps show, even of vectors that scale.
+        hyperparameters = {**methods.get(name).hyperparameters(), "learning_rate": 0.05}
+        trainer = trained(tiny, small_task, name, hyperparameters=hyperparameters)
         plain = attached(tiny, name, seed=trainer.spec.seed).eval()
         with torch.no_grad():
             logits = trainer.classifier.eval()(IDS, MASK)
