@@ -45,7 +45,7 @@ class Bottleneck(Method):
 
     @abstractmethod
     def config(self, width: int) -> Any:
-        """The library's configuration object for an encoder of this width."""
+        """Make the library's configuration object for an encoder of this width."""
 
     def factor(self, width: int) -> float:
         """d / b for an encoder of this width, such that the library, which floors d over it, gets b."""
@@ -56,7 +56,7 @@ class Bottleneck(Method):
         return factor if int(width // factor) == self.bottleneck else math.nextafter(factor, 0.0)
 
     def hyperparameters(self) -> dict[str, Any]:
-        """The fields, of reduction factor and bottleneck the one that counts."""
+        """Return the fields, of reduction factor and bottleneck the one that counts."""
         unused = "bottleneck" if self.bottleneck is None else "reduction_factor"
         return {name: value for name, value in super().hyperparameters().items() if name != unused}
 
@@ -74,7 +74,7 @@ class Bottleneck(Method):
         return self.modules_per_layer * shape.layers * (2 * shape.width * bottleneck + bottleneck + shape.width)
 
     def save(self, encoder: nn.Module, folder: Path) -> None:
-        """The AdapterHub layout: `adapter_config.json` and `adapter.safetensors`."""
+        """Save in the AdapterHub layout: `adapter_config.json` and `adapter.safetensors`."""
         # Without the flag the library writes a pickle, which nobody should have to load.
         encoder.save_adapter(str(folder), NAME, use_safetensors=True)  # type: ignore[operator]
 
@@ -104,7 +104,7 @@ def _init(encoder: nn.Module) -> None:
 
 
 def _interface() -> Any:
-    """The library has no class for MPNet; its plug-in interface takes the names of the modules instead."""
+    """Name MPNet's modules to the library's plug-in interface, since it has no class for MPNet."""
     from adapters import AdapterModelInterface
 
     return AdapterModelInterface(

@@ -64,10 +64,10 @@ class Method(ABC):
 
     @abstractmethod
     def trainable_parameters(self, shape: EncoderShape) -> int:
-        """The closed form: how many parameters of the encoder body train, without the head."""
+        """Compute the closed form: how many parameters of the encoder train, without the head."""
 
     def merged(self, encoder: nn.Module) -> nn.Module:
-        """The trained encoder, changed in place, with what was added to it merged into its own weights.
+        """Merge what was added to the trained encoder into its own weights, in place.
 
         Raises:
             MethodError: where the method does not merge.
@@ -121,7 +121,7 @@ class Method(ABC):
         raise MethodError(f"{self.name} cannot share an encoder")
 
     def hyperparameters(self) -> dict[str, Any]:
-        """The fields of the method as JSON values, the learning rate among them."""
+        """Return the fields of the method as JSON values, the learning rate among them."""
         return asdict(self)  # type: ignore[call-overload, no-any-return]
 
 

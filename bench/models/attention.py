@@ -162,12 +162,12 @@ def _buckets(bucket_of: Callable[..., Tensor], length: int, device: torch.device
 
 @cache
 def _mpnet_classes() -> dict[type[nn.Module], type[nn.Module]]:
-    """The library's class, and what takes its place."""
+    """Return the library's attention class and its replacement."""
     from transformers.models.mpnet.modeling_mpnet import MPNetEncoder, MPNetSelfAttention
 
     class OneBias(MPNetEncoder):  # type: ignore[misc]
         def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, *given: Any, **named: Any) -> Any:
-            """The mask comes in the type of the weights, and is added to scores in that of the hidden states."""
+            """Cast the mask, which has the type of the weights, to that of the hidden states, to whose scores it is added."""
             mask = None if attention_mask is None else attention_mask.to(hidden_states.dtype)
             return super().forward(hidden_states, mask, *given, **named)
 

@@ -41,7 +41,7 @@ from bench.runs.scheduler import carry_out
 from bench.runs.status import Note
 from bench.system.device import usable_cores
 from bench.system.errors import ClusterError
-from bench.system.locks import alone, lock_path
+from bench.system.locks import exclusive, lock_path
 from bench.system.signals import Interrupts
 from bench.training.job import Job, Outcome, Result, cancelled, checkpoint_path, record_of
 from tests.conftest import make_job, make_spec
@@ -311,7 +311,7 @@ def test_a_wait_for_another_process_can_be_interrupted(four: Matrix, tmp_path: P
         return None
 
     for silent in (False, True):  # as one on another machine may be, which then seems to be gone
-        with alone(other, lambda: None):
+        with exclusive(other, lambda: None):
             if not silent:
                 Note(other, "lora", "", 1, 1)
             else:

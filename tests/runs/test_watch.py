@@ -30,7 +30,7 @@ from bench.runs.pace import OVERHEAD
 from bench.runs.plan import Matrix, Request, extended, plan
 from bench.runs.status import Note, is_running, read_status
 from bench.system.device import device_model
-from bench.system.locks import alone, lock_path
+from bench.system.locks import exclusive, lock_path
 from bench.training.job import Job, record_of
 from tests.analysis.test_tuning import trial
 from tests.cli.test_bad_input import HEAVY, imported_by
@@ -44,7 +44,7 @@ RATIOS = {"houlsby": 1.0, "lora": 2.0}
 def held(out: Path, run_id: str = RUN, name: str = "lora seed 0, 60 s", number: int = 2, runs: int = 5) -> Iterator[Note]:
     """A run of this process that goes on."""
     path = lock_path(out, run_id)
-    with alone(path, lambda: None):
+    with exclusive(path, lambda: None):
         note = Note(path, name, "minilm on embedded", number, runs)
         yield note
         note.close()
@@ -177,9 +177,9 @@ def test_a_phase_has_its_own_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_run_that_was_killed_does_not_go_on(tmp_path: Path) -> None:
     """Its lock and its line are still there, and so is its checkpoint; nobody removes them but the next run."""
     code = (
-        "import os, pathlib, signal\nfrom bench.system.locks import alone\nfrom bench.runs.status import Note\n"
+        "import os, pathlib, signal\nfrom bench.system.locks import exclusive\nfrom bench.runs.status import Note\n"
         f"path = pathlib.Path({str(lock_path(tmp_path, RUN))!r})\n"
-        "with alone(path, print):\n    Note(path, 'lora', 'minilm', 1, 1)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "with exclusive(path, print):\n    Note(path, 'lora', 'minilm', 1, 1)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False)
     assert done.returncode == -signal.SIGKILL
@@ -218,7 +218,7 @@ def test_a_watcher_never_holds_a_run_up(tmp_path: Path) -> None:
         watcher.start()
     try:
         for number in range(300):
-            with alone(lock_path(tmp_path, RUN), waited):
+            with exclusive(lock_path(tmp_path, RUN), waited):
                 Note(lock_path(tmp_path, RUN), "lora", "minilm", number, 300).close()
     finally:
         over.set()

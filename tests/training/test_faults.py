@@ -30,7 +30,7 @@ from bench.records.store import load
 from bench.runs.launchers.process import GRACE, Died, LocalEngine
 from bench.system.errors import RecordError
 from bench.system.files import atomic_write, sweep, temporary_file, temporary_folder
-from bench.system.locks import alone, lock_path, tidy
+from bench.system.locks import exclusive, lock_path, tidy
 from bench.system.signals import Interrupts
 from bench.training.cancel import Cancelled, Stop
 from bench.training.failures import Diverged
@@ -317,8 +317,8 @@ def test_the_same_run_is_done_once(command: list[str], tmp_path: Path, capfd: py
     other = subprocess.Popen(
         [
             sys.executable, "-c",
-            "import sys, pathlib\nfrom bench.system.locks import alone\n"
-            f"with alone(pathlib.Path({str(path)!r}), print):\n"
+            "import sys, pathlib\nfrom bench.system.locks import exclusive\n"
+            f"with exclusive(pathlib.Path({str(path)!r}), print):\n"
             "    print('held', flush=True)\n    sys.stdin.readline()\n"
             f"    pathlib.Path({str(finished)!r}).write_bytes({text!r})\n",
         ],
@@ -342,7 +342,9 @@ def test_the_same_run_is_done_once(command: list[str], tmp_path: Path, capfd: py
 
 def test_a_lock_is_free_when_its_holder_is_killed(tmp_path: Path) -> None:
     path = lock_path(tmp_path, "a" * 16)
-    code = f"import time, pathlib\nfrom bench.system.locks import alone\nwith alone(pathlib.Path({str(path)!r}), print):\n"
+    code = (
+        f"import time, pathlib\nfrom bench.system.locks import exclusive\nwith exclusive(pathlib.Path({str(path)!r}), print):\n"
+    )
     holder = subprocess.Popen(
         [sys.executable, "-c", code + "    print('held', flush=True)\n    time.sleep(60)"], stdout=subprocess.PIPE
     )
@@ -354,7 +356,7 @@ def test_a_lock_is_free_when_its_holder_is_killed(tmp_path: Path) -> None:
         waits.append("waits")
         holder.kill()
 
-    with alone(path, kill):
+    with exclusive(path, kill):
         assert path.exists()
     holder.wait()
     holder.stdout.close()
@@ -364,7 +366,7 @@ def test_a_lock_is_free_when_its_holder_is_killed(tmp_path: Path) -> None:
 
 def test_locks_of_the_dead_are_removed_and_others_stay(tmp_path: Path) -> None:
     dead = lock_path(tmp_path, "b" * 16)
-    with alone(lock_path(tmp_path, "a" * 16), lambda: None):
+    with exclusive(lock_path(tmp_path, "a" * 16), lambda: None):
         dead.touch()
         tidy(tmp_path)
         assert [path.name for path in dead.parent.iterdir()] == ["a" * 16 + ".lock"]

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from bench.data.sources import read
 from bench.models.pretrained import PACKAGED, PretrainedModel, find
-from bench.models.split_archive import IN_PIECES
+from bench.models.split_archive import SPLIT_ARCHIVES
 from bench.records.environment import environment
 from bench.records.schema import Environment
 from bench.runs.launchers.process import Died, LocalEngine
@@ -220,7 +220,7 @@ def _found(asked: PretrainedModel) -> PretrainedModel:
     """Find an encoder on this machine: a package's or the hub's by name, any other in the folder of the same path, which may
     be called as a package is.
     """
-    if asked.name in PACKAGED or asked.name in IN_PIECES or "/" in asked.name:
+    if asked.name in PACKAGED or asked.name in SPLIT_ARCHIVES or "/" in asked.name:
         try:
             found = find(asked.name)
         except BenchError:
