@@ -150,7 +150,11 @@ def audit(
     verbose: Annotated[bool, typer.Option("--verbose", help="Print each check with its figure.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="Print what each check asks, and audit nothing.")] = False,
 ) -> None:
-    """Derive every figure of records again from their raw fields; exit code 1 if one does not hold."""
+    """Derive every figure of records again from their raw fields.
+
+    Exit code 0: all hold. 1: a figure does not hold, or a record is damaged. 2: no record was given. 3: all hold, but other
+    files lie among them.
+    """
     from bench.records.audit import audit as audited
     from bench.records.audit import listing
 
@@ -164,6 +168,8 @@ def audit(
         print(outcome.text(verbose=verbose))
     if any(outcome.failed for outcome in outcomes):
         raise typer.Exit(1)
+    if any(outcome.foreign for outcome in outcomes):
+        raise typer.Exit(3)
 
 
 @command()

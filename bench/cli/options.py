@@ -20,7 +20,7 @@ from bench.system.text import harmless
 if TYPE_CHECKING:
     from bench.runs.plan import Matrix
 
-__all__ = ["RUNS", "Command", "Device", "Out", "Selection", "selects_runs"]
+__all__ = ["RUNS", "Command", "Device", "Out", "Selection", "say", "selects_runs"]
 
 RUNS = Path("results/runs")
 """The default folder of records."""
@@ -40,61 +40,42 @@ def _suites() -> list[str]:
     return list(shipped())
 
 
+def _option(kind: Any, text: str, *names: str, **settings: Any) -> Any:
+    return Annotated[kind, typer.Option(*names, help=text, **settings)]
+
+
+_BUDGETS = 'For each run: "60s", "1M reference tokens", "500 steps", "3 epochs", "2M tokens"; several: "15s,60s".'
+_METHODS = "A method, several, 'all' for the five compared, 'every', or a group that `methods` lists."
 _OPTIONS: dict[str, Any] = {
-    "methods": Annotated[
-        list[str] | None,
-        typer.Option(
-            "--method",
-            "-m",
-            help="A method, several, 'all' for the five compared, 'every', or a group that `methods` lists.",
-            autocompletion=_methods,
-        ),
-    ],
-    "suite": Annotated[
+    "methods": _option(list[str] | None, _METHODS, "--method", "-m", autocompletion=_methods),
+    "suite": _option(
         str | None,
-        typer.Option(
-            help="Run a suite: a name that `suites` lists, or a file (./mine.yaml). Other options override what it says.",
-            autocompletion=_suites,
-        ),
-    ],
-    "hyperparameters": Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A hyperparameter, repeatable: houlsby.learning_rate=5e-4.", metavar="METHOD.NAME=VALUE"),
-    ],
-    "encoder": Annotated[str, typer.Option(help="minilm, mpnet, a local folder, or a hub id.")],
-    "data": Annotated[str, typer.Option(help="embedded, imdb (the hub's), rotten-tomatoes, a folder, a file, or a hub id.")],
-    "text_column": Annotated[str | None, typer.Option(help="Column of texts. [text, review, sentence, content]")],
-    "label_column": Annotated[str | None, typer.Option(help="Column of labels. [label, sentiment, target, class]")],
-    "budget": Annotated[
-        str,
-        typer.Option(
-            help='For each run: "60s", "1M reference tokens", "500 steps", "3 epochs", "2M tokens"; several: "15s,60s".'
-        ),
-    ],
-    "seeds": Annotated[str, typer.Option(help='How many seeds ("3"), or which ("0,1,5"; "7," for one).')],
-    "max_length": Annotated[int, typer.Option(min=8, max=8192, help="Tokens kept of a review.")],
-    "truncation": Annotated[Literal["head", "tail", "head+tail"], typer.Option(help="Which part of a longer review is kept.")],
-    "batch_size": Annotated[int, typer.Option(min=1, max=4096, help="Reviews an optimizer step.")],
-    "dropout": Annotated[float, typer.Option(min=0, max=0.99, help="Hidden dropout of encoder and head.")],
-    "attention_dropout": Annotated[float, typer.Option(min=0, max=0.99, help="Dropout of attention weights.")],
-    "precision": Annotated[
-        Literal["auto", "fp32", "bf16"],
-        typer.Option(help="auto: bf16 where the device has instructions for it, else fp32."),
-    ],
-    "device": Annotated[Device, typer.Option(help="Where runs execute.")],
-    "memory": Annotated[str | None, typer.Option(help='Most that training may use: "2GiB". Beyond it a run ends.')],
-    "test_limit": Annotated[int | None, typer.Option(help="Test on so many reviews only, half of each class.")],
-    "train_limit": Annotated[
-        str | None, typer.Option(help="Train on so many texts only, the first of each seed's order; several: 100,1000.")
-    ],
-    "tune": Annotated[
-        int | None, typer.Option(help="First choose each method's learning rate among so many, on validation only.")
-    ],
-    "tune_seeds": Annotated[int, typer.Option(min=1, max=100, help="With --tune: seeds each learning rate is tried with.")],
-    "trials_only": Annotated[bool, typer.Option("--trials-only", help="With --tune: the trials, and no runs.")],
-    "calibration": Annotated[
-        str | None, typer.Option(help="Convert budgets by this calibration's record, of whatever machine.")
-    ],
+        "Run a suite that `suites` lists, or a file (./mine.yaml); other options override it.",
+        autocompletion=_suites,
+    ),
+    "hyperparameters": _option(
+        list[str] | None, "A hyperparameter, repeatable: houlsby.learning_rate=5e-4.", "--set", metavar="METHOD.NAME=VALUE"
+    ),
+    "encoder": _option(str, "minilm, mpnet, a local folder, or a hub id."),
+    "data": _option(str, "embedded, imdb (the hub's), rotten-tomatoes, a folder, a file, or a hub id."),
+    "text_column": _option(str | None, "Column of texts. [text, review, sentence, content]"),
+    "label_column": _option(str | None, "Column of labels. [label, sentiment, target, class]"),
+    "budget": _option(str, _BUDGETS),
+    "seeds": _option(str, 'How many seeds ("3"), or which ("0,1,5"; "7," for one).'),
+    "max_length": _option(int, "Tokens kept of a review.", min=8, max=8192),
+    "truncation": _option(Literal["head", "tail", "head+tail"], "Which part of a longer review is kept."),
+    "batch_size": _option(int, "Reviews an optimizer step.", min=1, max=4096),
+    "dropout": _option(float, "Hidden dropout of encoder and head.", min=0, max=0.99),
+    "attention_dropout": _option(float, "Dropout of attention weights.", min=0, max=0.99),
+    "precision": _option(Literal["auto", "fp32", "bf16"], "auto: bf16 where the device has instructions for it, else fp32."),
+    "device": _option(Device, "Where runs execute."),
+    "memory": _option(str | None, 'Most that training may use: "2GiB". Beyond it a run ends.'),
+    "test_limit": _option(int | None, "Test on so many reviews only, half of each class."),
+    "train_limit": _option(str | None, "Train on so many texts only, the first of each seed's order; several: 100,1000."),
+    "tune": _option(int | None, "First choose each method's learning rate among so many, on validation only."),
+    "tune_seeds": _option(int, "With --tune: seeds each learning rate is tried with.", min=1, max=100),
+    "trials_only": _option(bool, "With --tune: the trials, and no runs.", "--trials-only"),
+    "calibration": _option(str | None, "Convert budgets by this calibration's record, of any machine."),
 }
 """Field of `Request`, and the suite → how it is asked for."""
 
@@ -118,7 +99,7 @@ class Selection:
         if self.suite is not None:
             from bench.runs.suite import matrices
 
-            return _noted(matrices(self.suite, request.device, overrides=self.given, elsewhere=elsewhere, say=_say))
+            return _noted(matrices(self.suite, request.device, overrides=self.given, elsewhere=elsewhere, say=say))
         from bench.runs.plan import plan
 
         if not request.methods:
@@ -129,11 +110,12 @@ class Selection:
 def _noted(matrices: list[Matrix]) -> list[Matrix]:
     """Say what was found in the data without being asked for, once."""
     for note in dict.fromkeys(matrix.note for matrix in matrices if matrix.note):
-        _say(harmless(note))
+        say(harmless(note))
     return matrices
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Print a line on the error stream."""
     print(line, file=sys.stderr, flush=True)
 
 

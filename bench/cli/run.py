@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bench.cli.options import RUNS, Selection, selects_runs
+from bench.cli.options import RUNS, Selection, say, selects_runs
 from bench.system.errors import SpecError
 
 if TYPE_CHECKING:
@@ -41,20 +40,17 @@ def run(
         print(run_line(record) if isinstance(record, Record) else baseline_line(record), flush=True)
         print(f"  {'record' if new else 'finished before; --force runs it again'}: {path}", flush=True)
         if save and isinstance(record, Record) and record.state == "complete" and record.spec.purpose == "run":
-            kept = kept_of(out, record)
+            kept = find_folder(out, record)
             print(f"  saved: {kept}" if kept else "  finished without --save; --force --save runs it again", flush=True)
 
     def announce(decision: Decision) -> None:
         print(choice_line(decision), flush=True)
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
     with _connected(engine, address) as cluster:
         elsewhere = cluster is not None
         device = selection.request.device if cluster is None else cluster.device(selection.request.device)
         matrices = selection.matrices(device, elsewhere=elsewhere)
-        from bench.records.artifacts import kept_of
+        from bench.records.artifacts import find_folder
         from bench.runs.budgets import counted
         from bench.runs.scheduler import carry_out
 

@@ -151,8 +151,8 @@ def classes_of(train: Labelled) -> list[Class]:
         raise DataError(f"{train.name}: its {len(train.classes):,} texts {only}; at least two classes are needed")
     if len(found) > MOST_CLASSES:
         raise DataError(
-            f"{train.name}: column {train.columns[1]!r} has {len(found):,} different values, and at most {MOST_CLASSES:,} classes "
-            "are supported; is it a score or a text? Name another with --label-column"
+            f"{train.name}: column {train.columns[1]!r} has {len(found):,} different values, and at most {MOST_CLASSES:,} "
+            "classes are supported; is it a score or a text? Name another with --label-column"
         )
     return sorted(found, key=lambda one: (isinstance(one, str), one if isinstance(one, int) else 0, str(one)))
 
@@ -175,12 +175,13 @@ def indices(part: Labelled, classes: Sequence[Class], *, every: bool = False) ->
     for row, one in enumerate(part.classes, 1):
         if one not in place:
             raise DataError(
-                f"{part.name}, row {row:,}: label {str(one)!r} is not among those of train ({_listed(classes)}); leave such rows out"
+                f"{part.name}, row {row:,}: label {str(one)!r} is not among those of train ({_listed(classes)}); "
+                "leave such rows out"
             )
     missing = sorted(set(classes) - set(part.classes), key=place.__getitem__) if every else []
     if missing:
         raise DataError(
-            f"{part.name} holds no text of class {str(missing[0])!r}, which train has; add some, or leave the class out of train"
+            f"{part.name} holds no text of class {str(missing[0])!r}, which train has; add some, or leave it out of train"
         )
     return [place[one] for one in part.classes]
 

@@ -142,7 +142,7 @@ def read_sentences() -> Reviews:
 
 
 def _package(source: str) -> pd.DataFrame:
-    """Read the reviews of a source in the package: of `imdb`, the 25,000 of the official train split (Maas et al., ACL 2011)."""
+    """Read a source in the package; `imdb` is the 25,000 reviews of the official train split (Maas et al., ACL 2011)."""
     import pandas as pd
 
     try:

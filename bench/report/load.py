@@ -42,12 +42,15 @@ def read(
     for record in sorted((record for part in found for record in part), key=_preference):
         unique[record.run_id] = record
     records = list(unique.values())
-    if len(places) > 1:
+    empty = [place for place, part in zip(places, found, strict=True) if not part]
+    if len(places) > 1 and not empty:
         counts = ", ".join(f"{len(part)} of {str(place)!r}" for place, part in zip(places, found, strict=True))
         print(harmless(f"merged {counts} into {len(records)} records"), file=sys.stderr)
     compared, trials = compare(records, reference, methods.names(), margin), sensitivities(records, methods.names())
-    if not compared and not trials:
-        raise RecordError(f"{quoted(named)} holds no records of runs; make some with: python -m bench run --method all")
+    if empty or (not compared and not trials):
+        raise RecordError(
+            f"{quoted(empty or named)} holds no records of runs; make some with: python -m bench run --method all"
+        )
     known = sorted({row.method for group in compared for row in group.rows})
     if compared and reference not in known:
         near = difflib.get_close_matches(reference, known, n=1, cutoff=0.5)

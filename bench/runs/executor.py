@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bench.records.artifacts import publish, staged
+from bench.records.artifacts import publish, stage
 from bench.records.attempts import save_anew
 from bench.records.schema import FINAL, AnyRecord, Baseline, Record, State
 from bench.records.store import checksum_of, finished, finished_file, path_of, save
@@ -21,7 +21,7 @@ from bench.runs.launchers.base import Engine
 from bench.runs.launchers.process import Died
 from bench.runs.progress import Progress
 from bench.runs.status import is_running, read_status
-from bench.system.locks import alone, lock_path
+from bench.system.locks import exclusive, lock_path
 from bench.system.signals import Interrupts
 from bench.training.baseline import BaselineJob
 from bench.training.job import Job, Notify, Outcome, Result, Watch, cancelled, checkpoint_path, record_of, run_name
@@ -76,7 +76,7 @@ class Context:
             if self.interrupts.asked:  # only the main thread is interrupted by itself
                 raise KeyboardInterrupt
 
-        return alone(lock_path(self.out, run_id), wait)
+        return exclusive(lock_path(self.out, run_id), wait)
 
 
 def run_all(context: Context, jobs: Sequence[Job]) -> list[Record]:
@@ -125,7 +125,7 @@ def run_job(context: Context, job: Job) -> Record:
         save_adapter = context.keep and job.spec.purpose == "run"
         with (
             context.progress.run(name, f"{job.spec.encoder} on {job.spec.data}", lock) as listen,
-            staged(context.out, job.run_id) if save_adapter else nullcontext() as folder,
+            stage(context.out, job.run_id) if save_adapter else nullcontext() as folder,
         ):
             replaced = finished_file(context.out, job.run_id, or_damaged=True) if context.force else None
             return _execute(context, replace(job, keep=folder, replaces=checksum_of(replaced[0]) if replaced else None), listen)

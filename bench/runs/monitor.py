@@ -132,7 +132,7 @@ def overview(folder: Folder, asked: Sequence[Matrix] | None) -> Overview:
     running = [_running(status, now, pace, known.get(run_id)) for run_id, status in mine]
     busy = {run_id for run_id, _ in locked}
     if jobs is None:
-        waiting, others = None, [pace.typical] * _waiting([status for _, status in locked if status is not None])
+        waiting, others = None, [pace.whole(None)] * _waiting([status for _, status in locked if status is not None])
     else:
         done = busy | {record.run_id for record in runs if record.state in FINAL}
         waiting = [job for job in jobs if job.run_id not in done]

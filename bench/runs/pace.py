@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import median
 
@@ -22,24 +23,25 @@ class Pace:
 
     def __init__(self, records: Iterable[Record]) -> None:
         times = [(record, record.seconds) for record in records if record.state == "complete" and record.seconds is not None]
-        self._trained: dict[str, list[float]] = {}
+        self._trained: dict[str | None, list[float]] = defaultdict(list)
+        """By budget, and of all under None."""
         for record, seconds in times:
-            self._trained.setdefault(str(record.spec.asked), []).append(seconds.charged)
+            for budget in (str(record.spec.asked), None):
+                self._trained[budget].append(seconds.charged)
         self.overhead = median(max(0.0, took.total + took.before - took.charged) for _, took in times) if times else OVERHEAD
-        self.typical = median(took.total + took.before for _, took in times) if times else None
 
-    def training(self, run: Job | Record) -> float | None:
-        """Return the seconds of training: of the budget, else of its calibration, else the median of others of its budget."""
-        if run.conversion is not None:
+    def training(self, run: Job | Record | None) -> float | None:
+        """Return the seconds of training: of the budget, else by its calibration, else the median of finished ones like it."""
+        if run is not None and run.conversion is not None:
             return run.conversion.expected_seconds
-        if run.spec.budget.unit == "seconds":
+        if run is not None and run.spec.budget.unit == "seconds":
             return run.spec.budget.amount
-        others = self._trained.get(str(run.spec.asked))
+        others = self._trained.get(None if run is None else str(run.spec.asked))
         return median(others) if others else None
 
     def whole(self, run: Job | Record | None) -> float | None:
         """Return the seconds of a run from start to end."""
-        training = None if run is None else self.training(run)
+        training = self.training(run)
         return None if training is None else training + self.overhead
 
     def left(self, status: Status, run: Job | Record | None, now: float) -> float | None:
@@ -48,9 +50,9 @@ class Pace:
         paced = (now - status.since) / done * rest if status.since is not None and done > SOON else None
         if status.phase not in ("set-up", "training"):
             return self.overhead * rest if paced is None else paced
-        training = None if run is None else self.training(run)
-        if status.phase == "training":
-            training = paced if paced is not None else None if training is None else training * rest
+        whole = self.training(run)
+        planned = None if whole is None else whole * rest
+        training = planned if paced is None or status.phase == "set-up" else paced
         return None if training is None else training + self.overhead
 
 

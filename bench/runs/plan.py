@@ -16,7 +16,7 @@ from bench.data.sources import Asked, Reviews, Source, read
 from bench.data.task import Cut, cut
 from bench.models.pretrained import PretrainedModel, find
 from bench.records.schema import Conversion, DataCut
-from bench.records.spec import Budget, checked_spec, parse_seeds, parse_size, tuning_seeds
+from bench.records.spec import Budget, parse_seeds, parse_size, spec_from_fields, tuning_seeds
 from bench.rules import Precision
 from bench.runs.request import Request
 from bench.system.device import device_model, resolve_device, resolve_precision, usable_cores
@@ -210,7 +210,7 @@ def _expand(request: Request, resolved: _Resolved, elsewhere: bool) -> Matrix:
     model = "unknown" if elsewhere and device == "cuda" else device_model(device)
 
     def job(method: str, budget: Budget, limit: int | None, **fields: Any) -> Job:
-        spec = checked_spec(
+        spec = spec_from_fields(
             method=method, hyperparameters=resolved.settings[method], budget=budget, encoder=resolved.pretrained.name,
             data=source.name, max_length=request.max_length, truncation=request.truncation, batch_size=request.batch_size,
             precision=resolved.precision, device=device, threads=usable_cores(), memory_cap=resolved.memory_cap,
@@ -240,7 +240,7 @@ def _expand(request: Request, resolved: _Resolved, elsewhere: bool) -> Matrix:
 
 
 def _limit(limit: int | None, split: Reviews) -> int | None:
-    """A limit, or None if it is the whole split: both are one run."""
+    """Return a limit, or None if it is the whole split: both are one run."""
     return None if limit == len(split) else limit
 
 

@@ -33,7 +33,7 @@ class Request:
     tune_seeds: int = 2
     trials_only: bool = False
     calibration: str | None = None
-    """Path of the calibration's record that converts budgets, of whatever machine it is."""
+    """Path of the calibration's record that converts budgets, of any machine."""
     hyperparameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Method → hyperparameters that differ from its defaults."""
     dropout: float = 0.0

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.analysis.tuning import Decision, decide, one_more_rate
 from bench.data.task import Ints, Task, prepare
-from bench.records.artifacts import kept_of
+from bench.records.artifacts import find_folder
 from bench.records.attempts import ATTEMPTS
 from bench.records.schema import Record, baseline_id
 from bench.records.store import finished, prepare_folder, refuse_damaged
@@ -98,7 +98,7 @@ def _run_matrix(context: Context, matrix: Matrix, task: Task, announce: Announce
     context.progress.reduce(len(matrix.jobs) - len(jobs))
     records = run_all(context, jobs)
     baselines = _run_baselines(context, matrix, task, records) if matrix.with_baseline else True
-    kept = not context.keep or all(kept_of(context.out, record) for record in records)
+    kept = not context.keep or all(find_folder(context.out, record) for record in records)
     complete = all(record.state == "complete" for record in records)
     return baselines and kept and complete and all(decision.rate is not None for decision in decisions)
 

@@ -20,9 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.system.files import sha256_bytes
 
-__all__ = ["SHARES", "Note", "Status", "is_running", "read_status", "share_of_run"]
+__all__ = ["Note", "Status", "is_running", "read_status", "share_of_run"]
 
-SHARES = {"training": (0.0, 0.75), "test": (0.75, 0.2), "elsewhere": (0.95, 0.05)}
+_SHARES = {"training": (0.0, 0.75), "test": (0.75, 0.2), "elsewhere": (0.95, 0.05)}
 """Share of a run that is done when a phase starts, and the share of the phase."""
 EVERY = 1.0
 """Seconds between two lines of a phase."""
@@ -63,9 +63,9 @@ class Status(BaseModel):
     """When that process started, in the kernel's ticks: another may get its id."""
 
 
-def share_of_run(phase: str, share: float, shares: dict[str, tuple[float, float]] = SHARES) -> float:
+def share_of_run(phase: str, share: float) -> float:
     """Return the share of a whole run that is done."""
-    before, weight = shares.get(phase, (0.0, 0.0))
+    before, weight = _SHARES.get(phase, (0.0, 0.0))
     return before + weight * share
 
 

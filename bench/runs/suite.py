@@ -77,7 +77,7 @@ class Suite(BaseModel):
     tune_seeds: int = Field(default=2, ge=1, le=100, examples=[2])
     """Seeds each of those rates is tried with."""
     calibration: str | None = Field(default=None, examples=["results/study/calibration-mpnet-cuda-0123456789abcdef.json"])
-    """Record of the calibration that converts budgets in seconds and reference tokens, whatever machine it is of."""
+    """Record of the calibration that converts budgets in seconds and reference tokens, of any machine."""
 
     @cached_property
     def settings(self) -> dict[str, dict[str, Any]]:
@@ -155,13 +155,13 @@ def _text(value: Any) -> str:
 
 
 def shipped() -> dict[str, Path]:
-    """The suites that come with the project, by name."""
+    """List the suites that come with the project, by name."""
     folder = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
     return {path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
 
 
 def load_suite(name: str) -> Suite:
-    """The suite called `name`: a shipped one, or, where the name has a slash, the file at that path.
+    """Load the suite called `name`: a shipped one, or, where the name has a slash, the file at that path.
 
     Raises:
         SpecError: naming the file, the field and what to write.
@@ -177,13 +177,13 @@ def load_suite(name: str) -> Suite:
     try:
         suite = Suite.model_validate(fields)
     except ValidationError as error:
-        raise SpecError(f"{where}: {_said(error)}") from None
+        raise SpecError(f"{where}: {_message(error)}") from None
     _check(suite, where)
     return suite
 
 
-def _said(error: ValidationError) -> str:
-    """The first thing that is wrong, where, and an example of what would be right."""
+def _message(error: ValidationError) -> str:
+    """Say the first thing that is wrong, where, and an example of what would be right."""
     errors = error.errors()
     # An entry of methods that is neither a name nor a mapping is two errors, of which the deeper says more.
     first = max((one for one in errors if one["loc"][:2] == errors[0]["loc"][:2]), key=lambda one: len(one["loc"]))
@@ -202,13 +202,13 @@ def _fields() -> str:
 
 
 def _example(field: str) -> str:
-    """A line for a field; JSON on one line is YAML too."""
+    """Write an example of a field; JSON on one line is YAML too."""
     examples = Suite.model_fields[field].examples or []
     return f"write it like {field}: {json.dumps(examples[0])}"
 
 
 def _check(suite: Suite, where: str) -> None:
-    """Everything about it that can be checked without encoders and reviews."""
+    """Check what can be checked without encoders and reviews."""
 
     def checked(field: str, look: Any, *values: Any) -> None:
         try:
@@ -247,7 +247,7 @@ def matrices(
 ) -> list[Matrix]:
     """Plan the matrices of a suite, each checked as far as possible before time is spent on the first.
 
-    `overrides` are fields of `Request` that replace those of the file, each of which is told to `say`, in one line.
+    `overrides` are fields of `Request` that replace those of the file; `say` is called with one line that names them.
     `elsewhere` is as for `plan`.
 
     Raises:
@@ -264,7 +264,7 @@ def matrices(
 
 
 def suites_text() -> str:
-    """The shipped suites: what each is for, and what it comes to."""
+    """Describe the shipped suites: what each is for, and how much it runs."""
     return "\n\n".join(_entry(name, load_suite(name)) for name in shipped())
 
 
@@ -287,8 +287,8 @@ def _entry(name: str, suite: Suite) -> str:
 
 
 def _methods(suite: Suite) -> list[str]:
-    said = {name: _listed(f"{field} {value}" for field, value in own.items()) for name, own in suite.settings.items()}
-    return [f"{name} ({own})" if own else name for name, own in said.items()]
+    texts = {name: _listed(f"{field} {value}" for field, value in own.items()) for name, own in suite.settings.items()}
+    return [f"{name} ({own})" if own else name for name, own in texts.items()]
 
 
 def _listed(items: Iterable[str]) -> str:

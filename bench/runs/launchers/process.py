@@ -29,9 +29,9 @@ from bench.training.job import CHECKPOINT_WRITTEN, Notify, Result, Watch, ignore
 __all__ = ["GRACE", "LOOK", "Died", "LocalEngine", "context_of", "kernel_kills"]
 
 GRACE = 4.0
-"""Seconds that a run has to end by itself once it was asked to. With what follows in the process that asked, five pass."""
+"""Seconds that a run has to end by itself after an interrupt; with what follows in the parent, five pass."""
 LOOK = 0.2
-"""Seconds between two looks at whether an end was asked for."""
+"""Seconds between two looks at whether an interrupt came."""
 
 
 class Died(Exception):
@@ -58,10 +58,10 @@ class Died(Exception):
 def _child(connection: Connection, work: str, arguments: tuple[Any, ...], copies: bool) -> None:
     """Do `work(*arguments, notify)` and send its result. Interrupts are the parent's to hear and pass on.
 
-    With `copies`, the parent copies each snapshot, and the work goes on when it has.
+    With `copies`, the parent copies each checkpoint, and the work continues when it has.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Whoever started the parent may have blocked them, as Ray does in threads of its own; a run ends by them.
+    # The process that started the parent may have blocked them, as Ray does in its threads; a run ends by them.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGALRM})
     threading.Thread(target=end_with_parent, daemon=True).start()
     from bench.runs.launchers import preload  # noqa: F401  already there when forked, not when spawned
@@ -74,22 +74,22 @@ def _child(connection: Connection, work: str, arguments: tuple[Any, ...], copies
         now = time.monotonic()
         if phase == CHECKPOINT_WRITTEN:
             if copies:
-                connection.send(("kept",))
+                connection.send(("checkpoint",))
                 connection.recv()
         elif line is not None:
-            connection.send(("told", phase, share, line))
+            connection.send(("progress", phase, share, line))
         elif share in (0.0, 1.0) or now - last > 0.2:
             last = now
-            connection.send(("told", phase, share))
+            connection.send(("progress", phase, share))
 
     try:
         connection.send(("result", getattr(importlib.import_module(module), function)(*arguments, notify)))
     except (BrokenPipeError, EOFError):
-        os._exit(1)  # nobody is left to hear
+        os._exit(1)  # the parent is gone
 
 
 def kernel_kills() -> int:
-    """How often the kernel has killed a process for want of memory, on this machine or in this container."""
+    """Count the processes that the kernel has killed for lack of memory, on this machine or in this container."""
     counts = 0
     for path, name in (("/proc/vmstat", "oom_kill"), ("/sys/fs/cgroup/memory.events", "oom_kill")):
         try:
@@ -101,7 +101,7 @@ def kernel_kills() -> int:
 
 
 def context_of(device: Literal["cpu", "cuda"]) -> ForkServerContext | SpawnContext:
-    """How processes start: forked from a server that has imported the libraries, on CUDA, which no fork survives, anew."""
+    """Choose how processes start: forked from a server that has imported the libraries; on CUDA, spawned."""
     if device == "cuda":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -154,19 +154,19 @@ class LocalEngine:
                     deadline = time.monotonic() + GRACE
                     process.terminate()
                 try:
-                    kind, *said = receiving.recv() if receiving.poll(LOOK) else ("nothing",)
-                    if kind == "kept" and self._copy is not None:
+                    kind, *content = receiving.recv() if receiving.poll(LOOK) else ("nothing",)
+                    if kind == "checkpoint" and self._copy is not None:
                         self._copy()
                         with suppress(ConnectionError):  # it has ended; its result may still be there
                             receiving.send(None)
                 except (EOFError, ConnectionError):
                     break
                 if kind == "result":
-                    result += said
-                elif kind == "told":
-                    if len(said) == 2:  # no line to say, but a sign of a phase
-                        watch.hear(said[0], time.monotonic() - began)
-                    listen(*said)
+                    result += content
+                elif kind == "progress":
+                    if len(content) == 2:  # no line to say, but a sign of a phase
+                        watch.hear(content[0], time.monotonic() - began)
+                    listen(*content)
             watch.seconds = time.monotonic() - began
             process.join(0.0 if interrupts.asked else GRACE)
             if process.is_alive():

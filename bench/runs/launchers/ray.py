@@ -1,9 +1,8 @@
 """Runs on the machines of a Ray cluster, as many at once as it has room for. Ray is imported here, and torch never.
 
-A runner (worker.py) is an actor that holds what a run needs, a GPU or a CPU for each of its threads, so that no
-two timed runs share them. It stays for many runs, since the server that they are forked from takes ten seconds to start. What
-a run tells is fetched from it; snapshots come the same way and lie beside the records, so that a run whose worker is lost goes
-on at any other.
+A runner (worker.py) is an actor that holds what a run needs, a GPU or a CPU for each of its threads, so that no two timed
+runs share them. It stays for many runs, since the server that they are forked from takes ten seconds to start. Messages and
+checkpoints are fetched from it; checkpoints lie beside the records, so that a run whose worker is lost resumes on any other.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from bench.records.schema import Environment
 from bench.runs.launchers.process import GRACE, LOOK, Died
 from bench.runs.launchers.software import difference, software
 from bench.runs.launchers.transfer import checkpoint_of, keep, portable, saved
-from bench.runs.launchers.worker import LISTEN, About, Ended, Kept, Runner
+from bench.runs.launchers.worker import LISTEN, About, Checkpoint, Ended, Runner
 from bench.system.errors import ClusterError
 from bench.system.signals import Interrupts
 from bench.training.job import Job, Notify, Result, ignore_progress
@@ -34,7 +33,7 @@ from bench.training.job import Job, Notify, Result, ignore_progress
 __all__ = ["RayEngine"]
 
 TRIES = 3
-"""How often a run is begun whose worker is lost, and a worker that does not come up."""
+"""Attempts to run what loses its worker, and to start a worker that does not come up."""
 PATIENCE = 60.0
 """Seconds that a cluster has to get back a node for runs, when it has lost all of them."""
 
@@ -43,7 +42,7 @@ class _Actor(Runner):
     """A runner in a process of Ray's."""
 
     def __init__(self, device: Literal["cpu", "cuda"], threads: int) -> None:
-        # Ray sets it for every process that is begun here. A run sets the threads of torch; its baseline is as without it.
+        # Ray sets it for every process that starts here. A run sets the threads of torch; its baseline is as without it.
         os.environ.pop("OMP_NUM_THREADS", None)
         # Each run would import the program of Ray's workers, in case that its work comes from there.
         vars(sys.modules["__main__"]).pop("__file__", None)
@@ -66,9 +65,9 @@ class Lost(Died):
 
 
 class RayEngine:
-    """Does as many runs at once as it has places, each asked for by a thread of its own.
+    """Execute as many runs at once as it has slots, each asked for from a thread of its own.
 
-    `room` tells how many the cluster has room for now. Interrupts are heard by whoever made this.
+    `room` counts the runs that the cluster has room for now. The caller handles interrupts.
     """
 
     def __init__(
@@ -87,11 +86,11 @@ class RayEngine:
         self._actors: Any = ray.remote(max_concurrency=4, max_restarts=0, **resources)(_Actor)
         self._software = software()
         self._changed = threading.Condition()
-        """Notified when a runner is free again; whoever holds it may touch what follows."""
+        """Notified when a runner is free again; guards what follows."""
         self._waiting = 0
-        """How many threads wait for a runner."""
+        """Threads that wait for a runner."""
         self._starting: dict[Any, Any] = {}
-        """Runners that have not answered yet, by what will be their answer."""
+        """Pending answer → runner that starts."""
         self._free: list[_Slot] = []
         self._busy: list[_Slot] = []
         self._refused: list[Any] = []
@@ -157,7 +156,7 @@ class RayEngine:
                 heard += 1
                 if isinstance(message, Ended):
                     return message if job is None else saved(job, message)
-                if isinstance(message, Kept):
+                if isinstance(message, Checkpoint):
                     assert job is not None
                     keep(job, message.content, listen)
                 else:
@@ -190,14 +189,14 @@ class RayEngine:
     def _drop(self, slot: _Slot) -> None:
         with self._changed:
             self._busy.remove(slot)
-            self._room_since = time.monotonic()  # nobody looked while it was at work
+            self._room_since = time.monotonic()  # not looked at while it worked
         _kill(slot.actor)
 
     def _look(self) -> None:
-        """See which runners have come up, and have one started for each that waits, as far as there are places.
+        """Collect the runners that have come up, and start one for each thread that waits, as far as there are slots.
 
         Raises:
-            ClusterError: if none will come; each thread that waits is told so.
+            ClusterError: if none will come; in each thread that waits.
         """
         if len(self._refused) == self.slots:
             raise ClusterError(f"the workers have other versions than this machine ({self._unlike}); install the same on both")
@@ -211,7 +210,7 @@ class RayEngine:
         if answers or self._busy or self._room():
             self._room_since = time.monotonic()
         elif time.monotonic() - self._room_since > PATIENCE:
-            raise ClusterError("the cluster has no node left for runs; the same command goes on when it has")
+            raise ClusterError("the cluster has no node left for runs; repeat the command when it has")
 
     def _answered(self, actor: Any, answer: Any) -> None:
         try:
@@ -220,8 +219,8 @@ class RayEngine:
             self._failures += 1
             if self._failures < TRIES:
                 return
-            said = [line.strip() for line in str(error).splitlines() if line.strip()]
-            why = said[-1][:200] if said else type(error).__name__
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            why = lines[-1][:200] if lines else type(error).__name__
             raise ClusterError(f"no worker comes up ({why}); adapter-bench must be installed on every node") from None
         self._failures = 0
         unlike = difference(self._software, about.software)
