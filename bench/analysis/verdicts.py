@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from bench.analysis import statistics
-from bench.records.schema import Evaluation, Record, unpack_bits
+from bench.records.schema import Evaluation, Record
 from bench.rules import ALPHA, HETEROGENEITY, LEAST_SEEDS, MARGIN
 
 __all__ = ["Analysis", "McNemar", "Paired", "Unconditional", "Verdict", "analysed", "has_collapsed", "worded"]
@@ -138,8 +138,8 @@ def worded(verdict: Verdict, margin: float) -> str:
 
 def has_collapsed(test: Evaluation) -> bool:
     """Whether a test is no better than always answering the most frequent class of its labels (rules, section 9)."""
-    majority = max(test.tp + test.fn, test.fp + test.tn)
-    return test.reviews > 0 and statistics.collapsed(test.tp + test.tn, test.reviews, majority / test.reviews)
+    counts = test.counts
+    return test.reviews > 0 and statistics.collapsed(counts.correct, test.reviews, max(counts.support) / test.reviews)
 
 
 def analysed(methods: Sequence[Sequence[Record]], margin: float = MARGIN) -> Analysis:
@@ -285,9 +285,10 @@ def _mcnemar(seeds: Sequence[int], differences: npt.NDArray[np.int8]) -> list[Mc
 def _bits(test: Evaluation) -> tuple[_Bits, _Bits] | None:
     """Labels and what was predicted correctly, [texts] each; None unless there are two, and they give the counts."""
     try:
-        predicted, correct = unpack_bits(test.predictions, test.reviews), unpack_bits(test.correct, test.reviews)
+        labels, predicted = test.unpack()
     except ValueError:
         return None
-    labels = (predicted == correct).astype(np.uint8)
-    counts = (int(correct.sum()), int(labels.sum()))
-    return (labels, correct) if test.reviews >= 2 and counts == (test.tp + test.tn, test.tp + test.fn) else None
+    correct = (predicted == labels).astype(np.uint8)
+    found = np.bincount(labels, minlength=test.classes).tolist()
+    counts, labels = test.counts, labels.astype(np.uint8 if test.classes <= 256 else np.uint16)
+    return (labels, correct) if test.reviews >= 2 and (int(correct.sum()), found) == (counts.correct, counts.support) else None

@@ -409,14 +409,14 @@ def test_a_report_that_leaves_something_out_says_so_and_with_strict_exits_1(
     whole = capfd.readouterr()
     assert (caught.value.code, whole.err) == (0, "")
     bad = folder / "bad.json"
-    bad.write_text('{"schema_version": 4}')
+    bad.write_text('{"schema_version": 5}')
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     printed, line = capfd.readouterr()
     assert caught.value.code == (1 if strict else 0)
     assert printed == whole.out, "the rest is reported all the same"
-    assert line.startswith("left out bad.json: its schema version is '4', made by a newer version; ")
-    assert bad.read_text() == '{"schema_version": 4}'
+    assert line.startswith("left out bad.json: its schema version is '5', made by a newer version; ")
+    assert bad.read_text() == '{"schema_version": 5}'
 
 
 @pytest.mark.slow
