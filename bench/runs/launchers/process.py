@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from math import inf
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
@@ -25,7 +24,7 @@ from typing import Any, Literal
 from bench.records.schema import Environment
 from bench.system.processes import end_with_parent
 from bench.system.signals import Interrupts
-from bench.training.job import KEPT, Notify, ignore_progress
+from bench.training.job import CHECKPOINT_WRITTEN, Notify, Watch, ignore_progress
 
 __all__ = ["GRACE", "LOOK", "Died", "LocalEngine", "Watch", "context_of", "kernel_kills"]
 
@@ -33,25 +32,6 @@ GRACE = 4.0
 """Seconds that a run has to end by itself once it was asked to. With what follows in the process that asked, five pass."""
 LOOK = 0.2
 """Seconds between two looks at whether an end was asked for."""
-
-
-@dataclass
-class Watch:
-    """What the clock of the process that waits saw of the one that works: an outside check of what that one says."""
-
-    seconds: float = 0.0
-    """From its start to its result."""
-    phases: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """When each phase was first and last heard of, in seconds from the start."""
-
-    def hear(self, phase: str, since: float) -> None:
-        first, _ = self.phases.get(phase, (since, since))
-        self.phases[phase] = (first, since)
-
-    def between(self, phase: str) -> float | None:
-        """Seconds between the first and the last sign of a phase; None if there was none."""
-        seen = self.phases.get(phase)
-        return None if seen is None else seen[1] - seen[0]
 
 
 class Died(Exception):
@@ -92,7 +72,7 @@ def _child(connection: Connection, work: str, arguments: tuple[Any, ...], copies
     def notify(phase: str, share: float, line: str | None = None) -> None:
         nonlocal last
         now = time.monotonic()
-        if phase == KEPT:
+        if phase == CHECKPOINT_WRITTEN:
             if copies:
                 connection.send(("kept",))
                 connection.recv()
