@@ -24,7 +24,7 @@ from bench.data.batches import POOL
 from bench.runs.launchers.process import LocalEngine
 from bench.system.allocator import keep_freed
 from bench.system.device import device_model, usable_cores
-from bench.system.errors import UserError
+from bench.system.errors import SpecError
 from tests.measurements.errors import in_one_line
 from tests.measurements.keeping import about, keep
 from tests.measurements.peers.common import choose_device, device, encoder_folder
@@ -132,14 +132,14 @@ def evaluation(method: str, folder: Path, rounds: int) -> dict[str, Any]:
 def _check(given: argparse.Namespace) -> None:
     """
     Raises:
-        UserError: if what is asked for cannot be measured, or not here.
+        SpecError: if what is asked for cannot be measured, or not here.
     """
     if given.steps is not None and not 1 <= given.steps <= 10_000:
-        raise UserError("--steps must be between 1 and 10000")
+        raise SpecError("--steps must be between 1 and 10000")
     if given.rounds < 1 or not 1 <= given.batches <= POOL or not 1 <= given.batch_size <= 256:
-        raise UserError(f"--rounds must be at least 1, --batches between 1 and {POOL}, --batch-size between 1 and 256")
+        raise SpecError(f"--rounds must be at least 1, --batches between 1 and {POOL}, --batch-size between 1 and 256")
     if not keep_freed():  # nothing is measured in this process; it tells what those of the suite will get
-        raise UserError(
+        raise SpecError(
             "freed memory is not kept, which is measured here: it takes glibc, and no thresholds of it in the environment"
         )
 
