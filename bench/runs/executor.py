@@ -192,7 +192,7 @@ class Doing:
             if self.known(identity) is not None:
                 return
             with self.progress.run(name, _setting(asked), lock_path(self.out, identity)) as listen:
-                job = BaselineJob(identity, spec, rows, self.matrix.cut, task, self.matrix.data, asked.spec.threads)
+                job = BaselineJob(identity, spec, rows, self.matrix.splits, task, self.matrix.data, asked.spec.threads)
                 try:
                     record, _ = self.engine.run("bench.training.baseline:fit_baseline", job, listen=listen)
                     path = (save_anew if self.force else save)(self.out, record)

@@ -12,7 +12,7 @@ import numpy as np
 import methods
 from bench.analysis.tuning import Decision, rates
 from bench.data.sources import read
-from bench.data.task import Cut, cut
+from bench.data.task import Splits, split
 from bench.models.pretrained import PretrainedModel, find
 from bench.records.schema import Conversion, DataCut
 from bench.records.spec import Budget, checked_spec, parse_seeds, parse_size, tuning_seeds
@@ -67,7 +67,7 @@ class Matrix:
     with_baseline: bool
     device: Literal["cpu", "cuda"]
     pretrained: PretrainedModel
-    cut: Cut
+    splits: Splits
     data: DataCut
     calibration: Path | None = None
     """The record of the calibration that was named; None: one of the results folder, made where there is none."""
@@ -152,7 +152,7 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
             f"{pretrained.name!r}; use at most that"
         )
     source = read(request.data)
-    made = cut(source)
+    made = split(source)
     reviews = len(made.train)
     if request.train_limit is not None:
         if not 2 <= request.train_limit <= reviews:

@@ -93,7 +93,7 @@ def _carried_out(
 ) -> bool:
     interrupts, asked = Interrupts(), len(matrix.trials) + len(matrix.jobs)
     with Progress(asked) as progress, _engine(matrix, cluster, interrupts, progress) as engine:
-        task = prepare(matrix.pretrained, matrix.data.sha256, lambda: matrix.cut, progress.tokenising)
+        task = prepare(matrix.pretrained, matrix.data.sha256, lambda: matrix.splits, progress.tokenising)
         doing = Doing(matrix, out, force, tell, engine, progress, keep, interrupts, whole=interrupts)
         jobs, choices = matrix.jobs, []
         if matrix.trials:
