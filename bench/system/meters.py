@@ -33,6 +33,7 @@ class DeviceClock:
         self._energy = energy
         self._charged = 0.0
         self._since: float | None = None
+        self._stopped = 0.0
         self._cpu_charged = 0.0
         self._cpu_since = 0.0
         self._joules_charged = 0.0
@@ -57,8 +58,10 @@ class DeviceClock:
     def stop(self) -> None:
         """Stop charging; `seconds` keeps what was charged."""
         self._wait()
-        charged = self.seconds, self.cpu_seconds, self.joules or 0.0
-        (self._charged, self._cpu_charged, self._joules_charged), self._since = charged, None
+        now = self._now()
+        charged = self._charged + (0.0 if self._since is None else now - self._since)
+        state = charged, self.cpu_seconds, self.joules or 0.0
+        (self._charged, self._cpu_charged, self._joules_charged), self._since, self._stopped = state, None, now
 
     @property
     def seconds(self) -> float:
@@ -95,12 +98,12 @@ class DeviceClock:
     def paused(self) -> Iterator[None]:
         """Charge nothing inside: for evaluation and writing, never for work that trains."""
         self.stop()
-        began = time.monotonic()
         try:
             yield
         finally:
+            stopped = self._stopped
             self.start()
-            self.paused_seconds += time.monotonic() - began
+            self.paused_seconds += (self._since or stopped) - stopped
 
 
 def _status_bytes(name: str) -> int:
