@@ -24,7 +24,7 @@ POOL = 50
 
 MULTIPLE = 32
 """Tokens of which the width of a training batch is a multiple. With few shapes, memory that one batch frees fits the next; with
-any width, the peak grows with the number of texts. `make growth` and `make levers` measure it."""
+any width, the peak grows with the number of texts. `make growth` and `make ablations` measure it."""
 
 
 def epoch_batches(lengths: Ints, batch_size: int, seed: int, epoch: int) -> list[Ints]:

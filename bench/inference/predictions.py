@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,11 +16,11 @@ from bench.inference.evaluation import rows_to_test
 from bench.inference.inputs import Texts, from_arguments, from_csv, from_lines
 from bench.models.pretrained import PACKAGED, PretrainedModel
 from bench.models.pretrained import find as find_encoder
-from bench.records.artifacts import Card, Saved, all_saved, find
+from bench.records.artifacts import Card, Saved, find, saved_runs
 from bench.records.store import load_logits, logits_sha256
 from bench.system.device import resolve_device
 from bench.system.errors import BenchError, DataError, ModelError, RecordError, SpecError
-from bench.system.text import harmless, percent
+from bench.system.text import csv_text, harmless, percent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,12 +93,11 @@ def predict_texts(request: PredictRequest) -> str:
     texts = _texts(request, words)
     style = request.style or ("csv" if request.csv is not None else "text")
     columns = {
-        name: tuple(f"{name}_{column}" if request.adapters else column for column in ("prediction", "probability"))
+        name: tuple(
+            _free(f"{name}_{column}" if request.adapters else column, texts.header) for column in ("prediction", "probability")
+        )
         for name in chosen
     }
-    present = [column for pair in columns.values() for column in pair if column in texts.header]
-    if present and style == "csv":
-        raise DataError(f"the table has a column {present[0]!r} already; rename it")
     server = _server(request, chosen)
     logits = {name: server.logits(name, texts.texts) for name in chosen}
     labels = {name: saved.card.labels for name, saved in chosen.items()}
@@ -173,12 +171,18 @@ def _as_json(texts: Texts, logits: Logits, labels: Labels, *, named: bool) -> st
 def _as_csv(texts: Texts, logits: Logits, labels: Labels, columns: dict[str, tuple[str, ...]]) -> str:
     """Format the table, or the texts alone, with two columns more for each adapter."""
     rows = texts.rows or [[text] for text in texts.texts]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*(texts.header or ["text"]), *(column for pair in columns.values() for column in pair)])
-    for row, (_, predictions) in zip(rows, _predictions(texts, logits, labels), strict=True):
-        writer.writerow([*row, *(cell for _, label, share, _ in predictions for cell in (label, f"{share:.6f}"))])
-    return out.getvalue().removesuffix("\n")
+    header = [*(texts.header or ["text"]), *(column for pair in columns.values() for column in pair)]
+    lines = (
+        [*row, *(cell for _, label, share, _ in predictions for cell in (label, f"{share:.6f}"))]
+        for row, (_, predictions) in zip(rows, _predictions(texts, logits, labels), strict=True)
+    )
+    return csv_text([header, *lines])
+
+
+def _free(column: str, header: list[str]) -> str:
+    """Name a new column as asked, with the next free number where the table has one of that name."""
+    names = (f"{column}_{i}" if i > 1 else column for i in count(1))
+    return next(name for name in names if name not in header)
 
 
 def _difference(saved: Saved, logits: npt.NDArray[np.float32]) -> float | None:
@@ -223,7 +227,7 @@ def _chosen(request: PredictRequest) -> tuple[dict[str, Saved], list[str]]:
 def _trained_on(name: str, results: Path) -> Saved:
     """Return the one saved run on the data called `name`."""
     wanted = IMDB if name == "imdb" else (name,)
-    matches = [saved for saved in all_saved(results) if saved.card.spec.data in wanted]
+    matches = [saved for saved in saved_runs(results) if saved.card.spec.data in wanted]
     if not matches:
         raise RecordError(
             f"--adapter {name}: nothing saved in {str(results)!r} was trained on {name!r}; name a run, {name}=RUN"

@@ -43,7 +43,7 @@ def set_up(job: Job, memory: MemoryMeter) -> Setup:
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, spec.memory_cap / total))
     classifier = load_classifier(pretrained, seed=spec.seed, dropout=spec.dropout, attention_dropout=spec.attention_dropout)
-    method = type(methods.get(spec.method))(**spec.hyperparameters)
+    method = methods.build(spec.method, spec.hyperparameters)
     torch.manual_seed(spec.seed)
     classifier.encoder = method.attach(classifier.encoder)
     classifier.head.requires_grad_(True)

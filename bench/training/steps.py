@@ -25,7 +25,7 @@ __all__ = ["MICRO_BATCH", "Steps"]
 
 MICRO_BATCH = 3072
 """Tokens, padding included, of a micro-batch on a CPU. Whole batches of 32 texts of 256 tokens take up to twice the memory
-and are no faster: `make levers` measures it."""
+and are no faster: `make ablations` measures it."""
 
 
 @dataclass

@@ -14,12 +14,12 @@ import torch
 import methods
 from bench.data.task import Task
 from bench.models.pretrained import PretrainedModel
-from bench.records.artifacts import CARD, HEAD, Saved, all_saved, find, kept_of, publish, staged, write
+from bench.records.artifacts import CARD, HEAD, Saved, find, find_folder, publish, saved_runs, stage, write
 from bench.records.store import save
 from bench.system.errors import RecordError
 from tests.conftest import make_spec
 from tests.factories import baseline, ended, evaluation, run
-from tests.methods.test_methods import IDS, MASK, attached, trained
+from tests.methods.test_methods import EVERY, IDS, MASK, attached, trained
 from tests.saving import keep, record_of
 
 ALONE = """
@@ -56,8 +56,11 @@ def test_each_layout_loads_with_its_library_alone(tiny: PretrainedModel, small_t
     np.save(tmp_path / "ids.npy", IDS.numpy())
     np.save(tmp_path / "mask.npy", MASK.numpy())
     cases: list[str] = []
-    for name, library in (("houlsby", "adapters"), ("pfeiffer", "adapters"), ("lora", "peft"), ("full", "")):
-        trainer = trained(tiny, small_task, name)
+    of_peft = [(name, "peft") for name in methods.expand("peft")]
+    for name, library in (("houlsby", "adapters"), ("pfeiffer", "adapters"), ("full", ""), *of_peft):
+        # At a rate at which four steps show, even of vectors that scale.
+        hyperparameters = {**methods.get(name).hyperparameters(), "learning_rate": 0.05}
+        trainer = trained(tiny, small_task, name, hyperparameters=hyperparameters)
         plain = attached(tiny, name, seed=trainer.spec.seed).eval()
         with torch.no_grad():
             logits = trainer.classifier.eval()(IDS, MASK)
@@ -77,7 +80,7 @@ def houlsby(tiny: PretrainedModel, tmp_path: Path) -> Saved:
     return keep(tmp_path, tiny, attached(tiny, "houlsby"), make_spec("houlsby"))
 
 
-@pytest.mark.parametrize("name", methods.names())
+@pytest.mark.parametrize("name", EVERY)
 def test_a_folder_holds_its_card_and_names_no_path(name: str, tiny: PretrainedModel, tmp_path: Path) -> None:
     spec = make_spec(name)
     saved = keep(tmp_path, tiny, attached(tiny, name), spec).verified()
@@ -111,9 +114,9 @@ def test_nothing_stays_of_what_was_not_published(tiny: PretrainedModel, tmp_path
     classifier = attached(tiny, "lora")
 
     def interrupted() -> None:
-        with staged(tmp_path, "a" * 16) as folder:
+        with stage(tmp_path, "a" * 16) as folder:
             write(methods.get("lora"), classifier, folder)
-            assert all_saved(tmp_path) == [], "a folder that is not whole is not found"
+            assert saved_runs(tmp_path) == [], "a folder that is not whole is not found"
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -123,7 +126,7 @@ def test_nothing_stays_of_what_was_not_published(tiny: PretrainedModel, tmp_path
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "adapters").write_text("a file")
-    with pytest.raises(RecordError, match=r"nothing can be saved in .*; choose another --out"), staged(tmp_path, "a" * 16):
+    with pytest.raises(RecordError, match=r"nothing can be saved in .*; choose another --out"), stage(tmp_path, "a" * 16):
         pass
 
 
@@ -161,7 +164,7 @@ def test_a_card_that_cannot_be_read_is_said_and_left_out(content: str, houlsby: 
     (houlsby.folder / CARD).write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(RecordError, match=r"card\.json in .* cannot be read"):
         find(str(houlsby.folder), tmp_path)
-    assert all_saved(tmp_path) == []
+    assert saved_runs(tmp_path) == []
 
 
 def test_a_run_is_found_by_id_record_and_folder(houlsby: Saved, tiny: PretrainedModel, tmp_path: Path) -> None:
@@ -170,7 +173,7 @@ def test_a_run_is_found_by_id_record_and_folder(houlsby: Saved, tiny: Pretrained
     record = record_of(tiny, make_spec("houlsby"))
     path = save(tmp_path, record)
     assert path.name == houlsby.card.record
-    assert kept_of(tmp_path, record) == houlsby.folder
+    assert find_folder(tmp_path, record) == houlsby.folder
     for way in (identity, identity[:4], str(path), str(houlsby.folder)):
         assert find(way, tmp_path) == houlsby
     moved = tmp_path / "moved"
@@ -185,7 +188,7 @@ def other_execution(record: Any) -> Any:
 def test_what_cannot_be_found_is_said(houlsby: Saved, tiny: PretrainedModel, tmp_path: Path) -> None:
     record = record_of(tiny, make_spec("houlsby"))
     later = other_execution(record)
-    assert kept_of(tmp_path, later) is None
+    assert find_folder(tmp_path, later) is None
     not_saved = run("lora")
     cases = {
         "ab": "neither the id of a run",
@@ -226,7 +229,7 @@ def test_a_disk_that_is_full_is_said(tiny: PretrainedModel, tmp_path: Path, monk
     record = record_of(tiny, make_spec("houlsby"))
     monkeypatch.setattr("os.fsync", full)
     with (
-        staged(tmp_path, "b" * 16) as folder,
+        stage(tmp_path, "b" * 16) as folder,
         pytest.raises(RecordError, match=r"houlsby trained cannot be saved \(No space left"),
     ):
         publish(folder, tmp_path, record)

@@ -50,7 +50,7 @@ def _row_memory(row: Row) -> float | None:
 
 
 def _run_memory(record: Record) -> float | None:
-    return None if record.memory is None else record.memory.taken / 2**20
+    return None if record.memory is None else record.memory.training_bytes / 2**20
 
 
 PARAMETERS = Cost(

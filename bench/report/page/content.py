@@ -116,7 +116,7 @@ def _run(record: Record, label: str, look: Look | None) -> list[Cell]:
     known = about(record)
     accuracy = record.test.accuracy if record.test else None
     body = record.parameters.body if record.parameters else None
-    memory = record.memory.taken if record.memory else None
+    memory = record.memory.training_bytes if record.memory else None
     seen = record.training.reviews_seen if record.training else None
     charged = record.seconds.charged if record.seconds else None
     return [

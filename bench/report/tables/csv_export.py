@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
 
 from bench.analysis.comparison import Group
@@ -11,7 +9,7 @@ from bench.analysis.verdicts import Paired, worded
 from bench.records.schema import Conversion
 from bench.report.tables.comparison_rows import Line, lines
 from bench.report.tables.footnotes import title
-from bench.system.text import harmless
+from bench.system.text import csv_text, harmless
 
 __all__ = ["COLUMNS", "spreadsheet"]
 
@@ -32,13 +30,7 @@ _COMMANDS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 def spreadsheet(groups: Iterable[Group]) -> str:
     """One row a line of the comparison, the group that it belongs to first. An empty cell was not measured."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for group in groups:
-        name = title(group)
-        writer.writerows(_row(name, line, group.detectable) for line in lines(group))
-    return file.getvalue().removesuffix("\n")
+    return csv_text([COLUMNS, *(_row(title(group), line, group.detectable) for group in groups for line in lines(group))])
 
 
 def _row(group: str, line: Line, detectable: float | None) -> list[str]:

@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+import methods
 from bench.analysis.comparison import Group
 from bench.analysis.groups import Machine, machine
 from bench.report.tables.comparison_rows import listed
@@ -59,6 +60,7 @@ def notes(group: Group) -> list[str]:
             f"The methods do not have the same complete seeds ({cells}); differences use those shared with the reference."
         )
     said += of_differences(group)
+    said += _of_rates(group)
     said += _of_budgets(group)
     said += _of_machines(group)
     if key.cut.startswith("embedded"):
@@ -90,6 +92,21 @@ def notes(group: Group) -> list[str]:
         for record in row.others:
             said.append(f"{row.label}, seed {record.spec.seed}: {record.state}, {record.reason or 'no reason was recorded'}.")
     return [harmless(sentence) for sentence in said]
+
+
+def _of_rates(group: Group) -> Iterator[str]:
+    """Which methods ran at a default learning rate that no data chose."""
+    if group.key.tuning is not None:
+        return
+    known = {name: methods.get(name) for name in methods.names()}
+    untuned = [
+        row.label
+        for row in group.rows
+        if (method := known.get(row.method)) and not method.rates_tuned
+        and {record.spec.hyperparameters.get("learning_rate") for record in row.runs} == {method.learning_rate}
+    ]  # fmt: skip
+    if untuned:
+        yield f"Learning rate not tuned: {', '.join(untuned)}, at a default that no data chose; --tune 3 chooses on validation."
 
 
 def _of_machines(group: Group) -> Iterator[str]:

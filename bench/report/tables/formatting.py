@@ -33,7 +33,7 @@ def run_line(record: Record) -> str:
         rate = record.training.reviews_seen / record.seconds.charged
         parts.append(f"{record.training.reviews_seen:,} reviews in {record.seconds.charged:.1f} s ({rate:.1f}/s)")
     if record.memory:
-        parts.append(f"{mebibytes(record.memory.taken)} MiB")
+        parts.append(f"{mebibytes(record.memory.training_bytes)} MiB")
     return harmless("  ".join(parts) + f"  [{spec.encoder}, {spec.asked}]")
 
 

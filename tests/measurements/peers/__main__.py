@@ -3,7 +3,7 @@
 On CUDA a turn has at least 200 steps, by passes over its batches: a step is short, and its first ones are slower. MFU, the
 share of the device's peak that the suite's products reach, is given where the data sheet's peak is known.
 
-`python -m tests.measurements.peers [--levers] [--method NAME] [--rounds N] [--batch-size N] [--batches N] [--steps N]
+`python -m tests.measurements.peers [--ablations] [--method NAME] [--rounds N] [--batch-size N] [--batches N] [--steps N]
 [--device NAME] [--out FILE]`
 """
 
@@ -146,7 +146,7 @@ def _check(given: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.measurements.peers", description=__doc__)
-    parser.add_argument("--levers", action="store_true", help="the suite beside itself, one lever moved at a time")
+    parser.add_argument("--ablations", action="store_true", help="the suite beside itself, one ablation moved at a time")
     parser.add_argument("--method", action="append", choices=METHODS, help="repeatable; default: all five")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=32, help="reviews an optimizer step")
@@ -163,12 +163,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = encoder_folder(Path(name))
         found = [
-            measure(method, recipes(given.levers, device()), folder, given.rounds, given.batch_size, given.batches, steps)
+            measure(method, recipes(given.ablations, device()), folder, given.rounds, given.batch_size, given.batches, steps)
             for method in given.method or METHODS
         ]
-        evaluated = [evaluation("houlsby", folder, given.rounds)] if given.levers else []
+        evaluated = [evaluation("houlsby", folder, given.rounds)] if given.ablations else []
     print()
-    totals = [] if given.levers else summaries(found)
+    totals = [] if given.ablations else summaries(found)
     print("\n\n".join([*totals, *map(table, found), *map(evaluation_table, evaluated)]))
     if given.out is not None:
         whole = {
