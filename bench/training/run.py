@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -79,12 +80,6 @@ def execute(job: Job, notify: Notify = ignore_progress) -> Outcome:
     SIGTERM ends the run as `cancelled`. The process should hold this run alone.
     """
     run = _Run(job, notify)
-    state, reason, tested = _ended(run)
-    return run.record(state, reason, tested)
-
-
-def _ended(run: _Run) -> tuple[State, str | None, Tested | None]:
-    """Take the steps of a run until their end or the first error. After it no stop is raised any more."""
     state: State = "complete"
     reason, tested = None, None
     try:
@@ -97,8 +92,8 @@ def _ended(run: _Run) -> tuple[State, str | None, Tested | None]:
         run.stop.end()
     except Cancelled:
         run.stop.end()
-        return "cancelled", "stopped by a signal", None
-    return state, reason, tested
+        state, reason, tested = "cancelled", "stopped by a signal", None
+    return run.record(state, reason, tested)  # no stop is raised any more
 
 
 class _Run:
@@ -123,7 +118,7 @@ class _Run:
         clock = DeviceClock(self.spec.device, energy_counter(self.spec.device))
         setup = set_up(self.job, self.memory)
         self.parameters = setup.parameters
-        trainer, before = self.resume(setup, clock)
+        trainer = self.prepare(setup, clock)
         training_started = self.since()
         self.tell("training", trainer.ledger.progress)
         trainer.run()
@@ -140,14 +135,12 @@ class _Run:
         )
         seconds = Seconds(
             setup=training_started, charged=clock.seconds, paused=clock.paused_seconds, test=test_ended - test_started,
-            total=self.since(), before=before,
+            total=self.since(), before=0.0 if self.checkpointer is None else self.checkpointer.seconds_before,
         )  # fmt: skip
         return Tested(test, out_of_domain, latency, timeline, seconds)
 
-    def resume(self, setup: Setup, clock: DeviceClock) -> tuple[Trainer, float]:
-        """Audit what is attached, warm up, and load the checkpoint, if there is one.
-
-        Returns the trainer and the seconds, charged and paused, of earlier processes of this run.
+    def prepare(self, setup: Setup, clock: DeviceClock) -> Trainer:
+        """Audit what is attached, warm up the trainer, and load the checkpoint, if there is one.
 
         Raises:
             AuditError: if the method trains other parameters than its closed form gives.
@@ -171,7 +164,7 @@ class _Run:
                 checkpointer.load()
         self.stop.busy = lambda: not (trainer.between_steps and self.acknowledged)
         self.trainer, self.checkpointer = trainer, checkpointer
-        return trainer, 0.0 if checkpointer is None else checkpointer.seconds_before
+        return trainer
 
     def on_step(self, ledger: Ledger) -> None:
         if self.checkpointer is not None:
@@ -194,10 +187,7 @@ class _Run:
             weights=weights, gradients=gradients, optimizer=optimizer,
             activations=max(0, above - weights - gradients - optimizer),
         )  # fmt: skip
-        memory = Memory(
-            baseline=peak.baseline, peak=peak.peak, peak_above_baseline=peak.above_baseline,
-            cuda_allocated=peak.cuda_allocated, cuda_reserved=peak.cuda_reserved, split=split,
-        )  # fmt: skip
+        memory = Memory(**asdict(peak), peak_above_baseline=peak.above_baseline, split=split)
         energy = None if clock.joules is None else Energy(joules=clock.joules, source=SOURCE)
         return Trained(trainer.summary(), memory, Compute(cpu_seconds=clock.cpu_seconds), energy)
 
@@ -256,23 +246,18 @@ class _Run:
         trained = self.trained
         if trained is None and self.trainer is not None:
             trained = self.training_part(self.trainer)
-        if state == "cancelled":
-            self.save_checkpoint()
-        parts = {"parameters": self.parameters, "bytes_to_ship": self.bytes_to_ship}
+        parts: dict[str, Any] = {"parameters": self.parameters, "bytes_to_ship": self.bytes_to_ship}
         if self.checkpointer is not None:
             parts["resumed"] = self.checkpointer.resumed
+            if state == "cancelled" and self.checkpointer.trainer.between_steps and self.checkpointer.cost < QUICK:
+                self.checkpointer.save()
         if trained is not None:
             self.memory.look()
             memory = trained.memory.model_copy(update={"ru_maxrss": self.memory.largest})
             parts |= trained._replace(memory=memory)._asdict()
         if tested is not None:
             parts |= tested._asdict()
-        return Outcome(record_of(job=self.job, state=state, reason=reason, **parts), None if tested is None else self.logits)
-
-    def save_checkpoint(self) -> None:
-        """Save what was trained since the last checkpoint, if no step is half done and it takes a moment."""
-        if self.checkpointer is not None and self.checkpointer.trainer.between_steps and self.checkpointer.cost < QUICK:
-            self.checkpointer.save()
+        return Outcome(record_of(self.job, state, reason, **parts), None if tested is None else self.logits)
 
     def tell(self, phase: str, share: float) -> None:
         self.stop.check()

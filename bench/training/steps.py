@@ -44,7 +44,8 @@ class Steps:
         self.ledger = Ledger(self.spec.budget, self.clock, len(self.task.train), self.encodes_once)
         self.device = self.spec.device
         self.lengths = self.task.lengths(self.task.train, self.spec.max_length)
-        self.trained = [p for p in self.classifier.parameters() if p.requires_grad]
+        self.named = {name: p for name, p in self.classifier.named_parameters() if p.requires_grad}
+        self.trained = list(self.named.values())
         # Frozen methods have tens of small tensors: the fused kernel updates all of them in one call.
         self.optimizer = torch.optim.AdamW(self.trained, lr=0.0, weight_decay=0.0, fused=True)
         self.peak_rate = float(self.spec.hyperparameters["learning_rate"])  # type: ignore[arg-type]
@@ -131,12 +132,9 @@ class Steps:
         state = [value for moments in self.optimizer.state.values() for value in moments.values()]
         return weights, sum(p.nbytes for p in self.trained), sum(t.nbytes for t in state if isinstance(t, Tensor))
 
-    def _named(self) -> dict[str, nn.Parameter]:
-        return {name: p for name, p in self.classifier.named_parameters() if p.requires_grad}
-
     def _model_tensors(self) -> dict[str, Tensor]:
         """Return the trained weights, and all buffers, which do not change their shape."""
-        weights = {f"weights/{name}": p.detach() for name, p in self._named().items()}
+        weights = {f"weights/{name}": p.detach() for name, p in self.named.items()}
         return weights | {f"buffers/{name}": buffer for name, buffer in self.classifier.named_buffers()}
 
     def _kept(self) -> Tensor:
@@ -148,7 +146,7 @@ class Steps:
         They are not copied: write them before the next step.
         """
         tensors = self._model_tensors() | _generators(self.device)
-        for name, parameter in self._named().items():
+        for name, parameter in self.named.items():
             moments = self.optimizer.state.get(parameter, {})
             tensors |= {f"optimizer/{key}/{name}": value for key, value in moments.items()}
         tensors["losses"] = torch.tensor(self.ledger.losses, dtype=torch.float64)
@@ -170,11 +168,10 @@ class Steps:
         torch.set_rng_state(tensors["generator/cpu"].clone())
         if self.device == "cuda":
             torch.cuda.set_rng_state(tensors["generator/cuda"].clone())
-        parameters = self._named()
         for name, tensor in tensors.items():
             if name.startswith("optimizer/"):
                 _, key, parameter = name.split("/", 2)
-                self.optimizer.state[parameters[parameter]][key] = tensor.to(self.device, copy=True)
+                self.optimizer.state[self.named[parameter]][key] = tensor.to(self.device, copy=True)
         if "features" in tensors:
             self.known = tensors["known"].numpy().copy()
             self.features = torch.empty(len(self.known), tensors["features"].shape[1], device=self.device)
@@ -184,7 +181,7 @@ class Steps:
         """Return shape and type of each tensor of a state after so many steps. Of what grows, `tensors` says how far."""
         texts, none = len(self.task.train), torch.empty(0)
         fixed = self._model_tensors() | _generators(self.device)
-        for name, parameter in self._named().items() if steps else ():
+        for name, parameter in self.named.items() if steps else ():
             moments = {"exp_avg": parameter, "exp_avg_sq": parameter, "step": torch.empty(())}
             fixed |= {f"optimizer/{key}/{name}": tensor for key, tensor in moments.items()}
         expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in fixed.items()}

@@ -37,17 +37,17 @@ class Stopper:
         self.at, self.lines, self.where = at, set[tuple[str, int]](), ""
 
     def execute(self, job: Job) -> Record:
-        resume = run._Run.resume
+        prepare = run._Run.prepare
 
         def then_trace(own: Any, *arguments: Any) -> Any:
-            result = resume(own, *arguments)
-            self.stop, clock = own.stop, result[0].clock
+            trainer = prepare(own, *arguments)
+            self.stop, clock = own.stop, trainer.clock
             began = time.monotonic() - clock.seconds - clock.paused_seconds
             self.excess = lambda: clock.seconds + clock.paused_seconds - (time.monotonic() - began)
             frame = sys._getframe(1)
             frame.f_trace = self.trace
             sys.settrace(self.trace)
-            return result
+            return trainer
 
         def notify(phase: str, share: float, line: str | None = None) -> None:
             if phase == "test":
@@ -55,7 +55,7 @@ class Stopper:
                 self.at = None
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(run._Run, "resume", then_trace)
+            patch.setattr(run._Run, "prepare", then_trace)
             try:
                 return run.execute(job, notify).record
             finally:
