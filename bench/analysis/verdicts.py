@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from bench.analysis import statistics
-from bench.records.schema import Evaluation, Record
+from bench.records.schema import Classes, Evaluation, Record
 from bench.rules import ALPHA, HETEROGENEITY, LEAST_SEEDS, MARGIN
 
 __all__ = ["Analysis", "McNemar", "Paired", "Unconditional", "Verdict", "analysed", "has_collapsed", "worded"]
@@ -282,13 +282,13 @@ def _mcnemar(seeds: Sequence[int], differences: npt.NDArray[np.int8]) -> list[Mc
     return [McNemar(seed=seed, only_method=b, only_reference=c, p=p) for seed, b, c, p in tests]
 
 
-def _bits(test: Evaluation) -> tuple[_Bits, _Bits] | None:
+def _bits(test: Evaluation) -> tuple[Classes, _Bits] | None:
     """Labels and what was predicted correctly, [texts] each; None unless there are two, and they give the counts."""
     try:
         labels, predicted = test.unpack()
     except ValueError:
         return None
-    correct = (predicted == labels).astype(np.uint8)
-    found = np.bincount(labels, minlength=test.classes).tolist()
-    counts, labels = test.counts, labels.astype(np.uint8 if test.classes <= 256 else np.uint16)
-    return (labels, correct) if test.reviews >= 2 and (int(correct.sum()), found) == (counts.correct, counts.support) else None
+    correct: _Bits = (predicted == labels).astype(np.uint8)
+    counts, support = test.counts, np.bincount(labels, minlength=test.classes).tolist()
+    as_counted = (int(correct.sum()), support) == (counts.correct, counts.support)
+    return (labels, correct) if test.reviews >= 2 and as_counted else None

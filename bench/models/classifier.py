@@ -16,8 +16,6 @@ from bench.system.errors import ModelError
 
 __all__ = ["Classifier", "frozen_sha256", "load_classifier"]
 
-LABELS = 2
-
 
 class Classifier(nn.Module):
     """Encoder, pooling and head. Methods replace `encoder`; nothing else of it is theirs."""
@@ -40,7 +38,7 @@ class Classifier(nn.Module):
         return (hidden * mask).sum(1, dtype=torch.float32) / mask.sum(1, dtype=torch.float32)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits [batch, 2] for ids and mask [batch, length]."""
+        """Logits [batch, classes] for ids and mask [batch, length]."""
         logits: Tensor = self.head(self.features(input_ids, attention_mask))
         return logits
 
@@ -86,7 +84,9 @@ _OWN_HEADS: dict[str, Callable[[Any], nn.Module]] = {"bert": _bert_head, "distil
 """How a family's sequence-classification head comes apart from its encoder, where it is not RoBERTa's way."""
 
 
-def load_classifier(pretrained: PretrainedModel, *, seed: int, dropout: float, attention_dropout: float) -> Classifier:
+def load_classifier(
+    pretrained: PretrainedModel, *, seed: int, dropout: float, attention_dropout: float, classes: int = 2
+) -> Classifier:
     """Build a fresh classifier in fp32 on the CPU, in training mode.
 
     Head weights that the checkpoint does not hold come from a generator of their own, seeded with `seed`, so that every
@@ -106,7 +106,8 @@ def load_classifier(pretrained: PretrainedModel, *, seed: int, dropout: float, a
         if distil
         else {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": attention_dropout}
     )
-    config = AutoConfig.for_model(**pretrained.config, **drop, num_labels=LABELS)
+    config = AutoConfig.for_model(**pretrained.config, **drop, num_labels=classes)
+    config.num_labels = classes  # again: names of labels in the configuration go before the argument
     own = pretrained.pooling == "own head"
     auto: Any = AutoModelForSequenceClassification if own else AutoModel
     pooler = {} if own or distil else {"add_pooling_layer": False}
@@ -126,7 +127,7 @@ def load_classifier(pretrained: PretrainedModel, *, seed: int, dropout: float, a
         head = _OWN_HEADS.get(pretrained.config["model_type"], _roberta_head)(model)
     else:
         encoder, lacking = model, sorted(missing)
-        head = nn.Linear(int(config.hidden_size), LABELS)
+        head = nn.Linear(int(config.hidden_size), classes)
     if lacking or info["mismatched_keys"]:
         odd = (lacking or [str(key) for key in info["mismatched_keys"]])[0]
         raise ModelError(f"encoder {pretrained.name!r}: the weights lack {odd} as config.json describes it")

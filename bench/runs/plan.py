@@ -13,7 +13,7 @@ import numpy as np
 import methods
 from bench.analysis.tuning import Decision, rates
 from bench.data.sources import Asked, Reviews, Source, read
-from bench.data.task import Cut, cut
+from bench.data.task import Splits, split
 from bench.models.pretrained import PretrainedModel, find
 from bench.records.schema import Conversion, DataCut
 from bench.records.spec import Budget, parse_seeds, parse_size, spec_from_fields, tuning_seeds
@@ -41,7 +41,7 @@ class Matrix:
     with_baseline: bool
     device: Literal["cpu", "cuda"]
     pretrained: PretrainedModel
-    cut: Cut
+    splits: Splits
     data: DataCut
     calibration: Path | None = None
     """The calibration's record that was named; None: one of the results folder, made where there is none."""
@@ -64,7 +64,7 @@ class _Resolved:
     memory_cap: int | None
     pretrained: PretrainedModel
     source: Source
-    cut: Cut
+    splits: Splits
     train_limits: list[int | None]
 
 
@@ -157,9 +157,9 @@ def _resolve(request: Request, elsewhere: bool) -> _Resolved:
             f"{pretrained.name!r}; use at most that"
         )
     source = read(_asked(request))
-    made = cut(source)
-    limits = _train_limits(request, made.train, len(source.labels))
-    return _Resolved(settings, budgets, seeds, rates, device, precision, memory_cap, pretrained, source, made, limits)
+    splits = split(source)
+    limits = _train_limits(request, splits.train, len(source.labels))
+    return _Resolved(settings, budgets, seeds, rates, device, precision, memory_cap, pretrained, source, splits, limits)
 
 
 def _asked(request: Request) -> Asked:
@@ -190,8 +190,8 @@ def _train_limits(request: Request, train: Reviews, classes: int) -> list[int | 
 
 
 def _validate(request: Request, resolved: _Resolved) -> None:
-    tested, classes = len(resolved.cut.test), len(resolved.source.labels)
-    reviews = min(limit or len(resolved.cut.train) for limit in resolved.train_limits)
+    tested, classes = len(resolved.splits.test), len(resolved.source.labels)
+    reviews = min(limit or len(resolved.splits.train) for limit in resolved.train_limits)
     if request.batch_size > reviews:
         raise SpecError(f"--batch-size {request.batch_size} is more than the {reviews:,} reviews to train on")
     if request.test_limit is not None and not classes <= request.test_limit <= tested:
@@ -201,7 +201,7 @@ def _validate(request: Request, resolved: _Resolved) -> None:
 def _expand(request: Request, resolved: _Resolved, elsewhere: bool) -> Matrix:
     """Cross methods, budgets and seeds. Seeds are outermost; within a seed the rest is shuffled by it (rules, section 7)."""
     names, budgets, seeds, rates = list(resolved.settings), resolved.budgets, resolved.seeds, resolved.rates
-    device, source, made = resolved.device, resolved.source, resolved.cut
+    device, source, made = resolved.device, resolved.source, resolved.splits
     data = DataCut(
         sha256=source.sha256, cut=made.name, train=len(made.train), validation=len(made.validation), test=len(made.test),
         duplicates_removed=made.duplicates_removed, leaked=len(made.leaked), revision=source.revision,

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.data.sources import Asked, Reviews, Source, plain, read
-from bench.data.task import cut
+from bench.data.task import split
 from bench.system.errors import DataError
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -117,7 +117,7 @@ def test_tabs_without_quoting_are_read(tmp_path: Path) -> None:
     assert read(str(path)).train.texts == ['"It is fine," he said', '"dull']
 
 
-def shards(folder: Path, split: str, rows: list[tuple[str, int]], count: int = 1) -> None:
+def shards(folder: Path, part: str, rows: list[tuple[str, int]], count: int = 1) -> None:
     features = {
         "text": {"dtype": "string", "_type": "Value"},
         "label": {"names": ["World", "Sports", "Tech"], "_type": "ClassLabel"},
@@ -126,7 +126,7 @@ def shards(folder: Path, split: str, rows: list[tuple[str, int]], count: int = 1
     for shard in range(count):
         table = pa.Table.from_pylist([{"text": text, "label": label} for text, label in rows[shard::count]])
         table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
-        pq.write_table(table, folder / f"{split}-{shard:05}-of-{count:05}.parquet")
+        pq.write_table(table, folder / f"{part}-{shard:05}-of-{count:05}.parquet")
 
 
 @pytest.mark.parametrize("below", ["data", "plain_text", "."])
@@ -143,8 +143,8 @@ def test_shards_as_the_hub_keeps_them_with_the_names_of_their_classes(below: str
 
 def test_several_data_sets_in_one_folder_are_named(tmp_path: Path) -> None:
     for name in ("cola", "sst2"):
-        for split in ("train", "test"):
-            shards(tmp_path / name, split, [("a", 0), ("b", 1)])
+        for part in ("train", "test"):
+            shards(tmp_path / name, part, [("a", 0), ("b", 1)])
     with pytest.raises(DataError, match=r"several data sets \(cola, sst2\); name one"):
         read(str(tmp_path))
     assert len(read(str(tmp_path / "sst2")).train) == 2
@@ -153,13 +153,13 @@ def test_several_data_sets_in_one_folder_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["validation.csv", "dev.tsv", "valid.jsonl.gz"])
 def test_a_validation_file_beside_train_and_test_is_used_and_said(name: str, tmp_path: Path) -> None:
     table = pd.DataFrame({"text": [f"text {i}" for i in range(40)], "label": [i % 2 for i in range(40)]})
-    for split in ("train", "test"):
-        table.to_csv(tmp_path / f"{split}.csv", index=False)
+    for part in ("train", "test"):
+        table.to_csv(tmp_path / f"{part}.csv", index=False)
     if "json" in name:
         with gzip.open(tmp_path / name, "wt") as file:
             file.write('{"text": "so", "label": 1}\n{"text": "so so", "label": 0}\n')
     else:
         (tmp_path / name).write_text("text,label\nso,1\n".replace(",", "\t" if "tsv" in name else ","))
     source = read(str(tmp_path))
-    assert cut(source).validation.texts[0] == "so"
-    assert source.note == f"{tmp_path.name}: its own validation split of {len(cut(source).validation)} texts"
+    assert split(source).validation.texts[0] == "so"
+    assert source.note == f"{tmp_path.name}: its own validation split of {len(split(source).validation)} texts"
