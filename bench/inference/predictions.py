@@ -1,26 +1,24 @@
-"""Predictions of saved runs for given texts, as text, CSV or JSON, and their tests repeated."""
+"""Predictions of saved runs for given texts, and their tests repeated."""
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from bench.data.sources import Asked, read
 from bench.data.task import Splits, prepare, split
 from bench.inference.evaluation import rows_to_test
 from bench.inference.inputs import Texts, from_arguments, from_csv, from_lines
+from bench.inference.output import as_csv, as_json, as_text
 from bench.models.pretrained import PACKAGED, PretrainedModel
 from bench.models.pretrained import find as find_encoder
 from bench.records.artifacts import Card, Saved, find, saved_runs
 from bench.records.store import load_logits, logits_sha256
 from bench.system.device import resolve_device
 from bench.system.errors import BenchError, DataError, ModelError, RecordError, SpecError
-from bench.system.text import csv_text, harmless, percent
+from bench.system.text import harmless, percent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,15 +26,8 @@ if TYPE_CHECKING:
 
     from bench.inference.serving import Server
 
-    Logits = dict[str, npt.NDArray[np.float32]]
-    """[texts, classes] of each adapter, by its name."""
-
-Labels = dict[str, tuple[str, ...]]
-
 __all__ = ["PredictRequest", "RepeatedTest", "predict_texts", "repeat_tests"]
 
-SHOWN = 60
-"""Characters shown of a text beside its prediction."""
 IMDB = ("imdb", "embedded")
 """Data of `--adapter imdb`: of the hub, and of the package, which is its train split."""
 
@@ -94,17 +85,10 @@ def predict_texts(request: PredictRequest) -> str:
     texts = _texts(request, words)
     style = request.style or ("csv" if request.csv is not None else "text")
     labels = {name: saved.card.labels for name, saved in chosen.items()}
-    columns = {
-        name: tuple(_free(f"{name}_{column}" if request.adapters else column, texts.header) for column in _columns(own))
-        for name, own in labels.items()
-    }
     server = _server(request, chosen)
     logits = {name: server.logits(name, texts.texts) for name in chosen}
-    if style == "csv":
-        return _as_csv(texts, logits, labels, columns)
-    if style == "json":
-        return _as_json(texts, logits, labels, named=bool(request.adapters))
-    return _as_text(texts, logits, labels, named=bool(request.adapters))
+    write = {"csv": as_csv, "json": as_json, "text": as_text}[style]
+    return write(texts, logits, labels, named=bool(request.adapters))
 
 
 def repeat_tests(request: PredictRequest) -> list[RepeatedTest]:
@@ -134,81 +118,6 @@ def repeat_tests(request: PredictRequest) -> list[RepeatedTest]:
             RepeatedTest(f"{name} ({saved.name})" if request.adapters else saved.name, len(rows), right, identical, difference)
         )
     return repeated
-
-
-def _columns(labels: Sequence[str]) -> list[str]:
-    return ["prediction", "probability", *(f"probability_{label}" for label in labels if len(labels) > 2)]
-
-
-class _Prediction(NamedTuple):
-    """What one adapter says of a text."""
-
-    name: str
-    label: str
-    probability: float
-    """Of positive, the second class; of more than two classes of the label."""
-    more: dict[str, float]
-    """Of each of more than two classes, by label."""
-    logits: list[float]
-
-
-def _predictions(texts: Texts, logits: Logits, labels: Labels) -> Iterator[tuple[str, list[_Prediction]]]:
-    """Yield each text with the prediction of each adapter."""
-    from bench.inference.serving import probabilities
-
-    shares = {name: probabilities(own) for name, own in logits.items()}
-
-    def one(name: str, i: int) -> _Prediction:
-        own, names = logits[name][i], labels[name]
-        best, two = int(own.argmax()), len(names) == 2
-        more = {} if two else dict(zip(names, map(float, shares[name][i]), strict=True))
-        return _Prediction(name, names[best], float(shares[name][i, 1 if two else best]), more, list(map(float, own)))
-
-    for i, text in enumerate(texts.texts):
-        yield text, [one(name, i) for name in logits]
-
-
-def _as_text(texts: Texts, logits: Logits, labels: Labels, *, named: bool) -> str:
-    width = max(len(name) for name in logits)
-    lines: list[str] = []
-    for text, predictions in _predictions(texts, logits, labels):
-        shown = text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
-        for found in predictions:
-            lines.append(harmless(f"{found.name:<{width}}  " * named + f"{found.label:<8}  {found.probability:.4f}  {shown}"))
-    return "\n".join(lines)
-
-
-def _as_json(texts: Texts, logits: Logits, labels: Labels, *, named: bool) -> str:
-    rows = [
-        ({"text": text, "adapter": found.name} if named else {"text": text})
-        | {"label": found.label, "probability": found.probability}
-        | ({"probabilities": found.more} if found.more else {})
-        | {"logits": found.logits}
-        for text, predictions in _predictions(texts, logits, labels)
-        for found in predictions
-    ]
-    return json.dumps(rows, indent=1, ensure_ascii=False)
-
-
-def _as_csv(texts: Texts, logits: Logits, labels: Labels, columns: dict[str, tuple[str, ...]]) -> str:
-    """Format the table, or the texts alone, with two columns more for each adapter, and one for each of more classes."""
-    rows = texts.rows or [[text] for text in texts.texts]
-    header = [*(texts.header or ["text"]), *(column for pair in columns.values() for column in pair)]
-    lines = (
-        [*row, *(cell for found in predictions for cell in _cells(found))]
-        for row, (_, predictions) in zip(rows, _predictions(texts, logits, labels), strict=True)
-    )
-    return csv_text([header, *lines])
-
-
-def _cells(found: _Prediction) -> list[str]:
-    return [found.label, *(f"{share:.6f}" for share in (found.probability, *found.more.values()))]
-
-
-def _free(column: str, header: list[str]) -> str:
-    """Name a new column as asked, with the next free number where the table has one of that name."""
-    names = (f"{column}_{i}" if i > 1 else column for i in count(1))
-    return next(name for name in names if name not in header)
 
 
 def _difference(saved: Saved, logits: npt.NDArray[np.float32]) -> float | None:
