@@ -557,7 +557,7 @@ def test_a_worker_that_is_killed_costs_no_run(what: list[str], home: Path, tmp_p
         for victim in victims:
             os.kill(victim, signal.SIGKILL)
         err = ended(process)
-    assert err.count("its worker is lost; it is begun again") == 2
+    assert err.count("its worker is lost; it starts again") == 2
     assert sum(same(tmp_path, home)) >= 1
 
 
@@ -571,7 +571,7 @@ def test_a_node_that_is_killed_costs_no_run(what: list[str], home: Path, tmp_pat
         for victim in (cluster.raylets[0], *workers(cluster.raylets[:1])):
             os.kill(victim, signal.SIGKILL)
         err = ended(process)
-    assert err.count("its worker is lost; it is begun again") >= 1
+    assert err.count("its worker is lost; it starts again") >= 1
     assert sum(same(tmp_path, home)) >= 1
 
 
@@ -642,7 +642,7 @@ def test_a_run_that_ray_ends_for_want_of_memory_is_out_of_memory(
     (record,) = records(tmp_path)
     assert (record.state, process.returncode) == ("out-of-memory", 1), out + err
     assert record.environment.engine == "ray"
-    assert "it is begun again" not in err
+    assert "it starts again" not in err
     assert left(tmp_path) == []
 
 
