@@ -40,7 +40,7 @@ from bench.runs.plan import Matrix, Request, plan
 from bench.runs.scheduler import carry_out
 from bench.runs.status import Note
 from bench.system.device import usable_cores
-from bench.system.errors import ClusterError
+from bench.system.errors import ClusterError, ModelError
 from bench.system.locks import exclusive, lock_path
 from bench.system.signals import Interrupts
 from bench.training.job import Job, Outcome, Result, cancelled, checkpoint_path, record_of
@@ -203,7 +203,7 @@ def test_a_folder_may_be_called_as_a_package_is(tiny_folder: Path, tmp_path: Pat
         assert asked.name == name
         assert _found(asked) == asked
         if name == "not-installed":
-            with pytest.raises(ClusterError, match="is not installed; run: pip install no-such-distribution"):
+            with pytest.raises(ModelError, match="is not installed; run: pip install no-such-distribution"):
                 _found(replace(asked, folder=tmp_path / "not here"))
     packaged = find("minilm")
     assert _found(packaged) == _found(replace(packaged, folder=tmp_path / "not here")) == packaged
@@ -359,7 +359,7 @@ def said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_what_keeps_a_cluster_from_being_reached(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     asked = ["run", "--method", "lora", "--address"]
-    assert "it needs --engine ray" in said([*asked, "auto"], capsys)
+    assert "--address needs --engine ray" in said([*asked, "auto"], capsys)
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "ray", None)
         assert "run: pip install 'adapter-bench[ray]'" in said([*asked, "auto", "--engine", "ray"], capsys)
