@@ -158,10 +158,10 @@ def predict(
     """
     import pandas as pd
 
-    from bench.inference.predictions import Question, answer
+    from bench.inference.predictions import PredictRequest, predict_texts
 
     if not texts:
         raise SpecError("predict() needs at least one text")
     where = None if encoder is None else str(encoder)
-    question = Question([str(run), *texts], style="json", results=Path(results), encoder=where, device=device)
-    return pd.DataFrame(json.loads(answer(question)))
+    request = PredictRequest([str(run), *texts], style="json", results=Path(results), encoder=where, device=device)
+    return pd.DataFrame(json.loads(predict_texts(request)))
