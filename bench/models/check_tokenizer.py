@@ -1,7 +1,7 @@
-"""Whether a tokenizer.json is made of known parts: seen before the library that builds it reads the file.
+"""Check that a tokenizer.json consists of known parts, before the library that builds it reads the file.
 
 The file is data, but it can hold regular expressions that never end, dropout that splits words at random, and parts that
-nobody has looked at. What the encoders of the known families come with passes, and nothing else.
+no review has covered. The parts that encoders of the known families use pass, and nothing else.
 """
 
 from __future__ import annotations
