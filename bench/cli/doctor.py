@@ -1,4 +1,4 @@
-"""What this machine can run, what is missing, and the command that gets it. Nothing here measures or downloads."""
+"""What this machine can run, what is missing, and the command that gets it. Nothing is measured or downloaded."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Findings:
 
 
 def diagnose() -> tuple[str, bool]:
-    """The report as text, and whether a run can work: an encoder, reviews, the libraries and the memory meters."""
+    """Return the report as text, and whether a run can work: an encoder, reviews, the libraries and the memory meters."""
     findings = _Findings()
     for look in (_platform, _devices, _memory, _encoders, _data, _cache, _libraries):
         look(findings)
@@ -158,7 +158,7 @@ def _cache(findings: _Findings) -> None:
 
 
 def _pins() -> dict[str, str]:
-    """What the project pins, library → version, extras left out."""
+    """Return what the project pins without extras, library → version."""
     try:
         wanted = requires("adapter-bench") or []
     except PackageNotFoundError:

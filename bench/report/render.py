@@ -8,11 +8,11 @@ from pathlib import Path
 
 from bench.analysis.budget_sweep import sweeps
 from bench.analysis.comparison import Group
-from bench.analysis.confidence import available, confidences
+from bench.analysis.confidence import Folders, available, confidences
 from bench.analysis.sensitivity import Sensitivity
 from bench.analysis.statistics import clopper_pearson
 from bench.records.store import Damaged
-from bench.report.load import read
+from bench.report.load import folders, quoted, read
 from bench.report.options import Figure
 from bench.report.tables import budgets, confidence, costs, curves, pairs, table, tuning
 from bench.report.tables.comparison import cells, headers, markdown, terminal
@@ -39,7 +39,7 @@ _MISSING = {
 
 
 def draw(
-    folder: Path,
+    folder: Folders,
     *,
     reference: str,
     style: str,
@@ -62,7 +62,7 @@ def draw(
 
 
 def render(
-    folder: Path,
+    folder: Folders,
     *,
     reference: str,
     style: str,
@@ -82,6 +82,7 @@ def render(
             show, and for another than the comparison as CSV.
     """
     compared, trials = read(folder, reference, left_out, margin)
+    named, folder = quoted(folder), folders(folder)
     asked = [view] if isinstance(view, str) else list(view or ())
     for name in asked:
         if name not in {*VIEWS, "all"}:
@@ -102,7 +103,7 @@ def render(
     for name in VIEWS:
         made = _tables(name, compared, trials, folder, style) if {name, "all"} & set(shown) else []
         if name in shown and not made:
-            raise RecordError(f"{str(folder)!r} has nothing to show as --view {name}: {_MISSING[name]}")
+            raise RecordError(f"{named} has nothing to show as --view {name}: {_MISSING[name]}")
         tables += made
     if not asked and style == "table":
         more = [name for name in VIEWS if name not in shown and _has(name, compared, trials, folder)]
@@ -110,14 +111,14 @@ def render(
     return "\n\n\n".join(tables)
 
 
-def _has(view: str, compared: list[Group], trials: list[Sensitivity], folder: Path) -> bool:
+def _has(view: str, compared: list[Group], trials: list[Sensitivity], folder: Folders) -> bool:
     """Whether a view has anything to show, without computing what takes long."""
     if view == "confidence":
         return any(available(group, folder) for group in compared)
     return any(True for _ in _sections(view, compared, trials, folder))
 
 
-def _tables(view: str, compared: list[Group], trials: list[Sensitivity], folder: Path, style: str) -> list[str]:
+def _tables(view: str, compared: list[Group], trials: list[Sensitivity], folder: Folders, style: str) -> list[str]:
     if view == "comparison":
         whole = {"markdown": markdown, "latex": latex}.get(style, terminal)
         return [whole(group) for group in compared]
@@ -125,7 +126,7 @@ def _tables(view: str, compared: list[Group], trials: list[Sensitivity], folder:
     return [write(part) for part in _sections(view, compared, trials, folder)]
 
 
-def _sections(view: str, compared: list[Group], trials: list[Sensitivity], folder: Path) -> Iterator[Section]:
+def _sections(view: str, compared: list[Group], trials: list[Sensitivity], folder: Folders) -> Iterator[Section]:
     """The tables of a view other than the comparison, made as they are asked for; none where there is nothing for it."""
     if view == "pairs":
         yield from (part for group in compared if (part := pairs.section(group)))
@@ -142,7 +143,7 @@ def _sections(view: str, compared: list[Group], trials: list[Sensitivity], folde
         yield from (tuning.section(found) for found in trials)
 
 
-def _everything(compared: list[Group], trials: list[Sensitivity], folder: Path) -> dict[str, object]:
+def _everything(compared: list[Group], trials: list[Sensitivity], folder: Folders) -> dict[str, object]:
     return {
         "groups": [
             _as_json(group)

@@ -27,14 +27,14 @@ from bench.models.pretrained import PretrainedModel
 from bench.records.schema import DataCut, Record
 from bench.records.spec import Budget
 from bench.records.store import load
-from bench.runs.launchers.process import GRACE, Died, LocalEngine, Watch
+from bench.runs.launchers.process import GRACE, Died, LocalEngine
 from bench.system.errors import RecordError
 from bench.system.files import atomic_write, sweep, temporary_file, temporary_folder
 from bench.system.locks import exclusive, lock_path, tidy
 from bench.system.signals import Interrupts
 from bench.training.cancel import Cancelled, Stop
 from bench.training.failures import Diverged
-from bench.training.job import Job, Outcome, checkpoint_path, job_of, record_of
+from bench.training.job import Job, Outcome, Result, checkpoint_path, job_of, record_of
 from bench.training.trainer import Trainer
 from tests.conftest import make_job, make_spec, runs_by
 from tests.methods.test_methods import loop_for
@@ -173,7 +173,7 @@ def test_a_result_that_came_with_an_interrupt_is_kept(
 ) -> None:
     def finishes(engine: LocalEngine, work: str, job: Any, **named: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)  # heard in the moment in which the run is done
-        raise KeyboardInterrupt(Outcome(record_of(job, "complete"), np.zeros((40, 2), dtype=np.float32)), Watch())
+        return Result(Outcome(record_of(job, "complete"), np.zeros((40, 2), dtype=np.float32)), interrupted=True)
 
     monkeypatch.setattr(LocalEngine, "run", finishes)
     before = signal.getsignal(signal.SIGTERM)
@@ -281,7 +281,7 @@ def test_a_forced_run_that_is_stopped_leaves_the_finished_record_and_goes_on(
     def pretends(engine: LocalEngine, work: str, job: Any, **named: Any) -> Any:
         asked.append(job)
         if len(asked) == 1:
-            return Outcome(record_of(job, "complete"), None), Watch()
+            return Result(Outcome(record_of(job, "complete"), None))
         assert job.checkpoint is not None
         job.checkpoint.parent.mkdir(exist_ok=True)
         job.checkpoint.write_text("half way")

@@ -13,7 +13,7 @@ from typing import Any
 from bench import __version__
 from bench.analysis.budget_sweep import sweeps
 from bench.analysis.comparison import Group
-from bench.analysis.confidence import confidences
+from bench.analysis.confidence import Folders, confidences
 from bench.analysis.sensitivity import Sensitivity
 from bench.report.figures import (
     INKS,
@@ -40,7 +40,7 @@ _CANVASES = {"wide": WIDE, "narrow": NARROW}
 """What figures are drawn on, as the script of the page calls it."""
 
 
-def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Path | None = None) -> str:
+def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Folders | None = None) -> str:
     """The whole report: a chapter for each group, then one for each sweep of budgets, then the tuning trials. `folder` holds
     the logits of the runs; without it nothing is said of their confidence.
     """
@@ -69,7 +69,7 @@ def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Path | 
     )
 
 
-def _chapters(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Path | None) -> Iterator[Chapter]:
+def _chapters(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Folders | None) -> Iterator[Chapter]:
     looks = looks_of(groups)
     for i, group in enumerate(groups, 1):
         believed = confidences(group, folder) if folder else []
