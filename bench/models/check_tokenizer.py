@@ -27,16 +27,7 @@ _MODELS = {"WordPiece", "BPE", "Unigram", None}
 """Files of before 2021 do not name their model's type; the library tells it from the fields."""
 _PARTS = {
     "normalizer": {
-        "BertNormalizer",
-        "NFC",
-        "NFD",
-        "NFKC",
-        "NFKD",
-        "Lowercase",
-        "StripAccents",
-        "Strip",
-        "Precompiled",
-        "Replace",
+        "BertNormalizer", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Strip", "Precompiled", "Replace",
     },
     "pre_tokenizer": {"BertPreTokenizer", "ByteLevel", "Metaspace", "Whitespace", "WhitespaceSplit", "Punctuation", "Digits"},
     "post_processor": {"BertProcessing", "RobertaProcessing", "TemplateProcessing", "ByteLevel"},
