@@ -44,6 +44,8 @@ class Method(ABC):
     """True where nothing inside the encoder trains, so that its output for a review never changes."""
     merges: ClassVar[bool] = False
     """True where what was trained can be added into the encoder's own weights, so that using it costs nothing."""
+    has_buffers: ClassVar[bool] = False
+    """True where the method holds many numbers that it does not train, such as random projections: memory of no parameter."""
     backend: ClassVar[str | None] = None
     """The library that holds several of what its methods trained on one encoder (`join`) and uses one at a time (`switch`);
     None where the method has no such thing.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
+import methods
 from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, given, same, within
 from bench.records.schema import Compute, Memory, MemorySplit
 
@@ -89,9 +90,10 @@ def _sum(case: Case) -> str:
 
 @CHECKS("memory of weights")
 def _weights(case: Case) -> str:
-    """Four bytes a parameter, and at most 1 % or 64 KiB for buffers."""
-    least = _FLOAT * given(case.run.parameters, "a count of parameters").total
-    return within(_split(case).weights, least, least + max(least // 100, _BUFFERS), "bytes")
+    """Four bytes a parameter, and at most 1 % or 64 KiB for buffers, unless the method says that it has more."""
+    least, name = _FLOAT * given(case.run.parameters, "a count of parameters").total, case.run.spec.method
+    more = name in methods.names() and methods.get(name).has_buffers
+    return within(_split(case).weights, least, inf if more else least + max(least // 100, _BUFFERS), "bytes")
 
 
 @CHECKS("memory of gradients")
