@@ -69,6 +69,6 @@ def _methods(jobs: Sequence[Job]) -> list[Named]:
 
 def _converted(matrix: Matrix, calibrations: Sequence[Calibration]) -> Matrix:
     spec = _calibrated_jobs(matrix)[0].spec
-    task = prepare(matrix.pretrained, matrix.data.sha256, lambda: matrix.cut)
+    task = prepare(matrix.pretrained, matrix.data.sha256, lambda: matrix.splits)
     batch_tokens = spec.batch_size * float(task.lengths(task.train, spec.max_length).mean())
     return converted(matrix, lambda job: convert(calibrations, job.spec.budget, job.spec.method, job.setting, batch_tokens))

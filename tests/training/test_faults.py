@@ -112,7 +112,7 @@ def test_a_signal_ends_a_run_with_all_that_it_trained(command: list[str], tmp_pa
     from bench.training.checkpoint import read
 
     (path,) = out.glob("checkpoints/*")
-    assert read(path).place.counts.steps == record.training.steps
+    assert read(path).meta.counts.steps == record.training.steps
 
 
 def test_a_stop_waits_for_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -420,8 +420,7 @@ def test_too_small_a_disk_is_said_before_training(
 
 
 def test_what_a_run_needs_is_an_upper_bound(tiny: PretrainedModel, small_task: Task, tmp_path: Path) -> None:
-    from bench.training.checkpoint import Owner, write
-    from bench.training.trainer_state import taken
+    from bench.training.checkpoint import Checkpoint, Meta, Owner, write
 
     for name in ("full", "houlsby", "head-only"):
         trainer = loop_for(tiny, small_task, name, budget=Budget(amount=1, unit="epochs"))
@@ -429,7 +428,9 @@ def test_what_a_run_needs_is_an_upper_bound(tiny: PretrainedModel, small_task: T
         trainer.warm_up()
         trainer.run()
         owner = Owner(run_id="a", replaces=None, device="d", cpu="c", threads=2, python="3", versions={}, commit=None)
-        size = write(tmp_path / name, taken(trainer, owner, 0))
+        state = trainer.state_dict()
+        tensors = state.pop("tensors")
+        size = write(tmp_path / name, Checkpoint(Meta(owner=owner, resumed=0, **state), tensors))
         data = DATA.model_copy(update={"train": len(small_task.train)})
         needed = space.checkpoint_bytes(job_of(trainer.spec, tiny, "small", data, "a processor"))
         assert size <= needed <= 1.2 * size + 2 * 2**20
@@ -526,7 +527,7 @@ def test_a_disk_that_others_fill_costs_the_checkpoint_and_not_the_record(
 
     monkeypatch.setattr(doing, "reserved", then_filled)
     assert call(changed(command, "--out", str(folder / "out"))) == 0
-    assert "no checkpoint can be written (No space left on device); the run goes on" in capfd.readouterr().err
+    assert "no checkpoint can be written (No space left on device); the run continues" in capfd.readouterr().err
     record = only(folder / "out")
     assert record.state == "complete"
     assert record.test is not None
