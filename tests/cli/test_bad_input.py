@@ -74,7 +74,7 @@ CASES: list[tuple[list[str], str]] = [
     ([*LORA, "--set", "rank=4"], "--set 'rank=4' is not understood"),
     ([*LORA, "--set", "=4"], "--set '=4' is not understood"),
     ([*LORA, "--set", "lora.rank=4", "--set", "lora.rank=8"], "--set lora.rank is given twice"),
-    ([*LORA, "--set", "houlsby.bottleneck=4"], "hyperparameters are set for houlsby, which is not run; add it with --method houlsby"),
+    ([*LORA, "--set", "houlsby.bottleneck=4"], "set for houlsby, which is not run; add it with --method houlsby"),
     ([*LORA, "--set", "lora.learning_rate=1e-3", "--tune", "2"], "tuning chooses the learning rate of lora"),
     (["run", "--suite", "quick", "--set", "houlsby.non_linearity=cube"], "'cube' is not one of relu"),
     # Methods
