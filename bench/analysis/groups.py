@@ -9,12 +9,14 @@ from typing import NamedTuple
 from bench.records.schema import Record
 from bench.system.errors import UserError
 
-__all__ = ["LIBRARIES", "GroupKey", "Machine", "Setting", "grouped", "machine"]
+__all__ = ["LIBRARIES", "GroupKey", "Machine", "Setting", "grouped", "machine", "shared_device"]
 
 LIBRARIES = ("torch", "transformers", "adapters", "peft", "tokenizers")
 """Libraries whose versions the runs of a table share."""
 
 
+BUSY = 1.25
+"""Times what its calibration expects, beyond which a run's clock says that it was not alone on its device."""
 Setting = frozenset[tuple[str, float | int | str | bool | None]]
 """Hyperparameters, by name."""
 Machine = tuple[str, int]
@@ -56,6 +58,12 @@ class GroupKey(NamedTuple):
 def machine(record: Record) -> Machine:
     """The kind of machine that a run was charged on."""
     return record.environment.device, record.environment.threads
+
+
+def shared_device(record: Record) -> bool:
+    """Whether a run shared its device or met a busy one: it took far longer than its calibration expects."""
+    expected = record.conversion.expected_seconds if record.conversion else None
+    return bool(expected and record.seconds and record.seconds.charged > BUSY * expected)
 
 
 def _key(record: Record) -> GroupKey:

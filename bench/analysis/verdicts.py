@@ -17,7 +17,7 @@ from bench.analysis import statistics
 from bench.records.schema import Evaluation, Record, unpack_bits
 from bench.rules import ALPHA, HETEROGENEITY, LEAST_SEEDS, MARGIN
 
-__all__ = ["Analysis", "McNemar", "Paired", "Unconditional", "Verdict", "analysed", "has_collapsed", "worded"]
+__all__ = ["Analysis", "McNemar", "Paired", "Unconditional", "Verdict", "analysed", "has_collapsed", "one_class", "worded"]
 
 Verdict = Literal["better", "worse", "equivalent", "not resolved", "one seed", "too few seeds", "incomplete"]
 _Bits = npt.NDArray[np.uint8]
@@ -66,6 +66,8 @@ class Paired(_Part):
     """Seeds that only the method has; not used."""
     unusable: list[int]
     """Shared seeds left out, since the predictions of a record do not give its counts, or are of other texts."""
+    one_class: list[int] = []
+    """Shared seeds on which the other answers a single class: nothing is learned of a method from beating that."""
     margin: float
     """Differences within it count as equivalent."""
     difference: float | None = None
@@ -131,9 +133,15 @@ class _Pair:
         return statistics.sign_flip(self.every.mean(axis=1), self.unconditional.text_variance)
 
 
-def worded(verdict: Verdict, margin: float) -> str:
-    """The verdict in the words of a table: "equivalent within 0.5 points"."""
-    return f"equivalent within {100 * margin:g} points" if verdict == "equivalent" else verdict
+def worded(paired: Paired) -> str:
+    """Write the verdict in the words of a table: "equivalent within 0.5 points"."""
+    words = f"equivalent within {100 * paired.margin:g} points" if paired.verdict == "equivalent" else paired.verdict
+    return f"{words}, against one class" if paired.one_class else words
+
+
+def one_class(test: Evaluation) -> bool:
+    """Whether all predictions of a test are the same class."""
+    return test.tp + test.fp in (0, test.reviews)
 
 
 def has_collapsed(test: Evaluation) -> bool:
@@ -210,8 +218,9 @@ def _pair(
     elif len(left) < LEAST_SEEDS:
         verdict = "one seed" if len(usable) == 1 else "too few seeds"
     paired = Paired(
-        verdict=verdict, seeds=left, collapsed=fallen, lacking=lacking, extra=extra, unusable=unusable, margin=margin
-    )
+        verdict=verdict, seeds=left, collapsed=fallen, lacking=lacking, extra=extra, unusable=unusable, margin=margin,
+        one_class=[seed for seed in fallen if one_class(its[seed])],
+    )  # fmt: skip
     return _Pair(paired, every, used, statistics.moments(used) if len(used) else None)
 
 

@@ -52,6 +52,7 @@ def report(
         Format, typer.Option("--format", help="How to write it. html: a page of all tables and figures; svg, png: figures.")
     ] = Format.table,
     view: Annotated[list[View] | None, typer.Option("--view", help="Tables to show, repeatable; json, html hold all.")] = None,
+    wide: Annotated[bool, typer.Option("--wide", help="Every column of the comparison: precision, recall, p, counts.")] = False,
     margin: Annotated[float, typer.Option(help="Accuracies within this many points of each other are equivalent.")] = 0.5,
     figure: Annotated[
         Figure | None,
@@ -86,7 +87,9 @@ def report(
         if format_ is Format.html and out is None and sys.stdout.isatty():
             raise UserError("a page is not to be read in a terminal: name a file for it with --out")
         shown = [str(name) for name in view or ()]
-        text = render(folder, reference=reference, style=str(format_), view=shown, left_out=left_out, margin=margin / 100)
+        text = render(
+            folder, reference=reference, style=str(format_), view=shown, left_out=left_out, margin=margin / 100, wide=wide
+        )
         if out is None:
             print(text)
         else:

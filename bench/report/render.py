@@ -1,9 +1,11 @@
-"""The report as text or figures: reads records, puts them in groups, and writes the views that were asked for."""
+"""The report as text or figures: read records, group them, write the views that were asked for."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from bench.analysis.budget_sweep import sweeps
@@ -14,12 +16,12 @@ from bench.analysis.statistics import clopper_pearson
 from bench.records.store import Damaged
 from bench.report.load import read
 from bench.report.options import Figure
-from bench.report.tables import budgets, confidence, costs, curves, pairs, table, tuning
-from bench.report.tables.comparison import cells, headers, markdown, terminal
+from bench.report.tables import budgets, comparison, confidence, costs, curves, pairs, tuning
 from bench.report.tables.csv_export import spreadsheet
 from bench.report.tables.footnotes import notes, title
 from bench.report.tables.latex import latex
-from bench.report.tables.table import Section
+from bench.report.tables.markdown import markdown
+from bench.report.tables.table import Section, terminal
 from bench.rules import MARGIN
 from bench.system.errors import UserError
 
@@ -48,7 +50,7 @@ def draw(
     left_out: list[Damaged] | None = None,
     margin: float = MARGIN,
 ) -> str:
-    """Figures as `svg` or `png` in a file or folder `out`; what is to be printed of it: their names, or the SVG itself.
+    """Draw figures as `svg` or `png` in a file or folder `out`; return what to print: their names, or the SVG itself.
 
     Raises:
         UserError: if there is no record of a run or none of the reference, and as `bench.report.figures.export.written`.
@@ -69,13 +71,15 @@ def render(
     view: str | Sequence[str] | None = None,
     left_out: list[Damaged] | None = None,
     margin: float = MARGIN,
+    wide: bool = False,
+    width: int | None = None,
 ) -> str:
-    """The report as text: `table` for a terminal, `markdown`, `latex`, `csv`, `json`, or `html` with its figures.
+    """Return the report as text: `table` for a terminal, `markdown`, `latex`, `csv`, `json`, or `html` with its figures.
 
     `view` is one of `VIEWS`, several, or "all" for those that have anything to show. By default it is the comparison; where
     there are only tuning trials, those. JSON and HTML hold everything whatever the view, CSV the comparison alone. What is no
     whole record is named on the error stream and added to `left_out`. Differences within `margin`, a share of 1, are
-    equivalent.
+    equivalent. `wide` shows every column of the comparison, `width` is that of the terminal, by default its own.
 
     Raises:
         UserError: if there is no record of a run or none of the reference, for a view that does not exist or has nothing to
@@ -98,9 +102,10 @@ def render(
         if set(shown) - {"comparison"} or not compared:
             raise UserError("csv holds the comparison alone; take --format json for the other views")
         return spreadsheet(compared)
+    write = {"markdown": markdown, "latex": latex}.get(style, partial(terminal, width=width or _columns()))
     tables = []
     for name in VIEWS:
-        made = _tables(name, compared, trials, folder, style) if {name, "all"} & set(shown) else []
+        made = [write(part) for part in _sections(name, compared, trials, folder, wide)] if {name, "all"} & set(shown) else []
         if name in shown and not made:
             raise UserError(f"{str(folder)!r} has nothing to show as --view {name}: {_MISSING[name]}")
         tables += made
@@ -110,6 +115,11 @@ def render(
     return "\n\n\n".join(tables)
 
 
+def _columns() -> int:
+    """Return the columns of the terminal; a file or a pipe gets 100."""
+    return max(40, shutil.get_terminal_size((100, 24)).columns)
+
+
 def _has(view: str, compared: list[Group], trials: list[Sensitivity], folder: Path) -> bool:
     """Whether a view has anything to show, without computing what takes long."""
     if view == "confidence":
@@ -117,17 +127,13 @@ def _has(view: str, compared: list[Group], trials: list[Sensitivity], folder: Pa
     return any(True for _ in _sections(view, compared, trials, folder))
 
 
-def _tables(view: str, compared: list[Group], trials: list[Sensitivity], folder: Path, style: str) -> list[str]:
+def _sections(
+    view: str, compared: list[Group], trials: list[Sensitivity], folder: Path, wide: bool = False
+) -> Iterator[Section]:
+    """Yield the tables of a view as they are asked for; none where there is nothing for it."""
     if view == "comparison":
-        whole = {"markdown": markdown, "latex": latex}.get(style, terminal)
-        return [whole(group) for group in compared]
-    write = {"markdown": table.markdown, "latex": table.latex}.get(style, table.terminal)
-    return [write(part) for part in _sections(view, compared, trials, folder)]
-
-
-def _sections(view: str, compared: list[Group], trials: list[Sensitivity], folder: Path) -> Iterator[Section]:
-    """The tables of a view other than the comparison, made as they are asked for; none where there is nothing for it."""
-    if view == "pairs":
+        yield from (comparison.section(group, wide=wide) for group in compared)
+    elif view == "pairs":
         yield from (part for group in compared if (part := pairs.section(group)))
     elif view == "confidence":
         yield from (part for group in compared if (part := confidence.section(group, confidences(group, folder))))
@@ -164,7 +170,8 @@ def _as_json(group: Group) -> dict[str, object]:
         "minimum_detectable_difference": group.detectable,
         "seed_variance_pooled": group.pools,
         "seed_variance_p": group.variance_p,
-        "table": [dict(zip(headers(group), row, strict=True)) for row in cells(group)],
+        "device_shared": group.shared,
+        "table": comparison.as_json(group),
         "methods": [
             {
                 "label": row.label,
@@ -172,6 +179,7 @@ def _as_json(group: Group) -> dict[str, object]:
                 "run_ids": [record.run_id for record in row.runs],
                 "seeds": row.seeds,
                 "collapsed_seeds": row.collapsed,
+                "one_class_seeds": row.one_class,
                 "collapse_rate_interval": clopper_pearson(len(row.collapsed), len(row.runs)) if row.runs else None,
                 "states": {record.run_id: record.state for record in row.others},
                 "accuracy": row.accuracy,
@@ -192,5 +200,5 @@ def _as_json(group: Group) -> dict[str, object]:
             }
             for row in group.rows
         ],
-        "notes": notes(group),
+        "notes": [note.text for note in notes(group)],
     }

@@ -13,7 +13,7 @@ from bench.records.schema import Baseline
 from bench.report.figures.figure import Canvas
 from bench.report.figures.label_placement import Box, Place, Text
 from bench.report.figures.points import DECIMALS, Point, data
-from bench.report.tables.comparison_rows import PUBLISHED, baselines, differs
+from bench.report.tables.rows import PUBLISHED, baselines, differs
 from bench.system.text import percent
 
 __all__ = ["Scale", "line_boxes", "line_layers", "line_texts", "line_words", "lines_across", "widened"]

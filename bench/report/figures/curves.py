@@ -12,7 +12,7 @@ from bench.report.figures.marks import coloured, end_names, last_points, lines_o
 from bench.report.figures.points import Point, data, labels, names, of_row, of_run
 from bench.report.figures.style import Look
 from bench.report.tables.footnotes import title
-from bench.report.tables.table import seconds
+from bench.report.tables.formatting import seconds
 from bench.rules import MARKS
 from bench.system.text import percent
 

@@ -14,8 +14,8 @@ from bench.report.figures.label_placement import Box, Place, Text, settled
 from bench.report.figures.marks import coloured, down_the_side, shaped
 from bench.report.figures.points import Point, data, labels, names, of_row
 from bench.report.figures.style import Look
-from bench.report.tables.comparison_rows import listed
 from bench.report.tables.footnotes import title
+from bench.report.tables.formatting import listed
 from bench.system.text import points as in_points
 
 __all__ = ["differences", "drawing"]
@@ -72,7 +72,7 @@ def differences(group: Group) -> list[Point]:
             middle = row.accuracy_difference if paired.difference is None else paired.difference
             low, high = (middle if bound is None else bound for bound in (paired.low, paired.high))
             interval = ", no interval" if paired.low is None else f" [{in_points(low)}, {in_points(high)}]"
-            verdict = worded(paired.verdict, paired.margin)
+            verdict = worded(paired)
             without = f", without the collapsed seeds {listed(paired.collapsed)}" if paired.collapsed else ""
             found.append(
                 of_row(row, name, f"{in_points(middle)}{interval} points, {verdict}{without}")

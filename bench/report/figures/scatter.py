@@ -16,7 +16,7 @@ from bench.report.figures.marks import coloured, shaped
 from bench.report.figures.points import CUT, Point, data, interval, is_cut, labels, names, of_row, of_run
 from bench.report.figures.style import Look
 from bench.report.tables.footnotes import title
-from bench.report.tables.table import plus_minus
+from bench.report.tables.formatting import plus_minus
 from bench.system.text import percent
 
 __all__ = ["MEMORY", "PARAMETERS", "Cost", "drawing", "front", "means", "runs"]

@@ -15,7 +15,7 @@ from bench.report.figures.marks import coloured, end_names, last_points, lines_o
 from bench.report.figures.points import CUT, Point, data, interval, is_cut, labels, names, of_row
 from bench.report.figures.style import Look
 from bench.report.tables.budgets import rounded, sweep_title
-from bench.report.tables.table import plus_minus
+from bench.report.tables.formatting import plus_minus
 from bench.system.text import harmless
 
 __all__ = ["drawing", "means", "named"]

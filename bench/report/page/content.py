@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from bench.analysis.comparison import Group
-from bench.analysis.verdicts import worded
+from bench.analysis.comparison import Group, Row
 from bench.records.schema import Baseline, Record
 from bench.report.figures import Drawing, Look
-from bench.report.tables.comparison import cells, headers
-from bench.report.tables.comparison_rows import Line, lines
+from bench.report.tables.columns import Column, columns
+from bench.report.tables.rows import rows
 from bench.report.tables.table import Section
 from bench.system.text import harmless, mebibytes, percent
 
-__all__ = ["Cell", "Chapter", "Column", "Table", "about", "comparison", "known_runs", "runs_table"]
+__all__ = ["Cell", "Chapter", "Head", "Table", "about", "comparison", "known_runs", "runs_table"]
 
 _NONE = "–"
 
 
 @dataclass(frozen=True)
-class Column:
+class Head:
     header: str
     number: bool = True
     """Whether it is sorted by numbers; by words else."""
@@ -39,7 +38,7 @@ class Cell:
 class Table:
     """A table that can be sorted, but for its last rows."""
 
-    columns: list[Column]
+    columns: list[Head]
     rows: list[list[Cell]]
     below: list[list[Cell]] = field(default_factory=list)
     """What the rows are seen against."""
@@ -59,44 +58,27 @@ class Chapter:
     sections: list[Section] = field(default_factory=list)
 
 
-def comparison(group: Group, looks: Mapping[str, Look]) -> Table:
-    """The table of a group, with its texts as in every other format."""
-    rows = [
-        [Cell(text, value) for text, value in zip(texts, _values(line), strict=True)]
-        for line, texts in zip(lines(group), cells(group), strict=True)
-    ]
+def comparison(group: Group, looks: Mapping[str, Look], *, wide: bool) -> Table:
+    """Return the table of a group, with its texts as in every other format."""
+    shown = columns(group, wide=wide)
+    cells = [[Cell(column.format(row), _sort(column, row)) for column in shown] for row in rows(group)]
     methods = len(group.rows)
-    for named, row in zip(rows[:methods], group.rows, strict=True):
+    for named, row in zip(cells[:methods], group.rows, strict=True):
         named[0] = replace(named[0], look=looks.get(row.method))
-    return Table([Column(name, name not in {"method", "verdict"}) for name in headers(group)], rows[:methods], rows[methods:])
+    heads = [Head(column.header.replace("\n", " "), not column.words) for column in shown]
+    return Table(heads, cells[:methods], cells[methods:])
 
 
-def _values(line: Line) -> list[float | str | None]:
-    """What each cell of a line is sorted by, in the order of `headers`. The reference differs from itself by nothing."""
-    paired = line.paired
-    return [
-        line.label,
-        line.accuracy,
-        0.0 if line.role == "reference" else line.accuracy_difference,
-        worded(paired.verdict, paired.margin) if paired else None,
-        paired.p_holm if paired else None,
-        line.precision,
-        line.recall,
-        line.f1,
-        line.body,
-        line.head,
-        line.memory,
-        line.reviews_seen,
-        line.conversion.ratio if line.conversion else line.reviews_per_second,
-        line.complete,
-    ]
+def _sort(column: Column, row: Row) -> float | str | None:
+    """The reference differs from itself by nothing."""
+    return 0.0 if row.role == "reference" and column.key == "Δ points" else column.sort(row)
 
 
 _RUNS = [
-    Column("run", number=False), Column("method", number=False), Column("seed"), Column("state", number=False),
-    Column("why", number=False), Column("accuracy %"), Column("trains: body"), Column("memory MiB"), Column("reviews seen"),
-    Column("device s"), Column("settings", number=False), Column("machine", number=False), Column("versions", number=False),
-    Column("commit", number=False), Column("finished", number=False),
+    Head("run", number=False), Head("method", number=False), Head("seed"), Head("state", number=False),
+    Head("why", number=False), Head("accuracy %"), Head("trainable"), Head("memory MiB"), Head("reviews seen"),
+    Head("device s"), Head("settings", number=False), Head("machine", number=False), Head("versions", number=False),
+    Head("commit", number=False), Head("finished", number=False),
 ]  # fmt: skip
 
 
