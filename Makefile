@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 RESULTS := .benchmarks/results.json
 
-.PHONY: calibration-load gpu peers peers-accuracy levers growth install demo mpnet test test-all lint measure bench bench-update sharing cluster figures readme clean
+.PHONY: check calibration-load gpu peers peers-accuracy ablations growth install demo mpnet test test-all lint measure bench bench-update sharing cluster figures readme clean
 
 install: .venv/installed
 
@@ -24,6 +24,10 @@ mpnet: install
 
 test: install
 	$(BIN)/python -m pytest -q
+
+# Lint, types and the tests that need no training: while you edit.
+check: lint
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_readme.py tests/analysis tests/data tests/records/test_spec.py tests/records/test_metrics.py
 
 test-all: install lint
 	$(BIN)/python -m pytest -q -m ''
@@ -60,9 +64,9 @@ peers: install
 peers-accuracy: install
 	$(BIN)/python -m tests.measurements.peers.accuracy
 
-# The suite beside itself with one lever moved at a time: batches, optimizer, allocator, dropout: half an hour.
-levers: install
-	$(BIN)/python -m tests.measurements.peers --levers --method houlsby --method full --out results/levers.json
+# The suite beside itself with one ablation moved at a time: batches, optimizer, allocator, dropout: half an hour.
+ablations: install
+	$(BIN)/python -m tests.measurements.peers --ablations --method houlsby --method full --out results/ablations.json
 
 # What a token costs and how much memory training takes at 1,000, 5,000 and all reviews: about 20 minutes.
 growth: install

@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["EncoderShape", "Method", "MethodError", "register", "registered"]
+__all__ = ["BenchError", "EncoderShape", "Method", "MethodError", "register", "registered"]
 
 
 WEIGHTS = "model.safetensors"
 
 
-class MethodError(ValueError):
+class BenchError(Exception):
+    """Root of the errors that a person can mend. The message is one line: what is wrong, and what to do about it."""
+
+
+class MethodError(BenchError, ValueError):
     """A method that does not exist, does not load, or does not fit an encoder. The message is one line."""
 
 

@@ -17,7 +17,11 @@ LEVELS = (
 )  # fmt: skip
 """From the top down. A wing imports itself and those below it; neither of two on one level imports the other."""
 LEVEL = {wing: level for level, wings in enumerate(LEVELS) for wing in wings}
-FACADE = {"bench": {"system"}, "bench.__main__": {"cli"}}
+FACADE = {
+    "bench": {"system", "api"},
+    "bench.api": {"analysis", "inference", "records", "report", "rules", "runs", "system", "methods"},
+    "bench.__main__": {"cli"},
+}
 """Modules that stand beside the wings, with what each imports. The version is in `bench`, where every wing may read it."""
 LONG = {"bench/records/schema.py"}
 MODULES = {

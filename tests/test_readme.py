@@ -16,6 +16,7 @@ from tests.factories import COMMITTED
 
 RESULTS = ROOT / "results"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+OPTIONS = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -64,11 +65,11 @@ def test_commands_exist_and_their_options_are_in_the_readme(command: str) -> Non
     assert command in README
     if command == "run":
         options = set(re.findall(r"--[a-z][a-z-]+", shown)) - {"--help", "--method"}
-        assert not {option for option in options if f"`{option}`" not in README}
+        assert not {option for option in options if f"`{option}`" not in OPTIONS}
 
 
 def test_the_example_of_a_method_keeps_the_contract() -> None:
-    example = README.split("```python\n")[1].split("```")[0]
+    example = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
     from dataclasses import dataclass
 
     from methods.base import EncoderShape, Method, register, registered
@@ -80,3 +81,18 @@ def test_the_example_of_a_method_keeps_the_contract() -> None:
         assert method.trainable_parameters(EncoderShape("bert", 100, 10, 2, 8, 3, 16)) == 24
     finally:
         registered.pop("bias-of-output", None)
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 150
+    own = re.sub(r"<!-- .*?begin.*?<!-- end -->", "", README, flags=re.DOTALL)
+    prose = "\n".join("" if line.startswith(("    ", "#", "!")) else line for line in own.splitlines())
+    sentences = re.split(r"(?<=[.:;?])\**\s+|\n\s*\n", re.sub(r"\]\([^)]*\)", "]", prose))
+    assert [one for one in sentences if len(one.split()) > 30] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "docs/options.md", "docs/methods.md"])
+def test_links_to_files_lead_somewhere(name: str) -> None:
+    document = ROOT / name
+    links = re.findall(r"\]\(([^)#:\s]+)\)", document.read_text(encoding="utf-8"))
+    assert [link for link in links if not (document.parent / link).exists()] == []

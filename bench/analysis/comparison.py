@@ -129,7 +129,7 @@ def compare(records: Iterable[Record | Baseline], reference: str, order: list[st
     `margin`, a share of 1, count as equivalent.
 
     Raises:
-        UserError: if one method has several shares of one number of reference tokens.
+        RecordError: if one method has several shares of one number of reference tokens.
     """
     runs: list[Record] = []
     baselines: dict[str, Baseline] = {}

@@ -19,7 +19,7 @@ from bench.analysis.comparison import Group, Row
 from bench.analysis.intervals import half_width
 from bench.records.schema import Evaluation, unpack_bits
 from bench.records.store import load_logits
-from bench.system.errors import UserError
+from bench.system.errors import BenchError
 
 __all__ = ["BINS", "Bin", "Confidence", "available", "confidences", "scores"]
 
@@ -98,7 +98,7 @@ def _of(test: Evaluation, folder: Path) -> _Scores | None:
     try:
         logits = load_logits(folder, test.logits_sha256)
         predicted, correct = unpack_bits(test.predictions, test.reviews), unpack_bits(test.correct, test.reviews)
-    except (UserError, ValueError):
+    except (BenchError, ValueError):
         return None
     if logits.shape != (test.reviews, 2) or not np.isfinite(logits).all():
         return None

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from bench.records.schema import Record
-from bench.system.errors import UserError
+from bench.system.errors import RecordError
 
 __all__ = ["LIBRARIES", "GroupKey", "Machine", "Setting", "grouped", "machine", "shared_device"]
 
@@ -87,7 +87,7 @@ def grouped(runs: Iterable[Record]) -> dict[GroupKey, list[Record]]:
     share, where there are such.
 
     Raises:
-        UserError: if one method has several shares of one number of reference tokens.
+        RecordError: if one method has several shares of one number of reference tokens.
     """
     found: dict[GroupKey, list[Record]] = defaultdict(list)
     for record in runs:
@@ -105,7 +105,7 @@ def _refuse_several_shares(key: GroupKey, runs: list[Record]) -> None:
             shares[record.spec.method, frozenset(record.spec.hyperparameters.items())].add(str(record.spec.budget))
     for (method, _), budgets in shares.items():
         if len(budgets) > 1:
-            raise UserError(
+            raise RecordError(
                 f"{method} has runs of {' and of '.join(sorted(budgets))} for {key.budget}, by two calibrations: "
                 "report the runs of each from a folder of its own"
             )

@@ -12,7 +12,7 @@ import methods
 from bench.analysis import statistics
 from bench.records.schema import FINAL, Choice, Record, Trial
 from bench.records.spec import Budget, RunSpec
-from bench.system.errors import UserError
+from bench.system.errors import SpecError
 
 __all__ = [
     "Decision",
@@ -44,15 +44,15 @@ def rates(method: str, count: int) -> list[float]:
     the nearer first and of two as near the smaller.
 
     Raises:
-        UserError: if `count` is below 2, or more than the method declares.
+        SpecError: if `count` is below 2, or more than the method declares.
         MethodError: for an unknown method.
     """
     if count < 2:
-        raise UserError(f"--tune {count}: a choice needs at least 2 learning rates")
+        raise SpecError(f"--tune {count}: a choice needs at least 2 learning rates")
     declared = methods.get(method)
     grid = _grid(method)
     if count > len(grid):
-        raise UserError(f"--tune {count} is more than the {len(grid)} learning rates that {method} declares")
+        raise SpecError(f"--tune {count} is more than the {len(grid)} learning rates that {method} declares")
     default = grid.index(declared.learning_rate)
     return sorted(grid, key=lambda rate: abs(grid.index(rate) - default))[:count]
 

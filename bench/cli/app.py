@@ -17,7 +17,7 @@ from bench.cli.calibrate import calibrate
 from bench.cli.options import AnswerFormat, Device
 from bench.cli.run import RUNS, run, watch
 from bench.report.options import Figure, Format, View
-from bench.system.errors import UserError
+from bench.system.errors import BenchError, SpecError
 from bench.system.files import write_out
 from bench.system.signals import INTERRUPTED
 
@@ -68,14 +68,14 @@ def report(
     from bench.report.render import draw, render
 
     if not 0 < margin <= 100:
-        raise UserError(f"--margin {margin:g}: name points of accuracy above 0 and up to 100, such as 0.5")
+        raise SpecError(f"--margin {margin:g}: name points of accuracy above 0 and up to 100, such as 0.5")
     folder = results
     if folder is None:
         folder = RUNS if any(RUNS.glob("*.json")) else REFERENCE_RESULTS
     left_out: list[Damaged] = []
     if format_ in (Format.svg, Format.png):
         if view:
-            raise UserError(f"--view chooses tables; with --format {format_} say --figure")
+            raise SpecError(f"--view chooses tables; with --format {format_} say --figure")
         print(
             draw(
                 folder, reference=reference, style=str(format_), figure=figure, out=out, left_out=left_out, margin=margin / 100
@@ -83,9 +83,9 @@ def report(
         )
     else:
         if figure is not None:
-            raise UserError(f"--figure goes with --format svg or png; --format {format_} has no single figures")
+            raise SpecError(f"--figure goes with --format svg or png; --format {format_} has no single figures")
         if format_ is Format.html and out is None and sys.stdout.isatty():
-            raise UserError("a page is not to be read in a terminal: name a file for it with --out")
+            raise SpecError("a page is not to be read in a terminal: name a file for it with --out")
         shown = [str(name) for name in view or ()]
         text = render(
             folder, reference=reference, style=str(format_), view=shown, left_out=left_out, margin=margin / 100, wide=wide
@@ -159,7 +159,7 @@ def audit(
         print(listing())
         return
     if not records:
-        raise UserError("name at least one record or folder of records, such as results/reference")
+        raise SpecError("name at least one record or folder of records, such as results/reference")
     outcomes = audited(records)
     for outcome in outcomes:
         print(outcome.text(verbose=verbose))
@@ -224,8 +224,6 @@ def _interrupt(number: int, frame: object) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; bad input is one line on the error stream and exit code 2."""
-    from methods import MethodError
-
     signal.signal(signal.SIGTERM, _interrupt)
     _print_anything()
     try:
@@ -237,7 +235,7 @@ def main(arguments: list[str] | None = None) -> None:
     except TyperException as error:
         # Usage errors say which option they speak of only in format_message.
         line = " ".join(str(getattr(error, "format_message", error.__str__)()).split())
-    except (UserError, MethodError) as error:
+    except BenchError as error:
         line = str(error)
     except OSError as error:
         if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):

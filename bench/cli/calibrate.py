@@ -24,7 +24,7 @@ from bench.cli.run import (
     planned,
     refuse_beside_suite,
 )
-from bench.system.errors import UserError
+from bench.system.errors import SpecError
 
 if TYPE_CHECKING:
     from bench.records.schema import Calibration
@@ -61,7 +61,7 @@ def calibrate(
     from bench.runs.plan import Request
 
     if suite is None and not method:
-        raise UserError("Missing option '--method': name a method, several, or all; or name a suite with --suite")
+        raise SpecError("Missing option '--method': name a method, several, or all; or name a suite with --suite")
     if suite is not None:
         refuse_beside_suite(context, also={"seconds"})
     # Neither budget nor seed is part of what is measured.

@@ -12,7 +12,7 @@ from bench.data.sources import CSV, HUB_FILES, HUB_ID, PACKAGE
 from bench.models.pretrained import PACKAGED, find
 from bench.models.split_archive import IN_PIECES
 from bench.system.device import cpu_model, device_model, multiplies_bf16, resolve_device, usable_cores
-from bench.system.errors import UserError
+from bench.system.errors import BenchError
 from bench.system.files import cache_dir
 from bench.system.hub import cached
 from bench.system.text import harmless
@@ -84,7 +84,7 @@ def _encoders(findings: _Findings) -> None:
     for name, (package, _) in PACKAGED.items():
         try:
             shape = find(name).shape
-        except UserError as error:
+        except BenchError as error:
             findings.say("encoder", f"{name}: not usable: {error}")
             continue
         at_hand += 1
@@ -93,7 +93,7 @@ def _encoders(findings: _Findings) -> None:
     for name in _hub_models():
         try:
             pretrained = find(name)
-        except UserError as error:
+        except BenchError as error:
             findings.say("encoder", f"{name}: in the hub's cache, not usable: {error}")
             continue
         at_hand += 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.options import Device, Engine, Precision, Truncation
-from bench.system.errors import UserError
+from bench.system.errors import SpecError
 
 if TYPE_CHECKING:
     from bench.runs.launchers.ray_cluster import Cluster
@@ -88,7 +88,7 @@ def run(
     from bench.runs.plan import Request
 
     if suite is None and not method:
-        raise UserError("Missing option '--method': name a method, several, or all; or name a suite with --suite")
+        raise SpecError("Missing option '--method': name a method, several, or all; or name a suite with --suite")
     if suite is not None:
         refuse_beside_suite(context)
     with _connected(engine, address) as cluster:
@@ -129,7 +129,7 @@ def _connected(engine: Engine, address: str | None) -> AbstractContextManager[Cl
     """The cluster for the runs; none where they are to be done here."""
     if engine is Engine.local:
         if address is not None:
-            raise UserError("--address is that of a cluster; it needs --engine ray")
+            raise SpecError("--address is that of a cluster; it needs --engine ray")
         return nullcontext()
     from bench.runs.launchers.ray_cluster import connected
 
@@ -151,13 +151,13 @@ def refuse_beside_suite(context: typer.Context, also: AbstractSet[str] = frozens
     """A suite's file says what is run; only where and how may be said beside it, by options of `_BESIDE_SUITE` and `also`.
 
     Raises:
-        UserError: naming an option that was given and the suite says.
+        SpecError: naming an option that was given and the suite says.
     """
     what = _given(context) - _BESIDE_SUITE - also
     for parameter in context.command.params:
         if parameter.name in what:
             option = parameter.opts[0]
-            raise UserError(f"{option} cannot stand beside --suite, whose file says it; copy the file and change it there")
+            raise SpecError(f"{option} cannot stand beside --suite, whose file says it; copy the file and change it there")
 
 
 def _given(context: typer.Context) -> set[str]:
@@ -204,7 +204,7 @@ def watch(
     if suite is not None:
         refuse_beside_suite(context)
     elif not method and (given := _given(context) - _BESIDE_SUITE):
-        raise UserError(f"--{min(given).replace('_', '-')} is part of what is run; name the methods too, with --method")
+        raise SpecError(f"--{min(given).replace('_', '-')} is part of what is run; name the methods too, with --method")
     if suite is not None or method:
         from bench.runs.plan import Request
         from bench.system.device import shows_gpu

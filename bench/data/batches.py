@@ -25,7 +25,7 @@ POOL = 50
 
 MULTIPLE = 32
 """Tokens of which the width of what is trained on is a multiple. Then there are few shapes, and the memory that one batch freed
-fits the next; with ever other widths the peak keeps growing with the reviews. `make growth` and `make levers` measure it."""
+fits the next; with ever other widths the peak keeps growing with the reviews. `make growth` and `make ablations` measure it."""
 
 
 def epoch_batches(lengths: Ints, batch_size: int, seed: int, epoch: int) -> list[Ints]:

@@ -21,7 +21,7 @@ def sentences(pretrained: PretrainedModel) -> Split:
     """All 8,530 sentences (Pang and Lee, ACL 2005), tokenised; from the cache where they are there.
 
     Raises:
-        UserError: if the package of the embedded reviews is not installed, or the tokenizer cannot be used.
+        BenchError: if the package of the embedded reviews is not installed, or the tokenizer cannot be used.
     """
     key = sha256_bytes(f"{VERSION} rotten-tomatoes {pretrained.tokenizer_sha256}".encode())
 

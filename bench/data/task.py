@@ -17,7 +17,7 @@ from bench.models.pretrained import PretrainedModel
 from bench.records.spec import Truncation
 from bench.rules import LARGE_TRAIN, LARGE_VALIDATION_A_CLASS, TEST_A_CLASS, VALIDATION_A_CLASS
 from bench.system.cache import Arrays, cached_arrays
-from bench.system.errors import UserError
+from bench.system.errors import DataError, ModelError
 from bench.system.files import sha256_bytes
 
 __all__ = ["Cut", "Ints", "Split", "Task", "cut", "prepare", "sampled"]
@@ -56,7 +56,7 @@ def cut(source: Source) -> Cut:
     sample would; it still shares some, which is why a number on it is not one on the official test.
 
     Raises:
-        UserError: if a class has fewer than ten reviews to split.
+        DataError: if a class has fewer than ten reviews to split.
     """
     seen: dict[str, int] = {}
     for row, text in enumerate(source.train.texts):
@@ -65,7 +65,7 @@ def cut(source: Source) -> Cut:
     by_class = [[row for row in unique if source.train.labels[row] == label] for label in (0, 1)]
     smallest = min(len(rows) for rows in by_class)
     if smallest < 10:
-        raise UserError(f"data {source.name!r} has {smallest} different train reviews of a class; at least 10 are needed")
+        raise DataError(f"data {source.name!r} has {smallest} different train reviews of a class; at least 10 are needed")
     test_size = 0 if source.test else min(TEST_A_CLASS, smallest * 2 // 5)
     most = LARGE_VALIDATION_A_CLASS if len(unique) > LARGE_TRAIN else VALIDATION_A_CLASS
     validation_size = 0 if source.validation else min(most, max(1, (smallest - test_size) // 10))
@@ -143,7 +143,7 @@ def prepare(
     """The task for an encoder's tokenizer: from the cache, or cut and tokenised now and put there.
 
     Raises:
-        UserError: if the tokenizer cannot be used.
+        ModelError: if the tokenizer cannot be used.
     """
     key = sha256_bytes(f"{CUT_VERSION} {data_sha256} {pretrained.tokenizer_sha256}".encode())
     arrays = cached_arrays(
@@ -159,7 +159,7 @@ def _checked(task: Task, pretrained: PretrainedModel) -> Task:
     parts = (task.train.ids, task.validation.ids, task.test.ids, task.prefix, task.suffix)
     highest = max(int(part.max(initial=0)) for part in parts)
     if highest >= pretrained.config["vocab_size"]:
-        raise UserError(
+        raise ModelError(
             f"encoder {pretrained.name!r}: its tokenizer.json gives ids up to {highest:,}, but its vocabulary has "
             f"{pretrained.config['vocab_size']:,} entries; give the tokenizer of this encoder"
         )

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data.sources import Reviews, plain
-from bench.system.errors import UserError
+from bench.system.errors import ModelError
 
 __all__ = ["Ints", "Split", "open_tokenizer", "special_tokens", "tokenised"]
 
@@ -50,14 +50,14 @@ def _refused() -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        raise UserError(f"the encoder's tokenizer.json cannot be read: {' '.join(str(error).split())[:300]}") from None
+        raise ModelError(f"the encoder's tokenizer.json cannot be read: {' '.join(str(error).split())[:300]}") from None
 
 
 def open_tokenizer(tokenizer_json: Path) -> Any:
     """The fast tokenizer of a checkpoint, which neither truncates nor pads.
 
     Raises:
-        UserError: if the file cannot be read.
+        ModelError: if the file cannot be read.
     """
     from tokenizers import Tokenizer
 
@@ -74,12 +74,12 @@ def special_tokens(tokenizer: Any) -> tuple[Ints, Ints]:
     """The ids [1] before a text and those after it.
 
     Raises:
-        UserError: unless there is one of each.
+        ModelError: unless there is one of each.
     """
     with _refused():
         frame = tokenizer.encode("").ids
     if len(frame) != 2:
-        raise UserError(
+        raise ModelError(
             f"the encoder's tokenizer frames a text with {len(frame)} special tokens; one before and one after are needed"
         )
     return np.array(frame[:1], dtype=np.int64), np.array(frame[1:], dtype=np.int64)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bench.data.sources import plain
-from bench.system.errors import UserError
+from bench.system.errors import DataError
 
 __all__ = ["LONGEST", "Texts", "from_arguments", "from_csv", "from_lines"]
 
@@ -34,7 +34,7 @@ def from_arguments(texts: Sequence[str]) -> Texts:
     """Texts from the command line.
 
     Raises:
-        UserError: if one is empty, too long, or not text.
+        DataError: if one is empty, too long, or not text.
     """
     return Texts([_checked(text, "the text" if len(texts) == 1 else f"text {i}") for i, text in enumerate(texts, 1)])
 
@@ -43,12 +43,12 @@ def from_lines(stream: BinaryIO, name: str = "standard input") -> Texts:
     """A text a line.
 
     Raises:
-        UserError: if there is none, or one is empty, too long, or not UTF-8.
+        DataError: if there is none, or one is empty, too long, or not UTF-8.
     """
     # Only line feeds end a line here: a review may hold the other characters that str.splitlines breaks at.
     lines = _decoded(_read(stream, name), name).removesuffix("\n").split("\n")
     if lines == [""]:
-        raise UserError(f"{name} holds no text; give a text a line")
+        raise DataError(f"{name} holds no text; give a text a line")
     return Texts([_checked(line.removesuffix("\r"), f"{name}, line {i}") for i, line in enumerate(lines, 1)])
 
 
@@ -56,14 +56,14 @@ def from_csv(path: Path, column: str) -> Texts:
     """A text a row, from the named column of a file with a header; its other columns are kept as they are.
 
     Raises:
-        UserError: naming the row and what is wrong with it.
+        DataError: naming the row and what is wrong with it.
     """
     name = path.name
     try:
         with path.open("rb") as file:
             content = _decoded(_read(file, name), name)
     except (OSError, ValueError) as error:
-        raise UserError(f"--csv {str(path)!r} cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        raise DataError(f"--csv {str(path)!r} cannot be read ({getattr(error, 'strerror', None) or error})") from None
     csv.field_size_limit(MOST_BYTES)  # what is too long is said below, with its row
     rows: list[list[str]] = []
     try:
@@ -71,16 +71,16 @@ def from_csv(path: Path, column: str) -> Texts:
             if row:
                 rows.append(row)
     except csv.Error as error:
-        raise UserError(f"{name}, after row {max(0, len(rows) - 1):,}: it is not CSV ({error})") from None
+        raise DataError(f"{name}, after row {max(0, len(rows) - 1):,}: it is not CSV ({error})") from None
     if len(rows) < 2:
-        raise UserError(f"{name} holds no rows under a header")
+        raise DataError(f"{name} holds no rows under a header")
     header, *rows = rows
     if header.count(column) != 1:
         which = "has no column" if column not in header else "has more than one column"
-        raise UserError(f"{name} {which} {column!r} (it has {', '.join(header[:6])}); name one with --column")
+        raise DataError(f"{name} {which} {column!r} (it has {', '.join(header[:6])}); name one with --column")
     for i, row in enumerate(rows, 1):
         if len(row) != len(header):
-            raise UserError(f"{name}, row {i:,} has {len(row)} fields, its header {len(header)}; quote texts that hold a comma")
+            raise DataError(f"{name}, row {i:,} has {len(row)} fields, its header {len(header)}; quote texts that hold a comma")
     place = header.index(column)
     return Texts([_checked(row[place], f"{name}, row {i:,}") for i, row in enumerate(rows, 1)], header, rows)
 
@@ -88,7 +88,7 @@ def from_csv(path: Path, column: str) -> Texts:
 def _read(stream: BinaryIO, name: str) -> bytes:
     content = stream.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
-        raise UserError(f"{name} holds more than {MOST_BYTES // 2**20:,} MiB; give it in parts")
+        raise DataError(f"{name} holds more than {MOST_BYTES // 2**20:,} MiB; give it in parts")
     return content
 
 
@@ -97,19 +97,19 @@ def _decoded(content: bytes, name: str) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{name}, line {line:,} is not UTF-8; convert it first, with iconv for example") from None
+        raise DataError(f"{name}, line {line:,} is not UTF-8; convert it first, with iconv for example") from None
 
 
 def _checked(text: str, where: str) -> str:
     # What is read of a text must be more than nothing: a line break of HTML alone is nothing.
     if not plain(text).strip():
-        raise UserError(f"{where} is empty")
+        raise DataError(f"{where} is empty")
     if "\0" in text:
-        raise UserError(f"{where} holds a NUL byte; is it damaged, or not UTF-8?")
+        raise DataError(f"{where} holds a NUL byte; is it damaged, or not UTF-8?")
     if len(text) > LONGEST:
-        raise UserError(f"{where} has {len(text):,} characters; at most {LONGEST:,} are read")
+        raise DataError(f"{where} has {len(text):,} characters; at most {LONGEST:,} are read")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:  # how Python passes on bytes of the command line that are no UTF-8
-        raise UserError(f"{where} is not UTF-8") from None
+        raise DataError(f"{where} is not UTF-8") from None
     return text

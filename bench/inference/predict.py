@@ -17,7 +17,7 @@ from bench.records.spec import RunSpec
 __all__ = ["predict"]
 
 BATCH = {"cpu": 16, "cuda": 256}
-"""Reviews a batch; on a CPU larger ones are slower (`make levers`)."""
+"""Reviews a batch; on a CPU larger ones are slower (`make ablations`)."""
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from bench.models.pretrained import find as find_encoder
 from bench.records.artifacts import Card, Saved, all_saved, find
 from bench.records.store import load_logits, logits_sha256
 from bench.system.device import resolve_device
-from bench.system.errors import UserError
+from bench.system.errors import BenchError, DataError, ModelError, RecordError, SpecError
 from bench.system.text import harmless, percent
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def answer(question: Question) -> str:
     """The label and the probability of positive for each text, by each adapter.
 
     Raises:
-        UserError: for the first thing that is wrong, before anything is computed.
+        BenchError: for the first thing that is wrong, before anything is computed.
     """
     chosen, words = _chosen(question)
     texts = _texts(question, words)
@@ -99,7 +99,7 @@ def answer(question: Question) -> str:
     }
     taken = [column for pair in columns.values() for column in pair if column in texts.header]
     if taken and style == "csv":
-        raise UserError(f"the table has a column {taken[0]!r} already; rename it")
+        raise DataError(f"the table has a column {taken[0]!r} already; rename it")
     server = _server(question, chosen)
     logits = {name: server.logits(name, texts.texts) for name in chosen}
     labels = {name: saved.card.labels for name, saved in chosen.items()}
@@ -114,11 +114,11 @@ def tested(question: Question) -> list[Tested]:
     """Each run's own test, done once more with all of them in memory.
 
     Raises:
-        UserError: if a text is given as well, or the reviews of a run are not at hand.
+        BenchError: if a text is given as well, or the reviews of a run are not at hand.
     """
     chosen, words = _chosen(question)
     if words or question.csv is not None or question.style is not None:
-        raise UserError("--test takes the run's own test reviews, and no texts, --csv or --format")
+        raise SpecError("--test takes the run's own test reviews, and no texts, --csv or --format")
     pretrained = _checkpoint(question, chosen)
     tasks = {
         name: prepare(pretrained, saved.card.data.sha256, lambda card=saved.card: _cut(card, question.data))  # type: ignore[misc]
@@ -182,7 +182,7 @@ def _as_csv(texts: Texts, logits: Logits, labels: Labels, columns: dict[str, tup
 def _apart(saved: Saved, logits: npt.NDArray[np.float32]) -> float | None:
     try:
         own = load_logits(saved.folder.parent.parent, saved.card.logits_sha256)
-    except UserError:
+    except BenchError:
         return None
     return float(abs(own - logits).max()) if own.shape == logits.shape else None
 
@@ -192,10 +192,10 @@ def _cut(card: Card, data: str | None) -> Cut:
     name = card.spec.data if data is None else data
     try:
         source = read(name)
-    except UserError as error:
-        raise error if data is not None else UserError(f"the reviews {name!r} are not found; say where with --data") from None
+    except BenchError as error:
+        raise error if data is not None else DataError(f"the reviews {name!r} are not found; say where with --data") from None
     if source.sha256 != card.data.sha256:
-        raise UserError(f"the reviews {name!r} are not those of run {card.run_id}; say where those are with --data")
+        raise DataError(f"the reviews {name!r} are not those of run {card.run_id}; say where those are with --data")
     return cut(source)
 
 
@@ -203,7 +203,7 @@ def _chosen(question: Question) -> tuple[dict[str, Saved], list[str]]:
     """What is to be used, by name, and the words that are texts."""
     if not question.adapters:
         if not question.words:
-            raise UserError("name a run (its id, record or saved folder), or adapters with --adapter NAME=RUN")
+            raise SpecError("name a run (its id, record or saved folder), or adapters with --adapter NAME=RUN")
         run, *words = question.words
         saved = find(run, question.results)
         return {saved.card.run_id: saved}, words
@@ -211,9 +211,9 @@ def _chosen(question: Question) -> tuple[dict[str, Saved], list[str]]:
     for asked in question.adapters:
         name, given, run = asked.partition("=")
         if not name or not name.isprintable() or len(name) > 40:
-            raise UserError(f"--adapter {asked!r}: write it as NAME=RUN, the name with at most 40 characters")
+            raise SpecError(f"--adapter {asked!r}: write it as NAME=RUN, the name with at most 40 characters")
         if name in chosen:
-            raise UserError(f"--adapter {name!r} is given twice; name each once")
+            raise SpecError(f"--adapter {name!r} is given twice; name each once")
         chosen[name] = find(run, question.results) if given else _trained_on(name, question.results)
     return chosen, question.words
 
@@ -223,22 +223,24 @@ def _trained_on(name: str, results: Path) -> Saved:
     wanted = IMDB if name == "imdb" else (name,)
     found = [saved for saved in all_saved(results) if saved.card.spec.data in wanted]
     if not found:
-        raise UserError(f"--adapter {name}: nothing saved in {str(results)!r} was trained on {name!r}; name a run, {name}=RUN")
+        raise RecordError(
+            f"--adapter {name}: nothing saved in {str(results)!r} was trained on {name!r}; name a run, {name}=RUN"
+        )
     if len(found) > 1:
         several = ", ".join(saved.name for saved in found[:4]) + (" and more" if len(found) > 4 else "")
-        raise UserError(f"--adapter {name} could be {several}; name one, {name}={found[0].card.run_id}")
+        raise SpecError(f"--adapter {name} could be {several}; name one, {name}={found[0].card.run_id}")
     return found[0]
 
 
 def _texts(question: Question, words: list[str]) -> Texts:
     if question.csv is not None:
         if words:
-            raise UserError(f"texts and --csv are both given ({words[0][:40]!r}); give one or the other")
+            raise SpecError(f"texts and --csv are both given ({words[0][:40]!r}); give one or the other")
         return from_csv(question.csv, question.column)
     if words not in ([], ["-"]):
         return from_arguments(words)
     if not words and sys.stdin.isatty():
-        raise UserError('give a text, such as "A warm and funny film.", or --csv FILE, or a text a line through a pipe')
+        raise SpecError('give a text, such as "A warm and funny film.", or --csv FILE, or a text a line through a pipe')
     return from_lines(sys.stdin.buffer)
 
 
@@ -247,20 +249,22 @@ def _checkpoint(question: Question, chosen: dict[str, Saved]) -> PretrainedModel
     (first, one), *others = chosen.items()
     for name, other in others:
         if other.card.encoder.sha256 != one.card.encoder.sha256:
-            raise UserError(
+            raise ModelError(
                 f"{first} was trained on the encoder {one.card.spec.encoder!r} and {name} on {other.card.spec.encoder!r}; one "
                 "encoder serves adapters that were trained on it"
             )
     name = one.card.spec.encoder if question.encoder is None else question.encoder
     try:
         pretrained = find_encoder(name)
-    except UserError:
+    except BenchError:
         # A run on a folder keeps only the last part of its path.
         if question.encoder is not None or name in PACKAGED or "/" in name:
             raise
-        raise UserError(f"the encoder {name!r} of run {one.card.run_id} is not found; say where it is with --encoder") from None
+        raise ModelError(
+            f"the encoder {name!r} of run {one.card.run_id} is not found; say where it is with --encoder"
+        ) from None
     if pretrained.sha256 != one.card.encoder.sha256:
-        raise UserError(f"the encoder {name!r} is not the one of run {one.card.run_id}; say where that is with --encoder")
+        raise ModelError(f"the encoder {name!r} is not the one of run {one.card.run_id}; say where that is with --encoder")
     return pretrained
 
 

@@ -25,7 +25,7 @@ from bench.models.classifier import load_classifier
 from bench.models.pretrained import PretrainedModel
 from bench.records.artifacts import HEAD, Saved
 from bench.records.spec import RunSpec
-from bench.system.errors import UserError
+from bench.system.errors import RecordError, SpecError
 from bench.system.text import without_paths
 
 __all__ = ["Server", "positive"]
@@ -35,7 +35,7 @@ class Server:
     """Answers for saved runs by name. All must have been trained on the encoder `checkpoint`.
 
     Raises:
-        UserError: if they cannot share the encoder, or what was saved does not load.
+        BenchError: if they cannot share the encoder, or what was saved does not load.
     """
 
     def __init__(self, saved: Mapping[str, Saved], pretrained: PretrainedModel, device: Literal["cpu", "cuda"]) -> None:
@@ -58,7 +58,7 @@ class Server:
             except Exception as error:
                 # Two libraries and safetensors raise a dozen kinds here, and all say: these are not its weights.
                 why = without_paths(f"{type(error).__name__}: {error}")
-                raise UserError(f"{one.name}: what was saved does not load ({why})") from None
+                raise RecordError(f"{one.name}: what was saved does not load ({why})") from None
         self._classifier.to(device)
         for head in self._heads.values():
             head.to(device)
@@ -132,7 +132,7 @@ def _method(saved: Saved) -> methods.Method:
     try:
         return type(methods.get(spec.method))(**spec.hyperparameters)
     except TypeError:
-        raise UserError(f"{saved.name}: {spec.method} does not take the hyperparameters on its card") from None
+        raise RecordError(f"{saved.name}: {spec.method} does not take the hyperparameters on its card") from None
 
 
 def _check_sharing(chosen: Mapping[str, methods.Method]) -> None:
@@ -140,7 +140,7 @@ def _check_sharing(chosen: Mapping[str, methods.Method]) -> None:
     libraries: dict[str, str] = {}
     for name, method in chosen.items():
         if method.backend is None and not method.encodes_once:
-            raise UserError(
+            raise SpecError(
                 f"--adapter {name}: {method.name} changes the encoder itself and cannot share it; ask it alone, or name a run "
                 "of adapters, LoRA or head-only"
             )
@@ -148,4 +148,4 @@ def _check_sharing(chosen: Mapping[str, methods.Method]) -> None:
             libraries.setdefault(method.backend, f"{name} ({method.name})")
     if len(libraries) > 1:
         held = " and ".join(f"{who} by {library}" for library, who in libraries.items())
-        raise UserError(f"one encoder holds adapters of one library, but {held}; ask them one by one")
+        raise SpecError(f"one encoder holds adapters of one library, but {held}; ask them one by one")

@@ -3,7 +3,7 @@
 Torch's own kernel for CPUs takes much of a step of MiniLM in bf16. MPNet, for which transformers has no kernel, writes
 and reads the scores of a whole batch in every operation, more than a processor's caches hold. Here plain products are taken,
 of as few reviews at a time as have `SCORES` scores; the backward pass computes the scores again, so that none are kept (Dao et
-al. 2022, arXiv 2205.14135, algorithm 4, blocks of reviews in the place of tiles). `make levers` measures what MiniLM gains.
+al. 2022, arXiv 2205.14135, algorithm 4, blocks of reviews in the place of tiles). `make ablations` measures what MiniLM gains.
 """
 
 from __future__ import annotations

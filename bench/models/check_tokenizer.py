@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from bench.system.errors import UserError, brief
+from bench.system.errors import ModelError, brief
 
 __all__ = ["LARGEST", "check_tokenizer"]
 
@@ -52,18 +52,18 @@ def check_tokenizer(name: str, path: Path) -> None:
     """See that a file holds a tokenizer of known parts.
 
     Raises:
-        UserError: saying which part is not; `name` is the encoder's.
+        ModelError: saying which part is not; `name` is the encoder's.
         OSError: if it cannot be read.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
-        raise UserError(f"encoder {name!r}: tokenizer.json cannot be read: it is no file of at most {LARGEST // 2**20} MiB")
+        raise ModelError(f"encoder {name!r}: tokenizer.json cannot be read: it is no file of at most {LARGEST // 2**20} MiB")
     try:
         found = from_json(path.read_bytes())
     except ValueError:
-        raise UserError(f"encoder {name!r}: tokenizer.json cannot be read: it is not whole JSON") from None
+        raise ModelError(f"encoder {name!r}: tokenizer.json cannot be read: it is not whole JSON") from None
     for why in _wrong(found):
-        raise UserError(f"encoder {name!r}: tokenizer.json cannot be read: {why}")
+        raise ModelError(f"encoder {name!r}: tokenizer.json cannot be read: {why}")
 
 
 def _wrong(found: Any) -> Iterator[str]:

@@ -10,7 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from bench.system.errors import UserError
+from bench.system.errors import ModelError
 from methods import EncoderShape
 
 __all__ = ["check_weights", "expected"]
@@ -62,7 +62,7 @@ def check_weights(name: str, path: Path, config: dict[str, Any], shape: EncoderS
     """See that the file is whole, in floating point, and holds every tensor of the body under its name.
 
     Raises:
-        UserError: saying what it lacks.
+        ModelError: saying what it lacks.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -72,12 +72,12 @@ def check_weights(name: str, path: Path, config: dict[str, Any], shape: EncoderS
             held = {key: tuple(tensor.get_shape()) for key, tensor in slices.items()}
             types = {tensor.get_dtype() for tensor in slices.values()}
     except SafetensorError as error:
-        raise UserError(f"encoder {name!r}: model.safetensors cannot be read ({error}); is it whole?") from None
+        raise ModelError(f"encoder {name!r}: model.safetensors cannot be read ({error}); is it whole?") from None
     if types - _FLOATS:
-        raise UserError(f"encoder {name!r} holds {', '.join(sorted(types - _FLOATS))} weights; give one that is not quantised")
+        raise ModelError(f"encoder {name!r} holds {', '.join(sorted(types - _FLOATS))} weights; give one that is not quantised")
     total = sum(prod(sizes) for sizes in held.values())
     if total != shape.parameters:
-        raise UserError(
+        raise ModelError(
             f"encoder {name!r}: model.safetensors holds {total:,} parameters of the body, but config.json describes "
             f"{shape.parameters:,}; give the two files of one encoder"
         )
@@ -87,7 +87,7 @@ def check_weights(name: str, path: Path, config: dict[str, Any], shape: EncoderS
     for tensor, sizes in expected(config, shape):
         if named.get(tensor) != sizes:
             what = "lack" if tensor not in named else f"hold {list(named[tensor])} and not {list(sizes)} numbers for"
-            raise UserError(f"encoder {name!r}: the weights {what} {tensor} as config.json describes it")
+            raise ModelError(f"encoder {name!r}: the weights {what} {tensor} as config.json describes it")
 
 
 def _present(name: str) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bench.models.attention import InBlocks, MaskKnown, replace_mpnet_attention
 from bench.models.pretrained import Pooling, PretrainedModel
-from bench.system.errors import UserError
+from bench.system.errors import ModelError
 
 __all__ = ["Classifier", "frozen_sha256", "load_classifier"]
 
@@ -26,7 +26,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.encoder, self.pooling, self.head = encoder, pooling, head
         self.attention: Callable[[], AbstractContextManager[object]] = InBlocks
-        """What the encoder runs in on a CPU; nothing, for torch's own attention, is what `make levers` compares it with."""
+        """What the encoder runs in on a CPU; nothing, for torch's own attention, is what `make ablations` compares it with."""
 
     def features(self, input_ids: Tensor, attention_mask: Tensor, padded: bool = True) -> Tensor:
         """What the head reads: one vector a review. ids and mask are [batch, length]; returns [batch, width] in fp32, whatever
@@ -93,7 +93,7 @@ def load_classifier(pretrained: PretrainedModel, *, seed: int, dropout: float, a
     method starts from the same head.
 
     Raises:
-        UserError: if the weights do not fit the configuration.
+        ModelError: if the weights do not fit the configuration.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -118,7 +118,7 @@ def load_classifier(pretrained: PretrainedModel, *, seed: int, dropout: float, a
             torch_dtype=torch.float32, **pooler,
         )  # fmt: skip
     except (SafetensorError, RuntimeError, OSError) as error:
-        raise UserError(f"encoder {pretrained.name!r}: the weights do not load ({str(error).splitlines()[0]})") from None
+        raise ModelError(f"encoder {pretrained.name!r}: the weights do not load ({str(error).splitlines()[0]})") from None
     missing = set(info["missing_keys"])
     if own:
         encoder = model.base_model
@@ -129,7 +129,7 @@ def load_classifier(pretrained: PretrainedModel, *, seed: int, dropout: float, a
         head = nn.Linear(int(config.hidden_size), LABELS)
     if lacking or info["mismatched_keys"]:
         odd = (lacking or [str(key) for key in info["mismatched_keys"]])[0]
-        raise UserError(f"encoder {pretrained.name!r}: the weights lack {odd} as config.json describes it")
+        raise ModelError(f"encoder {pretrained.name!r}: the weights lack {odd} as config.json describes it")
     pretrained_pooler = own and not any(".pooler." in key for key in missing)
     _initialise(head, keep="pooler" if pretrained_pooler else None, std=config.initializer_range, seed=seed)
     if config.model_type == "mpnet":

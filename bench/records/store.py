@@ -19,7 +19,7 @@ from pydantic_core import from_json
 from bench.records.integrity import flaw
 from bench.records.migrate import migrated
 from bench.records.schema import FINAL, SCHEMA_VERSION, AnyRecord, Calibration, Record
-from bench.system.errors import UserError
+from bench.system.errors import RecordError
 from bench.system.files import atomic_write, sha256_bytes
 
 __all__ = [
@@ -79,7 +79,7 @@ def prepare_folder(folder: Path) -> None:
     removing it again would pull it from under another process: the first record makes it.
 
     Raises:
-        UserError: if it cannot.
+        RecordError: if it cannot.
     """
     try:
         nearest = next(part for part in (folder, *folder.absolute().parents) if part.exists())
@@ -87,7 +87,7 @@ def prepare_folder(folder: Path) -> None:
             file.write(b"")
         (nearest / ".writable").unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"results cannot be written to {str(folder)!r} ({error.strerror}); choose another --out") from None
+        raise RecordError(f"results cannot be written to {str(folder)!r} ({error.strerror}); choose another --out") from None
 
 
 def save(folder: Path, record: AnyRecord, logits: npt.NDArray[np.float32] | None = None) -> Path:
@@ -111,15 +111,15 @@ def load_logits(folder: Path, sha256: str) -> npt.NDArray[np.float32]:
     """The logits of a run, [reviews, 2].
 
     Raises:
-        UserError: if the sidecar is missing or is not what its name says.
+        RecordError: if the sidecar is missing or is not what its name says.
     """
     path = folder / "logits" / f"{sha256}.npy"
     try:
         data = path.read_bytes()
     except OSError:
-        raise UserError(f"the logits {sha256[:12]}… are not beside their record") from None
+        raise RecordError(f"the logits {sha256[:12]}… are not beside their record") from None
     if sha256_bytes(data) != sha256:
-        raise UserError(f"the logits {sha256[:12]}… were changed after they were written")
+        raise RecordError(f"the logits {sha256[:12]}… were changed after they were written")
     logits: npt.NDArray[np.float32] = np.load(io.BytesIO(data), allow_pickle=False)
     return logits
 
@@ -128,14 +128,14 @@ def read(path: Path) -> AnyRecord:
     """The record in a file, whether or not its figures agree: that is for the audit to find.
 
     Raises:
-        UserError: if there is none.
+        RecordError: if there is none.
     """
     try:
         return _record(_json(_content(path)[0]))
     except FileNotFoundError:
-        raise UserError(f"there is no record {str(path)!r}") from None
+        raise RecordError(f"there is no record {str(path)!r}") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{str(path)!r} is not a record: {_why(error)}") from None
+        raise RecordError(f"{str(path)!r} is not a record: {_why(error)}") from None
 
 
 def load(folder: Path, pattern: str = "*.json") -> Iterator[AnyRecord | Damaged]:
@@ -242,7 +242,7 @@ def finished(folder: Path, run_id: str, *, or_damaged: bool = False) -> AnyRecor
     """The record of a run or baseline that has ended in a final state in this folder; None if it is still to be run.
 
     Raises:
-        UserError: if what is there under this id is damaged: doing the run again would write over it. With `or_damaged`
+        RecordError: if what is there under this id is damaged: doing the run again would write over it. With `or_damaged`
             that is as if there were nothing.
     """
     found = finished_file(folder, run_id, or_damaged=or_damaged)
@@ -266,7 +266,7 @@ def refuse_damaged(folder: Path, run_ids: Collection[str]) -> None:
     """See before anything is spent that no run would write over a file that is not a whole record.
 
     Raises:
-        UserError: naming the first that is damaged.
+        RecordError: naming the first that is damaged.
     """
     wanted = set(run_ids)
     for path in sorted(folder.glob("*.json")):
@@ -274,8 +274,8 @@ def refuse_damaged(folder: Path, run_ids: Collection[str]) -> None:
             raise _in_the_way(found)
 
 
-def _in_the_way(found: Damaged) -> UserError:
-    return UserError(
+def _in_the_way(found: Damaged) -> RecordError:
+    return RecordError(
         f"{str(found.path)!r} is of a run that was asked for, but not a whole record ({found.reason}); move it away, or write "
         "over it with --force"
     )

@@ -15,7 +15,7 @@ from bench.records.attempts import attempts
 from bench.records.schema import AnyRecord, Baseline, Calibration, Record
 from bench.records.store import Damaged, load
 from bench.rules import MARGIN
-from bench.system.errors import UserError
+from bench.system.errors import RecordError, SpecError
 from bench.system.text import harmless
 
 __all__ = ["read"]
@@ -28,7 +28,7 @@ def read(
     is named on the error stream, left alone, and added to `left_out`. Differences within `margin` count as equivalent.
 
     Raises:
-        UserError: if there is no record of a run, or none of a method called `reference`.
+        BenchError: if there is no record of a run, or none of a method called `reference`.
     """
     left_out, records = [] if left_out is None else left_out, list[Record | Baseline]()
     for item in load(folder) if folder.is_dir() else ():
@@ -39,12 +39,12 @@ def read(
             records.append(item)
     compared, trials = compare(records, reference, methods.names(), margin), sensitivities(records, methods.names())
     if not compared and not trials:
-        raise UserError(f"{str(folder)!r} holds no records of runs; make some with: python -m bench run --method all")
+        raise RecordError(f"{str(folder)!r} holds no records of runs; make some with: python -m bench run --method all")
     known = sorted({row.method for group in compared for row in group.rows})
     if compared and reference not in known:
         near = difflib.get_close_matches(reference, known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise UserError(f"no run here is of the reference {reference!r}{hint} There are: {', '.join(known)}")
+        raise SpecError(f"no run here is of the reference {reference!r}{hint} There are: {', '.join(known)}")
     earlier = list(attempts(folder))
     return [replace(group, attempts=_replaced(group, earlier)) for group in compared], trials
 

@@ -23,7 +23,7 @@ from bench.report.tables.latex import latex
 from bench.report.tables.markdown import markdown
 from bench.report.tables.table import Section, terminal
 from bench.rules import MARGIN
-from bench.system.errors import UserError
+from bench.system.errors import RecordError, SpecError
 
 __all__ = ["VIEWS", "draw", "render"]
 
@@ -53,7 +53,7 @@ def draw(
     """Draw figures as `svg` or `png` in a file or folder `out`; return what to print: their names, or the SVG itself.
 
     Raises:
-        UserError: if there is no record of a run or none of the reference, and as `bench.report.figures.export.written`.
+        BenchError: if there is no record of a run or none of the reference, and as `bench.report.figures.export.written`.
     """
     # The libraries that draw take longer to import than a table takes to write.
     from bench.report.figures import drawings
@@ -82,14 +82,14 @@ def render(
     equivalent. `wide` shows every column of the comparison, `width` is that of the terminal, by default its own.
 
     Raises:
-        UserError: if there is no record of a run or none of the reference, for a view that does not exist or has nothing to
+        BenchError: if there is no record of a run or none of the reference, for a view that does not exist or has nothing to
             show, and for another than the comparison as CSV.
     """
     compared, trials = read(folder, reference, left_out, margin)
     asked = [view] if isinstance(view, str) else list(view or ())
     for name in asked:
         if name not in {*VIEWS, "all"}:
-            raise UserError(f"there is no view {name!r}; there are {', '.join(VIEWS)} and all")
+            raise SpecError(f"there is no view {name!r}; there are {', '.join(VIEWS)} and all")
     if style == "html":
         from bench.report.page import page
 
@@ -100,14 +100,14 @@ def render(
     shown = asked or (["comparison"] if compared else ["tuning"])
     if style == "csv":
         if set(shown) - {"comparison"} or not compared:
-            raise UserError("csv holds the comparison alone; take --format json for the other views")
+            raise SpecError("csv holds the comparison alone; take --format json for the other views")
         return spreadsheet(compared)
     write = {"markdown": markdown, "latex": latex}.get(style, partial(terminal, width=width or _columns()))
     tables = []
     for name in VIEWS:
         made = [write(part) for part in _sections(name, compared, trials, folder, wide)] if {name, "all"} & set(shown) else []
         if name in shown and not made:
-            raise UserError(f"{str(folder)!r} has nothing to show as --view {name}: {_MISSING[name]}")
+            raise RecordError(f"{str(folder)!r} has nothing to show as --view {name}: {_MISSING[name]}")
         tables += made
     if not asked and style == "table":
         more = [name for name in VIEWS if name not in shown and _has(name, compared, trials, folder)]

@@ -12,7 +12,7 @@ from bench.runs.calibration_store import covering, find_calibrations
 from bench.runs.convert import convert
 from bench.runs.plan import Matrix, converted
 from bench.system.device import device_model
-from bench.system.errors import UserError
+from bench.system.errors import BenchError, SpecError
 from bench.training.job import Job
 
 __all__ = ["counted", "counted_if_calibrated"]
@@ -26,13 +26,13 @@ def counted(
     With `elsewhere`, runs execute on other machines, whose speed this one cannot measure: the calibration must be named.
 
     Raises:
-        UserError: as `bench.runs.calibration.calibrated`; if a budget is too small for one batch of a method.
+        BenchError: as `bench.runs.calibration.calibrated`; if a budget is too small for one batch of a method.
     """
     jobs = _calibrated_jobs(matrix)
     if not jobs:
         return matrix
     if elsewhere and matrix.calibration is None:
-        raise UserError("a budget in seconds or reference tokens needs --calibration FILE where runs execute on a cluster")
+        raise SpecError("a budget in seconds or reference tokens needs --calibration FILE where runs execute on a cluster")
     found = calibrated(
         subject_of(jobs[0]), _methods(jobs), out, file=matrix.calibration, seconds=seconds, progress=say
     )  # fmt: skip
@@ -46,7 +46,7 @@ def counted_if_calibrated(matrix: Matrix, out: Path) -> Matrix:
     """The same where the calibration is there already; else the matrix as it is.
 
     Raises:
-        UserError: if the calibration that was named is not one for these jobs.
+        RecordError: if the calibration that was named is not one for these jobs.
     """
     jobs = _calibrated_jobs(matrix)
     if not jobs:
@@ -58,7 +58,7 @@ def counted_if_calibrated(matrix: Matrix, out: Path) -> Matrix:
         if any(covering(found, method) is None for method in _methods(jobs)):
             return matrix
         return _converted(matrix, found)
-    except UserError:
+    except BenchError:
         return matrix
 
 

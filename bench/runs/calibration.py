@@ -28,7 +28,7 @@ from bench.runs.calibration_store import covering, find_calibrations, named, sam
 from bench.runs.rounds import REFERENCE, Group, Lost, Measured, Worker, measure, slices_of
 from bench.runs.workers import ProcessWorker
 from bench.system.device import device_model
-from bench.system.errors import UserError
+from bench.system.errors import DataError, MethodError
 from bench.training.job import Job, job_of
 
 __all__ = [
@@ -102,7 +102,7 @@ def calibrated(
     calibrated now against the same reference, and the record is saved there.
 
     Raises:
-        UserError: if a file is no calibration, was changed, is of another setting or rules version, or lacks a method; if the
+        BenchError: if a file is no calibration, was changed, is of another setting or rules version, or lacks a method; if the
             folder has only calibrations of another kind of machine; if the reference cannot be trained.
     """
     if file is not None:
@@ -131,7 +131,7 @@ def calibrate(
     `seconds` is for each group of at most `RESIDENT` methods; None: `SECONDS`, and `ALONE` where one method is timed.
 
     Raises:
-        UserError: if the folder cannot be written, or the reference cannot be trained.
+        BenchError: if the folder cannot be written, or the reference cannot be trained.
     """
     prepare_folder(out)
     timed = _with_reference(methods)
@@ -156,7 +156,7 @@ def calibrate(
                 progress=progress,
             )
         except Lost as lost:
-            raise UserError(f"the reference {timed[REFERENCE][0]} cannot be calibrated: {lost.reason}") from None
+            raise MethodError(f"the reference {timed[REFERENCE][0]} cannot be calibrated: {lost.reason}") from None
         # What did not fit beside others may fit alone, but not under a cap, which is of each process.
         if len(group.methods) > 1 and (subject.setting.memory_cap is None or subject.setting.device == "cuda"):
             again = [m for m in group.methods if m not in tried_again and _full(measured, m)]
@@ -194,7 +194,7 @@ def _lengths(subject: Subject) -> Ints:
     def made() -> Cut:
         source = read(subject.data_argument)
         if source.sha256 != subject.data.sha256:
-            raise UserError("the texts changed after the calibration was asked for; ask again")
+            raise DataError("the texts changed after the calibration was asked for; ask again")
         return cut(source)
 
     task = prepare(subject.pretrained, subject.data.sha256, made)

@@ -9,7 +9,7 @@ from typing import Any
 from bench.records.schema import Baseline, Calibration, CalibrationSetting, MethodSpeed
 from bench.records.store import Damaged, checksum_flaw, load, path_of, read
 from bench.rules import RULES_VERSION
-from bench.system.errors import UserError
+from bench.system.errors import RecordError
 
 __all__ = ["covering", "find_calibration", "find_calibrations", "named", "same_method", "speed_of"]
 
@@ -45,12 +45,12 @@ def find_calibrations(folder: Path, setting: CalibrationSetting, model: str) -> 
     first, and of these the newest: one that was made for methods that came later does not take the place of the first.
 
     Raises:
-        UserError: if one of them was changed, or all are of another kind of machine.
+        RecordError: if one of them was changed, or all are of another kind of machine.
     """
     valid, elsewhere = list[Calibration](), list[Calibration]()
     for item in load(folder, "calibration-*.json") if _there(folder) else ():
         if isinstance(item, Damaged):
-            raise UserError(f"{str(item.path)!r} is not a whole calibration ({item.reason}); move it away")
+            raise RecordError(f"{str(item.path)!r} is not a whole calibration ({item.reason}); move it away")
         if not isinstance(item, Calibration) or item.rules_version != RULES_VERSION:
             continue
         unlike = _unlike(item.setting, setting)
@@ -64,7 +64,7 @@ def find_calibrations(folder: Path, setting: CalibrationSetting, model: str) -> 
             f"{name}, {threads} threads"
             for name, threads in ((other.environment.device, other.setting.threads), (model, setting.threads))
         )
-        raise UserError(
+        raise RecordError(
             f"{str(path_of(folder, other))!r} was made on another kind of machine ({theirs}; this is {ours}); "
             "name it with --calibration to use it, or choose another --out"
         )
@@ -82,7 +82,7 @@ def find_calibration(folder: Path, setting: CalibrationSetting, methods: Sequenc
     """The newest calibration of a folder that is valid for a setting and holds all of the methods.
 
     Raises:
-        UserError: as `find_calibrations`.
+        RecordError: as `find_calibrations`.
     """
     whole = [
         one for one in find_calibrations(folder, setting, model) if all(speed_of(one, method) is not None for method in methods)
@@ -94,35 +94,35 @@ def named(path: Path, setting: CalibrationSetting, methods: Sequence[_Named]) ->
     """The calibration in a file, which is valid on any machine for an equal setting.
 
     Raises:
-        UserError: if the file holds no calibration, was changed, or is of another setting or rules version; if it lacks one
+        RecordError: if the file holds no calibration, was changed, or is of another setting or rules version; if it lacks one
             of the methods.
     """
     where = f"calibration {str(path)!r}"
     found = read(path)
     if not isinstance(found, Calibration):
         what = "baseline" if isinstance(found, Baseline) else "run"
-        raise UserError(f"{where} is the record of a {what}; name a calibration-….json")
+        raise RecordError(f"{where} is the record of a {what}; name a calibration-….json")
     try:
         broken = checksum_flaw(path)
     except (OSError, ValueError) as error:
         broken = str(error)
     if broken:
-        raise UserError(f"{where} cannot be trusted: {broken}")
+        raise RecordError(f"{where} cannot be trusted: {broken}")
     if found.rules_version != RULES_VERSION:
-        raise UserError(
+        raise RecordError(
             f"{where} is of rules version {found.rules_version}, and this is version {RULES_VERSION}; calibrate again"
         )
     unlike = [name for name in _unlike(found.setting, setting) if name not in _OF_MACHINE]
     if unlike:
         first = unlike[0]
         theirs, ours = (str(getattr(one, first))[:20] for one in (found.setting, setting))
-        raise UserError(
+        raise RecordError(
             f"{where} is of another setting: its {_WORDS.get(first, first)} is {theirs}, and here it is {ours}; "
             "calibrate this setting"
         )
     for name, own in methods:
         if speed_of(found, (name, own)) is None:
-            raise UserError(f"{where} does not hold {_said(name, own)}; calibrate it, or leave --calibration out")
+            raise RecordError(f"{where} does not hold {_said(name, own)}; calibrate it, or leave --calibration out")
     return found
 
 

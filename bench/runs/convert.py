@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from bench.records.schema import Calibration, Conversion
 from bench.records.spec import Budget
 from bench.runs.calibration_store import covering, speed_of
-from bench.system.errors import UserError
+from bench.system.errors import RecordError, SpecError
 
 __all__ = ["Converted", "convert", "reference_tokens"]
 
@@ -30,7 +30,7 @@ def reference_tokens(asked: Budget, calibration: Calibration) -> int:
     """Tokens, padding excluded, that the reference gets of a budget in seconds or reference tokens.
 
     Raises:
-        UserError: if the seconds are too few for `ROUNDED` / 2 tokens.
+        SpecError: if the seconds are too few for `ROUNDED` / 2 tokens.
     """
     if asked.unit == "reference tokens":
         return int(asked.amount)
@@ -38,7 +38,7 @@ def reference_tokens(asked: Budget, calibration: Calibration) -> int:
         raise ValueError(f"a budget of {asked} needs no calibration")
     tokens = ROUNDED * round(asked.amount * calibration.tokens_per_second / ROUNDED)
     if tokens < 1:
-        raise UserError(f"budget {asked} is too small: at {calibration.tokens_per_second:,.0f} tokens a second it is no step")
+        raise SpecError(f"budget {asked} is too small: at {calibration.tokens_per_second:,.0f} tokens a second it is no step")
     return tokens
 
 
@@ -51,20 +51,20 @@ def convert(
     its ratio. `batch_tokens` is the mean number of tokens of a batch.
 
     Raises:
-        UserError: if the method was not calibrated or did not fit, or if its tokens are fewer than those of one batch.
+        BenchError: if the method was not calibrated or did not fit, or if its tokens are fewer than those of one batch.
     """
     found = covering(calibrations, (method, hyperparameters))
     if found is None:
-        raise UserError(f"{method} was not calibrated; calibrate it with: python -m bench calibrate --method {method}")
+        raise RecordError(f"{method} was not calibrated; calibrate it with: python -m bench calibrate --method {method}")
     speed = speed_of(found, (method, hyperparameters))
     if speed is None or speed.ratio is None or speed.low is None or speed.high is None:
         why = "too few rounds" if speed is None or speed.reason is None else f"{speed.state}: {speed.reason}"
-        raise UserError(f"{method} has no ratio in calibration {found.run_id} ({why})")
+        raise RecordError(f"{method} has no ratio in calibration {found.run_id} ({why})")
     first = calibrations[0]
     whole = reference_tokens(asked, first)
     tokens = round(whole / speed.ratio)
     if tokens < batch_tokens:
-        raise UserError(
+        raise SpecError(
             f"budget {asked} is too small for {method}: {tokens:,} tokens are fewer than one batch has "
             f"({batch_tokens:,.0f}); give a larger --budget"
         )

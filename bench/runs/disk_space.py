@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import methods
-from bench.system.errors import UserError
+from bench.system.errors import RecordError
 from bench.system.files import temporary_file
 from bench.training.job import Job, checkpoint_path
 
@@ -44,7 +44,7 @@ def check_room(out: Path, jobs: Sequence[Job], *, keep: bool = False) -> None:
     the old one stays until the new one is written; with `keep` also for what the runs train.
 
     Raises:
-        UserError: if it has not.
+        RecordError: if it has not.
     """
     if not jobs:
         return
@@ -54,7 +54,7 @@ def check_room(out: Path, jobs: Sequence[Job], *, keep: bool = False) -> None:
     folder = next(part for part in (out, *out.absolute().parents) if part.exists())
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise UserError(
+        raise RecordError(
             f"the disk of {str(out)!r} has {free / 2**20:,.0f} MiB free, and these runs may need {needed / 2**20:,.0f} MiB for "
             "records and checkpoints; free some, or choose another --out"
         )
@@ -65,7 +65,7 @@ def reserved(out: Path, size: int) -> Iterator[Callable[[], None]]:
     """Hold `size` bytes of the disk of `out` until the function that this gives is called, or the end.
 
     Raises:
-        UserError: if they are not there.
+        RecordError: if they are not there.
     """
     handle, path = temporary_file(out / "reserve")
 
@@ -77,7 +77,7 @@ def reserved(out: Path, size: int) -> Iterator[Callable[[], None]]:
         try:
             os.posix_fallocate(handle, 0, size)
         except OSError as error:
-            raise UserError(
+            raise RecordError(
                 f"the disk of {str(out)!r} has no {size / 2**20:,.1f} MiB for a record ({error.strerror}); free some, or "
                 "choose another --out"
             ) from None

@@ -21,7 +21,7 @@ from bench.records.store import checksum_flaw, read
 from bench.runs.pace import Pace
 from bench.runs.plan import Matrix, extended, tuned
 from bench.runs.status import Status, going_on, read_status, share_of_run
-from bench.system.errors import UserError
+from bench.system.errors import BenchError
 from bench.system.files import present
 from bench.system.locks import lock_path
 from bench.training.job import Job, checkpoint_path, run_name
@@ -68,7 +68,7 @@ def _read(path: Path) -> AnyRecord | None:
     try:
         record = read(path)
         return None if checksum_flaw(path) else record
-    except (UserError, OSError, ValueError):
+    except (BenchError, OSError, ValueError):
         return None
 
 

@@ -17,7 +17,7 @@ from bench.models.pretrained import PretrainedModel, find
 from bench.records.schema import Conversion, DataCut
 from bench.records.spec import Budget, checked_spec, parse_seeds, parse_size, tuning_seeds
 from bench.system.device import device_model, resolve_device, resolve_precision, usable_cores
-from bench.system.errors import UserError
+from bench.system.errors import SpecError
 from bench.training.job import Job, job_of
 
 __all__ = ["Convert", "Matrix", "Request", "converted", "extended", "plan", "tuned"]
@@ -75,7 +75,7 @@ class Matrix:
 
 def _methods(asked: list[str]) -> list[str]:
     if not asked:
-        raise UserError(f"name at least one method with --method: {', '.join(methods.names())} or all")
+        raise SpecError(f"name at least one method with --method: {', '.join(methods.names())} or all")
     chosen: list[str] = []
     for name in asked:
         found = methods.names(core=True) if name == "all" else [name]
@@ -89,14 +89,14 @@ def _budgets(text: str) -> list[Budget]:
     """The budgets of a list with commas, in its order.
 
     Raises:
-        UserError: if one is not understood, or is there twice.
+        SpecError: if one is not understood, or is there twice.
     """
     parts = [part.strip() for part in text.split(",")]
     budgets = [Budget.parse(part) for part in parts]
     for i, budget in enumerate(budgets):
         first = budgets.index(budget)
         if first < i:
-            raise UserError(f"budgets {parts[first]!r} and {parts[i]!r} are the same; name each once")
+            raise SpecError(f"budgets {parts[first]!r} and {parts[i]!r} are the same; name each once")
     return budgets
 
 
@@ -104,16 +104,16 @@ def _rates(request: Request, names: list[str], seeds: list[int]) -> dict[str, li
     """The learning rates to try for each method, as many for one as for another; none without tuning."""
     if request.tune is None:
         if request.trials_only:
-            raise UserError("--trials-only needs trials; ask for them with --tune 3")
+            raise SpecError("--trials-only needs trials; ask for them with --tune 3")
         return {}
     for name in names:
         if "learning_rate" in request.hyperparameters.get(name, {}):
-            raise UserError(f"tuning chooses the learning rate of {name}; leave it out of the hyperparameters, or do not tune")
+            raise SpecError(f"tuning chooses the learning rate of {name}; leave it out of the hyperparameters, or do not tune")
     if request.tune_seeds < 1:
-        raise UserError(f"--tune-seeds {request.tune_seeds}: a trial needs at least 1 seed")
+        raise SpecError(f"--tune-seeds {request.tune_seeds}: a trial needs at least 1 seed")
     kept = set(tuning_seeds(request.tune_seeds)) & set(seeds)
     if kept:
-        raise UserError(f"--seeds: seed {min(kept)} is kept for the tuning trials; choose another")
+        raise SpecError(f"--seeds: seed {min(kept)} is kept for the tuning trials; choose another")
     return {name: rates(name, request.tune) for name in names}
 
 
@@ -126,7 +126,7 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
     Seeds are outermost; within a seed methods and budgets come in a random order that the seed gives (rules, section 7).
 
     Raises:
-        UserError: for the first thing that is wrong.
+        BenchError: for the first thing that is wrong.
         MethodError: for an unknown method or hyperparameter.
     """
     names, budgets, seeds = _methods(request.methods), _budgets(request.budget), parse_seeds(request.seeds)
@@ -147,7 +147,7 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
     settings = {name: methods.configured(name, request.hyperparameters.get(name, {})).hyperparameters() for name in names}
     pretrained = find(request.encoder)
     if request.max_length > pretrained.longest:
-        raise UserError(
+        raise SpecError(
             f"--max-length {request.max_length} is more than the {pretrained.longest} positions of the encoder "
             f"{pretrained.name!r}; use at most that"
         )
@@ -156,14 +156,14 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
     reviews = len(made.train)
     if request.train_limit is not None:
         if not 2 <= request.train_limit <= reviews:
-            raise UserError(f"--train-limit {request.train_limit} must be between 2 and the {reviews:,} reviews to train on")
+            raise SpecError(f"--train-limit {request.train_limit} must be between 2 and the {reviews:,} reviews to train on")
         # The whole of them and a limit equal to it are one and the same run.
         common["train_limit"] = None if request.train_limit == reviews else request.train_limit
         reviews = request.train_limit
     if request.batch_size > reviews:
-        raise UserError(f"--batch-size {request.batch_size} is more than the {reviews:,} reviews to train on")
+        raise SpecError(f"--batch-size {request.batch_size} is more than the {reviews:,} reviews to train on")
     if request.test_limit is not None and not 2 <= request.test_limit <= len(made.test):
-        raise UserError(f"--test-limit {request.test_limit} must be between 2 and the {len(made.test):,} test reviews")
+        raise SpecError(f"--test-limit {request.test_limit} must be between 2 and the {len(made.test):,} test reviews")
     data = DataCut(
         sha256=source.sha256, cut=made.name, train=len(made.train), validation=len(made.validation), test=len(made.test),
         duplicates_removed=made.duplicates_removed, leaked=len(made.leaked), revision=source.revision,
@@ -206,7 +206,7 @@ def converted(matrix: Matrix, convert: Convert) -> Matrix:
     """The matrix with every calibrated budget in tokens of each method.
 
     Raises:
-        UserError: if a budget is too small for one batch of a method.
+        SpecError: if a budget is too small for one batch of a method.
     """
 
     def of(job: Job) -> Job:

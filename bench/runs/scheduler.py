@@ -62,7 +62,7 @@ def carry_out(
     run again for that.
 
     Raises:
-        UserError: if `out` cannot be written, has no room, or holds a damaged record of what was asked for, or the tokenizer
+        BenchError: if `out` cannot be written, has no room, or holds a damaged record of what was asked for, or the tokenizer
             cannot be used; nothing is written then. Also if the cluster has, or is left with, no machine for the runs.
         KeyboardInterrupt: after a run that was interrupted has left its record.
     """

@@ -18,9 +18,8 @@ import methods
 from bench.analysis.tuning import rates
 from bench.records.spec import Budget, Truncation, parse_seeds, parse_size
 from bench.runs.plan import Matrix, Request, plan
-from bench.system.errors import UserError
+from bench.system.errors import BenchError, SpecError
 from bench.system.strict_yaml import read_yaml
-from methods import MethodError
 
 __all__ = ["Suite", "load_suite", "matrices", "shipped", "suites_text"]
 
@@ -115,20 +114,20 @@ def load_suite(name: str) -> Suite:
     """The suite called `name`: a shipped one, or, where the name has a slash, the file at that path.
 
     Raises:
-        UserError: naming the file, the field and what to write.
+        SpecError: naming the file, the field and what to write.
     """
     known = shipped()
     if "/" not in name and name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}."
-        raise UserError(f"no suite is called {name!r}; {hint} A file is given by a path with a slash, such as ./mine.yaml")
+        raise SpecError(f"no suite is called {name!r}; {hint} A file is given by a path with a slash, such as ./mine.yaml")
     path = known[name] if "/" not in name else Path(name)
     where = f"suite {path.name if '/' not in name else name}"
     fields = read_yaml(path, where)
     try:
         suite = Suite.model_validate(fields)
     except ValidationError as error:
-        raise UserError(f"{where}: {_said(error)}") from None
+        raise SpecError(f"{where}: {_said(error)}") from None
     _check(suite, where)
     return suite
 
@@ -164,8 +163,8 @@ def _check(suite: Suite, where: str) -> None:
     def checked(field: str, look: Any, *values: Any) -> None:
         try:
             look(*values)
-        except (UserError, MethodError) as error:
-            raise UserError(f"{where}: {field}: {error}") from None
+        except BenchError as error:
+            raise SpecError(f"{where}: {field}: {error}") from None
 
     for field, items in (("encoders", suite.encoders), ("data", suite.data), ("budgets", suite.budgets)):
         checked(field, _once, items)
@@ -184,7 +183,7 @@ def _check(suite: Suite, where: str) -> None:
 def _once(items: list[str]) -> None:
     twice = next((item for i, item in enumerate(items) if item in items[:i]), None)
     if twice is not None:
-        raise UserError(f"{twice!r} is there twice; name each once")
+        raise SpecError(f"{twice!r} is there twice; name each once")
 
 
 def matrices(name: str, device: str = "auto", *, elsewhere: bool = False) -> list[Matrix]:
@@ -193,13 +192,13 @@ def matrices(name: str, device: str = "auto", *, elsewhere: bool = False) -> lis
     `elsewhere` is as for `plan`.
 
     Raises:
-        UserError: if the suite, or anything that it names, is not as it should be.
+        SpecError: if the suite, or anything that it names, is not as it should be.
     """
     suite = load_suite(name)
     try:
         return [plan(request, elsewhere=elsewhere) for request in suite.requests(device)]
-    except (UserError, MethodError) as error:
-        raise UserError(f"suite {name}: {error}") from None
+    except BenchError as error:
+        raise SpecError(f"suite {name}: {error}") from None
 
 
 def suites_text() -> str:

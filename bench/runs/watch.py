@@ -17,7 +17,7 @@ from rich.text import Text
 from bench.runs.budgets import counted_if_calibrated
 from bench.runs.monitor import Best, Folder, Going, Standing, standing
 from bench.runs.plan import Matrix
-from bench.system.errors import UserError
+from bench.system.errors import RecordError
 from bench.system.text import harmless, percent
 
 __all__ = ["follow", "line", "screen"]
@@ -39,11 +39,11 @@ def follow(out: Path, asked: Sequence[Matrix] | None, *, once: bool, interval: f
     looks; without one, short on a terminal and a minute where lines are kept.
 
     Raises:
-        UserError: if `out` is no folder (one that is not there yet is empty), or the calibration that was named is not one
+        BenchError: if `out` is no folder (one that is not there yet is empty), or the calibration that was named is not one
             for these runs.
     """
     if out.exists() and not out.is_dir():
-        raise UserError(f"{str(out)!r} is not a folder of records; name one with --out")
+        raise RecordError(f"{str(out)!r} is not a folder of records; name one with --out")
     console, folder = Console(highlight=False), Folder(out)
 
     def looked() -> Standing:

@@ -8,6 +8,7 @@ from typing import Any
 from bench.data.task import Ints
 from bench.runs.launchers.process import GRACE, Died, context_of, kernel_kills
 from bench.runs.rounds import Lost, Timed
+from bench.system.processes import without_main
 from bench.training.job import Job
 
 __all__ = ["ProcessWorker"]
@@ -23,7 +24,8 @@ class ProcessWorker:
         self._connection, other = context.Pipe()
         # Named and not imported: importing torch here would cost seconds.
         self._process = context.Process(target=_serve, args=(other, job), daemon=True)
-        self._process.start()
+        with without_main():
+            self._process.start()
         other.close()
 
     def ready(self) -> None:

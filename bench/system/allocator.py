@@ -20,7 +20,7 @@ def keep_freed() -> bool:
     """Keep what is freed from now on for what this process allocates next; returns whether the C library does.
 
     A step frees its activations and the next one needs as many: by itself glibc returns them to the kernel, which then hands
-    out pages that it has to clear first. `make levers` measures it. Whoever has set this in the environment is obeyed.
+    out pages that it has to clear first. `make ablations` measures it. Whoever has set this in the environment is obeyed.
     """
     own = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & os.environ.keys()
     if own or "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", ""):

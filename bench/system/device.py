@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from bench.rules import Precision
-from bench.system.errors import UserError
+from bench.system.errors import SpecError
 
 __all__ = ["cpu_model", "device_model", "multiplies_bf16", "resolve_device", "resolve_precision", "shows_gpu", "usable_cores"]
 
@@ -37,13 +37,13 @@ def resolve_device(name: str) -> Literal["cpu", "cuda"]:
     """The device for `auto`, `cpu` or `cuda`.
 
     Raises:
-        UserError: if CUDA is asked for and there is none.
+        SpecError: if CUDA is asked for and there is none.
     """
     if name == "cpu":
         return "cpu"
     found = _has_cuda()
     if name == "cuda" and not found:
-        raise UserError("--device cuda: this machine shows no CUDA device to torch; use --device cpu")
+        raise SpecError("--device cuda: this machine shows no CUDA device to torch; use --device cpu")
     return "cuda" if found else "cpu"
 
 

@@ -1,19 +1,37 @@
-"""The error that a person caused and can mend: one line, exit code 2."""
+"""The errors that a person can mend: one tree, by what is at fault. Each ends a command with one line and exit code 2."""
 
 from __future__ import annotations
 
 import reprlib
 
-__all__ = ["UserError", "brief"]
+from methods.base import BenchError, MethodError
+
+__all__ = ["BenchError", "ClusterError", "DataError", "MethodError", "ModelError", "RecordError", "SpecError", "brief"]
 
 _FLAT = reprlib.Repr()
 _FLAT.maxlevel = 1
 
 
-class UserError(Exception):
-    """Bad input. The message is one line that says what is wrong and what to do about it."""
+class SpecError(BenchError):
+    """An option, a suite or a specification that is malformed, out of range or contradictory."""
+
+
+class DataError(BenchError):
+    """Texts or labels that are missing, malformed, or other ones than a run was made with."""
+
+
+class ModelError(BenchError):
+    """A pretrained model or tokenizer that is missing, damaged, unsupported, or another one than a run was made with."""
+
+
+class RecordError(BenchError):
+    """A record, calibration or saved adapter that is missing, changed or unsuitable, or a folder that cannot hold one."""
+
+
+class ClusterError(BenchError):
+    """A cluster that is missing, unreachable, without the resources that were asked for, or with other software."""
 
 
 def brief(value: object) -> str:
-    """A value of a file for a message: as Python writes it, cut, and only the first level of what is nested."""
+    """Format a value of a file for a message: as Python writes it, shortened, and only the first level of what is nested."""
     return _FLAT.repr(value)

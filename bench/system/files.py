@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from bench.system.errors import UserError
+from bench.system.errors import RecordError
 
 __all__ = [
     "TEMPORARY",
@@ -69,13 +69,13 @@ def write_out(path: Path, content: bytes, what: str) -> None:
     """Write what was asked for with `--out`, `what` in words.
 
     Raises:
-        UserError: if it cannot be written.
+        RecordError: if it cannot be written.
     """
     try:
         with atomic_write(path) as file:
             file.write(content)
     except OSError as error:
-        raise UserError(f"{what} cannot be written to {str(path)!r} ({error.strerror}); choose another --out") from None
+        raise RecordError(f"{what} cannot be written to {str(path)!r} ({error.strerror}); choose another --out") from None
 
 
 def temporary_file(path: Path, tries: int = 20) -> tuple[int, Path]:

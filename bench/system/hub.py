@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.system.errors import UserError
+from bench.system.errors import DataError, ModelError
 
 __all__ = ["Snapshot", "cached", "fetch"]
 
@@ -46,7 +46,7 @@ def fetch(name: str, kind: Kind, *, needed: list[str], optional: list[str] | Non
     `instead` ends the message of a failure with what else can be done.
 
     Raises:
-        UserError: if they are neither cached nor to be had.
+        ModelError, DataError: by `kind`, if they are neither cached nor to be had.
     """
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
@@ -57,6 +57,7 @@ def fetch(name: str, kind: Kind, *, needed: list[str], optional: list[str] | Non
     if found is not None:
         return found
     noun = "encoder" if kind == "model" else "data set"
+    fault = ModelError if kind == "model" else DataError
     flag = "" if kind == "model" else " --repo-type dataset"
     disable_progress_bars()
     try:
@@ -65,15 +66,15 @@ def fetch(name: str, kind: Kind, *, needed: list[str], optional: list[str] | Non
         folder = Path(snapshot_download(name, repo_type=kind, revision=commit, allow_patterns=[*needed, *(optional or [])]))
         _remember(folder)
     except HFValidationError:
-        raise UserError(f"{name!r} cannot be the id of a hub {noun}; an id looks like FacebookAI/roberta-base") from None
+        raise fault(f"{name!r} cannot be the id of a hub {noun}; an id looks like FacebookAI/roberta-base") from None
     except RepositoryNotFoundError:
-        raise UserError(f"the hub has no public {noun} {name!r}; check the name, or {instead}") from None
+        raise fault(f"the hub has no public {noun} {name!r}; check the name, or {instead}") from None
     except OSError as error:
         if error.strerror and not isinstance(error, RequestException):
-            raise UserError(
+            raise fault(
                 f"the hub's cache cannot be written ({error.strerror}); set HF_HUB_CACHE to a folder that can"
             ) from None
-        raise UserError(
+        raise fault(
             f"{noun} {name!r} is not whole in the hub's cache and the hub cannot be reached; where there is a network run "
             f"`hf download{flag} {name}` and copy the cache here, or {instead}"
         ) from None

@@ -1,12 +1,31 @@
-"""Processes that end with the one that asked for them."""
+"""Processes that work for another: started without its script, ended with it."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import wait
+from types import ModuleType
 
-__all__ = ["end_with_parent"]
+__all__ = ["end_with_parent", "without_main"]
+
+
+@contextmanager
+def without_main() -> Iterator[None]:
+    """Start processes within it that do not import the script of this one.
+
+    `multiprocessing` runs the parent's script again in each child, for the sake of what is defined there. Work is named by
+    its module here, and a script that lacks a `__main__` guard would start its runs again in the child, without end.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def end_with_parent() -> None:

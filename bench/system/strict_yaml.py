@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from bench.system.errors import UserError
+from bench.system.errors import SpecError
 
 __all__ = ["read_yaml"]
 
@@ -18,7 +18,7 @@ def read_yaml(path: Path, where: str) -> dict[str, Any]:
     """The fields of a YAML file that holds a mapping. `where` begins the message of an error.
 
     Raises:
-        UserError: if it cannot be read, or is not a mapping from texts.
+        SpecError: if it cannot be read, or is not a mapping from texts.
     """
     import yaml
 
@@ -43,15 +43,15 @@ def read_yaml(path: Path, where: str) -> dict[str, Any]:
         with path.open("rb") as file:
             data = file.read(_LARGEST + 1)
         if len(data) > _LARGEST:
-            raise UserError(f"{where} is larger than {_LARGEST:,} bytes, which no suite is")
+            raise SpecError(f"{where} is larger than {_LARGEST:,} bytes, which no suite is")
         found = yaml.load(data.decode("utf-8"), Loader)  # noqa: S506  a safe loader, made stricter
     except OSError as error:
-        raise UserError(f"{where} cannot be read ({error.strerror})") from None
+        raise SpecError(f"{where} cannot be read ({error.strerror})") from None
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{where}{line}: {error.problem or 'this is no YAML'}") from None
+        raise SpecError(f"{where}{line}: {error.problem or 'this is no YAML'}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{where} is no YAML ({' '.join(str(error).split())[:120]})") from None
+        raise SpecError(f"{where} is no YAML ({' '.join(str(error).split())[:120]})") from None
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise UserError(f"{where} must hold fields, such as description: What it is for")
+        raise SpecError(f"{where} must hold fields, such as description: What it is for")
     return found

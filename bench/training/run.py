@@ -28,7 +28,7 @@ from bench.records.store import logits_sha256
 from bench.rules import SENTENCES
 from bench.system.allocator import keep_freed
 from bench.system.energy import SOURCE, energy_counter
-from bench.system.errors import UserError
+from bench.system.errors import BenchError, DataError
 from bench.system.files import temporary_folder
 from bench.system.meters import DeviceClock, MemoryMeter
 from bench.system.text import without_paths
@@ -191,7 +191,7 @@ class _Work:
         """The reviews once more from their source, where no cache could keep them tokenised."""
         source = read(self.job.data_argument)
         if source.sha256 != self.job.data.sha256:
-            raise UserError("the reviews changed after the run was asked for; ask again")
+            raise DataError("the reviews changed after the run was asked for; ask again")
         return cut(source)
 
     def _attached(self) -> tuple[Classifier, methods.Method]:
@@ -289,7 +289,7 @@ def ending(error: Exception) -> tuple[State, str]:
         return "out-of-memory", without_paths(str(error) or "the device has no more memory")
     if isinstance(error, Diverged):
         return "diverged", str(error)
-    if isinstance(error, AuditError | UserError | methods.MethodError):
+    if isinstance(error, AuditError | BenchError):
         return "failed", without_paths(str(error))
     out_of_memory = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     return "out-of-memory" if out_of_memory else "failed", without_paths(f"{type(error).__name__}: {error}")

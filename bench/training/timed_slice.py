@@ -12,7 +12,7 @@ import torch
 from bench.data.sources import read
 from bench.data.task import Cut, Ints, cut, prepare
 from bench.system.allocator import keep_freed
-from bench.system.errors import UserError
+from bench.system.errors import DataError
 from bench.system.meters import DeviceClock, MemoryMeter
 from bench.system.processes import end_with_parent
 from bench.training.job import Job
@@ -68,7 +68,7 @@ def _loop(job: Job) -> Trainer:
 def _cut(job: Job) -> Cut:
     source = read(job.data_argument)
     if source.sha256 != job.data.sha256:
-        raise UserError("the texts changed after the calibration was asked for; ask again")
+        raise DataError("the texts changed after the calibration was asked for; ask again")
     return cut(source)
 
 

@@ -35,7 +35,7 @@ __all__ = ["PIECE", "Trainer"]
 
 PIECE = 3072
 """Tokens, padding included, that are trained on at once on a CPU. Whole batches of 32 reviews of 256 tokens take up to twice
-the memory and are no faster: `make levers` measures it."""
+the memory and are no faster: `make ablations` measures it."""
 
 
 @dataclass

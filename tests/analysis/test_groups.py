@@ -11,7 +11,7 @@ from bench.analysis.comparison import Group, compare
 from bench.records.schema import Environment, Record
 from bench.records.spec import Budget
 from bench.report.tables.footnotes import notes, title
-from bench.system.errors import UserError
+from bench.system.errors import RecordError
 from tests.factories import MACHINE, counted, run, shared
 
 ORDER = ["houlsby", "lora", "full"]
@@ -42,7 +42,7 @@ def test_a_wide_ratio_is_said() -> None:
 
 
 def test_two_shares_of_one_method_are_refused() -> None:
-    with pytest.raises(UserError, match=r"lora has runs of 800,000 tokens and of 900,000 tokens for 1,000,000 reference"):
+    with pytest.raises(RecordError, match=r"lora has runs of 800,000 tokens and of 900,000 tokens for 1,000,000 reference"):
         groups(shared(), shared("lora", 0, 900_000), shared("lora", 1, 800_000))
     fast = {"reference_tokens": 1_000_000, "hyperparameters": {"learning_rate": 1.0}}
     record = shared("lora", 0, 900_000)

@@ -18,7 +18,7 @@ from bench.records.store import load
 from bench.report.tables.formatting import choice_line, run_line
 from bench.rules import TUNING_SEED
 from bench.runs.launchers.process import LocalEngine, Watch
-from bench.system.errors import UserError
+from bench.system.errors import SpecError
 from bench.training.job import Job, Outcome, record_of
 from tests.factories import baseline, ended, run
 
@@ -72,7 +72,7 @@ def test_any_grid_and_default(
     monkeypatch.setitem(methods.base.registered, "lora", lora(learning_rate=learning_rate))
     assert rates("lora", len(tried)) == tried
     assert rates("lora", 2) == tried[:2]
-    with pytest.raises(UserError, match=f"more than the {len(tried)} learning rates that lora declares"):
+    with pytest.raises(SpecError, match=f"more than the {len(tried)} learning rates that lora declares"):
         rates("lora", len(tried) + 1)
 
 

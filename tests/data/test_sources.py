@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from bench.data.sources import Reviews, Source, plain, read, read_folder
-from bench.system.errors import UserError
+from bench.system.errors import DataError
 
 TEXTS = ['A "fine" film,\nwith <br /><br />breaks', "Línea\r\nde Windows", "  spaces kept  ", "NA", "dull; very dull", "🎬 ok"]
 LABELS = [1, 0, 1, 0, 0, 1]
@@ -157,7 +157,7 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
 def test_what_is_not_two_classes_of_text_is_refused_in_one_line(case: str, tmp_path: Path) -> None:
     write, expected = BAD[case]
     write(tmp_path)
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(DataError) as caught:
         read(str(tmp_path))
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -166,15 +166,15 @@ def test_what_is_not_two_classes_of_text_is_refused_in_one_line(case: str, tmp_p
 
 def test_a_bad_test_split_is_named(tmp_path: Path) -> None:
     as_csv(tmp_path, "train")
-    with pytest.raises(UserError, match=r"no test\.parquet or test\.csv"):
+    with pytest.raises(DataError, match=r"no test\.parquet or test\.csv"):
         read(str(tmp_path))
     (tmp_path / "test.csv").write_text("text,label\nfine,1\n")
-    with pytest.raises(UserError, match="test holds 1 reviews of 1"):
+    with pytest.raises(DataError, match="test holds 1 reviews of 1"):
         read(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["nowhere", "a\0b", "~nobody-of-this-name/x", "x" * 5000, "", "/dev/null"])
 def test_what_is_no_folder_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError):
+    with pytest.raises(DataError):
         read(name)

@@ -14,7 +14,7 @@ from bench.data.sources import Reviews, Source, plain
 from bench.data.task import Cut, Task, cut, prepare
 from bench.models.pretrained import PretrainedModel, find
 from bench.records.spec import Truncation
-from bench.system.errors import UserError
+from bench.system.errors import DataError, ModelError
 from tests.conftest import write_encoder
 
 
@@ -73,7 +73,7 @@ def test_small_sources_still_get_three_parts(size: int, own_test: bool) -> None:
 
 def test_too_few_different_reviews_are_refused() -> None:
     train = Reviews([*["same"] * 50, *(f"review {i}" for i in range(24))], [*[1] * 50, *(i % 3 // 2 for i in range(24))])
-    with pytest.raises(UserError, match="9 different train reviews of a class; at least 10"):
+    with pytest.raises(DataError, match="9 different train reviews of a class; at least 10"):
         cut(Source("few", train, None))
 
 
@@ -184,7 +184,7 @@ def test_no_cache_costs_time_and_nothing_else(
 def test_a_tokenizer_that_does_not_fit_is_refused(tiny: PretrainedModel, small_source: Source, tmp_path: Path) -> None:
     small = find(str(write_encoder(tmp_path / "small-vocabulary", vocab_size=1000)))
     for _ in range(2):  # tokenised now, and from the cache
-        with pytest.raises(UserError, match="but its vocabulary has 1,000 entries"):
+        with pytest.raises(ModelError, match="but its vocabulary has 1,000 entries"):
             prepare(small, small_source.sha256, lambda: cut(small_source))
 
 
@@ -195,7 +195,7 @@ def test_a_tokenizer_that_cannot_be_read_is_refused(
     folder = tmp_path / "broken"
     shutil.copytree(tiny.folder, folder)
     (folder / "tokenizer.json").write_text(content)
-    with pytest.raises(UserError, match=r"tokenizer\.json cannot be read"):
+    with pytest.raises(ModelError, match=r"tokenizer\.json cannot be read"):
         prepare(find(str(folder)), small_source.sha256, lambda: cut(small_source))
 
 

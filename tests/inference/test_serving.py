@@ -15,7 +15,7 @@ from bench.inference.serving import Server, positive
 from bench.models.classifier import Classifier, load_classifier
 from bench.models.pretrained import PretrainedModel
 from bench.records.artifacts import Saved
-from bench.system.errors import UserError
+from bench.system.errors import SpecError
 from tests.conftest import make_spec
 from tests.methods.test_methods import attached
 from tests.saving import keep
@@ -107,7 +107,7 @@ def test_families_with_heads_of_their_own_share_too(
 def test_what_cannot_share_an_encoder_is_refused(
     names: tuple[str, str], says: str, tiny: PretrainedModel, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(SpecError, match=says):
         Server(saved_pair(tmp_path, tiny, names), tiny, "cpu")
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bench.system.errors import UserError
+from bench.system.errors import BenchError
 
 __all__ = ["in_one_line"]
 
@@ -16,6 +16,6 @@ def in_one_line() -> Iterator[None]:
     """Print what the person can mend as one line, and exit with code 2."""
     try:
         yield
-    except UserError as error:
+    except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -24,7 +24,7 @@ def _peers(found: dict[str, Any]) -> list[str]:
     return [*summaries(found["methods"]), *map(table, found["methods"])]
 
 
-def _levers(found: dict[str, Any]) -> list[str]:
+def _ablations(found: dict[str, Any]) -> list[str]:
     return [*map(table, found["methods"]), *map(evaluation_table, found["evaluation"])]
 
 
@@ -48,7 +48,8 @@ def _notes(found: dict[str, Any]) -> str:
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
-    "peers": _peers, "peers-fp32": lambda found: summaries(found["methods"]), "levers": _levers, "levers-bf16": _levers,
+    "peers": _peers, "peers-fp32": lambda found: summaries(found["methods"]),
+    "ablations": _ablations, "ablations-bf16": _ablations,
     "peers-accuracy": lambda found: [accuracy.table(found, False)],
     "dropout-accuracy": lambda found: [accuracy.table(found, True)], "growth": _growth, "cluster": _cluster,
     "sharing": _sharing,

@@ -22,10 +22,10 @@ from bench.system.meters import MemoryMeter
 from tests.conftest import write_encoder
 from tests.measurements.peers.products import operations, peak_of, products_of, seconds_of
 from tests.measurements.peers.recipes import (
+    ABLATIONS,
     GROUPED_BF16,
     IN_BF16,
     IN_FP32,
-    LEVERS,
     METHODS,
     OURS,
     PEERS,
@@ -77,7 +77,7 @@ def test_gradients_agree_with_the_library(name: str, folder: Path, task: Task, t
     assert max(float(gradient.abs().max()) for gradient in own.values()) > 1e-3
 
 
-@pytest.mark.parametrize("recipe", [*PEERS, GROUPED_BF16, *LEVERS[1:], IN_FP32, IN_BF16], ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", [*PEERS, GROUPED_BF16, *ABLATIONS[1:], IN_FP32, IN_BF16], ids=lambda recipe: recipe.name)
 def test_every_recipe_takes_its_turn(recipe: Recipe, folder: Path, task: Task) -> None:
     batches = [np.arange(start, start + BATCH) for start in range(20, 52, BATCH)]
     peer: Any
@@ -97,9 +97,9 @@ def test_every_recipe_takes_its_turn(recipe: Recipe, folder: Path, task: Task) -
 def test_nobody_is_slow_for_want_of_an_arithmetic(has_bf16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the suite takes bf16 by itself, it is also held against a library that is given it, and measured without it."""
     monkeypatch.setattr(bench.system.device, "multiplies_bf16", lambda: has_bf16)
-    among_peers, levers = ([r.arithmetic("cpu") for r in recipes(moved, "cpu")] for moved in (False, True))
+    among_peers, ablations = ([r.arithmetic("cpu") for r in recipes(moved, "cpu")] for moved in (False, True))
     assert among_peers == ["fp32"] * 5 + (["bf16", "bf16", "fp32"] if has_bf16 else ["fp32"])
-    assert levers == [OURS.arithmetic("cpu")] * len(LEVERS) + ["fp32" if has_bf16 else "bf16"]
+    assert ablations == [OURS.arithmetic("cpu")] * len(ABLATIONS) + ["fp32" if has_bf16 else "bf16"]
     assert {r.arithmetic("cuda") for moved in (False, True) for r in recipes(moved, "cuda")[:6]} == {"bf16"}
 
 
@@ -116,7 +116,7 @@ def test_pieces_of_like_length_have_the_gradient_of_the_whole_batch(folder: Path
     assert torch.allclose(*weights, atol=1e-5)
 
 
-def test_the_lever_of_attention_moves_it(folder: Path, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ablation_of_attention_changes_it(folder: Path, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     for recipe in (OURS, replace(OURS, torch_attention=True)):
         peer = suite_peer("full", recipe, folder, task)

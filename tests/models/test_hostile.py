@@ -24,7 +24,7 @@ from bench.models.classifier import load_classifier
 from bench.models.pretrained import find
 from bench.records.store import save
 from bench.report.render import render
-from bench.system.errors import UserError
+from bench.system.errors import DataError, ModelError
 from tests.factories import MACHINE, ended, run
 from tests.models.test_pretrained import change
 
@@ -77,7 +77,7 @@ def test_a_model_whose_config_trusts_itself_is_refused(folder: Path) -> None:
     """CVE-2026-5241: LightGlue's configuration takes trust_remote_code from the file."""
     detector = {"model_type": "evil", "_name_or_path": "evil/evil"}
     change(folder, model_type="lightglue", trust_remote_code=True, keypoint_detector_config=detector)
-    with pytest.raises(UserError, match="model type 'lightglue'; known are bert"):
+    with pytest.raises(ModelError, match="model type 'lightglue'; known are bert"):
         find(str(folder))
 
 
@@ -154,7 +154,7 @@ def test_reading_reviews_runs_nothing(tmp_path: Path) -> None:
         pd.DataFrame({"text": [pickle.dumps(Evil(mark))] * 2, "label": [0, 1]}).to_parquet(tmp_path / f"{split}.parquet")
     (tmp_path / "dataset.py").write_text(f"open({str(mark)!r}, 'w')")
     (tmp_path / "encoder.py").write_text(f"open({str(mark)!r}, 'w')")
-    with pytest.raises(UserError, match="the text is empty or not text"):
+    with pytest.raises(DataError, match="the text is empty or not text"):
         read(str(tmp_path))
     assert not mark.exists()
 

@@ -58,7 +58,7 @@ def evaluated(expression: str, home: Path, **environment: str) -> Any:
 IMPORTS = """import json
 from bench.data.sources import read
 from bench.models.pretrained import find
-from bench.system.errors import UserError
+from bench.system.errors import BenchError
 """
 FIND = f"c = find({NAME!r}); print(json.dumps([c.name, c.revision, c.pooling, c.sha256]))"
 READ = "s = read('imdb'); print(json.dumps([s.name, s.revision, s.sha256, len(s.test)]))"
@@ -114,7 +114,7 @@ def test_what_is_not_cached_is_said_quickly_where_there_is_no_network(
     settings = {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": str(int(network == "offline"))}
     name, code = (NAME, FIND) if what == "encoder" else ("stanfordnlp/imdb", READ)
     began = time.monotonic()
-    done = command("-c", f"{IMPORTS}try: {code}\nexcept UserError as error: print(error)", home=tmp_path, **settings)
+    done = command("-c", f"{IMPORTS}try: {code}\nexcept BenchError as error: print(error)", home=tmp_path, **settings)
     # Not a measurement: left to itself the hub's client would wait for minutes.
     assert time.monotonic() - began < 60
     lines = done.stdout.splitlines()

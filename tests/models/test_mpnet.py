@@ -21,7 +21,7 @@ from bench.data.task import Task, cut, prepare
 from bench.models.classifier import Classifier, load_classifier
 from bench.models.pretrained import PretrainedModel, find
 from bench.models.split_archive import IN_PIECES, Archive, unpack
-from bench.system.errors import UserError
+from bench.system.errors import ModelError
 from bench.system.files import TEMPORARY
 from bench.system.meters import DeviceClock, MemoryMeter
 from bench.training.trainer import Trainer
@@ -251,7 +251,7 @@ def test_of_several_at_once_one_unpacks(packaged: list[Path], monkeypatch: pytes
 
 
 def refused() -> str:
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(ModelError) as caught:
         find("mpnet")
     line = str(caught.value)
     assert line.startswith("encoder 'mpnet'")

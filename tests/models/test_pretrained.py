@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from bench.models.check_weights import expected
 from bench.models.classifier import load_classifier
 from bench.models.pretrained import PretrainedModel, find
-from bench.system.errors import UserError
+from bench.system.errors import ModelError
 from methods import EncoderShape
 from tests.conftest import write_encoder
 
@@ -33,7 +33,7 @@ def change(folder: Path, **fields: Any) -> None:
 
 
 def refused(folder: Path) -> str:
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(ModelError) as caught:
         find(str(folder))
     line = str(caught.value)
     assert "\n" not in line
@@ -370,11 +370,11 @@ def test_every_family_passes_and_knows_its_longest_review(kind: str, rows: int, 
 )
 def test_what_is_neither_folder_nor_hub_id_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="encoder"):
+    with pytest.raises(ModelError, match="encoder"):
         find(name)
 
 
 @pytest.mark.parametrize("name", ["a--b/c", "a/b..c", "a/" + "b" * 200])
 def test_what_the_hub_would_never_name_so_is_refused(name: str) -> None:
-    with pytest.raises(UserError, match="cannot be the id of a hub encoder"):
+    with pytest.raises(ModelError, match="cannot be the id of a hub encoder"):
         find(name)

@@ -16,7 +16,7 @@ from bench.data.task import Task
 from bench.models.pretrained import PretrainedModel
 from bench.records.artifacts import CARD, HEAD, Saved, all_saved, find, kept_of, publish, staged, write
 from bench.records.store import save
-from bench.system.errors import UserError
+from bench.system.errors import RecordError
 from tests.conftest import make_spec
 from tests.factories import baseline, ended, evaluation, run
 from tests.methods.test_methods import IDS, MASK, attached, trained
@@ -123,7 +123,7 @@ def test_nothing_stays_of_what_was_not_published(tiny: PretrainedModel, tmp_path
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "adapters").write_text("a file")
-    with pytest.raises(UserError, match=r"nothing can be saved in .*; choose another --out"), staged(tmp_path, "a" * 16):
+    with pytest.raises(RecordError, match=r"nothing can be saved in .*; choose another --out"), staged(tmp_path, "a" * 16):
         pass
 
 
@@ -142,24 +142,24 @@ def flip(path: Path) -> None:
 
 def test_a_changed_or_missing_file_is_named(houlsby: Saved) -> None:
     flip(houlsby.folder / "adapter.safetensors")
-    with pytest.raises(UserError, match=r"adapter\.safetensors was changed after it was saved; --force --save"):
+    with pytest.raises(RecordError, match=r"adapter\.safetensors was changed after it was saved; --force --save"):
         houlsby.verified()
     (houlsby.folder / "adapter.safetensors").unlink()
-    with pytest.raises(UserError, match=r"adapter\.safetensors is not in its folder"):
+    with pytest.raises(RecordError, match=r"adapter\.safetensors is not in its folder"):
         houlsby.verified()
 
 
 @pytest.mark.parametrize("name", ["pytorch_adapter.bin", "../head.safetensors"])
 def test_a_card_that_names_another_kind_of_file_is_refused(name: str, houlsby: Saved) -> None:
     card = houlsby.card.model_copy(update={"files": {name: "0" * 64}})
-    with pytest.raises(UserError, match=r"only \.json and \.safetensors are loaded"):
+    with pytest.raises(RecordError, match=r"only \.json and \.safetensors are loaded"):
         Saved(houlsby.folder, card).verified()
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"schema_version": 2}', "\udcff"])
 def test_a_card_that_cannot_be_read_is_said_and_left_out(content: str, houlsby: Saved, tmp_path: Path) -> None:
     (houlsby.folder / CARD).write_bytes(content.encode("utf-8", "surrogateescape"))
-    with pytest.raises(UserError, match=r"card\.json in .* cannot be read"):
+    with pytest.raises(RecordError, match=r"card\.json in .* cannot be read"):
         find(str(houlsby.folder), tmp_path)
     assert all_saved(tmp_path) == []
 
@@ -204,7 +204,7 @@ def test_what_cannot_be_found_is_said(houlsby: Saved, tiny: PretrainedModel, tmp
         __file__: "is not a record",
     }
     for asked, says in cases.items():
-        with pytest.raises(UserError, match=says) as caught:
+        with pytest.raises(RecordError, match=says) as caught:
             find(asked, tmp_path)
         assert "\n" not in str(caught.value)
 
@@ -214,7 +214,7 @@ def test_digits_that_begin_several_ids_are_refused(houlsby: Saved, tmp_path: Pat
     card = houlsby.card.model_copy(update={"run_id": beside})
     (tmp_path / "adapters" / beside).mkdir()
     (tmp_path / "adapters" / beside / CARD).write_text(card.model_dump_json())
-    with pytest.raises(UserError, match=f"could be .*{beside}.*; give more digits"):
+    with pytest.raises(RecordError, match=f"could be .*{beside}.*; give more digits"):
         find(houlsby.card.run_id[:6], tmp_path)
     assert find(houlsby.card.run_id, tmp_path) == houlsby
 
@@ -227,7 +227,7 @@ def test_a_disk_that_is_full_is_said(tiny: PretrainedModel, tmp_path: Path, monk
     monkeypatch.setattr("os.fsync", full)
     with (
         staged(tmp_path, "b" * 16) as folder,
-        pytest.raises(UserError, match=r"houlsby trained cannot be saved \(No space left"),
+        pytest.raises(RecordError, match=r"houlsby trained cannot be saved \(No space left"),
     ):
         publish(folder, tmp_path, record)
     assert list((tmp_path / "adapters").iterdir()) == []

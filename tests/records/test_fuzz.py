@@ -21,8 +21,8 @@ from bench.records.schema import Baseline, Record
 from bench.records.spec import Budget, parse_seeds, parse_size
 from bench.records.store import Damaged, _record, load, save
 from bench.report.render import render
-from bench.system.errors import UserError
-from methods import EncoderShape, MethodError
+from bench.system.errors import BenchError
+from methods import EncoderShape
 from tests.factories import baseline, ended, run
 
 IN_A_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
@@ -42,13 +42,13 @@ def one_line() -> Iterator[None]:
     said = ""
     try:
         yield
-    except (UserError, MethodError) as error:
+    except BenchError as error:
         said = str(error)
     assert len(said) < 1000
 
 
 def refused(call: Callable[[], object]) -> None:
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(BenchError) as caught:
         call()
     assert 0 < len(str(caught.value)) < 1000
 

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench.records.spec import Budget, RunSpec, checked_spec, parse_seeds, parse_size, run_id
-from bench.system.errors import UserError
+from bench.system.errors import BenchError, SpecError
 from tests.conftest import make_spec
 
 
@@ -63,7 +63,7 @@ def test_budgets_that_people_write(text: str, amount: float, unit: str) -> None:
     ],
 )
 def test_budgets_that_are_refused(text: str, says: str) -> None:
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(SpecError, match=says):
         Budget.parse(text)
 
 
@@ -94,7 +94,7 @@ def test_seeds_that_people_write(text: str, seeds: list[int]) -> None:
 
 @pytest.mark.parametrize("text", ["", ",", "0", "-1", "1001", "1.5", "a", "1,1", "01,1", "4294967296,", "9" * 30, "²", "1;2"])
 def test_seeds_that_are_refused(text: str) -> None:
-    with pytest.raises(UserError, match="seed"):
+    with pytest.raises(SpecError, match="seed"):
         parse_seeds(text)
 
 
@@ -105,13 +105,13 @@ def test_sizes(text: str, size: int | None) -> None:
     if size is not None:
         assert parse_size(text) == size
         return
-    with pytest.raises(UserError):
+    with pytest.raises(SpecError):
         parse_size(text)
 
 
 @pytest.mark.parametrize("text", ["", "2", "2GB2", "-1GiB", "0GiB", "1KiB", "5000TiB", "9" * 400 + "GiB", "nanGiB"])
 def test_sizes_that_are_refused(text: str) -> None:
-    with pytest.raises(UserError, match="memory"):
+    with pytest.raises(SpecError, match="memory"):
         parse_size(text)
 
 
@@ -126,7 +126,7 @@ def test_any_text_is_understood_or_refused_in_one_line(text: str) -> None:
         line = ""
         try:
             parse(text)
-        except UserError as error:
+        except BenchError as error:
             line = str(error)
         # What a person wrote is quoted with repr, so that their line breaks do not become ours.
         assert "\n" not in line
@@ -199,6 +199,6 @@ def test_the_id_is_the_same_in_every_process_and_after_a_round_trip() -> None:
     ],
 )
 def test_a_field_out_of_range_is_named_as_its_option(field: str, value: Any, option: str) -> None:
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(SpecError) as caught:
         checked_spec(**{**make_spec().model_dump(), field: value})
     assert str(caught.value).startswith(option)

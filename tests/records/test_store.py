@@ -31,7 +31,7 @@ from bench.records.store import (
     save,
     schema,
 )
-from bench.system.errors import UserError
+from bench.system.errors import RecordError
 from bench.system.files import atomic_write
 from bench.system.text import without_paths
 from bench.training.job import job_of, record_of
@@ -187,7 +187,7 @@ def test_a_run_does_not_write_over_what_is_damaged(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-3])
     wanted = [run().run_id, run(seed=1).run_id]
     for look in (lambda: finished(tmp_path, run().run_id), lambda: refuse_damaged(tmp_path, wanted)):
-        with pytest.raises(UserError, match=r"not a whole record \(it is not whole JSON\); move it away, or .* --force"):
+        with pytest.raises(RecordError, match=r"not a whole record \(it is not whole JSON\); move it away, or .* --force"):
             look()
     assert finished(tmp_path, run(seed=1).run_id) == read(other) == run(seed=1)
     refuse_damaged(tmp_path, wanted[1:])
@@ -199,7 +199,7 @@ def test_changed_logits_are_refused(tmp_path: Path, tiny: PretrainedModel) -> No
     name = logits_sha256(logits)
     file = tmp_path / "logits" / f"{name}.npy"
     file.write_bytes(file.read_bytes()[:-1] + b"\x01")
-    with pytest.raises(UserError, match="changed after"):
+    with pytest.raises(RecordError, match="changed after"):
         load_logits(tmp_path, name)
 
 
@@ -213,7 +213,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_anything_runs() -> None:
-    with pytest.raises(UserError, match="choose another --out"):
+    with pytest.raises(RecordError, match="choose another --out"):
         prepare_folder(Path("/proc/results"))
 
 

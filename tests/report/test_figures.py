@@ -47,7 +47,7 @@ from bench.report.figures.style import COLOURS, SHAPES, looks
 from bench.report.options import Figure
 from bench.report.tables.budgets import sections
 from bench.report.tables.comparison_rows import lines
-from bench.system.errors import UserError
+from bench.system.errors import SpecError
 from tests.factories import baseline, ended, run
 from tests.report.test_report import HOSTILE, hostile, usual
 from tests.report.test_tables import learning
@@ -587,7 +587,7 @@ def test_bad_input_is_one_line(
 
 def test_a_picture_of_several_groups_names_them() -> None:
     several = drawings(groups(run(), run("lora"), run(spec={"max_length": 256}), run("lora", spec={"max_length": 256})))
-    with pytest.raises(UserError, match=r"--figure curves is 2 pictures here \(curves-minilm-60s, curves-minilm-60s-2\)"):
+    with pytest.raises(SpecError, match=r"--figure curves is 2 pictures here \(curves-minilm-60s, curves-minilm-60s-2\)"):
         written(several, figure=Figure.curves, kind="svg", out=Path("x.svg"))
 
 

@@ -20,7 +20,7 @@ from bench.report.render import render
 from bench.report.tables.comparison import HEADERS, STACKED_HEADERS
 from bench.report.tables.csv_export import COLUMNS
 from bench.report.tables.formatting import run_line
-from bench.system.errors import UserError
+from bench.system.errors import RecordError, SpecError
 from tests.factories import MACHINE, baseline, counted, ended, run, shared
 
 FORMATS = ["table", "markdown", "latex", "csv", "json"]
@@ -273,12 +273,12 @@ def test_damaged_files_are_named_and_left_alone(tmp_path: Path, capsys: pytest.C
 
 def test_a_folder_without_records(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(UserError, match="holds no records of runs; make some with: python -m bench run --method all"):
+        with pytest.raises(RecordError, match="holds no records of runs; make some with: python -m bench run --method all"):
             render(folder, reference="houlsby", style="table")
 
 
 def test_an_unknown_reference(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"reference 'hulsby'; did you mean 'houlsby'\? There are: houlsby, lora"):
+    with pytest.raises(SpecError, match=r"reference 'hulsby'; did you mean 'houlsby'\? There are: houlsby, lora"):
         report(tmp_path, run(), run("lora"), reference="hulsby")
 
 

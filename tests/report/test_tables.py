@@ -22,7 +22,7 @@ from bench.report.tables import curves as curves_tables
 from bench.report.tables import tuning as tuning_tables
 from bench.report.tables.table import Section, latex, terminal
 from bench.rules import MARKS, TUNING_SEED
-from bench.system.errors import UserError
+from bench.system.errors import RecordError, SpecError
 from tests.factories import MACHINE, ended, evaluation, run
 from tests.factories import kept as with_logits
 from tests.report.test_report import HOSTILE, check_latex, check_markdown
@@ -323,7 +323,7 @@ def test_latex_has_the_signs_of_mathematics() -> None:
 def test_a_view_without_anything_to_show(tmp_path: Path) -> None:
     folder = kept(tmp_path, run())
     for view, what in (("budgets", "no runs that differ in the amount"), ("tuning", "no tuning trials")):
-        with pytest.raises(UserError, match=f"nothing to show as --view {view}: {what}"):
+        with pytest.raises(RecordError, match=f"nothing to show as --view {view}: {what}"):
             render(folder, reference="houlsby", style="table", view=["comparison", view])
     assert "Costs of training" in render(folder, reference="houlsby", style="table", view="all")
 
@@ -336,9 +336,9 @@ def test_trials_alone_are_shown(tmp_path: Path) -> None:
     data = json.loads(render(folder, reference="houlsby", style="json"))
     assert (data["groups"], data["sweeps"]) == ([], [])
     assert data["tuning"][0]["methods"][0]["chosen_learning_rate"] == 0.0015
-    with pytest.raises(UserError, match="--view comparison: no runs, only tuning trials"):
+    with pytest.raises(RecordError, match="--view comparison: no runs, only tuning trials"):
         render(folder, reference="houlsby", style="table", view="comparison")
-    with pytest.raises(UserError, match="csv holds the comparison alone"):
+    with pytest.raises(SpecError, match="csv holds the comparison alone"):
         render(folder, reference="houlsby", style="csv")
 
 
@@ -355,7 +355,7 @@ def test_json_holds_the_figures_of_every_view(tmp_path: Path) -> None:
 
 def test_csv_is_one_table(tmp_path: Path) -> None:
     folder = kept(tmp_path, *everything())
-    with pytest.raises(UserError, match="csv holds the comparison alone"):
+    with pytest.raises(SpecError, match="csv holds the comparison alone"):
         render(folder, reference="houlsby", style="csv", view="curves")
 
 
@@ -367,7 +367,7 @@ def test_the_option_names_the_views(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert end.value.code == 0
     wanted = render(folder, reference="houlsby", style="table", view=["curves", "costs"])
     assert capsys.readouterr().out == wanted + "\n"
-    with pytest.raises(UserError, match="there is no view 'colours'"):
+    with pytest.raises(SpecError, match="there is no view 'colours'"):
         render(folder, reference="houlsby", style="table", view="colours")
 
 

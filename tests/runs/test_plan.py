@@ -13,7 +13,7 @@ from bench.records.schema import Choice, Conversion
 from bench.records.spec import Budget, run_id, tuning_seeds
 from bench.rules import TUNING_SEED
 from bench.runs.plan import Matrix, Request, converted, extended, plan, tuned
-from bench.system.errors import UserError
+from bench.system.errors import SpecError
 from bench.training.job import Job
 
 
@@ -60,7 +60,7 @@ def test_a_budget_among_others_is_the_same_run_as_alone(planned: Any) -> None:
     ("budget", "says"), [("60s,1m", "'60s' and '1m' are the same"), ("60s,soon", "budget 'soon'"), (",", "''")]
 )
 def test_budgets_that_are_refused(planned: Any, budget: str, says: str) -> None:
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(SpecError, match=says):
         planned(budget=budget)
 
 
@@ -96,21 +96,21 @@ def test_only_trials(planned: Any) -> None:
     matrix = planned(("all",), tune=2, trials_only=True)
     assert (len(matrix.trials), matrix.jobs, matrix.with_baseline) == (5 * 2 * 2, [], False)
     assert len(planned(("all",), tune=2, tune_seeds=1, trials_only=True).trials) == 5 * 2
-    with pytest.raises(UserError, match="--trials-only needs trials"):
+    with pytest.raises(SpecError, match="--trials-only needs trials"):
         planned(trials_only=True)
 
 
 def test_seeds_and_counts_that_tuning_refuses(planned: Any) -> None:
-    with pytest.raises(UserError, match="kept for the tuning trials"):
+    with pytest.raises(SpecError, match="kept for the tuning trials"):
         planned(tune=2, seeds=f"0,{TUNING_SEED}")
-    with pytest.raises(UserError, match=f"seed {TUNING_SEED - 2} is kept for the tuning trials"):
+    with pytest.raises(SpecError, match=f"seed {TUNING_SEED - 2} is kept for the tuning trials"):
         planned(tune=2, tune_seeds=3, seeds=f"0,{TUNING_SEED - 2}")
     assert len(planned(tune=2, seeds=f"0,{TUNING_SEED - 2}").jobs) == 4, "two tuning seeds leave it free"
-    with pytest.raises(UserError, match="--tune-seeds 0"):
+    with pytest.raises(SpecError, match="--tune-seeds 0"):
         planned(tune=2, tune_seeds=0)
     assert planned(seeds=f"0,{TUNING_SEED}").jobs[-1].spec.seed == TUNING_SEED
     for count in (-1, 0, 1, 4):
-        with pytest.raises(UserError, match=f"--tune {count}"):
+        with pytest.raises(SpecError, match=f"--tune {count}"):
             planned(tune=count)
 
 

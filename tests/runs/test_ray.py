@@ -40,7 +40,7 @@ from bench.runs.plan import Matrix, Request, plan
 from bench.runs.scheduler import carry_out
 from bench.runs.status import Note
 from bench.system.device import usable_cores
-from bench.system.errors import UserError
+from bench.system.errors import ClusterError
 from bench.system.locks import alone, lock_path
 from bench.system.signals import Interrupts
 from bench.training.job import Job, Outcome, checkpoint_path, record_of
@@ -202,7 +202,7 @@ def test_a_folder_may_be_called_as_a_package_is(tiny_folder: Path, tmp_path: Pat
         assert asked.name == name
         assert _found(asked) == asked
         if name == "not-installed":
-            with pytest.raises(UserError, match="is not installed; run: pip install no-such-distribution"):
+            with pytest.raises(ClusterError, match="is not installed; run: pip install no-such-distribution"):
                 _found(replace(asked, folder=tmp_path / "not here"))
     packaged = find("minilm")
     assert _found(packaged) == _found(replace(packaged, folder=tmp_path / "not here")) == packaged
@@ -325,13 +325,13 @@ def test_a_cluster_without_machines_ends_the_matrix_and_loses_nothing(four: Matr
     def does(job: Job, interrupts: Interrupts) -> Outcome:
         if job.spec.seed == 0:
             lost.set()
-            raise UserError("the cluster has no node left")
+            raise ClusterError("the cluster has no node left")
         assert lost.wait(30)
         until(lambda: not lock_path(tmp_path, four.jobs[0].run_id).exists())
         time.sleep(0.3)
         return Outcome(record_of(job, "complete"))
 
-    with pytest.raises(UserError, match="no node left"):
+    with pytest.raises(ClusterError, match="no node left"):
         carried_out(four, tmp_path, does)
     assert [(record.spec.seed, record.state) for record in records(tmp_path)] == [(1, "complete")]
     assert left(tmp_path) == []

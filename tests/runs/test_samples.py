@@ -14,7 +14,7 @@ from bench.data.sources import Source, read
 from bench.data.task import Task, cut, sampled
 from bench.models.pretrained import PretrainedModel
 from bench.runs.plan import Matrix, Request, plan
-from bench.system.errors import UserError
+from bench.system.errors import SpecError
 from bench.training.baseline import rows_seen
 from tests.methods.test_methods import loop_for
 
@@ -101,8 +101,8 @@ def test_train_limit_is_checked_and_planned(tiny_folder: Path, small_folder: Pat
     assert {job.spec.train_limit for job in asked(20).jobs} == {20}
     assert [job.run_id for job in asked(reviews).jobs] == [job.run_id for job in whole.jobs]
     for wrong in (1, 0, -3, reviews + 1):
-        with pytest.raises(UserError, match=f"--train-limit {wrong} must be between 2 and the {reviews}"):
+        with pytest.raises(SpecError, match=f"--train-limit {wrong} must be between 2 and the {reviews}"):
             asked(wrong)
-    with pytest.raises(UserError, match="--batch-size 16 is more than the 10 reviews"):
+    with pytest.raises(SpecError, match="--batch-size 16 is more than the 10 reviews"):
         asked(10)
     assert {job.spec.seed: job.side_tests for job in whole.jobs} == {5: True, 2: False}

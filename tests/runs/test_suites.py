@@ -15,7 +15,7 @@ from bench.cli.app import main
 from bench.report.readme import ROOT
 from bench.runs.plan import Request, plan
 from bench.runs.suite import Suite, load_suite, matrices, shipped, suites_text
-from bench.system.errors import UserError
+from bench.system.errors import SpecError
 
 GOOD = """
 description: A test.
@@ -166,7 +166,7 @@ BAD: dict[str, tuple[str, str]] = {
 def test_a_suite_that_is_not_one_is_refused_in_one_line(case: str, tmp_path: Path) -> None:
     text, says = BAD[case]
     path = written(tmp_path, text)
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(SpecError) as caught:
         load_suite(path)
     line = str(caught.value)
     assert says in line
@@ -176,14 +176,14 @@ def test_a_suite_that_is_not_one_is_refused_in_one_line(case: str, tmp_path: Pat
 
 
 def test_a_suite_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(SpecError, match="cannot be read"):
         load_suite(str(tmp_path / "absent.yaml"))
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(SpecError, match="cannot be read"):
         load_suite(str(tmp_path))
-    with pytest.raises(UserError, match="no suite is called 'quik'; did you mean 'quick'"):
+    with pytest.raises(SpecError, match="no suite is called 'quik'; did you mean 'quick'"):
         load_suite("quik")
     with pytest.raises(
-        UserError,
+        SpecError,
         match=r"there are base, base-long, headline, official, quick, seed, study-budgets, study-main, study-tokens\. "
         r"A file is given by a path with a slash",
     ):
@@ -192,10 +192,10 @@ def test_a_suite_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_what_the_machine_lacks_is_said_of_the_suite(tmp_path: Path) -> None:
     path = written(tmp_path, change("minilm", "nowhere"))
-    with pytest.raises(UserError, match=r"^suite .*mine\.yaml: encoder 'nowhere' is none of"):
+    with pytest.raises(SpecError, match=r"^suite .*mine\.yaml: encoder 'nowhere' is none of"):
         matrices(path)
     path = written(tmp_path, change("[lora]", "[{lora: {learning_rate: 1e-3}}]") + "tune: 2")
-    with pytest.raises(UserError, match="tuning chooses the learning rate of lora"):
+    with pytest.raises(SpecError, match="tuning chooses the learning rate of lora"):
         matrices(path)
 
 

@@ -15,7 +15,7 @@ from bench.inference.predict import predict
 from bench.records.environment import commit, environment
 from bench.system.device import multiplies_bf16, resolve_device, resolve_precision
 from bench.system.energy import energy_counter
-from bench.system.errors import UserError
+from bench.system.errors import SpecError
 from bench.system.meters import DeviceClock
 from tests.methods.test_methods import attached
 
@@ -53,7 +53,7 @@ def test_cuda_is_only_promised_where_it_is() -> None:
     assert resolve_device("cpu") == "cpu"
     if not torch.cuda.is_available():
         assert resolve_device("auto") == "cpu"
-        with pytest.raises(UserError, match="use --device cpu"):
+        with pytest.raises(SpecError, match="use --device cpu"):
             resolve_device("cuda")
 
 

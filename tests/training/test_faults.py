@@ -28,7 +28,7 @@ from bench.records.schema import DataCut, Record
 from bench.records.spec import Budget
 from bench.records.store import load
 from bench.runs.launchers.process import GRACE, Died, LocalEngine, Watch
-from bench.system.errors import UserError
+from bench.system.errors import RecordError
 from bench.system.files import atomic_write, sweep, temporary_file, temporary_folder
 from bench.system.locks import alone, lock_path, tidy
 from bench.system.signals import Interrupts
@@ -487,7 +487,7 @@ def test_a_small_disk_is_refused(command: list[str], disk: Callable[[int], Path]
     assert call([*command, "--out", str(folder / "out")]) == 2
     assert "these runs may need" in capsys.readouterr().err
     assert list(folder.iterdir()) == []
-    with pytest.raises(UserError, match="for a record"), space.reserved(folder, 2**20):
+    with pytest.raises(RecordError, match="for a record"), space.reserved(folder, 2**20):
         pass
     assert list(folder.iterdir()) == []
 

@@ -15,7 +15,7 @@ from bench.records.attempts import ATTEMPTS
 from bench.records.audit import calibration, checksum, clocks, conversion, evaluation, identity, machine, parameters, training
 from bench.records.audit.check import Case, Check, Labels, Mismatch, NotApplicable, NotOfThisKind
 from bench.records.store import read
-from bench.system.errors import UserError
+from bench.system.errors import RecordError
 from bench.system.text import harmless
 
 __all__ = ["CHECKS", "Outcome", "audit", "listing"]
@@ -57,7 +57,7 @@ def audit(paths: Iterable[Path]) -> list[Outcome]:
     """Make every check on the records in these files and folders, each file once; labels are held against each other.
 
     Raises:
-        UserError: if a path is not there, a file is not a record, or a folder holds none.
+        RecordError: if a path is not there, a file is not a record, or a folder holds none.
     """
     records = {path: read(path) for path in _files(paths)}
     labels: dict[Labels, Counter[bytes]] = defaultdict(Counter)
@@ -74,7 +74,7 @@ def _files(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         files = _records(path) if path.is_dir() else [path]
         if not files:
-            raise UserError(f"there is no record in {str(path)!r}")
+            raise RecordError(f"there is no record in {str(path)!r}")
         for file in files:
             found.setdefault(file.resolve(), file)
     return list(found.values())

@@ -7,7 +7,7 @@ from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, nea
 from bench.records.schema import Calibration, Conversion
 from bench.records.spec import Budget
 from bench.records.store import calibrations
-from bench.system.errors import UserError
+from bench.system.errors import BenchError
 
 __all__ = ["CHECKS"]
 
@@ -36,7 +36,7 @@ def _conversion(case: Case) -> Conversion:
 def _asked(conversion: Conversion) -> Budget:
     try:
         asked = Budget.parse(conversion.asked)
-    except UserError as error:
+    except BenchError as error:
         raise Mismatch(conversion.asked, str(error)) from None
     if not asked.calibrated:
         raise Mismatch(conversion.asked, "a budget in seconds or reference tokens")

@@ -14,7 +14,7 @@ from bench.records.audit.check import Case, Checks, Labels, Mismatch, NotApplica
 from bench.records.metrics import Confusion, confusion
 from bench.records.schema import AnyRecord, Baseline, Calibration, Evaluation, Record, unpack_bits
 from bench.records.store import load_logits
-from bench.system.errors import UserError
+from bench.system.errors import BenchError
 
 __all__ = ["CHECKS", "PARTS", "implied_labels"]
 
@@ -213,7 +213,7 @@ def _logits(case: Case) -> str:
         raise Mismatch(name, "no name of logits")
     try:
         logits = load_logits(folder_of(case.path), name)
-    except UserError as error:
+    except BenchError as error:
         raise Mismatch(f"logits {name[:12]}…", str(error)) from None
     except (ValueError, EOFError, OSError):
         raise Mismatch(f"logits {name[:12]}…", "no array of numbers") from None

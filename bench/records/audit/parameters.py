@@ -11,7 +11,7 @@ from bench.models.pretrained import PACKAGED, find
 from bench.models.split_archive import IN_PIECES
 from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, given, same, within
 from bench.records.schema import Parameters
-from bench.system.errors import UserError
+from bench.system.errors import BenchError
 from methods import EncoderShape
 
 __all__ = ["CHECKS"]
@@ -28,7 +28,7 @@ def _packaged(name: str) -> tuple[str, EncoderShape] | None:
     """
     try:
         pretrained = find(name) if name in PACKAGED or name in IN_PIECES else None
-    except UserError:
+    except BenchError:
         return None
     return None if pretrained is None else (pretrained.sha256, pretrained.shape)
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from bench.report.figures import LACKING, PICTURE, Drawing, Spec, vl_version
 from bench.report.options import Figure
-from bench.system.errors import UserError
+from bench.system.errors import RecordError, SpecError
 from bench.system.files import sha256_bytes, write_out
 
 __all__ = ["Kind", "mark", "picture", "written"]
@@ -28,21 +28,21 @@ def written(found: Mapping[str, Drawing], *, figure: Figure | None, kind: Kind, 
     default all of them. What ends in .svg or .png is a file.
 
     Raises:
-        UserError: if there is no such figure, if one file is to hold several, and if a file cannot be written.
+        BenchError: if there is no such figure, if one file is to hold several, and if a file cannot be written.
     """
     whole = out is not None and _is_folder(out, kind)
     wanted = figure or (Figure.all if whole else Figure.accuracy_parameters)
     chosen = {name: drawing for name, drawing in found.items() if wanted in (Figure.all, drawing.figure)}
     if not chosen:
         why = "" if wanted == Figure.all else f" as --figure {wanted}: {LACKING[wanted]}"
-        raise UserError(f"there is nothing to draw here{why}")
+        raise RecordError(f"there is nothing to draw here{why}")
     if out is not None and whole:
         paths = [out / f"{name}.{kind}" for name in chosen]
         for path, drawing in zip(paths, chosen.values(), strict=True):
             write_out(path, picture(drawing, kind), "the picture")
         return "\n".join(str(path) for path in paths)
     if len(chosen) > 1:
-        raise UserError(
+        raise SpecError(
             f"--figure {wanted} is {len(chosen)} pictures here ({', '.join(chosen)}); name a folder with --out, which takes all"
         )
     (drawing,) = chosen.values()
@@ -50,7 +50,7 @@ def written(found: Mapping[str, Drawing], *, figure: Figure | None, kind: Kind, 
         write_out(out, picture(drawing, kind), "the picture")
         return str(out)
     if kind == "png":
-        raise UserError("a PNG is not text: name a file or a folder for it with --out")
+        raise SpecError("a PNG is not text: name a file or a folder for it with --out")
     return picture(drawing, kind).decode().rstrip("\n")
 
 
@@ -58,7 +58,7 @@ def _is_folder(out: Path, kind: Kind) -> bool:
     if out.is_dir() or not out.suffix:
         return True
     if out.suffix.lower() != f".{kind}":
-        raise UserError(f"--out {str(out)!r} is no name for --format {kind}: a picture ends in .{kind}, a folder in nothing")
+        raise SpecError(f"--out {str(out)!r} is no name for --format {kind}: a picture ends in .{kind}, a folder in nothing")
     return False
 
 

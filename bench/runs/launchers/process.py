@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.records.schema import Environment
-from bench.system.processes import end_with_parent
+from bench.system.processes import end_with_parent, without_main
 from bench.system.signals import Interrupts
 from bench.training.job import KEPT, Notify, ignore_progress
 
@@ -167,7 +167,7 @@ class LocalEngine:
         process = self._context.Process(target=_child, args=(sending, work, arguments, self._copy is not None), daemon=True)
         began, watch = time.monotonic(), Watch()
         with self._interrupts as interrupts:
-            with interrupts.at_once():
+            with interrupts.at_once(), without_main():
                 process.start()  # the first one waits for the server's imports
             sending.close()
             result: list[Any] = []

@@ -27,7 +27,7 @@ from bench.runs.launchers.process import GRACE, LOOK, Died, Watch
 from bench.runs.launchers.software import difference, software
 from bench.runs.launchers.transfer import checkpoint_of, keep, portable, saved
 from bench.runs.launchers.worker import LISTEN, About, Ended, Kept, Runner
-from bench.system.errors import UserError
+from bench.system.errors import ClusterError
 from bench.system.signals import Interrupts
 from bench.training.job import Job, Notify, ignore_progress
 
@@ -106,7 +106,7 @@ class RayEngine:
         Raises:
             Died: if its process ends without a result, or too many workers are lost.
             KeyboardInterrupt: as from the engine of this machine.
-            UserError: if there are no machines for it.
+            ClusterError: if there are no machines for it.
         """
         (argument,) = arguments
         for left in reversed(range(TRIES)):
@@ -194,10 +194,10 @@ class RayEngine:
         """See which runners have come up, and have one started for each that waits, as far as there are places.
 
         Raises:
-            UserError: if none will come; each thread that waits is told so.
+            ClusterError: if none will come; each thread that waits is told so.
         """
         if len(self._refused) == self.places:
-            raise UserError(f"the workers have other versions than this machine ({self._unlike}); install the same on both")
+            raise ClusterError(f"the workers have other versions than this machine ({self._unlike}); install the same on both")
         while len(self._starting) < min(self._waiting, self.places - len(self._refused) - len(self._taken)):
             actor = self._actors.remote(*self._arguments)
             self._starting[actor.about.remote()] = actor
@@ -208,7 +208,7 @@ class RayEngine:
         if answers or self._taken or self._room():
             self._room_since = time.monotonic()
         elif time.monotonic() - self._room_since > PATIENCE:
-            raise UserError("the cluster has no node left for runs; the same command goes on when it has")
+            raise ClusterError("the cluster has no node left for runs; the same command goes on when it has")
 
     def _answered(self, actor: Any, answer: Any) -> None:
         try:
@@ -219,7 +219,7 @@ class RayEngine:
                 return
             said = [line.strip() for line in str(error).splitlines() if line.strip()]
             why = said[-1][:200] if said else type(error).__name__
-            raise UserError(f"no worker comes up ({why}); adapter-bench must be installed on every node") from None
+            raise ClusterError(f"no worker comes up ({why}); adapter-bench must be installed on every node") from None
         self._failures = 0
         unlike = difference(self._software, about.software)
         if unlike is None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from bench.runs.launchers.base import Engine
 from bench.system.device import usable_cores
-from bench.system.errors import UserError
+from bench.system.errors import ClusterError
 from bench.system.signals import Interrupts
 
 __all__ = ["Cluster", "connected"]
@@ -38,13 +38,13 @@ class Cluster:
         """An engine for so many runs, each with a GPU or so many CPUs for itself. `note` is told what a person should know.
 
         Raises:
-            UserError: if no node has that.
+            ClusterError: if no node has that.
         """
         from bench.runs.launchers.ray import RayEngine
 
         places = self._places(device, threads)
         if not places:
-            raise UserError(self._lack(device, threads))
+            raise ClusterError(self._lack(device, threads))
         engine = RayEngine(device, threads, min(places, runs), lambda: self._places(device, threads), interrupts, note)
         try:
             yield engine
@@ -77,14 +77,14 @@ def connected(address: str | None) -> Iterator[Cluster]:
     is started on this machine and ends with this.
 
     Raises:
-        UserError: if Ray is not installed, or the cluster cannot be reached or joined.
+        ClusterError: if Ray is not installed, or the cluster cannot be reached or joined.
     """
     # What happens to the cluster is told by Ray on the standard output, which belongs to the records. Read when it is imported.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     try:
         import ray
     except ImportError:
-        raise UserError("--engine ray needs Ray, which is not installed; run: pip install 'adapter-bench[ray]'") from None
+        raise ClusterError("--engine ray needs Ray, which is not installed; run: pip install 'adapter-bench[ray]'") from None
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     if where not in ("local", "auto"):
         _reach(where)
@@ -100,12 +100,14 @@ def _reach(address: str) -> None:
     """See that something answers there: Ray itself would ask for a minute."""
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not port.isdecimal():
-        raise UserError(f"--address {address!r} is not understood; write host:port, auto or local, on a machine of the cluster")
+        raise ClusterError(
+            f"--address {address!r} is not understood; write host:port, auto or local, on a machine of the cluster"
+        )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=WAIT).close()
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or "no answer"
-        raise UserError(
+        raise ClusterError(
             f"no cluster can be reached at {address!r} ({why}); start one with `ray start --head`, or leave --address out"
         ) from None
 
@@ -122,7 +124,7 @@ def _join(address: str) -> None:
     except Exception as error:
         # Ray raises a dozen kinds here, some of no class of its own.
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(
+        raise ClusterError(
             f"the cluster {address!r} cannot be joined ({why}); this machine must belong to it, with the same Ray and Python"
         ) from None
     finally:

@@ -25,7 +25,7 @@ from bench.records.schema import Environment
 from bench.runs.launchers.process import Died, LocalEngine, Watch
 from bench.runs.launchers.software import software
 from bench.system.device import device_model
-from bench.system.errors import UserError
+from bench.system.errors import BenchError, ClusterError
 from bench.system.files import cache_dir, sweep, temporary_folder
 from bench.system.signals import Interrupts
 from bench.system.text import without_paths
@@ -164,7 +164,7 @@ class Runner:
             # Whatever it is, the one that waits must hear of it.
             if not isinstance(argument, Job):
                 return Ended(died=(1, False))
-            why = without_paths(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
+            why = without_paths(str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}")
             record = record_of(argument, "failed", why)
             return Ended(Outcome(record.model_copy(update={"environment": self.about().environment})))
 
@@ -183,7 +183,7 @@ class Runner:
         """The job with what this machine has in the place of what the other one had.
 
         Raises:
-            UserError: if encoder or reviews are not here, or are others.
+            ClusterError: if encoder or reviews are not here, or are others.
         """
         pretrained = _found(job.pretrained)
         if job.data_argument not in self._data:
@@ -193,7 +193,9 @@ class Runner:
             (f"the data {job.spec.data!r}", self._data[job.data_argument], job.data.sha256),
         ):
             if here != there:
-                raise UserError(f"{what} has other content on the worker ({here[:12]}) than where it was asked ({there[:12]})")
+                raise ClusterError(
+                    f"{what} has other content on the worker ({here[:12]}) than where it was asked ({there[:12]})"
+                )
         self._snapshot = checkpoint_path(folder, job.run_id)
         self._snapshot.parent.mkdir()
         if checkpoint is not None:
@@ -220,7 +222,7 @@ def _found(asked: PretrainedModel) -> PretrainedModel:
     if asked.name in PACKAGED or asked.name in IN_PIECES or "/" in asked.name:
         try:
             found = find(asked.name)
-        except UserError:
+        except BenchError:
             if not asked.folder.is_dir():
                 raise
         else:

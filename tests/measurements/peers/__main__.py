@@ -3,7 +3,7 @@
 On CUDA a turn has at least 200 steps, by passes over its batches: a step is short, and its first ones are slower. MFU, the
 share of the device's peak that the suite's products reach, is given where the data sheet's peak is known.
 
-`python -m tests.measurements.peers [--levers] [--method NAME] [--rounds N] [--batch-size N] [--batches N] [--steps N]
+`python -m tests.measurements.peers [--ablations] [--method NAME] [--rounds N] [--batch-size N] [--batches N] [--steps N]
 [--device NAME] [--out FILE]`
 """
 
@@ -24,7 +24,7 @@ from bench.data.batches import POOL
 from bench.runs.launchers.process import LocalEngine
 from bench.system.allocator import keep_freed
 from bench.system.device import device_model, usable_cores
-from bench.system.errors import UserError
+from bench.system.errors import SpecError
 from tests.measurements.errors import in_one_line
 from tests.measurements.keeping import about, keep
 from tests.measurements.peers.common import choose_device, device, encoder_folder
@@ -132,21 +132,21 @@ def evaluation(method: str, folder: Path, rounds: int) -> dict[str, Any]:
 def _check(given: argparse.Namespace) -> None:
     """
     Raises:
-        UserError: if what is asked for cannot be measured, or not here.
+        SpecError: if what is asked for cannot be measured, or not here.
     """
     if given.steps is not None and not 1 <= given.steps <= 10_000:
-        raise UserError("--steps must be between 1 and 10000")
+        raise SpecError("--steps must be between 1 and 10000")
     if given.rounds < 1 or not 1 <= given.batches <= POOL or not 1 <= given.batch_size <= 256:
-        raise UserError(f"--rounds must be at least 1, --batches between 1 and {POOL}, --batch-size between 1 and 256")
+        raise SpecError(f"--rounds must be at least 1, --batches between 1 and {POOL}, --batch-size between 1 and 256")
     if not keep_freed():  # nothing is measured in this process; it tells what those of the suite will get
-        raise UserError(
+        raise SpecError(
             "freed memory is not kept, which is measured here: it takes glibc, and no thresholds of it in the environment"
         )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.measurements.peers", description=__doc__)
-    parser.add_argument("--levers", action="store_true", help="the suite beside itself, one lever moved at a time")
+    parser.add_argument("--ablations", action="store_true", help="the suite beside itself, one ablation moved at a time")
     parser.add_argument("--method", action="append", choices=METHODS, help="repeatable; default: all five")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=32, help="reviews an optimizer step")
@@ -163,12 +163,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = encoder_folder(Path(name))
         found = [
-            measure(method, recipes(given.levers, device()), folder, given.rounds, given.batch_size, given.batches, steps)
+            measure(method, recipes(given.ablations, device()), folder, given.rounds, given.batch_size, given.batches, steps)
             for method in given.method or METHODS
         ]
-        evaluated = [evaluation("houlsby", folder, given.rounds)] if given.levers else []
+        evaluated = [evaluation("houlsby", folder, given.rounds)] if given.ablations else []
     print()
-    totals = [] if given.levers else summaries(found)
+    totals = [] if given.ablations else summaries(found)
     print("\n\n".join([*totals, *map(table, found), *map(evaluation_table, evaluated)]))
     if given.out is not None:
         whole = {

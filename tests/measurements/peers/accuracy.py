@@ -33,7 +33,7 @@ from bench.records.schema import pack_bits, unpack_bits
 from bench.rules import ALPHA
 from bench.runs.launchers.process import LocalEngine
 from bench.system.device import usable_cores
-from bench.system.errors import UserError
+from bench.system.errors import RecordError, SpecError
 from bench.system.signals import INTERRUPTED
 from tests.measurements.errors import in_one_line
 from tests.measurements.keeping import about, keep
@@ -168,14 +168,14 @@ def _read(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """What earlier calls have finished; nothing where there was none. Another commit of the same versions may go on with it.
 
     Raises:
-        UserError: if it was made with other settings, on another machine or with other versions.
+        RecordError: if it was made with other settings, on another machine or with other versions.
     """
     now = settings["environment"]
     if not path.exists():
         return {**settings, "commits": [now["commit"]], "cells": {}}
     found: dict[str, Any] = json.loads(path.read_text())
     if other := _differences(found, settings):
-        raise UserError(f"{str(path)!r} was made with another {', '.join(other)}; give another --out")
+        raise RecordError(f"{str(path)!r} was made with another {', '.join(other)}; give another --out")
     return {**found, "commits": sorted({*found["commits"], now["commit"]}, key=str)}
 
 
@@ -190,7 +190,7 @@ def merge(paths: Sequence[Path]) -> dict[str, Any]:
     """The cells of several files as one file's content.
 
     Raises:
-        UserError: if a file cannot be read, was made with other settings than the first, or repeats a cell of another.
+        RecordError: if a file cannot be read, was made with other settings than the first, or repeats a cell of another.
     """
     merged: dict[str, Any] = {}
     for path in paths:
@@ -198,15 +198,17 @@ def merge(paths: Sequence[Path]) -> dict[str, Any]:
             found: dict[str, Any] = json.loads(path.read_text())
             cells, commits = found["cells"], found["commits"]
         except (OSError, ValueError, KeyError, TypeError):
-            raise UserError(f"{str(path)!r} cannot be read as a comparison of accuracy; give files made with --out") from None
+            raise RecordError(f"{str(path)!r} cannot be read as a comparison of accuracy; give files made with --out") from None
         if not merged:
             merged = found
             continue
         settings = {key: value for key, value in merged.items() if key not in {"cells", "commits"}}
         if other := _differences(found, settings):
-            raise UserError(f"{str(path)!r} was made with another {', '.join(other)} than {str(paths[0])!r}; merge equal ones")
+            raise RecordError(
+                f"{str(path)!r} was made with another {', '.join(other)} than {str(paths[0])!r}; merge equal ones"
+            )
         if twice := sorted(set(cells) & set(merged["cells"])):
-            raise UserError(f"{str(path)!r} repeats {twice[0]!r}; give each seed and method to one file only")
+            raise RecordError(f"{str(path)!r} repeats {twice[0]!r}; give each seed and method to one file only")
         merged = {
             **merged, "commits": sorted({*merged["commits"], *commits}, key=str), "cells": {**merged["cells"], **cells}
         }  # fmt: skip
@@ -243,12 +245,12 @@ def _measure(given: argparse.Namespace) -> None:
         return
     seeds = range(given.seeds) if given.seed is None else sorted(set(given.seed))
     if not all(0 <= seed < MOST for seed in seeds):
-        raise UserError(f"--seed must be between 0 and {MOST - 1}")
+        raise SpecError(f"--seed must be between 0 and {MOST - 1}")
     asked = comparisons(given.method or METHODS, given.dropout)
     if not 2 <= given.seeds <= MOST or not BATCH <= given.reviews <= 20_000:
-        raise UserError(f"--seeds must be between 2 and {MOST} and --reviews between {BATCH} and 20000")
+        raise SpecError(f"--seeds must be between 2 and {MOST} and --reviews between {BATCH} and 20000")
     if not asked:
-        raise UserError("--dropout compares houlsby and full; give one of them as --method, or none")
+        raise SpecError("--dropout compares houlsby and full; give one of them as --method, or none")
     choose_device(given.device)
     threads, engine = usable_cores(), LocalEngine(device())
     with tempfile.TemporaryDirectory() as name:

@@ -37,7 +37,7 @@ def choose_device(name: str) -> None:
     """Measure on `auto`, `cpu` or `cuda`, here and in every process started from here. Call before CUDA is used.
 
     Raises:
-        UserError: if CUDA is asked for and there is none.
+        SpecError: if CUDA is asked for and there is none.
     """
     if resolve_device(name) == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""

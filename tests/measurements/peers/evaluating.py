@@ -1,4 +1,4 @@
-"""The levers of evaluation: how many reviews are a batch, and in which order they come."""
+"""The ablations of evaluation: how many reviews are a batch, and in which order they come."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def evaluate(
     from tests.measurements.peers.recipes import OURS
     from tests.measurements.peers.suite import SuitePeer
 
-    prediction: Any = bench.inference.predict  # whose constants are the levers
+    prediction: Any = bench.inference.predict  # whose constants are the ablations
     torch.set_num_threads(threads)
     keep_freed()
     pretrained = find(str(folder))

@@ -17,7 +17,7 @@ __all__ = [
     "GROUPED",
     "GROUPED_BF16",
     "IN_FP32",
-    "LEVERS",
+    "ABLATIONS",
     "LIBRARY",
     "METHODS",
     "OURS",
@@ -91,7 +91,7 @@ PEERS = (
     OURS,
 )
 """Where it does not say dropout 0, both dropouts are 0.1, as the encoder's configuration has them."""
-LEVERS = (
+ABLATIONS = (
     OURS,
     Recipe("random batches", "suite", batches="random"),
     Recipe("random batches, each in four pieces of like length", "suite", batches="random", like_lengths=4),
@@ -106,11 +106,11 @@ LEVERS = (
 )
 
 
-def recipes(levers: bool, device: str) -> tuple[Recipe, ...]:
-    """What is measured on a device: the suite beside its peers, or beside itself with one lever moved at a time.
+def recipes(ablations: bool, device: str) -> tuple[Recipe, ...]:
+    """What is measured on a device: the suite beside its peers, or beside itself with one ablation moved at a time.
 
     Where the suite takes bf16 and a library by itself does not, both are also measured in what the other takes.
     """
-    if levers:
-        return (*LEVERS, IN_BF16 if OURS.arithmetic(device) == "fp32" else IN_FP32)
+    if ablations:
+        return (*ABLATIONS, IN_BF16 if OURS.arithmetic(device) == "fp32" else IN_FP32)
     return PEERS if OURS.arithmetic(device) == PLAIN.arithmetic(device) else (*PEERS[:-1], GROUPED_BF16, OURS, IN_FP32)

@@ -1,4 +1,4 @@
-"""Training with the loop of this suite, as a run does it, or with one lever moved."""
+"""Training with the loop of this suite, as a run does it, or with one ablation moved."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["SuitePeer"]
 
 
 @dataclass
-class _Levers(Trainer):
+class _Ablations(Trainer):
     """The loop with its batches made differently."""
 
     recipe: Recipe = OURS
@@ -106,7 +106,7 @@ class SuitePeer:
             self.task.pad_id,
         )  # fmt: skip
         spec = self.spec.model_copy(update={"budget": Budget(amount=epochs, unit="epochs")})
-        trainer = _Levers(
+        trainer = _Ablations(
             self.classifier, task, spec, self.method.encodes_once, DeviceClock(self.spec.device), self.memory, on_step,
             multiple=self.recipe.multiple, recipe=self.recipe, given=given,
         )  # fmt: skip

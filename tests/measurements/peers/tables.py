@@ -1,4 +1,4 @@
-"""The measurements of peers and levers as text."""
+"""The measurements of peers and ablations as text."""
 
 from __future__ import annotations
 

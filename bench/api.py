@@ -1,0 +1,166 @@
+"""The Python interface: `bench.run`, `bench.load_records`, `bench.compare` and `bench.predict`.
+
+It stands on what the commands stand on, so a run from Python is the run of the command line: same id, same record.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.records.schema import Baseline, Record
+from bench.rules import MARGIN
+from bench.system.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.analysis.comparison import Group
+
+__all__ = ["Comparison", "compare", "load_records", "predict", "run"]
+
+RUNS = Path("results/runs")
+"""Folder of records, as for the commands."""
+
+
+def run(
+    methods: str | Sequence[str],
+    *,
+    encoder: str | Path = "minilm",
+    data: str | Path = "embedded",
+    budget: str = "60s",
+    seeds: int | str = 1,
+    hyperparameters: Mapping[str, Mapping[str, Any]] | None = None,
+    out: str | Path = RUNS,
+    save: bool = False,
+    force: bool = False,
+    **options: Any,
+) -> list[Record]:
+    """Train and test methods, each with the same budget, and return the records of the runs that were asked for.
+
+    Runs that are finished in the folder `out` are not made again. Each takes a process of its own, which imports nothing of
+    the calling script: no `__main__` guard is needed.
+
+    Args:
+        methods: a name or several, as for `--method`.
+        encoder: a name, hub id or folder.
+        data: a name, hub id, folder or file.
+        budget: "60s", "1M reference tokens", "2M tokens", "500 steps", "3 epochs", or several with commas.
+        seeds: how many, or which: "1,2,5-8".
+        hyperparameters: method → its fields that differ from their defaults.
+        out: folder of the records.
+        save: keep what is trained, for `predict`.
+        force: run again what is finished; earlier records are kept as attempts.
+        **options: further fields of `bench.runs.plan.Request`, such as `max_length`, `tune` or `test_limit`.
+
+    Raises:
+        UserError: for the first thing that is wrong, before anything is spent.
+        MethodError: for an unknown method or hyperparameter.
+        KeyboardInterrupt: when interrupted, after the record of the run in hand is written.
+    """
+    from bench.runs.budgets import counted
+    from bench.runs.plan import Request, plan
+    from bench.runs.scheduler import carry_out
+
+    names, folder = [methods] if isinstance(methods, str) else list(methods), Path(out)
+    unknown = sorted(options.keys() - Request.__dataclass_fields__.keys())
+    if unknown:
+        raise UserError(f"run() has no option {unknown[0]!r}; there are {', '.join(sorted(Request.__dataclass_fields__))}")
+    request = Request(
+        names, str(encoder), str(data), budget, str(seeds), hyperparameters=hyperparameters or {}, **options
+    )  # fmt: skip
+    records: list[Record] = []
+
+    def keep(record: Record | Baseline, path: Path, new: bool) -> None:
+        if isinstance(record, Record) and record.spec.purpose == "run":
+            records.append(record)
+
+    matrix = counted(plan(request), folder, say=warnings.warn)
+    carry_out(matrix, folder, force=force, tell=keep, announce=lambda decision: None, keep=save)
+    return records
+
+
+def load_records(*sources: str | Path) -> list[Record | Baseline]:
+    """Read the records of runs, trials and baselines from folders and files; a file that is none is left out with a warning.
+
+    Raises:
+        UserError: if a source does not exist.
+    """
+    from bench.records.schema import Calibration
+    from bench.records.store import Damaged, load
+
+    found: dict[str, Record | Baseline] = {}
+    for source in map(Path, sources):
+        if not source.exists():
+            raise UserError(f"{str(source)!r} does not exist; name a folder of records or a record")
+        for item in load(source) if source.is_dir() else load(source.parent, source.name):
+            if isinstance(item, Damaged):
+                warnings.warn(f"left out {item.path}: {item.reason}", stacklevel=2)
+            elif not isinstance(item, Calibration):
+                found[item.run_id] = item
+    return list(found.values())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Groups of runs that may be compared, the reference first in each."""
+
+    groups: tuple[Group, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a method and group: the columns of `python -m bench report --format csv`."""
+        import pandas as pd
+
+        from bench.report.tables.csv_export import spreadsheet
+
+        return pd.read_csv(io.StringIO(spreadsheet(self.groups)))
+
+
+def compare(records: Iterable[Record | Baseline], *, reference: str = "houlsby", margin: float = 100 * MARGIN) -> Comparison:
+    """Put every method beside the reference, on the same seeds and texts (RULES.md, sections 8 to 10).
+
+    Args:
+        records: of runs and baselines; tuning trials among them are no part of a comparison.
+        reference: the method that differences are taken from.
+        margin: points of accuracy within which two methods count as equivalent.
+    """
+    import methods
+    from bench.analysis.comparison import compare as grouped
+
+    return Comparison(tuple(grouped(records, reference, methods.names(), margin / 100)))
+
+
+def predict(
+    run: str | Path,
+    texts: Sequence[str],
+    *,
+    results: str | Path = RUNS,
+    encoder: str | Path | None = None,
+    device: str = "auto",
+) -> pd.DataFrame:
+    """Classify texts with a saved run: columns text, label, probability and logits, one row a text in its order.
+
+    Args:
+        run: id or its first digits, record, or folder of a run that was made with `save=True`.
+        texts: at least one, none of them empty.
+        results: folder of the records beside which runs were saved.
+        encoder: where the encoder is, if the run's was a folder.
+        device: cpu, cuda or auto.
+
+    Raises:
+        UserError: if the run is not found or was not saved, or a text cannot be classified.
+    """
+    import pandas as pd
+
+    from bench.inference.predictions import Question, answer
+
+    if not texts:
+        raise UserError("predict() needs at least one text")
+    where = None if encoder is None else str(encoder)
+    question = Question([str(run), *texts], style="json", results=Path(results), encoder=where, device=device)
+    return pd.DataFrame(json.loads(answer(question)))

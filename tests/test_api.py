@@ -1,0 +1,75 @@
+"""The Python interface: light to import, at home in a script without a guard, and the same numbers as the commands."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import bench
+from bench.report.readme import ROOT
+from bench.report.render import render
+from bench.system.errors import UserError
+
+STUDY = ROOT / "results" / "study-main"
+
+
+def python(*arguments: str, cwd: Path, given: str | None = None) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, input=given, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_importing_it_brings_no_library() -> None:
+    code = (
+        "import sys, bench; print(sorted({'torch', 'numpy', 'pandas', 'pydantic', 'typer'} & sys.modules.keys()), dir(bench))"
+    )
+    out = python("-c", code, cwd=ROOT)
+    assert out.startswith("[]")
+    assert "'compare'" in out
+
+
+def test_the_example_needs_no_guard(tiny_folder: Path, easy_folder: Path, tmp_path: Path) -> None:
+    out = python(str(ROOT / "examples" / "compare.py"), str(tiny_folder), str(easy_folder), cwd=tmp_path).splitlines()
+    records = bench.load_records(tmp_path / "results" / "runs")
+    runs = [record for record in records if record.kind == "run"]
+    assert len(runs) == 4
+    shown = {line.split(":")[0]: float(line.split()[-2]) for line in out[:4]}
+    assert shown == {f"{r.spec.method}, seed {r.spec.seed}": round(100 * r.test.accuracy, 2) for r in runs if r.test}
+    assert [line.split()[0] for line in out[5:7]] == ["houlsby", "lora"]
+    assert {line.split()[0] for line in out[-2:]} <= {"positive", "negative"}
+
+
+def test_a_script_from_standard_input_runs(tiny_folder: Path, easy_folder: Path, tmp_path: Path) -> None:
+    asked = f"encoder={str(tiny_folder)!r}, data={str(easy_folder)!r}, budget='2 steps', max_length=16"
+    out = python("-", cwd=tmp_path, given=f"import bench\nprint(bench.run('head-only', {asked})[0].state)")
+    assert out == "complete\n"
+
+
+def test_a_comparison_is_that_of_the_report() -> None:
+    frame = bench.compare(bench.load_records(STUDY)).to_frame()
+    spreadsheet = pd.read_csv(io.StringIO(render(STUDY, reference="houlsby", style="csv")))
+    pd.testing.assert_frame_equal(frame, spreadsheet)
+    assert frame["method"][0] == "houlsby"
+    one = next(path for path in STUDY.glob("houlsby-*-seed*.json"))
+    assert [record.run_id for record in bench.load_records(one)] == [one.stem.rsplit("-", 1)[1]]
+
+
+def test_what_is_wrong_is_said_by_type(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        bench.load_records(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="no option 'epochs'"):
+        bench.run("lora", epochs=3)
+    with pytest.raises(UserError, match="at least one text"):
+        bench.predict("abc", [])
+    with pytest.raises(AttributeError, match="no attribute 'train'"):
+        _ = bench.train  # type: ignore[attr-defined]
+    (tmp_path / "foreign.json").write_text("{}")
+    with pytest.warns(UserWarning, match="left out .*foreign.json"):
+        assert bench.load_records(tmp_path) == []
