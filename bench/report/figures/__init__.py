@@ -20,9 +20,10 @@ __all__ = [
 ]  # fmt: skip
 
 LACKING = {
-    Figure.accuracy_parameters: "no complete run",
-    Figure.accuracy_memory: "no complete run that measured its memory",
     Figure.forest: "no complete run of the reference beside another method",
+    Figure.accuracy_time: "no complete run with a calibrated time, or with a device of its own",
+    Figure.accuracy_memory: "no complete run that measured its memory",
+    Figure.accuracy_parameters: "no complete run",
     Figure.curves: "no run with a learning curve",
     Figure.memory_split: "no run that measured its memory by purpose",
     Figure.sweep: "no runs that differ in the amount of their budget alone",
@@ -38,9 +39,10 @@ def looks_of(groups: Sequence[Group]) -> dict[str, Look]:
 def of_group(group: Group, look: Mapping[str, Look]) -> list[Drawing]:
     """The figures that a group has something for."""
     made = (
-        scatter.drawing(group, look, scatter.PARAMETERS),
-        scatter.drawing(group, look, scatter.MEMORY),
         forest.drawing(group, look),
+        scatter.drawing(group, look, scatter.time(group)),
+        scatter.drawing(group, look, scatter.MEMORY),
+        scatter.drawing(group, look, scatter.PARAMETERS),
         curves.drawing(group, look),
         memory.drawing(group),
     )

@@ -43,7 +43,7 @@ def means(group: Group) -> list[Point]:
     return [
         of_row(
             row, name,
-            f"{percent(mark.accuracy)} % at {100 * mark.fraction:.0f} % of the budget, {seconds(mark.seconds)}, "
+            f"{percent(mark.accuracy)} % at {100 * mark.fraction:.0f} % of the budget{_took(group, mark.calibrated, mark.seconds)}, "
             f"{mark.reviews:,.0f} reviews",
         )
         | {"x": 100 * mark.fraction, "y": 100 * mark.accuracy}
@@ -58,8 +58,8 @@ def runs(group: Group) -> list[Point]:
     return [
         of_run(
             record, name,
-            f"{percent(point.accuracy)} % at {100 * mark:.0f} % of the budget, "
-            f"{seconds(point.seconds)}, {point.reviews:,} reviews",
+            f"{percent(point.accuracy)} % at {100 * mark:.0f} % of the budget{_took(group, None, point.seconds)}, "
+            f"{point.reviews:,} reviews",
         )
         | {"x": 100 * mark, "y": 100 * point.accuracy}
         for row, name in zip(group.rows, names(group.rows), strict=True)
@@ -67,6 +67,12 @@ def runs(group: Group) -> list[Point]:
         if len(row.runs) > 1 and record.training is not None
         for mark, point in at_marks(record.training.curve).items()
     ]  # fmt: skip
+
+
+def _took(group: Group, calibrated: float | None, clock: float) -> str:
+    """Write the device seconds of a point; those of the clock only where no device was shared."""
+    took = calibrated if group.shared else clock
+    return "" if took is None else f", {seconds(took)}"
 
 
 def _layers(group: Group, looks: Mapping[str, Look], canvas: Canvas) -> Layers:

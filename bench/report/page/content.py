@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bench.analysis.comparison import Group, Row
@@ -50,8 +50,12 @@ class Chapter:
 
     anchor: str
     title: str
-    notes: list[str] = field(default_factory=list)
+    answer: list[str] = field(default_factory=list)
     comparison: Table | None = None
+    every_column: Table | None = None
+    notes: list[str] = field(default_factory=list)
+    """Below the comparison."""
+    more_notes: list[str] = field(default_factory=list)
     figures: dict[str, Drawing] = field(default_factory=dict)
     """By the name under which the page's script finds them."""
     runs: Table | None = None
@@ -83,37 +87,44 @@ _RUNS = [
 
 
 def runs_table(group: Group, looks: Mapping[str, Look]) -> Table:
-    """Every run of a group, whatever it ended in, by method and seed."""
+    """Return every run of a group, whatever it ended in, by method and seed."""
+    clock = "s, device shared" if group.shared else "device s"
     return Table(
-        _RUNS,
+        [replace(head, header=clock) if head.header == "device s" else head for head in _RUNS],
         [
-            _run(record, row.label, looks.get(row.method))
+            _run(record, row, looks.get(row.method))
             for row in group.rows
             for record in sorted((*row.runs, *row.others), key=lambda r: r.spec.seed)
         ],
     )
 
 
-def _run(record: Record, label: str, look: Look | None) -> list[Cell]:
-    known = about(record)
-    accuracy = record.test.accuracy if record.test else None
-    body = record.parameters.body if record.parameters else None
-    memory = record.memory.taken if record.memory else None
-    seen = record.training.reviews_seen if record.training else None
-    charged = record.seconds.charged if record.seconds else None
+def _run(record: Record, row: Row, look: Look | None) -> list[Cell]:
+    known, seed = about(record), record.spec.seed
     return [
         _words(record.run_id),
-        Cell(label, label, look),
-        Cell(str(record.spec.seed), record.spec.seed),
+        Cell(row.label, row.label, look),
+        Cell(str(seed), seed),
         _words(record.state),
-        _words("" if record.state == "complete" else record.reason or "no reason was recorded"),
-        Cell(percent(accuracy), accuracy),
-        Cell(_NONE if body is None else f"{body:,}", body),
-        Cell(mebibytes(memory), memory),
-        Cell(_NONE if seen is None else f"{seen:,}", seen),
-        Cell(_NONE if charged is None else f"{charged:,.1f}", charged),
+        _words(_why(record, row)),
+        _number(test.accuracy if (test := record.test) else None, percent),
+        _number(parameters.body if (parameters := record.parameters) else None, "{:,}".format),
+        _number(memory.taken if (memory := record.memory) else None, mebibytes),
+        _number(training.reviews_seen if (training := record.training) else None, "{:,}".format),
+        _number(took.charged if (took := record.seconds) else None, "{:,.1f}".format),
         *(_words(known[name]) for name in ("settings", "machine", "versions", "commit", "finished")),
     ]
+
+
+def _why(record: Record, row: Row) -> str:
+    if record.state != "complete":
+        return record.reason or "no reason was recorded"
+    seed = record.spec.seed
+    return "answers one class" if seed in row.one_class else "collapsed" if seed in row.collapsed else ""
+
+
+def _number(value: float | None, write: Callable[[float], str]) -> Cell:
+    return Cell(_NONE if value is None else write(value), value)
 
 
 def _words(text: str) -> Cell:
@@ -121,7 +132,7 @@ def _words(text: str) -> Cell:
 
 
 def about(record: Record | Baseline) -> dict[str, str]:
-    """What a point says of the run that it is, in the order in which it says it."""
+    """Say of a run what a point says of the run that it is, in the order in which it says it."""
     machine = record.environment
     versions = ", ".join(f"{name} {version}" for name, version in sorted(machine.versions.items()))
     commit = (machine.commit or "unknown")[:12] + (", with uncommitted changes" if machine.dirty else "")
@@ -144,7 +155,7 @@ def about(record: Record | Baseline) -> dict[str, str]:
 
 
 def known_runs(groups: Sequence[Group]) -> dict[str, dict[str, str]]:
-    """All of them, by run id: what the points of figures are looked up in."""
+    """Return all of them, by run id: what the points of figures are looked up in."""
     found: list[Record | Baseline] = [record for group in groups for row in group.rows for record in (*row.runs, *row.others)]
     found += [baseline for group in groups for baseline in group.baselines]
     return {record.run_id: about(record) for record in found}
