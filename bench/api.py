@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.records.schema import Baseline, Record
 from bench.rules import MARGIN
-from bench.system.errors import UserError
+from bench.system.errors import RecordError, SpecError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,8 +59,7 @@ def run(
         **options: further fields of `bench.runs.plan.Request`, such as `max_length`, `tune` or `test_limit`.
 
     Raises:
-        UserError: for the first thing that is wrong, before anything is spent.
-        MethodError: for an unknown method or hyperparameter.
+        BenchError: for the first thing that is wrong, before anything is spent.
         KeyboardInterrupt: when interrupted, after the record of the run in hand is written.
     """
     from bench.runs.budgets import counted
@@ -70,7 +69,7 @@ def run(
     names, folder = [methods] if isinstance(methods, str) else list(methods), Path(out)
     unknown = sorted(options.keys() - Request.__dataclass_fields__.keys())
     if unknown:
-        raise UserError(f"run() has no option {unknown[0]!r}; there are {', '.join(sorted(Request.__dataclass_fields__))}")
+        raise SpecError(f"run() has no option {unknown[0]!r}; there are {', '.join(sorted(Request.__dataclass_fields__))}")
     request = Request(
         names, str(encoder), str(data), budget, str(seeds), hyperparameters=hyperparameters or {}, **options
     )  # fmt: skip
@@ -89,7 +88,7 @@ def load_records(*sources: str | Path) -> list[Record | Baseline]:
     """Read the records of runs, trials and baselines from folders and files; a file that is none is left out with a warning.
 
     Raises:
-        UserError: if a source does not exist.
+        RecordError: if a source does not exist.
     """
     from bench.records.schema import Calibration
     from bench.records.store import Damaged, load
@@ -97,7 +96,7 @@ def load_records(*sources: str | Path) -> list[Record | Baseline]:
     found: dict[str, Record | Baseline] = {}
     for source in map(Path, sources):
         if not source.exists():
-            raise UserError(f"{str(source)!r} does not exist; name a folder of records or a record")
+            raise RecordError(f"{str(source)!r} does not exist; name a folder of records or a record")
         for item in load(source) if source.is_dir() else load(source.parent, source.name):
             if isinstance(item, Damaged):
                 warnings.warn(f"left out {item.path}: {item.reason}", stacklevel=2)
@@ -153,14 +152,14 @@ def predict(
         device: cpu, cuda or auto.
 
     Raises:
-        UserError: if the run is not found or was not saved, or a text cannot be classified.
+        BenchError: if the run is not found or was not saved, or a text cannot be classified.
     """
     import pandas as pd
 
     from bench.inference.predictions import Question, answer
 
     if not texts:
-        raise UserError("predict() needs at least one text")
+        raise SpecError("predict() needs at least one text")
     where = None if encoder is None else str(encoder)
     question = Question([str(run), *texts], style="json", results=Path(results), encoder=where, device=device)
     return pd.DataFrame(json.loads(answer(question)))

@@ -14,9 +14,25 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from methods._settings import with_settings
+from methods._targets import TARGETS
 from methods.base import EncoderShape, Method, MethodError, registered
 
-__all__ = ["ENTRY_POINT_GROUP", "EncoderShape", "Method", "MethodError", "configured", "get", "names"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "FAMILIES",
+    "EncoderShape",
+    "Method",
+    "MethodError",
+    "build",
+    "configured",
+    "expand",
+    "get",
+    "groups",
+    "names",
+]
+
+FAMILIES = tuple(TARGETS)
+"""The families of encoders, as config.json calls them, that the methods here know."""
 
 ENTRY_POINT_GROUP = "adapter_bench.methods"
 """Installed packages add methods by naming a module in this entry-point group; importing it registers them."""
@@ -51,19 +67,49 @@ def names(*, core: bool = False) -> list[str]:
     return [name for name in found if name in _ORDER] if core else found
 
 
-def get(name: str) -> Method:
+def groups() -> dict[str, list[str]]:
+    """Names that stand for several methods: `all` for the five of the comparison, `every` for all, and what methods declare."""
+    found: dict[str, list[str]] = {"all": names(core=True), "every": names()}
+    for name in names():
+        method = registered[name]
+        for group in dict.fromkeys((*method.groups, method.backend)):
+            if group is not None:
+                found.setdefault(group, []).append(name)
+    return found
+
+
+def expand(name: str) -> list[str]:
+    """The methods of the group called `name`, or the one method of that name.
+
+    Raises:
+        MethodError: with the nearest known name, if it is neither.
+    """
+    return groups().get(name) or [get(name, *groups()).name]
+
+
+def get(name: str, *also: str) -> Method:
     """The method registered under `name`.
 
     Raises:
-        MethodError: with the nearest known name, if there is no such method.
+        MethodError: with the nearest known name, or that of `also`, if there is no such method.
     """
     _load_all()
     try:
         return registered[name]
     except KeyError:
-        near = difflib.get_close_matches(name, registered, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(name, [*registered, *also], n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise MethodError(f"unknown method {name!r}{hint} Known: {', '.join(names())}") from None
+        raise MethodError(f"unknown method {name!r}{hint} Known: {', '.join([*names(), *also])}") from None
+
+
+def build(name: str, hyperparameters: Mapping[str, Any]) -> Method:
+    """The method registered under `name` with just these hyperparameters, as a record has them.
+
+    Raises:
+        MethodError: if there is no such method.
+        TypeError: if it does not take one of them, or lacks one.
+    """
+    return type(get(name))(**hyperparameters)
 
 
 def configured(name: str, settings: Mapping[str, Any]) -> Method:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from methods._errors import BenchError, MethodError
+from methods._shape import EncoderShape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -15,73 +18,6 @@ __all__ = ["BenchError", "EncoderShape", "Method", "MethodError", "register", "r
 
 
 WEIGHTS = "model.safetensors"
-
-
-class BenchError(Exception):
-    """Root of the errors that a person can mend. The message is one line: what is wrong, and what to do about it."""
-
-
-class MethodError(BenchError, ValueError):
-    """A method that does not exist, does not load, or does not fit an encoder. The message is one line."""
-
-
-@dataclass(frozen=True)
-class EncoderShape:
-    """The sizes of a transformer encoder that parameter counts depend on (embeddings and layers, no pooler)."""
-
-    model_type: str
-    vocabulary: int
-    positions: int
-    """Rows of the position table; RoBERTa and MPNet keep two of them for padding."""
-    token_types: int
-    """Rows of the token-type table; 0 where the architecture has none."""
-    width: int
-    """d, the hidden size."""
-    layers: int
-    """L."""
-    feed_forward: int
-    """f, the inner size of the feed-forward block."""
-    relative_biases: int = 0
-    """Entries of the relative-position table (MPNet: 32 buckets times heads)."""
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> EncoderShape:
-        """Read the shape from the fields of a `config.json`.
-
-        Raises:
-            MethodError: if a size is missing or is not a positive whole number.
-        """
-        kind = str(config.get("model_type"))
-        distil = kind == "distilbert"
-
-        def size(name: str) -> int:
-            value = config.get(name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise MethodError(f"config.json: {name} must be a positive whole number, not {value!r}")
-            return value
-
-        return cls(
-            model_type=kind,
-            vocabulary=size("vocab_size"),
-            positions=size("max_position_embeddings"),
-            token_types=0 if kind in {"distilbert", "mpnet"} else size("type_vocab_size"),
-            width=size("dim" if distil else "hidden_size"),
-            layers=size("n_layers" if distil else "num_hidden_layers"),
-            feed_forward=size("hidden_dim" if distil else "intermediate_size"),
-            relative_biases=config.get("relative_attention_num_buckets", 32) * size("num_attention_heads")
-            if kind == "mpnet"
-            else 0,
-        )
-
-    @property
-    def parameters(self) -> int:
-        """All weights of the encoder: tables, embedding LayerNorm, and in each layer four attention projections,
-        two feed-forward projections and two LayerNorms (Devlin et al. 2019, section 3).
-        """
-        d, f = self.width, self.feed_forward
-        tables = (self.vocabulary + self.positions + self.token_types) * d + 2 * d + self.relative_biases
-        layer = 4 * (d * d + d) + (2 * d * f + f + d) + 2 * 2 * d
-        return tables + self.layers * layer
 
 
 class Method(ABC):
@@ -98,6 +34,12 @@ class Method(ABC):
     """One line on where this implementation departs from the paper."""
     learning_rates: ClassVar[tuple[float, ...]]
     """The grid that tuning searches."""
+    rates_tuned: ClassVar[bool] = False
+    """True where the default learning rate was chosen on data here, not taken from a paper or a neighbouring method."""
+    families: ClassVar[frozenset[str] | None] = None
+    """Model types, as in config.json, of the encoders that the method attaches to; None: every one."""
+    groups: ClassVar[tuple[str, ...]] = ()
+    """Names under which `--method` takes it together with others, beside that of its library."""
     encodes_once: ClassVar[bool] = False
     """True where nothing inside the encoder trains, so that its output for a review never changes."""
     merges: ClassVar[bool] = False
@@ -108,6 +50,11 @@ class Method(ABC):
     """
 
     learning_rate: float
+
+    @classmethod
+    def supports(cls, family: str) -> bool:
+        """Whether the method attaches to encoders of this model type."""
+        return cls.families is None or family in cls.families
 
     @abstractmethod
     def attach(self, encoder: nn.Module) -> nn.Module:

@@ -19,6 +19,7 @@ class Pfeiffer(Bottleneck):
     citation = "Pfeiffer et al., AdapterFusion: Non-Destructive Task Composition, EACL 2021 (arXiv 2005.00247)"
     deviation = "The single-task adapter alone, without fusion; relu and reduction factor 16 as in AdapterHub."
     learning_rates = (1.5e-3, 5e-3, 1.5e-2)
+    rates_tuned = True
     modules_per_layer = 1
 
     # The middle of the grid: the best of the three on validation after 1,600 reviews in batches of 16 (one seed).

@@ -13,7 +13,7 @@ import pytest
 import bench
 from bench.report.readme import ROOT
 from bench.report.render import render
-from bench.system.errors import UserError
+from bench.system.errors import RecordError, SpecError
 
 STUDY = ROOT / "results" / "study-main"
 
@@ -62,11 +62,11 @@ def test_a_comparison_is_that_of_the_report() -> None:
 
 
 def test_what_is_wrong_is_said_by_type(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(RecordError, match="does not exist"):
         bench.load_records(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="no option 'epochs'"):
+    with pytest.raises(SpecError, match="no option 'epochs'"):
         bench.run("lora", epochs=3)
-    with pytest.raises(UserError, match="at least one text"):
+    with pytest.raises(SpecError, match="at least one text"):
         bench.predict("abc", [])
     with pytest.raises(AttributeError, match="no attribute 'train'"):
         _ = bench.train  # type: ignore[attr-defined]

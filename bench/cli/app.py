@@ -171,7 +171,7 @@ def audit(
 def methods(
     encoder: Annotated[str, typer.Option(help="The encoder that parameters are counted for.")] = "minilm",
 ) -> None:
-    """List the methods with their papers, hyperparameters and trainable parameters."""
+    """List the methods and their groups: papers, hyperparameters, trainable parameters, and which attach to the encoder."""
     from bench.models.pretrained import find
     from bench.report.methods import methods_text
 

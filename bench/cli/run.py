@@ -29,7 +29,10 @@ _BESIDE_SUITE = {"suite", "device", "engine", "address", "out", "save", "force",
 
 
 # What is run. `run` does it, and `watch` looks at how far it is.
-Methods = Annotated[list[str] | None, typer.Option("--method", help="A method, several, or 'all' for the five compared.")]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option("--method", help="A method, several, 'all' for the five compared, 'every', or a group that `methods` lists."),
+]
 Suite = Annotated[str | None, typer.Option(help="Run a suite: a name that `suites` lists, or a file (./mine.yaml).")]
 Encoder = Annotated[str, typer.Option(help="minilm, mpnet, a local folder, or a hub id.")]
 Data = Annotated[str, typer.Option(help="embedded, imdb (the hub's), rotten-tomatoes, or a folder.")]

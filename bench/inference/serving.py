@@ -130,7 +130,7 @@ def positive(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 def _method(saved: Saved) -> methods.Method:
     spec = saved.card.spec
     try:
-        return type(methods.get(spec.method))(**spec.hyperparameters)
+        return methods.build(spec.method, spec.hyperparameters)
     except TypeError:
         raise RecordError(f"{saved.name}: {spec.method} does not take the hyperparameters on its card") from None
 

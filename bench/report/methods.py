@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 
 import methods
 from bench.system.text import harmless
@@ -11,18 +12,33 @@ __all__ = ["methods_text"]
 
 
 def methods_text(encoder: str, shape: methods.EncoderShape) -> str:
-    """Every registered method with its closed-form count for an encoder of this shape."""
-    lines: list[str] = []
-    body = f"{harmless(encoder)}'s body"
-    for name in methods.names():
-        method = methods.get(name)
+    """Every registered method with its closed-form count for an encoder of this shape, and the groups."""
+    name = harmless(encoder)
+    parts = ["\n".join(_entry(one, methods.get(one), name, shape)) for one in methods.names()]
+    return "\n\n".join([*parts, "\n".join(_groups())])
+
+
+def _entry(name: str, method: methods.Method, encoder: str, shape: methods.EncoderShape) -> Iterator[str]:
+    if method.supports(shape.model_type):
         count = method.trainable_parameters(shape)
-        settings = ", ".join(f"{key} {value}" for key, value in method.hyperparameters().items())
-        lines += [
-            f"{name}: trains {count:,} parameters of {body} ({100 * count / shape.parameters:.2f} %), and the head",
-            f"  {settings}",
-            *textwrap.wrap(method.citation, 110, initial_indent="  ", subsequent_indent="    "),
-            *textwrap.wrap(f"Deviation: {method.deviation}", 110, initial_indent="  ", subsequent_indent="    "),
-            "",
-        ]
-    return "\n".join(lines).rstrip()
+        yield f"{name}: trains {count:,} parameters of {encoder}'s body ({100 * count / shape.parameters:.2f} %), and the head"
+    else:
+        yield f"{name}: does not attach to {encoder}, a {shape.model_type} encoder"
+    settings = [f"{key} {value}" for key, value in method.hyperparameters().items()]
+    if not method.rates_tuned:
+        settings[0] += " (not tuned)"
+    yield from _wrapped(", ".join(settings), "  ")
+    yield from _wrapped(method.citation)
+    yield from _wrapped(f"Deviation: {method.deviation}")
+    if lacking := [family for family in methods.FAMILIES if not method.supports(family)]:
+        yield from _wrapped(f"Encoders: all but {', '.join(lacking)}")
+
+
+def _groups() -> Iterator[str]:
+    yield "--method also takes groups, of which those that attach to the encoder run:"
+    for group, members in methods.groups().items():
+        yield from _wrapped(f"{group}: {', '.join(members)}")
+
+
+def _wrapped(text: str, more: str = "    ") -> list[str]:
+    return textwrap.wrap(text, 110, initial_indent="  ", subsequent_indent=more, break_on_hyphens=False)

@@ -29,7 +29,7 @@ def record_bytes(job: Job) -> int:
 def trained_bytes(job: Job) -> int:
     """What a run trains, body and head, in fp32. The largest head is BERT's: a pooler and a layer of two classes."""
     shape = job.pretrained.shape
-    method = type(methods.get(job.spec.method))(**job.spec.hyperparameters)
+    method = methods.build(job.spec.method, job.spec.hyperparameters)
     return 4 * (method.trainable_parameters(shape) + shape.width * (shape.width + 1) + 2 * (shape.width + 1))
 
 

@@ -76,13 +76,25 @@ class Matrix:
 def _methods(asked: list[str]) -> list[str]:
     if not asked:
         raise SpecError(f"name at least one method with --method: {', '.join(methods.names())} or all")
-    chosen: list[str] = []
-    for name in asked:
-        found = methods.names(core=True) if name == "all" else [name]
-        chosen += [one for one in found if one not in chosen]
-    for name in chosen:
-        methods.get(name)
-    return chosen
+    return list(dict.fromkeys(name for entry in asked for name in methods.expand(entry)))
+
+
+def _attaching(names: list[str], asked: list[str], pretrained: PretrainedModel) -> list[str]:
+    """The methods that attach to encoders of this family; of a group, those that do.
+
+    Raises:
+        SpecError: if one that was asked for by its own name does not, or none does.
+    """
+    family = pretrained.shape.model_type
+    found = [name for name in names if methods.get(name).supports(family)]
+    refused = [name for name in names if name not in found and (name in asked or not found)]
+    if refused:
+        known = ", ".join(sorted(methods.get(refused[0]).families or ()))
+        raise SpecError(
+            f"--method {refused[0]} does not attach to a {family} encoder such as {pretrained.name!r}, only to {known}; "
+            "python -m bench methods --encoder … shows which do"
+        )
+    return found
 
 
 def _budgets(text: str) -> list[Budget]:
@@ -146,6 +158,7 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
     }
     settings = {name: methods.configured(name, request.hyperparameters.get(name, {})).hyperparameters() for name in names}
     pretrained = find(request.encoder)
+    names = _attaching(names, request.methods, pretrained)
     if request.max_length > pretrained.longest:
         raise SpecError(
             f"--max-length {request.max_length} is more than the {pretrained.longest} positions of the encoder "

@@ -43,7 +43,7 @@ class Suite(BaseModel):
     methods: list[str | dict[str, dict[str, Any]]] = Field(
         min_length=1, examples=[["all", {"houlsby": {"bottleneck": 64, "learning_rate": 3e-4}}]]
     )
-    """Names, `all` for the five compared, or a name with the hyperparameters that are not to be at their defaults."""
+    """Names, `all` for the five compared or other groups, or a name with the hyperparameters that are not to be at defaults."""
     budgets: Texts = Field(examples=[["60s"]])
     """What each run may spend, as for `--budget`."""
     seeds: int | list[int] = Field(default=1, examples=[3, [0, 1, 5]])
@@ -79,11 +79,16 @@ class Suite(BaseModel):
         found: dict[str, dict[str, Any]] = {}
         for entry in self.methods:
             if isinstance(entry, str):
-                for name in methods.names(core=True) if entry == "all" else [entry]:
+                for name in methods.expand(entry):
                     found.setdefault(name, {})
             else:
                 found.update(entry)
         return found
+
+    @property
+    def entries(self) -> list[str]:
+        """The names and groups of the file, in its order."""
+        return [name for entry in self.methods for name in ([entry] if isinstance(entry, str) else entry)]
 
     @property
     def seeds_text(self) -> str:
@@ -94,7 +99,7 @@ class Suite(BaseModel):
         """What it asks for: one request for each encoder and data source, in the order of the file."""
         return [
             Request(
-                list(self.settings), encoder, data, ",".join(self.budgets), self.seeds_text, self.max_length,
+                self.entries, encoder, data, ",".join(self.budgets), self.seeds_text, self.max_length,
                 self.truncation, self.batch_size, self.precision, device, self.memory, self.test_limit, self.tune,
                 self.tune_seeds, calibration=self.calibration, hyperparameters=self.settings, dropout=self.dropout,
                 attention_dropout=self.attention_dropout, train_limit=self.train_limit,
@@ -173,7 +178,8 @@ def _check(suite: Suite, where: str) -> None:
     checked("seeds", parse_seeds, suite.seeds_text)
     if suite.memory is not None:
         checked("memory", parse_size, suite.memory)
-    checked("methods", _once, [name for entry in suite.methods for name in ([entry] if isinstance(entry, str) else entry)])
+    checked("methods", _once, suite.entries)
+    checked("methods", lambda: suite.settings)
     for name, settings in suite.settings.items():
         checked("methods", methods.configured, name, settings)
         if suite.tune is not None:

@@ -53,7 +53,7 @@ def attached(job: Job) -> tuple[Classifier, methods.Method, Parameters]:
     """A fresh classifier on its device, in training mode, with the method of a job attached, and its parameters."""
     spec, pretrained = job.spec, job.pretrained
     classifier = load_classifier(pretrained, seed=spec.seed, dropout=spec.dropout, attention_dropout=spec.attention_dropout)
-    method = type(methods.get(spec.method))(**spec.hyperparameters)
+    method = methods.build(spec.method, spec.hyperparameters)
     torch.manual_seed(spec.seed)
     classifier.encoder = method.attach(classifier.encoder)
     classifier.head.requires_grad_(True)

@@ -27,8 +27,8 @@ from bench.system.meters import DeviceClock, MemoryMeter
 from bench.training.trainer import Trainer
 from methods import EncoderShape
 from tests.conftest import make_spec, write_encoder
+from tests.methods.test_methods import EVERY
 
-ALL = methods.names()
 IDS = torch.tensor([[101, 2023, 2003, 2307, 102], [101, 9643, 3185, 102, 1]])
 MASK = (IDS != 1).long()  # MPNet pads with 1
 
@@ -80,7 +80,7 @@ def trained(pretrained: PretrainedModel, task: Task, name: str) -> Trainer:
     return trainer
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", EVERY)
 def test_trained_saved_and_loaded_on_mpnet(mpnet: PretrainedModel, task: Task, tmp_path: Path, name: str) -> None:
     method, trainer = methods.get(name), trained(mpnet, task, name)
     before = copy.deepcopy(dict(trainer.classifier.named_parameters()))
@@ -128,7 +128,7 @@ def test_adapters_sit_where_they_do_in_the_other_families(mpnet: PretrainedModel
     }
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", EVERY)
 def test_padding_changes_no_logit(mpnet: PretrainedModel, name: str) -> None:
     classifier = load_classifier(mpnet, seed=0, dropout=0.0, attention_dropout=0.0)
     classifier.encoder = methods.get(name).attach(classifier.encoder)

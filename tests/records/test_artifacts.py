@@ -19,7 +19,7 @@ from bench.records.store import save
 from bench.system.errors import RecordError
 from tests.conftest import make_spec
 from tests.factories import baseline, ended, evaluation, run
-from tests.methods.test_methods import IDS, MASK, attached, trained
+from tests.methods.test_methods import EVERY, IDS, MASK, attached, trained
 from tests.saving import keep, record_of
 
 ALONE = """
@@ -56,8 +56,11 @@ def test_each_layout_loads_with_its_library_alone(tiny: PretrainedModel, small_t
     np.save(tmp_path / "ids.npy", IDS.numpy())
     np.save(tmp_path / "mask.npy", MASK.numpy())
     cases: list[str] = []
-    for name, library in (("houlsby", "adapters"), ("pfeiffer", "adapters"), ("lora", "peft"), ("full", "")):
-        trainer = trained(tiny, small_task, name)
+    of_peft = [(name, "peft") for name in methods.expand("peft")]
+    for name, library in (("houlsby", "adapters"), ("pfeiffer", "adapters"), ("full", ""), *of_peft):
+        # At a rate at which four steps show, even of vectors that scale.
+        hyperparameters = {**methods.get(name).hyperparameters(), "learning_rate": 0.05}
+        trainer = trained(tiny, small_task, name, hyperparameters=hyperparameters)
         plain = attached(tiny, name, seed=trainer.spec.seed).eval()
         with torch.no_grad():
             logits = trainer.classifier.eval()(IDS, MASK)
@@ -77,7 +80,7 @@ def houlsby(tiny: PretrainedModel, tmp_path: Path) -> Saved:
     return keep(tmp_path, tiny, attached(tiny, "houlsby"), make_spec("houlsby"))
 
 
-@pytest.mark.parametrize("name", methods.names())
+@pytest.mark.parametrize("name", EVERY)
 def test_a_folder_holds_its_card_and_names_no_path(name: str, tiny: PretrainedModel, tmp_path: Path) -> None:
     spec = make_spec(name)
     saved = keep(tmp_path, tiny, attached(tiny, name), spec).verified()

@@ -135,14 +135,14 @@ def test_no_two_of_many_methods_look_alike() -> None:
 
 def test_lines_of_one_colour_differ_in_their_dashes() -> None:
     found = looks([])
-    assert found["pfeiffer-matched"].colour == found["houlsby"].colour
+    other = next(name for name, look in found.items() if name != "houlsby" and look.colour == found["houlsby"].colour)
     assert len({(look.colour, look.dash) for look in found.values()}) == len(found)
-    drawing = next(d for d in of_group(one(run(), run("pfeiffer-matched")), found) if d.figure == "curves")
+    drawing = next(d for d in of_group(one(run(), run(other)), found) if d.figure == "curves")
     scales = [dash["scale"] for dash in found_in(drawing.spec(PICTURE), "strokeDash") if isinstance(dash, dict)]
     assert scales
     for scale in scales:
         assert dict(zip(scale["domain"], map(tuple, scale["range"]), strict=True)) == {
-            "houlsby": found["houlsby"].dash, "pfeiffer-matched": found["pfeiffer-matched"].dash,
+            "houlsby": found["houlsby"].dash, other: found[other].dash,
         }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import methods
 from bench.analysis.comparison import Group, compare
 from bench.analysis.costs import costs
 from bench.analysis.intervals import half_width
@@ -20,6 +21,7 @@ from bench.report.render import VIEWS, render
 from bench.report.tables import costs as costs_tables
 from bench.report.tables import curves as curves_tables
 from bench.report.tables import tuning as tuning_tables
+from bench.report.tables.footnotes import notes
 from bench.report.tables.table import Section, latex, terminal
 from bench.rules import MARKS, TUNING_SEED
 from bench.system.errors import RecordError, SpecError
@@ -419,3 +421,14 @@ def test_names_from_records_are_inert_in_every_view(tmp_path: Path, view: str, t
     for table in bare.split(r"\end{table}")[:-1]:
         columns = len(re.search(r"\\begin\{tabular\}\{(l?r*)\}", table)[1])  # type: ignore[index]
         assert {line.count("&") + 1 for line in table.splitlines() if line.endswith("\\\\")} == {columns}
+
+
+def test_rates_that_no_data_chose_are_said_unless_trials_chose_them() -> None:
+    def said(rate: float, tuning: int | None = None) -> list[str]:
+        spec = {"hyperparameters": {"learning_rate": rate}, "tuning": tuning}
+        group = one_group(run(spec={"tuning": tuning}), run("vera", spec=spec))
+        return [note for note in notes(group) if note.startswith("Learning rate not tuned: vera,")]
+
+    default = methods.get("vera").learning_rate
+    assert len(said(default)) == 1
+    assert said(default, tuning=3) == said(default / 2) == []

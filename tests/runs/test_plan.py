@@ -173,3 +173,14 @@ def test_a_converted_matrix_counts_tokens_and_remembers_what_was_asked_for(plann
         assert str(job.spec.asked) == "1,000 reference tokens"
         assert job.run_id != before.run_id
         assert job.run_id == run_id(job.spec, encoder_sha256=job.pretrained.sha256, data_sha256=job.data.sha256)
+
+
+def test_a_method_that_does_not_attach_to_the_encoder_is_refused_and_left_out_of_groups(
+    planned: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(methods.get("ia3")), "families", frozenset({"roberta"}))
+    for names in (("lora", "ia3"), ("peft", "ia3")):
+        with pytest.raises(SpecError, match="--method ia3 does not attach to a bert encoder such as 'tiny', only to roberta;"):
+            planned(names)
+    assert {job.spec.method for job in planned(("every",)).jobs} == set(methods.names()) - {"ia3"}
+    assert [job.spec.method for job in planned(("lora", "lora-family", "lora")).jobs].count("lora") == 1

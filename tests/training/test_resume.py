@@ -21,7 +21,7 @@ from bench.records.spec import Budget
 from bench.training.checkpoint import Owner, Unusable, read
 from bench.training.checkpointer import Keeper
 from bench.training.trainer import Trainer
-from tests.methods.test_methods import ALL, loop_for
+from tests.methods.test_methods import EVERY, loop_for
 
 OWNER = Owner(run_id="a" * 16, replaces=None, device="d", cpu="c", threads=2, python="3", versions={"torch": "2"}, commit=None)
 
@@ -96,7 +96,7 @@ def same_end(one: Trainer, other: Trainer) -> None:
 
 
 @pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", EVERY)
 def test_every_method_goes_on_bit_for_bit(tiny: PretrainedModel, small_task: Task, tmp_path: Path, name: str) -> None:
     budget = Budget(amount=9, unit="steps")
     whole = kept(tmp_path / "whole", tiny, small_task, name, budget=budget).until()

@@ -58,11 +58,11 @@ def _closed_form(case: Case) -> str:
     """The closed form is what the registered method's formula gives for the record's hyperparameters and encoder."""
     says, shape, spec = _counts(case).closed_form, _shape(case), case.run.spec
     try:
-        method = methods.get(spec.method)
+        methods.get(spec.method)
     except methods.MethodError:
         raise NotApplicable("the method is not installed") from None
     try:
-        gives = type(method)(**spec.hyperparameters).trainable_parameters(shape)
+        gives = methods.build(spec.method, spec.hyperparameters).trainable_parameters(shape)
     except (TypeError, ValueError, ArithmeticError) as error:
         raise Mismatch(says, f"no count ({type(error).__name__} from the hyperparameters)") from None
     return same(says, gives)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import methods
 
-__all__ = ["COLOURS", "DASHED", "SHAPES", "SOLID", "Look", "looks"]
+__all__ = ["COLOURS", "DASHES", "SHAPES", "Look", "looks"]
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#f0e442")
 """The palette of Okabe and Ito (Color Universal Design, 2008), with grey for black, which a dark page would swallow."""
@@ -24,7 +24,8 @@ SHAPES = (
 them. There is one less than there are colours, so that 56 methods pass before a pair of both comes again.
 """
 
-SOLID, DASHED = (1, 0), (7, 4)
+DASHES = ((1, 0), (7, 4), (2, 3), (14, 4), (4, 9), (1, 6), (22, 8))
+"""Pixels drawn and left out, the solid line first: one for each round through the colours."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Look:
     colour: str
     shape: str
     """An SVG path from -1 to 1."""
-    dash: tuple[int, int] = SOLID
+    dash: tuple[int, int] = DASHES[0]
     """Of its lines, in pixels drawn and left out: on a line a shape is seen at its points alone, and colours come again."""
 
 
@@ -45,6 +46,6 @@ def looks(found: Iterable[str]) -> dict[str, Look]:
     known = methods.names()
     order = [*known, *sorted(set(found) - set(known))]
     return {
-        name: Look(COLOURS[i % len(COLOURS)], SHAPES[i % len(SHAPES)], DASHED if i // len(COLOURS) % 2 else SOLID)
+        name: Look(COLOURS[i % len(COLOURS)], SHAPES[i % len(SHAPES)], DASHES[i // len(COLOURS) % len(DASHES)])
         for i, name in enumerate(order)
     }

@@ -6,10 +6,10 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+import methods
 from bench.analysis.comparison import Group
 from bench.analysis.groups import Machine, machine
 from bench.analysis.tuning import learning_rate
-from bench.records.schema import Record
 from bench.report.tables.formatting import listed
 from bench.report.tables.table import Note
 from bench.report.tables.verdict_notes import of_collapse, of_differences
@@ -65,10 +65,7 @@ def _notes(group: Group) -> Iterator[Note]:
         each = (f"{row.label} seed {r.spec.seed} {r.state} ({r.reason or 'no reason was recorded'})" for row, r in others)
         yield Note("state", f"Not complete: {'; '.join(each)}.", tuple(record.run_id for _, record in others))
     yield from of_differences(group)
-    edges = {row.label: rate for row in group.rows if (rate := _edge_rate(row.runs)) is not None}
-    if edges:
-        each = (f"{label} {rate:g}" for label, rate in edges.items())
-        yield Note("edge", f"Learning rates chosen at the edge of their grids: {', '.join(each)}.", tuple(edges))
+    yield from _of_rates(group)
     yield from _of_budgets(group)
     yield from _of_machines(group)
     if any(record.test and record.test.leaked for record in runs):
@@ -91,8 +88,24 @@ def _notes(group: Group) -> Iterator[Note]:
         yield Note("attempts", f"Earlier attempts of these runs, replaced by --force and kept in attempts/: {group.attempts}.")
 
 
-def _edge_rate(runs: list[Record]) -> float | None:
-    return next((learning_rate(record) for record in runs if record.choice and record.choice.at_edge), None)
+def _of_rates(group: Group) -> Iterator[Note]:
+    """Name learning rates at the edge of what was tried, and defaults that no data chose."""
+    edges = {row.label: learning_rate(r) for row in group.rows for r in row.runs if r.choice and r.choice.at_edge}
+    if edges:
+        each = (f"{label} {rate:g}" for label, rate in edges.items())
+        yield Note("edge", f"Learning rates chosen at the edge of their grids: {', '.join(each)}.", tuple(edges))
+    known = {name: methods.get(name) for name in methods.names()} if group.key.tuning is None else {}
+    untuned = [
+        row.label
+        for row in group.rows
+        if (method := known.get(row.method)) and not method.rates_tuned
+        and {record.spec.hyperparameters.get("learning_rate") for record in row.runs} == {method.learning_rate}
+    ]  # fmt: skip
+    if untuned:
+        said = (
+            f"Learning rate not tuned: {', '.join(untuned)}, at a default that no data chose; --tune 3 chooses on validation."
+        )
+        yield Note("rates", said, tuple(untuned))
 
 
 def _of_machines(group: Group) -> Iterator[Note]:

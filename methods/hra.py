@@ -1,0 +1,40 @@
+"""HRA: a chain of Householder reflections before each weight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from methods._peft import Peft
+from methods._targets import Targets
+from methods.base import register
+
+__all__ = ["HRA"]
+
+
+@register("hra")
+@dataclass(frozen=True)
+class HRA(Peft):
+    """W·H₁·…·H_r, an orthogonal matrix that differs from the identity by rank r (Yuan et al. 2024, section 3)."""
+
+    citation = (
+        "Yuan et al., Bridging The Gap between Low-rank and Orthogonal Adaptation via Householder Reflection Adaptation, "
+        "NeurIPS 2024 (arXiv 2405.17484)"
+    )
+    deviation = "r 8 on query and value; reflections are not held orthogonal to each other (the paper's λ is 0)."
+    learning_rates = (1e-3, 3e-3, 1e-2)
+    groups = ("peft", "orthogonal")
+
+    # Three values of ratio 3 below lora's; not tuned here.
+    learning_rate: float = 3e-3
+    rank: int = 8
+    """r, even, so that the chain starts as the identity."""
+
+    def config(self, width: int, targets: Targets) -> Any:
+        from peft import HRAConfig
+
+        return HRAConfig(r=self.rank, target_modules=self.maps(targets))
+
+    def map_parameters(self, width: int, inputs: int, outputs: int) -> int:
+        """r·in: a vector a reflection."""
+        return self.rank * inputs

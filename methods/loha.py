@@ -1,0 +1,40 @@
+"""LoHa: updates that are the elementwise product of two low-rank matrices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from methods._peft import Peft
+from methods._targets import Targets
+from methods.base import register
+
+__all__ = ["LoHa"]
+
+
+@register("loha")
+@dataclass(frozen=True)
+class LoHa(Peft):
+    """(B₁·A₁) ∘ (B₂·A₂), of rank up to r² (Hyeon-Woo et al. 2022, proposition 1), scaled by alpha / r."""
+
+    citation = (
+        "Hyeon-Woo et al., FedPara: Low-Rank Hadamard Product, ICLR 2022 (arXiv 2108.06098), for fine-tuning as in Yeh et al., "
+        "Navigating Text-To-Image Customization: From LyCORIS Fine-Tuning to Model Evaluation, ICLR 2024 (arXiv 2309.14859)"
+    )
+    deviation = "r 8, alpha 8 on query and value of a text encoder (the papers: federated learning and image models)."
+    learning_rates = (1.5e-3, 5e-3, 1.5e-2)
+    groups = ("peft", "lora-family")
+
+    # As lora; not tuned here.
+    learning_rate: float = 5e-3
+    rank: int = 8
+    alpha: float = 8
+
+    def config(self, width: int, targets: Targets) -> Any:
+        from peft import LoHaConfig
+
+        return LoHaConfig(r=self.rank, alpha=self.alpha, target_modules=self.maps(targets))
+
+    def map_parameters(self, width: int, inputs: int, outputs: int) -> int:
+        """2·r·(in + out): two pairs of factors."""
+        return 2 * self.rank * (inputs + outputs)

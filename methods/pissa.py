@@ -1,0 +1,27 @@
+"""PiSSA: LoRA that starts from the principal singular vectors of each weight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from methods.base import register
+from methods.lora import LoRA
+
+__all__ = ["PiSSA"]
+
+
+@register("pissa")
+@dataclass(frozen=True)
+class PiSSA(LoRA):
+    """B·A holds the r largest singular values of W, and W the rest, frozen (Meng et al. 2024, equations 2 to 4)."""
+
+    citation = "Meng et al., PiSSA: Principal Singular Values and Singular Vectors Adaptation, NeurIPS 2024 (arXiv 2404.02948)"
+    deviation = "r 8, alpha 8 on query and value; exact singular values (the paper also has fast, random ones); no dropout."
+    learning_rates = (3e-4, 1e-3, 3e-3)
+    rates_tuned = False
+    variant = MappingProxyType({"init_lora_weights": "pissa"})
+    backend = None  # it changes the encoder's own weights, which others on the same encoder would have to share
+
+    # Below lora's: the factors start large. Not tuned here.
+    learning_rate: float = 1e-3

@@ -1,0 +1,36 @@
+"""VeRA: two random matrices shared by all layers, scaled by small trained vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from methods._peft import Peft
+from methods._targets import Targets
+from methods.base import register
+
+__all__ = ["VeRA"]
+
+
+@register("vera")
+@dataclass(frozen=True)
+class VeRA(Peft):
+    """W + diag(b)·B·diag(d)·A, with B and A random, frozen and the same everywhere (Kopiczko et al. 2024, equation 2)."""
+
+    citation = "Kopiczko et al., VeRA: Vector-based Random Matrix Adaptation, ICLR 2024 (arXiv 2310.11454)"
+    deviation = "r 256 on query and value (the paper: 1024 for RoBERTa-base); the head has the same learning rate; no dropout."
+    learning_rates = (4e-3, 1e-2, 3e-2)
+    groups = ("peft", "lora-family")
+
+    # The paper's for RoBERTa-base are 4e-3 and 1e-2, by task; not tuned here.
+    learning_rate: float = 1e-2
+    rank: int = 256
+
+    def config(self, width: int, targets: Targets) -> Any:
+        from peft import VeraConfig
+
+        return VeraConfig(r=self.rank, vera_dropout=0.0, target_modules=self.maps(targets))
+
+    def map_parameters(self, width: int, inputs: int, outputs: int) -> int:
+        """out + r: the vectors b and d."""
+        return outputs + self.rank
