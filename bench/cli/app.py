@@ -65,7 +65,7 @@ def report(
 ) -> None:
     """Compare the records of a folder, the reference method first. Damaged files are named, left out and left as they are."""
     from bench.records.store import Damaged
-    from bench.report.render import draw, render
+    from bench.report.render import FILE_WIDTH, draw, render
 
     if not 0 < margin <= 100:
         raise SpecError(f"--margin {margin:g}: name points of accuracy above 0 and up to 100, such as 0.5")
@@ -88,8 +88,9 @@ def report(
             raise SpecError("a page is not to be read in a terminal: name a file for it with --out")
         shown = [str(name) for name in view or ()]
         text = render(
-            folder, reference=reference, style=str(format_), view=shown, left_out=left_out, margin=margin / 100, wide=wide
-        )
+            folder, reference=reference, style=str(format_), view=shown, left_out=left_out, margin=margin / 100, wide=wide,
+            width=None if out is None else FILE_WIDTH,
+        )  # fmt: skip
         if out is None:
             print(text)
         else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,7 +27,10 @@ from bench.report.tables.table import Section, terminal
 from bench.rules import MARGIN
 from bench.system.errors import RecordError, SpecError
 
-__all__ = ["VIEWS", "draw", "render"]
+__all__ = ["FILE_WIDTH", "VIEWS", "draw", "render"]
+
+FILE_WIDTH = 100
+"""Columns of a table in a file."""
 
 VIEWS = ("comparison", "pairs", "confidence", "curves", "budgets", "costs", "tuning")
 """What a report can show, in the order in which it does."""
@@ -111,13 +116,14 @@ def render(
         tables += made
     if not asked and style == "table":
         more = [name for name in VIEWS if name not in shown and _has(name, compared, trials, folder)]
-        tables += [f"Further views of these records, with --view: {', '.join(more)}, all"] if more else []
+        said = f"Further views of these records, with --view: {', '.join(more)}, all"
+        tables += [textwrap.fill(said, width or _columns())] if more else []
     return "\n\n\n".join(tables)
 
 
 def _columns() -> int:
-    """Return the columns of the terminal; a file or a pipe gets 100."""
-    return max(40, shutil.get_terminal_size((100, 24)).columns)
+    """Return the columns of the terminal; a pipe gets those of a file."""
+    return max(40, shutil.get_terminal_size().columns) if sys.stdout.isatty() else FILE_WIDTH
 
 
 def _has(view: str, compared: list[Group], trials: list[Sensitivity], folder: Path) -> bool:

@@ -43,8 +43,8 @@ def means(group: Group) -> list[Point]:
     return [
         of_row(
             row, name,
-            f"{percent(mark.accuracy)} % at {100 * mark.fraction:.0f} % of the budget{_took(group, mark.calibrated, mark.seconds)}, "
-            f"{mark.reviews:,.0f} reviews",
+            f"{percent(mark.accuracy)} % at {100 * mark.fraction:.0f} % of the budget"
+            f"{_took(group, mark.calibrated, mark.seconds)}, {mark.reviews:,.0f} reviews",
         )
         | {"x": 100 * mark.fraction, "y": 100 * mark.accuracy}
         for row, name in zip(group.rows, names(group.rows), strict=True)

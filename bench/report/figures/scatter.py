@@ -185,7 +185,7 @@ def _placed(
     drawn = [*(Box(x - 11, y - 11, x + 11, y + 11) for x, y in spots), *_steps(points, spots)]
     for point, (x, y) in zip(points, spots, strict=False):
         top, bottom = (canvas.height * (1 - up.share(point[end])) for end in ("high", "low"))
-        left, right = (canvas.width * across.share(point.get(end, point["x"])) for end in ("left", "right"))
+        left, right = (canvas.width * across.share(point[end if end in point else "x"]) for end in ("left", "right"))
         drawn += [Box(x - 2, top, x + 2, bottom), Box(left, y - 2, right, y + 2)]
     at_lines = line_texts(lines, up, canvas)
     line_places = settled(at_lines, drawn, frame, small)

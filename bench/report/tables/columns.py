@@ -89,10 +89,11 @@ def _verdict(row: Row) -> str:
 
 def _which(paired: Paired) -> str:
     """On which seeds a verdict, or a difference without one, stands where it is not all."""
-    if paired.verdict == "incomplete":
-        every = listed([*paired.seeds, *paired.collapsed, *paired.lacking, *paired.extra, *paired.unusable])
-        return f"on seeds {listed(paired.seeds)} of {every}" if paired.seeds else f"on none of seeds {every}"
-    return f"on seeds {listed(paired.seeds)} of {listed([*paired.seeds, *paired.collapsed])}" if paired.collapsed else ""
+    others = [*paired.collapsed, *paired.lacking, *paired.extra, *paired.unusable]
+    if not others and paired.verdict != "incomplete":
+        return ""
+    every = listed([*paired.seeds, *others])
+    return f"on seeds {listed(paired.seeds)} of {every}" if paired.seeds else f"on none of seeds {every}"
 
 
 def _trainable(row: Row) -> str:
