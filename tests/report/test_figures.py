@@ -244,7 +244,7 @@ def test_captions_name_no_line_or_interval_that_is_not_there() -> None:
             assert said in drawn[name].caption
             assert "One run each." in drawn[name].caption
             assert "interval" not in drawn[name].caption + drawn[name].key
-    assert "across: baselines without an encoder, and" in of_group(one(*usual()), looks([]))[0].caption
+    assert "across: baselines without an encoder, and" in of_group(one(*usual()), looks([]))[3].caption
     several = next(drawing for drawing in one_of_each(swept()) if drawing.figure == "sweep")
     assert all("95 % interval over seeds" in said for said in (several.caption, several.key))
 

@@ -269,7 +269,8 @@ def test_the_page_leads_with_the_answer(html: str) -> None:
         "pfeiffer: 88.00 ± 0.00 %, not resolved from houlsby (-1.50 points), 1.00 × its time per review, "
     )
     assert [words.index(sentence) for sentence in found] == sorted(words.index(sentence) for sentence in found)
-    assert words.index(found[-1]) < words.index("Δ points")
+    anchors = [f'id="group-{number}"', found[1], f'id="group-{number}-comparison"', f'data-figure="group-{number}-forest"']
+    assert [html.index(anchor) for anchor in anchors] == sorted(html.index(anchor) for anchor in anchors)
     figures = [name for name in data_of(Parsed(html))["figures"] if name.startswith(f"group-{number}-")]
     assert [name.split("-", 2)[2] for name in figures[:3]] == ["forest", "accuracy-time", "accuracy-memory"]
     assert "How to read this" in words

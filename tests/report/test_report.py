@@ -150,8 +150,8 @@ def test_wide_shows_every_column(tmp_path: Path) -> None:
     text = render(tmp_path, reference="houlsby", style="markdown", wide=True)
     header = next(line for line in text.splitlines() if line.startswith("|"))
     assert [cell.strip() for cell in header.split("|")[1:-1]] == [
-        "method", "accuracy %", "Δ points", "verdict", "p (Holm)", "precision %", "recall %", "F1 %", "trainable: encoder", "head",
-        "memory MiB", "reviews seen", "reviews per s", "seeds",
+        "method", "accuracy %", "Δ points", "verdict", "p (Holm)", "precision %", "recall %", "F1 %", "trainable: encoder",
+        "head", "memory MiB", "reviews seen", "reviews per s", "seeds",
     ]  # fmt: skip
     assert "precision" in render(tmp_path, reference="houlsby", style="table", wide=True, width=80)
 
