@@ -49,7 +49,7 @@ class Row:
     """Trainable parameters in the encoder."""
     head: int | None = None
     memory: float | None = None
-    """Median of `Memory.taken`, bytes."""
+    """Median of `Memory.training_bytes`, bytes."""
     reviews_seen: float | None = None
     reviews_per_second: float | None = None
     """By the clock of the runs; None in a calibrated group, whose runs may have shared a device."""
@@ -234,7 +234,7 @@ def _row(label: str, records: list[Record], kind: Machine | None) -> Row:
         f1=_mean([t.f1 for t in tests]),
         body=parameters.body if parameters else None,
         head=parameters.head if parameters else None,
-        memory=float(median(taken)) if (taken := [r.memory.taken for r in measured if r.memory]) else None,
+        memory=float(median(taken)) if (taken := [r.memory.training_bytes for r in measured if r.memory]) else None,
         reviews_seen=_mean([float(r.training.reviews_seen) for r in runs if r.training]),
         reviews_per_second=_mean(
             [r.training.reviews_seen / r.seconds.charged for r in measured if r.training and r.seconds and r.seconds.charged]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from bench.records.schema import Record
 from bench.system.errors import RecordError
 
-__all__ = ["LIBRARIES", "GroupKey", "Machine", "Setting", "grouped", "machine", "shared_device"]
+__all__ = ["LIBRARIES", "GroupKey", "Machine", "Setting", "group_key", "grouped", "machine", "shared_device"]
 
 LIBRARIES = ("torch", "transformers", "adapters", "peft", "tokenizers")
 """Libraries whose versions the runs of a table share."""
@@ -66,7 +66,8 @@ def shared_device(record: Record) -> bool:
     return bool(expected and record.seconds and record.seconds.charged > BUSY * expected)
 
 
-def _key(record: Record) -> GroupKey:
+def group_key(record: Record) -> GroupKey:
+    """Return what must be equal for a run to stand in one table with another."""
     spec, versions = record.spec, record.environment.versions
     device: str | None = None
     threads: int | None = None
@@ -91,7 +92,7 @@ def grouped(runs: Iterable[Record]) -> dict[GroupKey, list[Record]]:
     """
     found: dict[GroupKey, list[Record]] = defaultdict(list)
     for record in runs:
-        found[_key(record)].append(record)
+        found[group_key(record)].append(record)
     for key, members in found.items():
         _refuse_several_shares(key, members)
     _lend(found)
@@ -118,7 +119,7 @@ def _lend(found: dict[GroupKey, list[Record]]) -> None:
             if record.spec.reference_tokens is None:
                 continue
             plain = record.model_copy(update={"spec": record.spec.model_copy(update={"reference_tokens": None})})
-            its = found.get(_key(plain))
+            its = found.get(group_key(plain))
             if its is not None and not any(_same_run(record, other) for other in its):
                 its.append(record)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,11 +16,11 @@ from bench.inference.evaluation import rows_to_test
 from bench.inference.inputs import Texts, from_arguments, from_csv, from_lines
 from bench.models.pretrained import PACKAGED, PretrainedModel
 from bench.models.pretrained import find as find_encoder
-from bench.records.artifacts import Card, Saved, all_saved, find
+from bench.records.artifacts import Card, Saved, find, saved_runs
 from bench.records.store import load_logits, logits_sha256
 from bench.system.device import resolve_device
 from bench.system.errors import BenchError, DataError, ModelError, RecordError, SpecError
-from bench.system.text import harmless, percent
+from bench.system.text import csv_text, harmless, percent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,12 +93,11 @@ def answer(question: Question) -> str:
     texts = _texts(question, words)
     style = question.style or ("csv" if question.csv is not None else "text")
     columns = {
-        name: tuple(f"{name}_{column}" if question.adapters else column for column in ("prediction", "probability"))
+        name: tuple(
+            _free(f"{name}_{column}" if question.adapters else column, texts.header) for column in ("prediction", "probability")
+        )
         for name in chosen
     }
-    taken = [column for pair in columns.values() for column in pair if column in texts.header]
-    if taken and style == "csv":
-        raise DataError(f"the table has a column {taken[0]!r} already; rename it")
     server = _server(question, chosen)
     logits = {name: server.logits(name, texts.texts) for name in chosen}
     labels = {name: saved.card.labels for name, saved in chosen.items()}
@@ -171,12 +169,18 @@ def _as_json(texts: Texts, logits: Logits, labels: Labels, *, named: bool) -> st
 def _as_csv(texts: Texts, logits: Logits, labels: Labels, columns: dict[str, tuple[str, ...]]) -> str:
     """The table, or the texts alone, with two columns more for each adapter."""
     rows = texts.rows or [[text] for text in texts.texts]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*(texts.header or ["text"]), *(column for pair in columns.values() for column in pair)])
-    for row, (_, answers) in zip(rows, _answers(texts, logits, labels), strict=True):
-        writer.writerow([*row, *(cell for _, label, share, _ in answers for cell in (label, f"{share:.6f}"))])
-    return out.getvalue().removesuffix("\n")
+    header = [*(texts.header or ["text"]), *(column for pair in columns.values() for column in pair)]
+    told = (
+        [*row, *(cell for _, label, share, _ in answers for cell in (label, f"{share:.6f}"))]
+        for row, (_, answers) in zip(rows, _answers(texts, logits, labels), strict=True)
+    )
+    return csv_text([header, *told])
+
+
+def _free(column: str, header: list[str]) -> str:
+    """Name a new column as asked, with the next free number where the table has one of that name."""
+    names = (f"{column}_{i}" if i > 1 else column for i in count(1))
+    return next(name for name in names if name not in header)
 
 
 def _apart(saved: Saved, logits: npt.NDArray[np.float32]) -> float | None:
@@ -221,7 +225,7 @@ def _chosen(question: Question) -> tuple[dict[str, Saved], list[str]]:
 def _trained_on(name: str, results: Path) -> Saved:
     """The one saved run that was trained on the reviews called `name`."""
     wanted = IMDB if name == "imdb" else (name,)
-    found = [saved for saved in all_saved(results) if saved.card.spec.data in wanted]
+    found = [saved for saved in saved_runs(results) if saved.card.spec.data in wanted]
     if not found:
         raise RecordError(
             f"--adapter {name}: nothing saved in {str(results)!r} was trained on {name!r}; name a run, {name}=RUN"

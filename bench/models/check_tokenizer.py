@@ -104,7 +104,7 @@ def _is_one_of(value: Any, known: set[Any]) -> bool:
 
 
 def _steps(part: Any, inside: str) -> Iterator[Any]:
-    """The steps of a part, one level deep: no known tokenizer has a Sequence in a Sequence."""
+    """List the steps of a part, one level deep: no known tokenizer has a Sequence in a Sequence."""
     if part is None:
         return
     if isinstance(part, dict) and part.get("type") == "Sequence":

@@ -25,7 +25,7 @@ _Sizes = tuple[int, ...]
 
 
 def _block(kind: str, d: int, f: int) -> dict[str, _Sizes]:
-    """The matrices and LayerNorms of one layer: name → [out, in] or [width]."""
+    """List the matrices and LayerNorms of one layer: name → [out, in] or [width]."""
     if kind == "distilbert":
         square = {f"attention.{part}_lin": (d, d) for part in ("q", "k", "v", "out")}
         return {**square, "sa_layer_norm": (d,), "ffn.lin1": (f, d), "ffn.lin2": (d, f), "output_layer_norm": (d,)}

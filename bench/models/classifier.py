@@ -29,7 +29,7 @@ class Classifier(nn.Module):
         """What the encoder runs in on a CPU; nothing, for torch's own attention, is what `make ablations` compares it with."""
 
     def features(self, input_ids: Tensor, attention_mask: Tensor, padded: bool = True) -> Tensor:
-        """What the head reads: one vector a review. ids and mask are [batch, length]; returns [batch, width] in fp32, whatever
+        """Pool to what the head reads: ids and mask are [batch, length]; returns [batch, width] in fp32, whatever
         the precision of the encoder. Not `padded` says that the mask hides nothing, which only a GPU has to be told.
         """
         with self.attention() if input_ids.device.type == "cpu" else MaskKnown(padded):
@@ -87,7 +87,7 @@ _OWN_HEADS: dict[str, Callable[[Any], nn.Module]] = {"bert": _bert_head, "distil
 
 
 def load_classifier(pretrained: PretrainedModel, *, seed: int, dropout: float, attention_dropout: float) -> Classifier:
-    """A fresh classifier in fp32 on the CPU, in training mode.
+    """Build a fresh classifier in fp32 on the CPU, in training mode.
 
     Head weights that the checkpoint does not hold come from a generator of their own, seeded with `seed`, so that every
     method starts from the same head.
@@ -138,7 +138,7 @@ def load_classifier(pretrained: PretrainedModel, *, seed: int, dropout: float, a
 
 
 def _initialise(head: nn.Module, *, keep: str | None, std: float, seed: int) -> None:
-    """Normal weights and zero biases, as transformers does (BERT, section A.2), from a generator of the head's own."""
+    """Draw normal weights and zero biases, as transformers does (BERT, section A.2), from a generator of the head's own."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in head.named_parameters():

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from bench.models.check_tokenizer import check_tokenizer
 from bench.models.check_weights import check_weights
-from bench.models.split_archive import IN_PIECES, unpack
+from bench.models.split_archive import SPLIT_ARCHIVES, unpack
 from bench.system.errors import ModelError, brief
 from bench.system.files import name_of, sha256_bytes, sha256_file
 from bench.system.hub import fetch
@@ -76,14 +76,14 @@ class PretrainedModel:
 
 
 def find(name: str) -> PretrainedModel:
-    """The checkpoint called `name`: a packaged encoder, a local folder, or a hub id such as `FacebookAI/roberta-base`.
+    """Find the encoder called `name`: a packaged one, a local folder, or a hub id such as `FacebookAI/roberta-base`.
 
     Raises:
         ModelError: if there is none, or it fails a check.
     """
     if name in PACKAGED:
         return _check(name, _packaged(name))
-    if name in IN_PIECES:
+    if name in SPLIT_ARCHIVES:
         return _check(name, unpack(name))
     try:
         folder = Path(name).expanduser()
@@ -95,7 +95,7 @@ def find(name: str) -> PretrainedModel:
     if not exists and re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, flags=re.ASCII):
         return _from_hub(name)
     raise ModelError(
-        f"encoder {name!r} is none of {', '.join((*PACKAGED, *IN_PIECES))}, a folder or a hub id; give one of these "
+        f"encoder {name!r} is none of {', '.join((*PACKAGED, *SPLIT_ARCHIVES))}, a folder or a hub id; give one of these "
         "(a folder holds config.json, tokenizer.json and model.safetensors)"
     )
 
@@ -187,7 +187,7 @@ def _allowed(name: str, config: Any) -> dict[str, Any]:
 
 
 def _pooling(name: str, folder: Path) -> Pooling:
-    """A folder with modules.json names its pooling (rules, section 5); any other encoder uses its own head."""
+    """Read the pooling that modules.json names (rules, section 5); without it, the encoder uses its own head."""
     if not (folder / "modules.json").is_file():
         return "own head"
     config = _read_json(name, folder, "1_Pooling/config.json")

@@ -27,7 +27,7 @@ from methods import Method, MethodError
 if TYPE_CHECKING:
     from bench.models.classifier import Classifier
 
-__all__ = ["CARD", "HEAD", "LABELS", "Card", "Saved", "all_saved", "find", "kept_of", "publish", "staged", "write"]
+__all__ = ["CARD", "HEAD", "LABELS", "Card", "Saved", "saved_runs", "find", "find_folder", "publish", "stage", "write"]
 
 FOLDER, CARD, HEAD = "adapters", "card.json", "head.safetensors"
 LABELS = ("negative", "positive")
@@ -96,8 +96,8 @@ def saved_path(out: Path, run_id: str) -> Path:
 
 
 @contextmanager
-def staged(out: Path, run_id: str) -> Iterator[Path]:
-    """A new hidden folder to save into, as an absolute path; what was not published of it is removed at the end.
+def stage(out: Path, run_id: str) -> Iterator[Path]:
+    """Make a hidden folder to save into, as an absolute path; what is not published of it is removed at the end.
 
     Raises:
         RecordError: if it cannot be made.
@@ -171,7 +171,7 @@ def _open(folder: Path) -> Saved:
 
 
 def _of_record(out: Path, record: Record) -> Saved | None:
-    """What was saved of this very execution of a run: with --force and without --save there may be another's."""
+    """Open what was saved of this very execution of a run: with --force and without --save there may be another's."""
     folder = saved_path(out, record.run_id)
     if not folder.is_dir():
         return None
@@ -179,8 +179,8 @@ def _of_record(out: Path, record: Record) -> Saved | None:
     return saved if record.test is not None and record.test.logits_sha256 == saved.card.logits_sha256 else None
 
 
-def kept_of(out: Path, record: Record) -> Path | None:
-    """The folder with what this record's run trained; None where it was not saved, or cannot be read."""
+def find_folder(out: Path, record: Record) -> Path | None:
+    """Return the folder with what this record's run trained; None where it was not saved, or cannot be read."""
     try:
         saved = _of_record(out, record)
     except BenchError:
@@ -188,7 +188,7 @@ def kept_of(out: Path, record: Record) -> Path | None:
     return saved.folder if saved else None
 
 
-def all_saved(out: Path) -> list[Saved]:
+def saved_runs(out: Path) -> list[Saved]:
     """Everything that was saved beside the records in `out`, by run id; folders without a readable card are left out."""
     found: list[Saved] = []
     for folder in sorted((out / FOLDER).glob("[0-9a-f]*")):
@@ -200,7 +200,7 @@ def all_saved(out: Path) -> list[Saved]:
 
 
 def find(run: str, out: Path) -> Saved:
-    """What was saved of a run, named by its id or the first digits of it (four or more), its record, or its saved folder.
+    """Find what was saved of a run, named by its id or the first digits of it (four or more), its record or its saved folder.
 
     Raises:
         RecordError: if there is none, several begin so, or the record is of another execution of the run.
@@ -221,7 +221,7 @@ def find(run: str, out: Path) -> Saved:
     if not re.fullmatch(r"[0-9a-f]{4,16}", run, flags=re.ASCII):
         raise RecordError(f"run {run!r} is neither the id of a run (four digits of it or more), nor a record or a saved folder")
     records = [item for item in load(out) if isinstance(item, Record) and item.run_id.startswith(run)]
-    alone = [saved for saved in all_saved(out) if saved.card.run_id.startswith(run)]
+    alone = [saved for saved in saved_runs(out) if saved.card.run_id.startswith(run)]
     ids = sorted({record.run_id for record in records} | {saved.card.run_id for saved in alone})
     if not ids:
         raise RecordError(f"no run in {str(out)!r} has an id that begins with {run}; --results names another folder of records")

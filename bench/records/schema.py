@@ -251,7 +251,7 @@ class Memory(_Part):
     """Weights, gradients, optimizer state and activations apart."""
 
     @property
-    def taken(self) -> int:
+    def training_bytes(self) -> int:
         """The memory of every table, figure and cap: what CUDA's allocator held, else what was resident above the baseline."""
         return self.peak_above_baseline if self.cuda_reserved is None else self.cuda_reserved
 
@@ -530,7 +530,7 @@ def pack_bits(bits: npt.ArrayLike) -> str:
 
 
 def unpack_bits(packed: str, count: int) -> npt.NDArray[np.uint8]:
-    """The first `count` bits of what `pack_bits` made.
+    """Unpack the first `count` bits of what `pack_bits` made.
 
     Raises:
         ValueError: if there are not enough for that, or the text is not base64.

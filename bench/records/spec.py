@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bench.rules import RULES_VERSION, TUNING_SEED, Precision
 from bench.system.errors import SpecError
 
-__all__ = ["Budget", "RunSpec", "Truncation", "checked_spec", "parse_seeds", "parse_size", "run_id", "tuning_seeds"]
+__all__ = ["Budget", "RunSpec", "Truncation", "spec_from_fields", "parse_seeds", "parse_size", "run_id", "tuning_seeds"]
 
 Truncation = Literal["head", "tail", "head+tail"]
 
@@ -24,7 +24,7 @@ _BUDGETS = 'write it as "60s", "10m", "1M reference tokens", "500 steps", "3 epo
 
 
 def _match(pattern: str, text: str) -> re.Match[str] | None:
-    """A match of the whole text. Nobody needs sixty letters for an amount, and on very long ones patterns are slow."""
+    """Match the whole text, of at most sixty letters: no amount needs more, and patterns are slow on very long ones."""
     return re.fullmatch(pattern, text, flags=re.ASCII) if len(text) <= 60 else None
 
 
@@ -149,7 +149,7 @@ class RunSpec(BaseModel):
 
 
 def tuning_seeds(count: int) -> list[int]:
-    """The seeds of `count` trials of one learning rate."""
+    """Return the seeds of `count` trials of one learning rate."""
     return [TUNING_SEED - i for i in range(count)]
 
 
@@ -202,8 +202,8 @@ def parse_size(text: str) -> int:
     return int(size)
 
 
-def checked_spec(**fields: Any) -> RunSpec:
-    """A spec from fields that a person chose.
+def spec_from_fields(**fields: Any) -> RunSpec:
+    """Make a spec from fields that a person chose.
 
     Raises:
         SpecError: naming the first field that is out of range.

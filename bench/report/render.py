@@ -12,11 +12,11 @@ from pathlib import Path
 
 from bench.analysis.budget_sweep import sweeps
 from bench.analysis.comparison import Group
-from bench.analysis.confidence import available, confidences
+from bench.analysis.confidence import Folders, available, confidences
 from bench.analysis.sensitivity import Sensitivity
 from bench.analysis.statistics import clopper_pearson
 from bench.records.store import Damaged
-from bench.report.load import read
+from bench.report.load import folders, quoted, read
 from bench.report.options import Figure
 from bench.report.tables import budgets, comparison, confidence, costs, curves, pairs, tuning
 from bench.report.tables.csv_export import spreadsheet
@@ -46,7 +46,7 @@ _MISSING = {
 
 
 def draw(
-    folder: Path,
+    folder: Folders,
     *,
     reference: str,
     style: str,
@@ -69,7 +69,7 @@ def draw(
 
 
 def render(
-    folder: Path,
+    folder: Folders,
     *,
     reference: str,
     style: str,
@@ -91,6 +91,7 @@ def render(
             show, and for another than the comparison as CSV.
     """
     compared, trials = read(folder, reference, left_out, margin)
+    named, folder = quoted(folder), folders(folder)
     asked = [view] if isinstance(view, str) else list(view or ())
     for name in asked:
         if name not in {*VIEWS, "all"}:
@@ -112,7 +113,7 @@ def render(
     for name in VIEWS:
         made = [write(part) for part in _sections(name, compared, trials, folder, wide)] if {name, "all"} & set(shown) else []
         if name in shown and not made:
-            raise RecordError(f"{str(folder)!r} has nothing to show as --view {name}: {_MISSING[name]}")
+            raise RecordError(f"{named} has nothing to show as --view {name}: {_MISSING[name]}")
         tables += made
     if not asked and style == "table":
         more = [name for name in VIEWS if name not in shown and _has(name, compared, trials, folder)]
@@ -126,7 +127,7 @@ def _columns() -> int:
     return max(40, shutil.get_terminal_size().columns) if sys.stdout.isatty() else FILE_WIDTH
 
 
-def _has(view: str, compared: list[Group], trials: list[Sensitivity], folder: Path) -> bool:
+def _has(view: str, compared: list[Group], trials: list[Sensitivity], folder: Folders) -> bool:
     """Whether a view has anything to show, without computing what takes long."""
     if view == "confidence":
         return any(available(group, folder) for group in compared)
@@ -134,7 +135,7 @@ def _has(view: str, compared: list[Group], trials: list[Sensitivity], folder: Pa
 
 
 def _sections(
-    view: str, compared: list[Group], trials: list[Sensitivity], folder: Path, wide: bool = False
+    view: str, compared: list[Group], trials: list[Sensitivity], folder: Folders, wide: bool = False
 ) -> Iterator[Section]:
     """Yield the tables of a view as they are asked for; none where there is nothing for it."""
     if view == "comparison":
@@ -154,7 +155,7 @@ def _sections(
         yield from (tuning.section(found) for found in trials)
 
 
-def _everything(compared: list[Group], trials: list[Sensitivity], folder: Path) -> dict[str, object]:
+def _everything(compared: list[Group], trials: list[Sensitivity], folder: Folders) -> dict[str, object]:
     return {
         "groups": [
             _as_json(group)

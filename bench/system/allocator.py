@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import suppress
 
-__all__ = ["give_back", "keep_freed"]
+__all__ = ["trim", "keep_freed"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of mallopt(3)."""
@@ -33,7 +33,7 @@ def keep_freed() -> bool:
     return bool(large and mallopt(_M_TRIM_THRESHOLD, _NEVER))
 
 
-def give_back() -> None:
+def trim() -> None:
     """Return to the kernel what is freed now, so that resident memory is what is in use.
 
     Arrow, which may have read the reviews, keeps a pool of its own; what it holds after that may go when it is next used.

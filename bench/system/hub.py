@@ -27,7 +27,7 @@ class Snapshot:
 
 
 def cached(name: str, kind: Kind, needed: list[str]) -> Snapshot | None:
-    """What the hub's cache holds under `name`, without asking the network; None unless every pattern in `needed` is met."""
+    """Find what the hub's cache holds under `name`, without the network; None unless every pattern in `needed` is met."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -40,7 +40,7 @@ def cached(name: str, kind: Kind, needed: list[str]) -> Snapshot | None:
 
 
 def fetch(name: str, kind: Kind, *, needed: list[str], optional: list[str] | None = None, instead: str) -> Snapshot:
-    """The files of `name` that match the patterns. What is in the cache is used as it is: it names its own commit, and
+    """Fetch the files of `name` that match the patterns. What is in the cache is used as it is: it names its own commit, and
     runs made on different days with it agree.
 
     `instead` ends the message of a failure with what else can be done.

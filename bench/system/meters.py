@@ -16,7 +16,7 @@ from typing import Literal
 
 import torch
 
-from bench.system.allocator import give_back
+from bench.system.allocator import trim
 
 __all__ = ["DeviceClock", "MemoryMeter", "MemoryPeak"]
 
@@ -82,7 +82,7 @@ class DeviceClock:
             return None
         return self._joules_charged + (self._energy() - self._joules_since if self._since is not None else 0.0)
 
-    def go_on_from(self, *, seconds: float, cpu_seconds: float, joules: float | None, paused_seconds: float) -> None:
+    def resume(self, *, seconds: float, cpu_seconds: float, joules: float | None, paused_seconds: float) -> None:
         """Count on from what a process that ended before this one was charged. The clock must not be running."""
         self._charged, self._cpu_charged, self._joules_charged = seconds, cpu_seconds, joules or 0.0
         self.paused_seconds = paused_seconds
@@ -100,7 +100,7 @@ class DeviceClock:
 
 
 def _status_bytes(name: str) -> int:
-    """A field of /proc/self/status, in bytes."""
+    """Read a field of /proc/self/status, in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
@@ -122,8 +122,8 @@ class MemoryPeak:
     def above_baseline(self) -> int:
         return max(0, self.peak - self.baseline)
 
-    def or_more(self, other: MemoryPeak) -> MemoryPeak:
-        """The one that is further above its baseline, with the most that CUDA held in either."""
+    def larger(self, other: MemoryPeak) -> MemoryPeak:
+        """Return the one that is further above its baseline, with the most that CUDA held in either."""
         larger = self if self.above_baseline >= other.above_baseline else other
         allocated, reserved = (
             None if mine is None or others is None else max(mine, others)
@@ -149,7 +149,7 @@ class MemoryMeter:
         if self.device == "cuda":
             torch.cuda.init()  # type: ignore[no-untyped-call]  # resetting its peaks fails before, and nothing else may have used it in this process
         gc.collect()  # what goes away later must not make the baseline look large
-        give_back()
+        trim()
         self._reset()
         self.baseline = _status_bytes("VmRSS")
 
@@ -178,7 +178,7 @@ class MemoryMeter:
             yield
         finally:
             if _status_bytes("VmRSS") > before + 2**20:  # kept by the allocator, it would be in the peak that follows
-                give_back()
+                trim()
             self._reset()
 
     def above_baseline(self) -> int:
@@ -187,8 +187,8 @@ class MemoryMeter:
         return peak.cuda_reserved if peak.cuda_reserved is not None else peak.above_baseline
 
     def peak(self) -> MemoryPeak:
-        """The peak so far, of this process or an earlier one of the run."""
+        """Read the peak so far, of this process or an earlier one of the run."""
         resident, allocated, reserved = (max(column) for column in zip(*self._peaks, self._read(), strict=True))
         cuda = self.device == "cuda"
         own = MemoryPeak(self.baseline, resident, allocated if cuda else None, reserved if cuda else None)
-        return own if self.earlier is None else own.or_more(self.earlier)
+        return own if self.earlier is None else own.larger(self.earlier)

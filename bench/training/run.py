@@ -36,7 +36,7 @@ from bench.training.budget import Ledger
 from bench.training.cancel import Cancelled, Stop
 from bench.training.checkpointer import Keeper, owner_of
 from bench.training.failures import AuditError, Diverged, MemoryCapReached
-from bench.training.job import KEPT, Job, Notify, Outcome, ignore_progress, record_of
+from bench.training.job import CHECKPOINT_WRITTEN, Job, Notify, Outcome, ignore_progress, record_of
 from bench.training.trainer import Trainer
 from bench.training.warm_up import touch
 
@@ -172,7 +172,7 @@ class _Work:
     def _kept(self) -> None:
         # No stop comes in between: the answer that nobody waited for would then be taken for the one to the next snapshot.
         self.answered = False
-        self.notify(KEPT, 1.0)
+        self.notify(CHECKPOINT_WRITTEN, 1.0)
         self.answered = True
 
     def keep(self) -> None:

@@ -65,7 +65,7 @@ def put_back(checkpoint: Checkpoint, trainer: Trainer, owner: Owner) -> Place:
         trainer.known = tensors["known"].numpy().copy()
         trainer.features = torch.empty(len(trainer.known), tensors["features"].shape[1], device=trainer.device)
         trainer.features[_rows(trainer)] = tensors["features"].to(trainer.device)
-    trainer.clock.go_on_from(
+    trainer.clock.resume(
         seconds=place.counts.seconds, cpu_seconds=place.cpu_seconds, joules=place.joules, paused_seconds=place.paused_seconds
     )
     trainer.memory.earlier = MemoryPeak(place.baseline, place.peak, place.cuda_allocated, place.cuda_reserved)

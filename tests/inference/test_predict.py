@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bench.cli.app import main
@@ -182,6 +183,19 @@ def test_answers_as_text_csv_and_json(runs: dict[str, Record], tmp_path: Path, a
     assert all(0 <= float(row[4]) <= 1 for row in found)
 
 
+def test_answers_to_texts_with_carriage_returns_are_read_again(runs: dict[str, Record], tmp_path: Path, ask: Any) -> None:
+    run, case = runs["houlsby"].run_id, Path(__file__).parents[1] / "cases" / "carriage.csv"
+    once, twice = tmp_path / "once.csv", tmp_path / "twice.csv"
+    ask(run, "--csv", str(case), "--out", str(once))
+    ask(run, "--csv", str(once), "--out", str(twice))
+    tables = [list(csv.reader(io.StringIO(path.read_bytes().decode(), newline=""))) for path in (case, once, twice)]
+    assert [len(table) for table in tables] == [4, 4, 4]
+    assert [[row[0] for row in table] for table in tables] == [[row[0] for row in tables[0]]] * 3
+    assert tables[2][0] == ["text", "prediction", "probability", "prediction_2", "probability_2"]
+    assert all(row[1:3] == row[3:] for row in tables[2][1:]), "the same texts have the same answers"
+    assert pd.read_csv(twice).text.tolist() == [row[0] for row in tables[0][1:]]
+
+
 def test_a_pipe_in_a_process_of_its_own_gives_the_same(out: Path, runs: dict[str, Record], tiny_folder: Path, ask: Any) -> None:
     run = runs["houlsby"].run_id
     here = ask(run, FILM, "Dull.", "--format", "json")
@@ -235,7 +249,6 @@ FILES: dict[str, bytes] = {
     "twice.csv": b"text,text\na,b\n",
     "quote.csv": b'text\n"good\n',
     "empty.csv": b"id,text\n1,good\n2,\n",
-    "taken.csv": b"text,prediction\ngood,yes\n",
     "nul.csv": b"text\na\0b\n",
     "long.csv": b"text\n" + b"a" * (LONGEST + 1) + b"\n",
 }
@@ -266,7 +279,6 @@ CASES: list[tuple[list[str], str, str]] = [
     (["{houlsby}", "--csv", "{ragged.csv}"], "", "ragged.csv, row 2 has 3 fields, its header 2"),
     (["{houlsby}", "--csv", "{latin1.csv}"], "", "latin1.csv, line 3 is not UTF-8"),
     (["{houlsby}", "--csv", "{quote.csv}"], "", "quote.csv, after row 0: it is not CSV"),
-    (["{houlsby}", "--csv", "{taken.csv}"], "", "the table has a column 'prediction' already"),
     (["{houlsby}", "good", "--test"], "", "--test takes the run's own test reviews"),
     (["{houlsby}", "good", "--format", "pdf"], "", "'pdf' is not one of"),
     (["{houlsby}", "good", "--encoder", "minilm"], "", "the encoder 'minilm' is not the one of run"),

@@ -157,7 +157,7 @@ def main() -> None:
         read(given.data)
     environment = about(threads)
     for count in COUNTS:
-        grown, _ = engine.run(f"{__spec__.name}:train", given.method, given.data, count, threads, precision)
+        grown = engine.run(f"{__spec__.name}:train", given.method, given.data, count, threads, precision).outcome
         found.append(grown)
         print(f"{grown.reviews:,} reviews: {grown.seconds:.0f} s", flush=True)
     print("\n" + table(found))

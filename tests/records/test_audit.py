@@ -465,10 +465,22 @@ def test_the_command_says_a_line_a_record_and_goes_on(tmp_path: Path, capsys: py
     assert call([str(tmp_path)]) == 0
 
 
+def test_other_files_of_a_folder_are_named_and_the_exit_code_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record, foreign = kept(tmp_path, whole()), tmp_path / "package.json"
+    foreign.write_text('{"name": "left-pad", "version": 1}')
+    assert call([str(tmp_path)]) == 3
+    assert capsys.readouterr().out.splitlines()[-1] == f"{foreign}: not a record of this suite"
+    (cut := tmp_path / "cut.json").write_bytes(record.read_bytes()[:-20])
+    assert call([str(tmp_path)]) == 1
+    assert f"{cut}: FAILED record: it is not whole JSON" in capsys.readouterr().out.splitlines()
+    assert call([str(foreign)]) == 2
+    assert capsys.readouterr().err == f"error: {str(foreign)!r}: it is not a record of this suite\n"
+
+
 def test_the_command_lists_its_checks(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("run id: The id is the hash of spec")
+    assert lines[0].startswith("run id: Check that the id is the hash of spec")
     assert len(lines) == sum(not check.name.startswith("out-of-domain") for check in CHECKS)
 
 

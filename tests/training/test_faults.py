@@ -27,14 +27,14 @@ from bench.models.pretrained import PretrainedModel
 from bench.records.schema import DataCut, Record
 from bench.records.spec import Budget
 from bench.records.store import load
-from bench.runs.launchers.process import GRACE, Died, LocalEngine, Watch
+from bench.runs.launchers.process import GRACE, Died, LocalEngine
 from bench.system.errors import RecordError
 from bench.system.files import atomic_write, sweep, temporary_file, temporary_folder
-from bench.system.locks import alone, lock_path, tidy
+from bench.system.locks import exclusive, lock_path, tidy
 from bench.system.signals import Interrupts
 from bench.training.cancel import Cancelled, Stop
 from bench.training.failures import Diverged
-from bench.training.job import Job, Outcome, checkpoint_path, job_of, record_of
+from bench.training.job import Job, Outcome, Result, checkpoint_path, job_of, record_of
 from bench.training.trainer import Trainer
 from tests.conftest import make_job, make_spec, runs_by
 from tests.methods.test_methods import loop_for
@@ -173,7 +173,7 @@ def test_a_result_that_came_with_an_interrupt_is_kept(
 ) -> None:
     def finishes(engine: LocalEngine, work: str, job: Any, **named: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)  # heard in the moment in which the run is done
-        raise KeyboardInterrupt(Outcome(record_of(job, "complete"), np.zeros((40, 2), dtype=np.float32)), Watch())
+        return Result(Outcome(record_of(job, "complete"), np.zeros((40, 2), dtype=np.float32)), interrupted=True)
 
     monkeypatch.setattr(LocalEngine, "run", finishes)
     before = signal.getsignal(signal.SIGTERM)
@@ -281,7 +281,7 @@ def test_a_forced_run_that_is_stopped_leaves_the_finished_record_and_goes_on(
     def pretends(engine: LocalEngine, work: str, job: Any, **named: Any) -> Any:
         asked.append(job)
         if len(asked) == 1:
-            return Outcome(record_of(job, "complete"), None), Watch()
+            return Result(Outcome(record_of(job, "complete"), None))
         assert job.checkpoint is not None
         job.checkpoint.parent.mkdir(exist_ok=True)
         job.checkpoint.write_text("half way")
@@ -317,8 +317,8 @@ def test_the_same_run_is_done_once(command: list[str], tmp_path: Path, capfd: py
     other = subprocess.Popen(
         [
             sys.executable, "-c",
-            "import sys, pathlib\nfrom bench.system.locks import alone\n"
-            f"with alone(pathlib.Path({str(path)!r}), print):\n"
+            "import sys, pathlib\nfrom bench.system.locks import exclusive\n"
+            f"with exclusive(pathlib.Path({str(path)!r}), print):\n"
             "    print('held', flush=True)\n    sys.stdin.readline()\n"
             f"    pathlib.Path({str(finished)!r}).write_bytes({text!r})\n",
         ],
@@ -342,7 +342,9 @@ def test_the_same_run_is_done_once(command: list[str], tmp_path: Path, capfd: py
 
 def test_a_lock_is_free_when_its_holder_is_killed(tmp_path: Path) -> None:
     path = lock_path(tmp_path, "a" * 16)
-    code = f"import time, pathlib\nfrom bench.system.locks import alone\nwith alone(pathlib.Path({str(path)!r}), print):\n"
+    code = (
+        f"import time, pathlib\nfrom bench.system.locks import exclusive\nwith exclusive(pathlib.Path({str(path)!r}), print):\n"
+    )
     holder = subprocess.Popen(
         [sys.executable, "-c", code + "    print('held', flush=True)\n    time.sleep(60)"], stdout=subprocess.PIPE
     )
@@ -354,7 +356,7 @@ def test_a_lock_is_free_when_its_holder_is_killed(tmp_path: Path) -> None:
         waits.append("waits")
         holder.kill()
 
-    with alone(path, kill):
+    with exclusive(path, kill):
         assert path.exists()
     holder.wait()
     holder.stdout.close()
@@ -364,7 +366,7 @@ def test_a_lock_is_free_when_its_holder_is_killed(tmp_path: Path) -> None:
 
 def test_locks_of_the_dead_are_removed_and_others_stay(tmp_path: Path) -> None:
     dead = lock_path(tmp_path, "b" * 16)
-    with alone(lock_path(tmp_path, "a" * 16), lambda: None):
+    with exclusive(lock_path(tmp_path, "a" * 16), lambda: None):
         dead.touch()
         tidy(tmp_path)
         assert [path.name for path in dead.parent.iterdir()] == ["a" * 16 + ".lock"]

@@ -13,7 +13,7 @@ from typing import Any
 from bench import __version__
 from bench.analysis.budget_sweep import sweeps
 from bench.analysis.comparison import Group
-from bench.analysis.confidence import confidences
+from bench.analysis.confidence import Folders, confidences
 from bench.analysis.sensitivity import Sensitivity
 from bench.report.figures import (
     INKS,
@@ -43,7 +43,7 @@ _CANVASES = {"wide": WIDE, "narrow": NARROW}
 """What figures are drawn on, as the script of the page calls it."""
 
 
-def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Path | None = None) -> str:
+def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Folders | None = None) -> str:
     """Write the whole report: a chapter for each group, each sweep of budgets, and each set of tuning trials. `folder` holds
     the logits of the runs; without it nothing is said of their confidence.
     """
@@ -73,7 +73,7 @@ def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Path | 
     )
 
 
-def _chapters(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Path | None) -> Iterator[Chapter]:
+def _chapters(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Folders | None) -> Iterator[Chapter]:
     """Yield the first group, the budgets side by side, the other groups, the tuning trials."""
     looks = looks_of(groups)
     made = [_group(f"group-{i}", group, looks, folder) for i, group in enumerate(groups, 1)]
@@ -88,7 +88,7 @@ def _chapters(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Pa
         yield Chapter(f"tuning-{i}", section.title, sections=[section])
 
 
-def _group(anchor: str, group: Group, looks: Mapping[str, Look], folder: Path | None) -> Chapter:
+def _group(anchor: str, group: Group, looks: Mapping[str, Look], folder: Folders | None) -> Chapter:
     believed = confidences(group, folder) if folder else []
     drawn = reliability.drawing(group, looks, believed)
     more = (pairs.section(group), confidence.section(group, believed), budgets.equal_reviews(group))

@@ -109,7 +109,7 @@ def _run(record: Record, row: Row, look: Look | None) -> list[Cell]:
         _words(_why(record, row)),
         _number(test.accuracy if (test := record.test) else None, percent),
         _number(parameters.body if (parameters := record.parameters) else None, "{:,}".format),
-        _number(memory.taken if (memory := record.memory) else None, mebibytes),
+        _number(memory.training_bytes if (memory := record.memory) else None, mebibytes),
         _number(training.reviews_seen if (training := record.training) else None, "{:,}".format),
         _number(took.charged if (took := record.seconds) else None, "{:,.1f}".format),
         *(_words(known[name]) for name in ("settings", "machine", "versions", "commit", "finished")),

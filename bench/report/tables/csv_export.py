@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
 
-from bench.analysis.comparison import Group
+from bench.analysis.comparison import Group, Row
 from bench.report.tables.columns import COLUMNS, Column
 from bench.report.tables.footnotes import title
 from bench.report.tables.rows import rows
-from bench.system.text import harmless
+from bench.system.text import csv_text, harmless
 
 __all__ = ["HEADERS", "spreadsheet"]
 
@@ -21,16 +19,12 @@ _COMMANDS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 def spreadsheet(groups: Iterable[Group]) -> str:
     """Write one row for each of the comparison, the group that it belongs to first. An empty cell was not measured."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(HEADERS)
-    for group in groups:
-        detectable = None if group.detectable is None else 100 * group.detectable
-        writer.writerows(
-            [_text(title(group)), *(_cell(column, column.plain(row)) for column in _COLUMNS), _number(detectable)]
-            for row in rows(group)
-        )
-    return file.getvalue().removesuffix("\n")
+    return csv_text([HEADERS, *(_row(group, row) for group in groups for row in rows(group))])
+
+
+def _row(group: Group, row: Row) -> list[str]:
+    detectable = None if group.detectable is None else 100 * group.detectable
+    return [_text(title(group)), *(_cell(column, column.plain(row)) for column in _COLUMNS), _number(detectable)]
 
 
 def _cell(column: Column, value: float | str | None) -> str:

@@ -38,7 +38,7 @@ def run_line(record: Record) -> str:
         speed = record.training.reviews_seen / record.seconds.charged
         parts.append(f"{record.training.reviews_seen:,} reviews in {record.seconds.charged:.1f} s ({speed:.1f}/s)")
     if record.memory:
-        parts.append(f"{mebibytes(record.memory.taken)} MiB")
+        parts.append(f"{mebibytes(record.memory.training_bytes)} MiB")
     if record.choice and record.choice.at_edge:
         parts.append(f"learning rate {_rate(rate)} {_EDGE}")
     return harmless("  ".join(parts) + f"  [{spec.encoder}, {spec.asked}]")
