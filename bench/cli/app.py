@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 
 from bench import __version__
 from bench.cli.calibrate import calibrate
+from bench.cli.export import export
 from bench.cli.options import RUNS, Command, Device, Out
 from bench.cli.run import run, watch
 from bench.report.options import Figure, Format, View
@@ -35,6 +36,7 @@ REFERENCE_RESULTS = Path("results/reference")
 command()(run)
 command()(calibrate)
 command()(watch)
+command()(export)
 
 
 @command()
