@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from bench.analysis.groups import GroupKey, Machine, Setting, grouped, machine, shared_device
 from bench.analysis.intervals import half_width
-from bench.analysis.verdicts import Paired, analysed, has_collapsed, one_class
+from bench.analysis.verdicts import Paired, analyse, has_collapsed, one_class
 from bench.records.schema import Baseline, Conversion, Record
 from bench.records.spec import Budget
 from bench.rules import MARGIN
@@ -117,7 +117,7 @@ class Group:
 
 
 def encoder_names(records: Iterable[Record]) -> tuple[str, ...]:
-    """The names under which people asked for the encoder of these records, each once, the earliest first."""
+    """Return the names under which people asked for the encoder of these records, each once, the earliest first."""
     return tuple(dict.fromkeys(record.spec.encoder for record in sorted(records, key=lambda r: r.finished)))
 
 
@@ -143,7 +143,7 @@ def compare(records: Iterable[Record | Baseline], reference: str, order: list[st
 
 
 def _place(key: GroupKey) -> tuple[Any, ...]:
-    """What groups are sorted by: equal device budgets before equal tokens, then numbers as numbers, for as text 120 s would
+    """Sort groups: equal device budgets before equal tokens, then numbers as numbers, for as text 120 s would
     come before 15 s, and none before any.
     """
     budget = Budget.parse(key.budget)
@@ -174,7 +174,7 @@ def _group(
 
     rows.sort(key=place)
     centre = rows[0] if rows[0].method == reference and rows[0].runs else None
-    analysis = analysed([row.runs for row in rows], margin)
+    analysis = analyse([row.runs for row in rows], margin)
     pairs = [Pair(rows[i].label, rows[j].label, paired) for i, j, paired in analysis.pairs]
     if centre is not None:
         rows = [replace(_beside(centre, centre), role="reference")] + [
@@ -197,7 +197,7 @@ def _group(
 
 
 def _settings(records: list[Record]) -> list[tuple[str, list[Record]]]:
-    """The runs of each method under its label; two settings of one method stand apart, labelled with what differs."""
+    """Return the runs of each method under its label; two settings of one method stand apart, labelled with what differs."""
     methods: dict[str, dict[Setting, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         methods[record.spec.method][frozenset(record.spec.hyperparameters.items())].append(record)
@@ -209,7 +209,7 @@ def _settings(records: list[Record]) -> list[tuple[str, list[Record]]]:
 
 
 def setting_labels(method: str, settings: Sequence[Setting]) -> list[str]:
-    """A label for each of a method's settings: its name, with what is not the same in all of them."""
+    """Return a label for each of a method's settings: its name, with what is not the same in all of them."""
     shared = frozenset.intersection(*settings)
     different = [", ".join(f"{name} {value}" for name, value in sorted(setting - shared)) for setting in settings]
     return [f"{method} ({which})" if which else method for which in different]
@@ -247,7 +247,7 @@ def _row(label: str, records: list[Record], kind: Machine | None) -> Row:
 
 
 def _beside(row: Row, centre: Row) -> Row:
-    """The row with its differences from the reference, over the seeds that both have, collapsed ones included."""
+    """Return the row with its differences from the reference, over the seeds that both have, collapsed ones included."""
     own, its = ({record.spec.seed: record.test for record in of.runs if record.test} for of in (row, centre))
     pairs = [(own[seed], its[seed]) for seed in sorted(own.keys() & its.keys())]
     return replace(

@@ -56,7 +56,7 @@ class GroupKey(NamedTuple):
 
 
 def machine(record: Record) -> Machine:
-    """The kind of machine that a run was charged on."""
+    """Return the kind of machine that a run was charged on."""
     return record.environment.device, record.environment.threads
 
 
@@ -84,8 +84,7 @@ def group_key(record: Record) -> GroupKey:
 
 
 def grouped(runs: Iterable[Record]) -> dict[GroupKey, list[Record]]:
-    """The runs by what they share. A run under reference tokens also stands among those of plain tokens that equal its own
-    share, where there are such.
+    """Group the runs by what they share. One under reference tokens is also among those of as many plain tokens as its share.
 
     Raises:
         RecordError: if one method has several shares of one number of reference tokens.

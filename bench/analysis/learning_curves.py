@@ -14,7 +14,7 @@ from bench.rules import MARKS
 __all__ = ["LEVELS", "PUBLISHED_LEVEL", "Mark", "TimeTo", "at_marks", "levels", "marks", "time_to"]
 
 LEVELS = (0.75, 0.80, 0.85)
-"""Validation accuracies that the time to reach is told for."""
+"""Validation accuracies to time."""
 PUBLISHED_LEVEL = 0.94156
 """The test accuracy of RoBERTa-base with adapters that this comparison is centred on, a level for encoders of its size."""
 BASE_SIZE = 80_000_000

@@ -62,10 +62,10 @@ def draw(
     """
     # The libraries that draw take longer to import than a table takes to write.
     from bench.report.figures import drawings
-    from bench.report.figures.export import written
+    from bench.report.figures.export import write_figures
 
     compared, _ = read(folder, reference, left_out, margin)
-    return written(drawings(compared), figure=figure, kind="png" if style == "png" else "svg", out=out)
+    return write_figures(drawings(compared), figure=figure, kind="png" if style == "png" else "svg", out=out)
 
 
 def render(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from bench.analysis.budget_sweep import Sweep, interpolated, sweeps
+from bench.analysis.budget_sweep import Sweep, interpolate, sweeps
 from bench.analysis.comparison import compare
 from bench.analysis.intervals import half_width
 from bench.records.schema import Record
@@ -80,9 +80,9 @@ def test_settings_that_change_with_the_budget_are_said() -> None:
 
 def test_a_crossing_is_interpolated_in_the_logarithm() -> None:
     # From -1 to +1 the zero is the geometric middle of 15 and 60; from -1 to +3 it is a quarter of the way in logarithms.
-    assert interpolated(15, 60, -1, 1) == pytest.approx(30)
-    assert interpolated(1, 16, -1, 3) == pytest.approx(2)
-    assert interpolated(1, 16, 3, -1) == pytest.approx(8)
+    assert interpolate(15, 60, -1, 1) == pytest.approx(30)
+    assert interpolate(1, 16, -1, 3) == pytest.approx(2)
+    assert interpolate(1, 16, 3, -1) == pytest.approx(8)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from bench.records.spec import Budget
 from bench.report.tables.answer import sentences
 from bench.report.tables.comparison import as_json
 from bench.report.tables.footnotes import notes, title
-from bench.report.tables.formatting import listed, run_line
+from bench.report.tables.formatting import run_line, seed_list
 from bench.report.tables.rows import rows
 from tests.factories import DATA, MACHINE, baseline, ended, run
 
@@ -283,7 +283,7 @@ def test_a_rate_at_the_edge_of_its_grid_is_said() -> None:
     [([], "none"), ([3], "3"), ([2, 0, 1], "0, 1, 2"), ([0, 1, 2, 3], "0–3"), ([9, *range(5), 7], "0–4, 7, 9")],
 )
 def test_seeds_in_words(seeds: list[int], text: str) -> None:
-    assert listed(seeds) == text
+    assert seed_list(seeds) == text
 
 
 def test_leaks_are_said_with_the_accuracy_without_them() -> None:

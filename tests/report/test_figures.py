@@ -39,9 +39,9 @@ from bench.report.figures import (
 from bench.report.figures import curves as curves_figure
 from bench.report.figures import sweep as sweep_figure
 from bench.report.figures.__main__ import FOLDER, committed
-from bench.report.figures.axes import Scale, lines_across, widened
-from bench.report.figures.export import mark, picture, written
-from bench.report.figures.label_placement import AROUND, Box, Text, settled, spread
+from bench.report.figures.axes import Scale, lines_across, widen
+from bench.report.figures.export import mark, picture, write_figures
+from bench.report.figures.label_placement import AROUND, Box, Text, place_labels, spread
 from bench.report.figures.points import CUT, names
 from bench.report.figures.style import COLOURS, SHAPES, looks
 from bench.report.options import Figure
@@ -449,7 +449,7 @@ def test_names_of_points_that_almost_coincide_do_not() -> None:
     spots = [(200.0, 100.0), (212.0, 102.0), (195.0, 110.0), (30.0, 30.0), (515.0, 150.0)]
     texts = [Text(name, x, y, AROUND) for name, (x, y) in zip(ORDER, spots, strict=True)]
     frame, dots = Box(0, 0, 520, 340), [Box(x - 8, y - 8, x + 8, y + 8) for x, y in spots]
-    boxes = [text.box(place, 15) for text, place in zip(texts, settled(texts, dots, frame, 15), strict=True)]
+    boxes = [text.box(place, 15) for text, place in zip(texts, place_labels(texts, dots, frame, 15), strict=True)]
     for i, box in enumerate(boxes):
         assert not any(box.shared(other) for other in [*dots, *boxes[:i]])
         assert box.shared(frame) == pytest.approx(box.area)
@@ -474,7 +474,7 @@ def test_names_are_short_harmless_and_different() -> None:
 
 
 def test_a_scale_is_what_it_is_in_vega() -> None:
-    scale = widened([10, 1000], log=True)
+    scale = widen([10, 1000], log=True)
     assert scale.share(100) == pytest.approx(0.5)
     assert scale.low < 10 < 1000 < scale.high
     assert scale.ticks() == [10, 100, 1000]
@@ -620,7 +620,7 @@ def test_bad_input_is_one_line(
 def test_a_picture_of_several_groups_names_them() -> None:
     several = drawings(groups(run(), run("lora"), run(spec={"max_length": 256}), run("lora", spec={"max_length": 256})))
     with pytest.raises(SpecError, match=r"--figure curves is 2 pictures here \(curves-minilm-60s, curves-minilm-60s-2\)"):
-        written(several, figure=Figure.curves, kind="svg", out=Path("x.svg"))
+        write_figures(several, figure=Figure.curves, kind="svg", out=Path("x.svg"))
 
 
 def test_drawing_imports_no_library_of_models(runs: Path, tmp_path: Path) -> None:

@@ -32,12 +32,12 @@ LACKING = {
 
 
 def looks_of(groups: Sequence[Group]) -> dict[str, Look]:
-    """The look of every method, the same in all figures of a report."""
+    """Return the look of every method, the same in all figures of a report."""
     return looks(row.method for group in groups for row in group.rows)
 
 
 def of_group(group: Group, look: Mapping[str, Look]) -> list[Drawing]:
-    """The figures that a group has something for."""
+    """Draw the figures that a group has something for."""
     made = (
         forest.drawing(group, look),
         scatter.drawing(group, look, scatter.time(group)),
@@ -50,7 +50,7 @@ def of_group(group: Group, look: Mapping[str, Look]) -> list[Drawing]:
 
 
 def of_sweep(found: Sweep, look: Mapping[str, Look]) -> list[Drawing]:
-    """The figure of groups that differ in their budget alone, if a run of them is complete."""
+    """Draw groups that differ in their budget alone, if a run of them is complete."""
     made = sweep.drawing(found, look)
     return [] if made is None else [beside_sweep(made, found)]
 
@@ -69,6 +69,6 @@ def drawings(groups: Sequence[Group]) -> dict[str, Drawing]:
 
 
 def _encoder(group: Group) -> str:
-    """The encoder as a part of a file name."""
+    """Write the encoder as a part of a file name."""
     name = group.encoders[0] if group.encoders else group.key.encoder_sha256[:12]
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:60]

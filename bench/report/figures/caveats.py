@@ -9,7 +9,7 @@ from bench.analysis.budget_sweep import Sweep
 from bench.analysis.comparison import Group
 from bench.report.figures.figure import Drawing
 from bench.report.figures.points import names
-from bench.report.figures.sweep import named
+from bench.report.figures.sweep import rows_by_name
 from bench.report.tables.rows import ended
 from bench.report.tables.verdict_notes import of_collapse
 from bench.system.text import harmless
@@ -31,7 +31,7 @@ def beside_sweep(drawing: Drawing, sweep: Sweep) -> Drawing:
     """Do the same for a sweep, in which a method may have no number under some of the budgets."""
     absent = [
         f"{name} at {budget}" + (f" ({why})" if (why := ended(row)) else "")
-        for name, rows in named(sweep).items()
+        for name, rows in rows_by_name(sweep).items()
         for budget, row in zip(sweep.budgets, rows, strict=True)
         if row is not None and row.accuracy is None
     ]

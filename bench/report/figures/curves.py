@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from bench.analysis.comparison import Group
 from bench.analysis.learning_curves import at_marks, marks
-from bench.report.figures.axes import Scale, widened
+from bench.report.figures.axes import Scale, widen
 from bench.report.figures.figure import Canvas, Drawing, Layers
-from bench.report.figures.marks import coloured, end_names, last_points, lines_of, shaped
+from bench.report.figures.marks import end_names, last_points, lines_of, method_colours, method_shapes
 from bench.report.figures.points import Point, data, labels, names, of_row, of_run
 from bench.report.figures.style import Look
 from bench.report.tables.footnotes import title
@@ -20,7 +20,7 @@ __all__ = ["drawing", "means", "runs"]
 
 
 def drawing(group: Group, looks: Mapping[str, Look]) -> Drawing | None:
-    """The figure of a group; None where no run of it has a curve."""
+    """Draw a group; None where no run of it has a curve."""
     found = means(group)
     if not found:
         return None
@@ -39,7 +39,7 @@ def drawing(group: Group, looks: Mapping[str, Look]) -> Drawing | None:
 
 
 def means(group: Group) -> list[Point]:
-    """A point for each method and mark that all its runs with a curve have."""
+    """Return a point for each method and mark that all its runs with a curve have."""
     return [
         of_row(
             row, name,
@@ -54,7 +54,7 @@ def means(group: Group) -> list[Point]:
 
 
 def runs(group: Group) -> list[Point]:
-    """A point for each run and mark of the methods that have several runs."""
+    """Return a point for each run and mark of the methods that have several runs."""
     return [
         of_run(
             record, name,
@@ -80,12 +80,12 @@ def _layers(group: Group, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
 
     found, single = means(group), runs(group)
     across = Scale(100 * MARKS[0] - 5, 100)
-    up = widened([point["y"] for point in (*found, *single)], least=0.5, ends=(0, 100))
+    up = widen([point["y"] for point in (*found, *single)], least=0.5, ends=(0, 100))
     axis = alt.Axis(values=[100 * mark for mark in MARKS], grid=False, labelFlush=False)
     x = alt.X("x:Q", axis=axis).scale(**across.altair())
     x = x.title(f"budget spent, % of {group.key.budget}")
     y = alt.Y("y:Q").scale(**up.altair()).title("validation accuracy, %")
-    color, shape = coloured(found, looks), shaped(found, looks)
+    color, shape = method_colours(found, looks), method_shapes(found, looks)
     said = {"tooltip": "says:N", "description": "says:N"}
     layers = lines_of(found, looks, x, y)
     if single:

@@ -9,10 +9,10 @@ from typing import Any
 
 from bench.analysis.comparison import Group, Row
 from bench.records.schema import Record
-from bench.report.figures.axes import Scale, line_boxes, line_layers, line_texts, line_words, lines_across, widened
+from bench.report.figures.axes import Scale, line_boxes, line_layers, line_texts, line_words, lines_across, widen
 from bench.report.figures.figure import Canvas, Drawing, Layers
-from bench.report.figures.label_placement import AROUND, Box, Place, Text, settled
-from bench.report.figures.marks import coloured, shaped
+from bench.report.figures.label_placement import AROUND, Box, Place, Text, place_labels
+from bench.report.figures.marks import method_colours, method_shapes
 from bench.report.figures.points import CUT, Point, data, interval, is_cut, labels, names, of_row, of_run
 from bench.report.figures.style import Look
 from bench.report.tables.footnotes import title
@@ -97,7 +97,7 @@ def drawing(group: Group, looks: Mapping[str, Look], cost: Cost | None) -> Drawi
 
 
 def means(group: Group, cost: Cost) -> list[Point]:
-    """A point for each method that has an accuracy and this cost."""
+    """Return a point for each method that has an accuracy and this cost."""
     found = []
     for row, name in zip(group.rows, names(group.rows), strict=True):
         x = cost.of_row(row)
@@ -113,7 +113,7 @@ def means(group: Group, cost: Cost) -> list[Point]:
 
 
 def runs(group: Group, cost: Cost) -> list[Point]:
-    """A point for each run of the methods that have several."""
+    """Return a point for each run of the methods that have several."""
     return [
         of_run(record, name, f"{percent(record.test.accuracy)} %, {x:{cost.form}} {cost.unit}")
         | {"x": x, "accuracy": 100 * record.test.accuracy}
@@ -124,7 +124,7 @@ def runs(group: Group, cost: Cost) -> list[Point]:
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """The Pareto front by rising cost: each point of it has more accuracy than all that cost as much or less."""
+    """Return the Pareto front by rising cost: each point of it has more accuracy than all that cost as much or less."""
     kept: list[Point] = []
     for point in sorted(points, key=lambda p: (p["x"], -p["accuracy"])):
         if not kept or point["accuracy"] > kept[-1]["accuracy"]:
@@ -137,9 +137,9 @@ def _layers(group: Group, looks: Mapping[str, Look], cost: Cost, canvas: Canvas)
 
     points, single, lines = means(group, cost), runs(group, cost), lines_across(group, canvas)
     ends = [point[at] for point in (*points, *single) for at in ("x", "left", "right") if at in point]
-    across = widened(ends, log=cost.log, least=cost.least)
+    across = widen(ends, log=cost.log, least=cost.least)
     heights = [point[at] for point in (*points, *single, *lines) for at in ("accuracy", "low", "high") if at in point]
-    up = widened(heights, least=0.5, ends=(0, 100))
+    up = widen(heights, least=0.5, ends=(0, 100))
     axis = alt.Axis(values=across.ticks(), format="~s") if cost.log else alt.Axis(format=cost.form, tickCount=5)
 
     def x(field: str = "x") -> Any:
@@ -153,7 +153,7 @@ def _layers(group: Group, looks: Mapping[str, Look], cost: Cost, canvas: Canvas)
     best, sure = front(points), [point for point in points if point["low"] < point["high"]]
     place = {name: alt.ExprRef(f"datum.{name}") for name in ("dx", "dy", "align", "baseline")}
     said = {
-        "tooltip": "says:N", "description": "says:N", "color": coloured(points, looks), "shape": shaped(points, looks),
+        "tooltip": "says:N", "description": "says:N", "color": method_colours(points, looks), "shape": method_shapes(points, looks),
     }  # fmt: skip
     layers = [
         *line_layers(lines, line_places, y(), canvas),
@@ -188,11 +188,11 @@ def _placed(
         left, right = (canvas.width * across.share(point[end if end in point else "x"]) for end in ("left", "right"))
         drawn += [Box(x - 2, top, x + 2, bottom), Box(left, y - 2, right, y + 2)]
     at_lines = line_texts(lines, up, canvas)
-    line_places = settled(at_lines, drawn, frame, small)
+    line_places = place_labels(at_lines, drawn, frame, small)
     taken = [*drawn, *line_boxes(at_lines, canvas)]
     taken += [text.box(place, small) for text, place in zip(at_lines, line_places, strict=True)]
     at_points = [Text(point["label"], x, y, AROUND) for point, (x, y) in zip(points, spots, strict=False)]
-    places = settled(at_points, taken, frame, canvas.text)
+    places = place_labels(at_points, taken, frame, canvas.text)
     return line_places, [
         {**point, "dx": place.dx, "dy": place.dy, "align": place.align, "baseline": place.baseline}
         for point, place in zip(points, places, strict=True)
@@ -200,7 +200,7 @@ def _placed(
 
 
 def _steps(points: Sequence[Point], spots: Sequence[tuple[float, float]]) -> list[Box]:
-    """What the line of the front covers: from each point to the right, and then up to the next."""
+    """Return what the line of the front covers: from each point to the right, and then up to the next."""
     on_front = [spots[points.index(point)] for point in front(points)]
     return [
         box

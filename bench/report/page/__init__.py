@@ -112,7 +112,7 @@ def _named(anchor: str, drawings: Iterable[Drawing]) -> dict[str, Drawing]:
 
 
 def _data(drawings: Mapping[str, Drawing], groups: Sequence[Group]) -> dict[str, Any]:
-    """What the page's script draws, and says of each point."""
+    """Return what the page's script draws, and says of each point."""
     return {
         "figures": {
             name: {size: _fluid(drawing, canvas) for size, canvas in _CANVASES.items()} for name, drawing in drawings.items()
@@ -144,14 +144,14 @@ def _vega() -> str:
 
 
 def _script(code: str) -> str:
-    """A script as a browser reads it out of the page, whose text its hash is of: lines end in one character, and no string
+    """Write a script as a browser reads it, whose text its hash is of: lines end in one character, and no string
     in it ends the element.
     """
     return code.replace("\r\n", "\n").replace("\r", "\n").replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _policy(scripts: Iterable[str]) -> str:
-    """The content security policy: these scripts alone, the page's own styles, and nothing from anywhere else."""
+    """Return the content security policy: these scripts alone, the page's own styles, and nothing from anywhere else."""
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{found}'" for found in hashes)
     return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

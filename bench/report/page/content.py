@@ -74,7 +74,7 @@ def comparison(group: Group, looks: Mapping[str, Look], *, wide: bool) -> Table:
 
 
 def _sort(column: Column, row: Row) -> float | str | None:
-    """The reference differs from itself by nothing."""
+    """Sort by the column; the reference differs from itself by nothing."""
     return 0.0 if row.role == "reference" and column.key == "Δ points" else column.sort(row)
 
 

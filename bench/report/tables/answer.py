@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.analysis.comparison import Group, Row
-from bench.report.tables.formatting import listed, plus_minus
+from bench.report.tables.formatting import plus_minus, seed_list
 from bench.system.text import harmless, mebibytes, points
 
 __all__ = ["sentences"]
@@ -23,7 +23,7 @@ def _parts(row: Row, group: Group) -> Iterator[str]:
     yield f"{plus_minus(row.accuracy, row.accuracy_half_width).replace(' ±', ' ± ')} %"
     if row.collapsed:
         how = "answering one class" if row.one_class == row.collapsed else "collapsed"
-        yield f"{how} on seed{'s' if len(row.collapsed) > 1 else ''} {listed(row.collapsed)}"
+        yield f"{how} on seed{'s' if len(row.collapsed) > 1 else ''} {seed_list(row.collapsed)}"
     if reference is None or row is reference:
         yield f"{mebibytes(row.memory)} MiB" + (", the reference" if row is reference else "")
         return

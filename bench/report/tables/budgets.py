@@ -14,7 +14,7 @@ from bench.report.tables.formatting import plus_minus
 from bench.report.tables.table import Note, Section
 from bench.system.text import points
 
-__all__ = ["as_json", "equal_reviews", "rounded", "sections", "sweep_title"]
+__all__ = ["as_json", "equal_reviews", "crossing_budget", "sections", "sweep_title"]
 
 
 def sections(sweep: Sweep) -> list[Section]:
@@ -98,11 +98,11 @@ def _crossing(crossing: Crossing, sweep: Sweep) -> str:
     rises = crossing.differences[0] < 0
     return (
         f"{crossing.label} is {'below' if rises else 'above'} {sweep.reference} at {below} and "
-        f"{'above' if rises else 'below'} it at {above}: they cross at about {rounded(crossing)}."
+        f"{'above' if rises else 'below'} it at {above}: they cross at about {crossing_budget(crossing)}."
     )
 
 
-def rounded(crossing: Crossing) -> str:
+def crossing_budget(crossing: Crossing) -> str:
     """Write where the lead changes, in two digits: more of them no interpolation knows."""
     return str(Budget(amount=float(f"{crossing.at:.2g}"), unit=crossing.below.unit))
 

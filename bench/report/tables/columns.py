@@ -8,7 +8,7 @@ from typing import Literal
 
 from bench.analysis.comparison import Group, Row
 from bench.analysis.verdicts import Paired, worded
-from bench.report.tables.formatting import interval, listed, probability
+from bench.report.tables.formatting import interval, probability, seed_list
 from bench.report.tables.rows import ended
 from bench.system.text import harmless, mebibytes, percent, points
 
@@ -41,7 +41,7 @@ class Column:
         return f"{self.name} ({self.unit})" if self.unit in _FACTORS else self.name
 
     def plain(self, row: Row) -> float | str | None:
-        """The value in its unit."""
+        """Return the value in its unit."""
         value = self.sort(row)
         return value * _FACTORS[self.unit] if isinstance(value, (int, float)) and self.unit in _FACTORS else value
 
@@ -92,8 +92,8 @@ def _which(paired: Paired) -> str:
     others = [*paired.collapsed, *paired.lacking, *paired.extra, *paired.unusable]
     if not others and paired.verdict != "incomplete":
         return ""
-    every = listed([*paired.seeds, *others])
-    return f"on seeds {listed(paired.seeds)} of {every}" if paired.seeds else f"on none of seeds {every}"
+    every = seed_list([*paired.seeds, *others])
+    return f"on seeds {seed_list(paired.seeds)} of {every}" if paired.seeds else f"on none of seeds {every}"
 
 
 def _trainable(row: Row) -> str:

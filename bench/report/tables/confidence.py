@@ -8,7 +8,7 @@ from dataclasses import asdict
 from bench.analysis.comparison import Group
 from bench.analysis.confidence import BINS, RESAMPLES, Confidence
 from bench.report.tables.footnotes import title
-from bench.report.tables.formatting import listed
+from bench.report.tables.formatting import seed_list
 from bench.report.tables.table import Note, Section
 from bench.system.text import percent
 
@@ -42,7 +42,7 @@ def section(group: Group, found: Sequence[Confidence]) -> Section | None:
                 percent(one.ece_floor),
                 _plus_minus(one.nll, one.nll_half_width),
                 _plus_minus(one.brier, one.brier_half_width),
-                listed(one.seeds),
+                seed_list(one.seeds),
             ]
             for one in found
         ],

@@ -10,7 +10,7 @@ import methods
 from bench.analysis.comparison import Group
 from bench.analysis.groups import Machine, machine
 from bench.analysis.tuning import learning_rate
-from bench.report.tables.formatting import listed
+from bench.report.tables.formatting import seed_list
 from bench.report.tables.table import Note
 from bench.report.tables.verdict_notes import of_collapse, of_differences
 from bench.system.text import harmless
@@ -117,7 +117,7 @@ def _of_machines(group: Group) -> Iterator[Note]:
         for record in group.runs:
             by_seed[record.spec.seed].add(machine(record))
         mixed = sorted(seed for seed, found in by_seed.items() if len(found) > 1)
-        within = f" On seeds {listed(mixed)} the methods had different ones." if mixed else ""
+        within = f" On seeds {seed_list(mixed)} the methods had different ones." if mixed else ""
         yield Note(
             "machines",
             f"Runs are of {len(kinds)} kinds of machine; memory and times are of {measured.environment.device}, "

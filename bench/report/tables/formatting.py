@@ -11,7 +11,7 @@ from bench.rules import TUNING_SEED
 from bench.system.text import harmless, mebibytes, percent
 
 __all__ = [
-    "baseline_line", "choice_line", "interval", "listed", "of_seeds", "plus_minus", "probability", "run_line", "seconds"
+    "baseline_line", "choice_line", "interval", "seed_list", "of_seeds", "plus_minus", "probability", "run_line", "seconds"
 ]  # fmt: skip
 
 _EDGE = "at the edge of its grid"
@@ -103,7 +103,7 @@ def interval(paired: Paired) -> str:
     return f"[{low:.2f}, {high:.2f}]"
 
 
-def listed(seeds: list[int]) -> str:
+def seed_list(seeds: list[int]) -> str:
     """Write seeds in one word or two: "0, 1", "0–49, 60", or "none"."""
     parts: list[str] = []
     ordered = sorted(seeds)
@@ -118,4 +118,4 @@ def listed(seeds: list[int]) -> str:
 
 def of_seeds(seeds: list[int]) -> str:
     """Write "seed 3" or "seeds 0, 1"."""
-    return f"seed{'s' if len(seeds) > 1 else ''} {listed(seeds)}"
+    return f"seed{'s' if len(seeds) > 1 else ''} {seed_list(seeds)}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bench.analysis.comparison import Group, Row
 from bench.analysis.statistics import clopper_pearson
 from bench.analysis.verdicts import Paired
-from bench.report.tables.formatting import listed, of_seeds
+from bench.report.tables.formatting import of_seeds, seed_list
 from bench.report.tables.table import Note
 from bench.rules import LEAST_SEEDS
 from bench.system.text import points
@@ -57,7 +57,7 @@ def _collapse(row: Row, *, rate: bool) -> str:
     low, high = clopper_pearson(len(row.collapsed), len(row.runs))
     said = [f"{100 * len(row.collapsed) / len(row.runs):.0f} % [{100 * low:.1f}, {100 * high:.1f}]"] if rate else []
     if row.one_class:
-        said.append("one class" if row.one_class == row.collapsed else f"one class on {listed(row.one_class)}")
+        said.append("one class" if row.one_class == row.collapsed else f"one class on {seed_list(row.one_class)}")
     return f"{row.label} on {of_seeds(row.collapsed)}" + (f" ({', '.join(said)})" if said else "")
 
 
@@ -76,4 +76,4 @@ def _at_odds(row: Row) -> str:
 def _why(paired: Paired) -> str:
     """Say what keeps a method from having the same seeds as the reference."""
     reasons = [(paired.lacking, "lacks {}"), (paired.extra, "has {} more"), (paired.unusable, "has unusable {}")]
-    return " and ".join(words.format(listed(seeds)) for seeds, words in reasons if seeds)
+    return " and ".join(words.format(seed_list(seeds)) for seeds, words in reasons if seeds)
