@@ -8,8 +8,8 @@ from bench.analysis.comparison import Group
 from bench.analysis.learning_curves import at_marks, marks
 from bench.report.figures.axes import Scale, widen
 from bench.report.figures.figure import Canvas, Drawing, Layers
-from bench.report.figures.marks import end_names, last_points, lines_of, method_colours, method_shapes
-from bench.report.figures.points import Point, data, labels, names, of_row, of_run
+from bench.report.figures.marks import dots, end_names, last_points, lines_of
+from bench.report.figures.points import Point, labels, names, of_row, of_run
 from bench.report.figures.style import Look
 from bench.report.tables.footnotes import title
 from bench.report.tables.formatting import seconds
@@ -85,10 +85,9 @@ def _layers(group: Group, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
     x = alt.X("x:Q", axis=axis).scale(**across.altair())
     x = x.title(f"budget spent, % of {group.key.budget}")
     y = alt.Y("y:Q").scale(**up.altair()).title("validation accuracy, %")
-    color, shape = method_colours(found, looks), method_shapes(found, looks)
-    said = {"tooltip": "says:N", "description": "says:N"}
-    layers = lines_of(found, looks, x, y)
-    if single:
-        layers.append(data(single).mark_point(size=25, opacity=0.6).encode(x=x, y=y, color=color, shape=shape, **said))
-    layers.append(data(found).mark_point(size=80).encode(x=x, y=y, color=color, shape=shape, **said))
-    return [*layers, *end_names(found, looks, up, canvas, y)], canvas.height
+    return [
+        *lines_of(found, looks, x, y),
+        *dots(single, looks, of=found, x=x, y=y, size=25, opacity=0.6),
+        *dots(found, looks, x=x, y=y, size=80),
+        *end_names(found, looks, up, canvas, y),
+    ], canvas.height

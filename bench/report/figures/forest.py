@@ -11,7 +11,7 @@ from bench.analysis.verdicts import worded
 from bench.report.figures.axes import Scale, widen
 from bench.report.figures.figure import Canvas, Drawing, Layers
 from bench.report.figures.label_placement import Box, Place, Text, place_labels
-from bench.report.figures.marks import down_the_side, method_colours, method_shapes
+from bench.report.figures.marks import bars, dots, down_the_side
 from bench.report.figures.points import Point, data, labels, names, of_row
 from bench.report.figures.style import Look
 from bench.report.tables.footnotes import title
@@ -93,24 +93,16 @@ def _layers(group: Group, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
         return alt.X(f"{field}:Q", axis=alt.Axis(format="~f", tickCount=6)).scale(**across.altair()).title(against)
 
     y = down_the_side(rows, canvas)
-    looked = {
-        "color": method_colours(rows, looks),
-        "shape": method_shapes(rows, looks),
-        "tooltip": "says:N",
-        "description": "says:N",
-    }
     said = data(rows[1:]).mark_text(
         dx=alt.ExprRef("datum.dx"), dy=-13, baseline="bottom", align=alt.ExprRef("datum.align"), fontSize=canvas.text - 1,
         aria=False,
     )  # fmt: skip
-    bars = [point for point in rows if point["bar"]]
-    layers = [
+    return [
         data(rows[:1]).mark_rule(strokeWidth=1.5, aria=False).encode(x=x()),
-        *([data(bars).mark_rule(strokeWidth=2, aria=False).encode(x=x("low"), x2="high", y=y)] if bars else []),
+        *bars(rows, "low", "high", 2, x=x("low"), x2="high", y=y),
         said.encode(x=x(), y=y, text="said:N"),
-        data(rows).mark_point(size=110).encode(x=x(), y=y, **looked),
-    ]
-    return layers, height
+        *dots(rows, looks, x=x(), y=y, size=110),
+    ], height
 
 
 def _roomy(found: Sequence[Point], across: Scale, canvas: Canvas) -> Scale:

@@ -8,7 +8,7 @@ from bench.analysis.comparison import Group
 from bench.analysis.confidence import BINS, Confidence
 from bench.report.figures.axes import widen
 from bench.report.figures.figure import Canvas, Drawing, Layers
-from bench.report.figures.marks import end_names, lines_of, method_colours, method_shapes
+from bench.report.figures.marks import dots, end_names, lines_of
 from bench.report.figures.points import Point, data, labels, names, of_row
 from bench.report.figures.style import Look
 from bench.report.tables.footnotes import title
@@ -58,15 +58,6 @@ def _layers(found: Sequence[Point], looks: Mapping[str, Look], canvas: Canvas) -
     return [
         data(agree).mark_line(strokeDash=[5, 4], strokeWidth=1.5, opacity=0.65, aria=False).encode(x=x, y=y),
         *lines_of(found, looks, x, y),
-        data(found)
-        .mark_point(size=50)
-        .encode(
-            x=x,
-            y=y,
-            color=method_colours(found, looks),
-            shape=method_shapes(found, looks),
-            tooltip="says:N",
-            description="says:N",
-        ),
+        *dots(found, looks, x=x, y=y, size=50),
         *end_names(found, looks, up, canvas, y),
     ], canvas.height

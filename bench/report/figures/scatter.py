@@ -12,7 +12,7 @@ from bench.records.schema import Record
 from bench.report.figures.axes import Scale, line_boxes, line_layers, line_texts, line_words, lines_across, widen
 from bench.report.figures.figure import Canvas, Drawing, Layers
 from bench.report.figures.label_placement import AROUND, Box, Place, Text, place_labels
-from bench.report.figures.marks import method_colours, method_shapes
+from bench.report.figures.marks import bars, dots
 from bench.report.figures.points import CUT, Point, data, interval, is_cut, labels, names, of_row, of_run
 from bench.report.figures.style import Look
 from bench.report.tables.footnotes import title
@@ -150,26 +150,18 @@ def _layers(group: Group, looks: Mapping[str, Look], cost: Cost, canvas: Canvas)
 
     spots = [(canvas.width * across.share(p["x"]), canvas.height * (1 - up.share(p["accuracy"]))) for p in (*points, *single)]
     line_places, labelled = _placed(points, spots, lines, across, up, canvas)
-    best, sure = front(points), [point for point in points if point["low"] < point["high"]]
+    best = front(points)
     place = {name: alt.ExprRef(f"datum.{name}") for name in ("dx", "dy", "align", "baseline")}
-    said = {
-        "tooltip": "says:N", "description": "says:N", "color": method_colours(points, looks), "shape": method_shapes(points, looks),
-    }  # fmt: skip
-    layers = [
+    return [
         *line_layers(lines, line_places, y(), canvas),
         data(best).mark_line(interpolate="step-after", strokeWidth=1.5, opacity=0.5, aria=False).encode(x=x(), y=y()),
         data(labelled).mark_text(limit=round(0.7 * canvas.width), aria=False, **place).encode(x=x(), y=y(), text="label:N"),
         data(best).mark_point(shape="circle", size=320, filled=False, strokeWidth=1.5, aria=False).encode(x=x(), y=y()),
-    ]
-    if sure:
-        layers.append(data(sure).mark_rule(strokeWidth=1.5, aria=False).encode(x=x(), y=y("low"), y2="high"))
-    known = [point for point in points if point.get("left", 0) < point.get("right", 0)]
-    if known:
-        layers.append(data(known).mark_rule(strokeWidth=1.5, opacity=0.6, aria=False).encode(x=x("left"), x2="right", y=y()))
-    if single:
-        layers.append(data(single).mark_point(size=35, opacity=0.75).encode(x=x(), y=y(), **said))
-    layers.append(data(points).mark_point(size=110).encode(x=x(), y=y(), **said))
-    return layers, canvas.height
+        *bars(points, "low", "high", x=x(), y=y("low"), y2="high"),
+        *bars(points, "left", "right", x=x("left"), x2="right", y=y(), opacity=0.6),
+        *dots(single, looks, of=points, x=x(), y=y(), size=35, opacity=0.75),
+        *dots(points, looks, x=x(), y=y(), size=110),
+    ], canvas.height
 
 
 def _placed(

@@ -11,8 +11,8 @@ from bench.analysis.comparison import Row
 from bench.report.figures.axes import Scale, line_layers, line_texts, line_words, lines_across, widen
 from bench.report.figures.figure import Canvas, Drawing, Layers
 from bench.report.figures.label_placement import Box, place_labels
-from bench.report.figures.marks import end_names, last_points, lines_of, method_colours, method_shapes
-from bench.report.figures.points import CUT, Point, data, interval, is_cut, labels, names, of_row
+from bench.report.figures.marks import bars, dots, end_names, last_points, lines_of
+from bench.report.figures.points import CUT, Point, interval, is_cut, labels, names, of_row
 from bench.report.figures.style import Look
 from bench.report.tables.budgets import crossing_budget, sweep_title
 from bench.report.tables.formatting import plus_minus
@@ -90,16 +90,12 @@ def _layers(sweep: Sweep, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
         return alt.Y(f"{field}:Q").scale(**up.altair()).title("test accuracy, %")
 
     spots = [(canvas.width * across.share(p["x"]), canvas.height * (1 - up.share(p["y"]))) for p in found]
-    dots = [Box(left - 8, top - 8, left + 8, top + 8) for left, top in spots]
-    places = place_labels(line_texts(lines, up, canvas), dots, Box(0, 0, canvas.width, canvas.height), canvas.text - 2)
-    color, shape = method_colours(found, looks), method_shapes(found, looks)
-    sure = [point for point in found if point["low"] < point["high"]]
-    layers = [
+    spaces = [Box(left - 8, top - 8, left + 8, top + 8) for left, top in spots]
+    places = place_labels(line_texts(lines, up, canvas), spaces, Box(0, 0, canvas.width, canvas.height), canvas.text - 2)
+    return [
         *line_layers(lines, places, y("accuracy"), canvas),
         *lines_of(found, looks, x, y("y")),
-    ]
-    if sure:
-        layers.append(data(sure).mark_rule(strokeWidth=1.5, aria=False).encode(x=x, y=y("low"), y2="high"))
-    said = {"tooltip": "says:N", "description": "says:N"}
-    layers.append(data(found).mark_point(size=90).encode(x=x, y=y("y"), color=color, shape=shape, **said))
-    return [*layers, *end_names(found, looks, up, canvas, y("y"))], canvas.height
+        *bars(found, "low", "high", x=x, y=y("low"), y2="high"),
+        *dots(found, looks, x=x, y=y("y"), size=90),
+        *end_names(found, looks, up, canvas, y("y")),
+    ], canvas.height
