@@ -134,14 +134,14 @@ def predict(
     device: Annotated[Device, typer.Option(help="auto: that of the run, where it is there.")] = "auto",
 ) -> None:
     """Classify texts with what `run --save` kept: label, probability of positive, text."""
-    from bench.inference.predictions import Question, answer, tested
+    from bench.inference.predictions import PredictRequest, predict_texts, repeat_tests
 
-    question = Question(words or [], adapter or [], csv, column, format_, results, encoder, data, device)
+    request = PredictRequest(words or [], adapter or [], csv, column, format_, results, encoder, data, device)
     if test:
-        outcomes = tested(question)
+        outcomes = repeat_tests(request)
         text, same = "\n".join(outcome.line for outcome in outcomes), all(outcome.identical for outcome in outcomes)
     else:
-        text, same = answer(question), True
+        text, same = predict_texts(request), True
     if out is None:
         print(text)
     else:

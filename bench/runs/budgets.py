@@ -18,9 +18,7 @@ from bench.training.job import Job
 __all__ = ["counted", "counted_if_calibrated"]
 
 
-def counted(
-    matrix: Matrix, out: Path, *, elsewhere: bool = False, seconds: float | None = None, say: Callable[[str], None]
-) -> Matrix:
+def counted(matrix: Matrix, out: Path, *, elsewhere: bool = False, say: Callable[[str], None]) -> Matrix:
     """Convert every calibrated budget; calibrate what lacks a calibration now, and save its record in `out`.
 
     With `elsewhere`, runs execute on other machines, whose speed this one cannot measure: the calibration must be named.
@@ -33,7 +31,7 @@ def counted(
         return matrix
     if elsewhere and matrix.calibration is None:
         raise SpecError("a budget in seconds or reference tokens needs --calibration FILE where runs execute on a cluster")
-    found = calibrated(subject_of(jobs[0]), _methods(jobs), out, file=matrix.calibration, seconds=seconds, progress=say)
+    found = calibrated(subject_of(jobs[0]), _methods(jobs), out, file=matrix.calibration, progress=say)
     for one in found:
         for line in warnings(one, _methods(jobs)):
             say(line)
@@ -71,6 +69,6 @@ def _methods(jobs: Sequence[Job]) -> list[Named]:
 
 def _converted(matrix: Matrix, calibrations: Sequence[Calibration]) -> Matrix:
     spec = _calibrated_jobs(matrix)[0].spec
-    task = prepare(matrix.pretrained, matrix.data.sha256, lambda: matrix.cut)
+    task = prepare(matrix.pretrained, matrix.data.sha256, lambda: matrix.splits)
     batch_tokens = spec.batch_size * float(task.lengths(task.train, spec.max_length).mean())
     return converted(matrix, lambda job: convert(calibrations, job.spec.budget, job.spec.method, job.setting, batch_tokens))

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 import methods as registry
-from bench.data.sources import read
-from bench.data.task import Cut, Ints, cut, prepare
+from bench.data.task import Ints, prepare, splits_of
 from bench.models.pretrained import PretrainedModel
 from bench.records.environment import environment
 from bench.records.ratios import RULE, calibration_id, counted, speed
@@ -28,7 +27,7 @@ from bench.runs.calibration_store import covering, find_calibrations, named, sam
 from bench.runs.rounds import REFERENCE, Group, Lost, Measured, Worker, measure, slices_of
 from bench.runs.workers import ProcessWorker
 from bench.system.device import device_model
-from bench.system.errors import DataError, MethodError
+from bench.system.errors import MethodError
 from bench.training.job import Job, job_of
 
 __all__ = [
@@ -191,13 +190,7 @@ def _groups(others: list[int], seconds: float) -> list[Group]:
 
 
 def _lengths(subject: Subject) -> Ints:
-    def made() -> Cut:
-        source = read(subject.data_argument)
-        if source.sha256 != subject.data.sha256:
-            raise DataError("the texts changed after the calibration was asked for; ask again")
-        return cut(source)
-
-    task = prepare(subject.pretrained, subject.data.sha256, made)
+    task = prepare(subject.pretrained, subject.data.sha256, lambda: splits_of(subject.data_argument, subject.data.sha256))
     return task.lengths(task.train, subject.setting.max_length)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import methods
 from bench.analysis.tuning import Decision, rates
 from bench.data.sources import Reviews, Source, read
-from bench.data.task import Cut, cut
+from bench.data.task import Splits, split
 from bench.models.pretrained import PretrainedModel, find
 from bench.records.schema import Conversion, DataCut
 from bench.records.spec import Budget, parse_seeds, parse_size, spec_from_fields, tuning_seeds
@@ -40,7 +40,7 @@ class Matrix:
     with_baseline: bool
     device: Literal["cpu", "cuda"]
     pretrained: PretrainedModel
-    cut: Cut
+    splits: Splits
     data: DataCut
     calibration: Path | None = None
     """The calibration's record that was named; None: one of the results folder, made where there is none."""
@@ -61,7 +61,7 @@ class _Resolved:
     memory_cap: int | None
     pretrained: PretrainedModel
     source: Source
-    cut: Cut
+    splits: Splits
 
 
 def _methods(asked: list[str]) -> list[str]:
@@ -153,11 +153,11 @@ def _resolve(request: Request, elsewhere: bool) -> _Resolved:
             f"{pretrained.name!r}; use at most that"
         )
     source = read(request.data)
-    return _Resolved(settings, budgets, seeds, rates, device, precision, memory_cap, pretrained, source, cut(source))
+    return _Resolved(settings, budgets, seeds, rates, device, precision, memory_cap, pretrained, source, split(source))
 
 
 def _validate(request: Request, resolved: _Resolved) -> None:
-    reviews, tested = len(resolved.cut.train), len(resolved.cut.test)
+    reviews, tested = len(resolved.splits.train), len(resolved.splits.test)
     if request.train_limit is not None:
         if not 2 <= request.train_limit <= reviews:
             raise SpecError(f"--train-limit {request.train_limit} must be between 2 and the {reviews:,} reviews to train on")
@@ -171,7 +171,7 @@ def _validate(request: Request, resolved: _Resolved) -> None:
 def _expand(request: Request, resolved: _Resolved, elsewhere: bool) -> Matrix:
     """Cross methods, budgets and seeds. Seeds are outermost; within a seed the rest is shuffled by it (rules, section 7)."""
     names, budgets, seeds, rates = list(resolved.settings), resolved.budgets, resolved.seeds, resolved.rates
-    device, source, made = resolved.device, resolved.source, resolved.cut
+    device, source, made = resolved.device, resolved.source, resolved.splits
     data = DataCut(
         sha256=source.sha256, cut=made.name, train=len(made.train), validation=len(made.validation), test=len(made.test),
         duplicates_removed=made.duplicates_removed, leaked=len(made.leaked), revision=source.revision,

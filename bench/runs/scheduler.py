@@ -74,7 +74,7 @@ def carry_out(
     interrupts = Interrupts()
     try:
         with Progress(len(jobs)) as progress, _engine(matrix, cluster, interrupts, progress) as engine:
-            task = prepare(matrix.pretrained, matrix.data.sha256, lambda: matrix.cut, progress.tokenising)
+            task = prepare(matrix.pretrained, matrix.data.sha256, lambda: matrix.splits, progress.tokenising)
             return _run_matrix(Context(out, force, keep, tell, engine, progress, interrupts), matrix, task, announce)
     finally:
         _sweep(out)  # again: a process whose parent was killed may have gone on writing
@@ -121,7 +121,7 @@ def _run_baselines(context: Context, matrix: Matrix, task: Task, records: Sequen
     def job(rows: Ints) -> BaselineJob:
         own = baseline_spec(rows, spec.test_limit)
         return BaselineJob(
-            baseline_id(own, data_sha256=matrix.data.sha256), own, rows, matrix.cut, task, matrix.data, spec.threads
+            baseline_id(own, data_sha256=matrix.data.sha256), own, rows, matrix.splits, task, matrix.data, spec.threads
         )
 
     jobs = [job(np.arange(len(task.train)))]

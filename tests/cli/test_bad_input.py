@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 import bench.system.device
 from bench.cli.app import main
 from bench.data.sources import read
-from bench.data.tokenization import open_tokenizer, tokenised
+from bench.data.tokenization import open_tokenizer, tokenize
 from bench.system.files import cache_dir
 from tests.factories import kept
 from tests.factories import run as record
@@ -409,13 +409,13 @@ def test_a_report_that_leaves_something_out_says_so_and_with_strict_exits_1(
 
 
 @pytest.mark.slow
-def test_a_review_of_ten_megabytes_is_read_and_tokenised(tiny_folder: Path, tmp_path: Path) -> None:
+def test_a_review_of_ten_megabytes_is_read_and_tokenized(tiny_folder: Path, tmp_path: Path) -> None:
     long = f"long, {'o' * 200} film " * (10 * 2**20 // 212)
     for split in ("train", "test"):
         pd.DataFrame({"text": [long, "short"], "label": [1, 0]}).to_csv(tmp_path / f"{split}.csv", index=False)
     reviews = read(str(tmp_path)).train
     assert reviews.texts == [long, "short"]
-    split_ = tokenised(open_tokenizer(tiny_folder / "tokenizer.json"), reviews)
+    split_ = tokenize(open_tokenizer(tiny_folder / "tokenizer.json"), reviews)
     assert len(split_.ids) == 4 * (10 * 2**20 // 212) + 1, "a word of more than 100 letters is one unknown token"
 
 

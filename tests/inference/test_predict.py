@@ -18,7 +18,7 @@ import pytest
 
 from bench.cli.app import main
 from bench.data.sources import read, read_sentences
-from bench.data.task import cut
+from bench.data.task import split
 from bench.inference.inputs import LONGEST
 from bench.records.artifacts import CARD, HEAD
 from bench.records.audit import audit
@@ -104,7 +104,7 @@ def test_saving_is_no_part_of_what_determines_a_run(
 
 
 def test_sentences_are_cut_like_reviews_and_not_tested_out_of_domain(runs: dict[str, Record], out: Path) -> None:
-    made, record = cut(read(SENTENCES)), runs[SENTENCES]
+    made, record = split(read(SENTENCES)), runs[SENTENCES]
     assert (len(made.validation), len(made.test)) == (500, 2000)
     assert len(made.train) + 2500 + made.duplicates_removed == len(read_sentences())
     assert (record.data.train, record.data.cut) == (len(made.train), "rotten-tomatoes-v2")
@@ -144,7 +144,7 @@ def test_other_weights_are_told_from_the_run_s_own(out: Path, runs: dict[str, Re
 def test_single_texts_agree_with_the_run(
     name: str, runs: dict[str, Record], out: Path, small_folder: Path, tmp_path: Path, ask: Any
 ) -> None:
-    test, record = cut(read(str(small_folder))).test, runs[name]
+    test, record = split(read(str(small_folder))).test, runs[name]
     assert record.test is not None
     assert record.test.logits_sha256 is not None
     own = load_logits(out, record.test.logits_sha256)

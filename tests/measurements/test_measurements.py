@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bench.data.sources import Source
-from bench.data.task import Task, cut, prepare
+from bench.data.task import Task, prepare, split
 from bench.models.pretrained import find
 from bench.records.schema import pack_bits
 from bench.system.errors import SpecError
@@ -223,7 +223,7 @@ class TestAccuracy:
         self, which: int, small_source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         folder = write_encoder(tmp_path / "plain")
-        task: Task = prepare(find(str(folder)), small_source.sha256, lambda: cut(small_source))
+        task: Task = prepare(find(str(folder)), small_source.sha256, lambda: split(small_source))
         monkeypatch.setattr(accuracy, "task_of", lambda pretrained: task)
         monkeypatch.setattr(accuracy, "LENGTH", 32)
         one = accuracy.comparisons(["lora"], dropout=False)[0]

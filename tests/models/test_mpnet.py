@@ -17,7 +17,7 @@ import bench.models.split_archive
 import methods
 from bench.cli.doctor import diagnose
 from bench.data.sources import Source
-from bench.data.task import Task, cut, prepare
+from bench.data.task import Task, prepare, split
 from bench.models.classifier import Classifier, load_classifier
 from bench.models.pretrained import PretrainedModel, find
 from bench.models.split_archive import SPLIT_ARCHIVES, Archive, unpack
@@ -71,7 +71,7 @@ def mpnet(folder: Path) -> PretrainedModel:
 
 @pytest.fixture(scope="module")
 def task(mpnet: PretrainedModel, small_source: Source) -> Task:
-    return prepare(mpnet, small_source.sha256, lambda: cut(small_source))
+    return prepare(mpnet, small_source.sha256, lambda: split(small_source))
 
 
 # The methods on the family

@@ -15,6 +15,7 @@ from bench.cli.app import main
 from bench.models.pretrained import find
 from bench.records.audit import CHECKS, Outcome, audit
 from bench.records.audit.calibration import CHECKS as OF_CALIBRATIONS
+from bench.records.audit.check import Case, Mismatch
 from bench.records.schema import Baseline, CurvePoint, Energy, Evaluation, Latency, Record, pack_bits, unpack_bits
 from bench.records.spec import Budget, run_id
 from bench.records.store import logits_sha256, save
@@ -211,6 +212,7 @@ DAMAGES: list[tuple[str, Damage]] = [
     ("curve fractions", point(0, fraction=0.3)),
     ("curve end", point(3, step=101)),
     ("validation accuracy", point(2, accuracy=0.8001)),
+    ("validation accuracy", point(3, accuracy=0.8001)),
     ("resumed", by(seconds={"before": 1.0})),
     ("resumed", by(resumed=1)),
     ("resumed", by(resumed=1, seconds={"before": 70.0})),
@@ -280,6 +282,28 @@ def test_whole_records_pass(tmp_path: Path) -> None:
     assert [name for name, _ in outcome.skipped] == [check.name for check in CHECKS if check.name in alone]
     assert len(outcome.held) + len(alone) + len(OF_CALIBRATIONS) == len(CHECKS)
     assert f": {len(outcome.held)} checks hold (12 do not apply)" in outcome.text()
+
+
+@pytest.mark.parametrize(
+    ("purpose", "at", "right", "holds"),
+    [
+        ("run", 2, 401, False), ("run", 2, 400, True), ("run", 3, 400, True), ("run", 3, 401, True), ("trial", 3, 401, True),
+        ("run", 3, 401.5, False), ("trial", 3, 401.5, False),
+    ],
+)  # fmt: skip
+def test_validation_is_read_in_part_and_at_the_end_perhaps_whole(purpose: str, at: int, right: float, holds: bool) -> None:
+    """Of 2,000 texts, of which 500 are read at a mark."""
+    record = put(whole(), rules_version=3, data={"validation": 2000}, spec={"purpose": purpose})
+    assert record.training is not None
+    curve = [p.model_copy(update={"fraction": mark}) for p, mark in zip(record.training.curve, MARKS, strict=True)]
+    record = point(at, accuracy=right / 2000)(put(record, training={"curve": curve}))
+    (check,) = [check for check in CHECKS if check.name == "validation accuracy"]
+    case = Case(Path("record.json"), record, {})
+    if holds:
+        check.function(case)
+    else:
+        with pytest.raises(Mismatch):
+            check.function(case)
 
 
 def test_a_head_on_kept_features_passes(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from bench.data.batches import first_balanced
 from bench.data.sources import Source, read
-from bench.data.task import Task, cut, sampled
+from bench.data.task import Task, sample, split
 from bench.models.pretrained import PretrainedModel
 from bench.runs.plan import Matrix, Request, plan
 from bench.system.errors import SpecError
@@ -20,31 +20,31 @@ from tests.methods.test_methods import loop_for
 
 
 def test_samples_of_a_seed_are_nested_and_others_differ() -> None:
-    large, small = sampled(1000, 300, 0), sampled(1000, 20, 0)
+    large, small = sample(1000, 300, 0), sample(1000, 20, 0)
     assert (len(large), len(small)) == (300, 20)
     assert set(small) < set(large) < set(range(1000))
     assert (np.diff(large) > 0).all()
-    assert set(sampled(1000, 300, 1)) != set(large)
-    for whole in (sampled(1000, None, 0), sampled(1000, 1000, 0)):
+    assert set(sample(1000, 300, 1)) != set(large)
+    for whole in (sample(1000, None, 0), sample(1000, 1000, 0)):
         assert whole.tolist() == list(range(1000))
 
 
 def test_a_limited_task_holds_the_sample_alone(small_task: Task) -> None:
-    rows = sampled(len(small_task.train), 20, 3)
-    limited = small_task.sampled(20, 3)
+    rows = sample(len(small_task.train), 20, 3)
+    limited = small_task.sample(20, 3)
     assert len(limited.train) == 20
     for i, row in enumerate(rows):
         expected = small_task.encode(small_task.train, int(row), 32, "head")
         assert (limited.encode(limited.train, i, 32, "head") == expected).all()
         assert limited.train.labels[i] == small_task.train.labels[row]
-    assert small_task.sampled(None, 3) is small_task
+    assert small_task.sample(None, 3) is small_task
 
 
 def test_the_baseline_reads_what_a_limited_run_read(small_task: Task) -> None:
     rows = rows_seen(small_task, 32, 8, 3, 16, 20)
     assert len(rows) == 16
-    assert set(rows) < set(sampled(len(small_task.train), 20, 3))
-    assert rows_seen(small_task, 32, 8, 3, 20, 20).tolist() == sampled(len(small_task.train), 20, 3).tolist()
+    assert set(rows) < set(sample(len(small_task.train), 20, 3))
+    assert rows_seen(small_task, 32, 8, 3, 20, 20).tolist() == sample(len(small_task.train), 20, 3).tolist()
 
 
 def test_the_first_of_each_class() -> None:
@@ -84,7 +84,7 @@ def test_a_validation_split_of_the_data_is_used(small_folder: Path, tmp_path: Pa
     held_out = pd.DataFrame({"text": ["good film", "bad film", "fine film"], "label": [1, 0, 1]})
     held_out.to_csv(tmp_path / "validation.csv", index=False)
     source = read(str(tmp_path))
-    made, other = cut(source), cut(Source(source.name, plain.train, plain.test))
+    made, other = split(source), split(Source(source.name, plain.train, plain.test))
     assert made.validation.texts == held_out["text"].tolist()
     assert len(made.train) == len(other.train) + len(other.validation)
     assert source.sha256 != plain.sha256 == Source("any", plain.train, plain.test).sha256

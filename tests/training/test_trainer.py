@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 
+import bench.training.trainer as module
 from bench.data.sources import Source
-from bench.data.task import Task, cut, prepare
+from bench.data.task import Task, prepare, split
 from bench.models.classifier import load_classifier
 from bench.models.pretrained import PretrainedModel
 from bench.records.spec import Budget
 from bench.rules import MARKS, PASSES, Precision
 from bench.training.failures import AuditError, Diverged, MemoryCapReached
-from bench.training.trainer import PIECE, Trainer
-from bench.training.warm_up import touch
+from bench.training.steps import MICRO_BATCH
+from bench.training.trainer import Trainer
+from bench.training.warm_up import warm_up_libraries
 from tests.methods.test_methods import loop_for, trained
 
 
@@ -46,7 +48,7 @@ def test_a_token_budget_overruns_by_less_than_a_batch(tiny: PretrainedModel, sma
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_touching_the_libraries_leaves_chance_as_it_was(precision: Precision) -> None:
     before = torch.get_rng_state()
-    touch(precision)
+    warm_up_libraries(precision)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -70,7 +72,7 @@ def test_a_batch_in_pieces_is_one_step_of_the_whole_batch(
     changes: list[torch.Tensor] = []
     losses: list[float] = []
     for tokens, parts in ((8 * 32, 1), (100, 3)):
-        monkeypatch.setattr("bench.training.trainer.PIECE", tokens)
+        monkeypatch.setattr("bench.training.steps.MICRO_BATCH", tokens)
         trainer = loop_for(tiny, small_task, name, budget=Budget(amount=3, unit="steps"))
         assert len(trainer._micro_batches(8, 32)) == parts
         changes.append(steps_of(trainer))
@@ -103,7 +105,7 @@ def test_pieces_are_even_and_hold_every_review(tiny: PretrainedModel, small_task
         assert rows == list(range(reviews))
         sizes = [len(range(reviews)[micro_batch]) for micro_batch in micro_batches]
         assert sizes[0] == max(sizes)
-        assert sizes[0] == 1 or sizes[0] * longest <= PIECE + longest
+        assert sizes[0] == 1 or sizes[0] * longest <= MICRO_BATCH + longest
     assert len(trainer._micro_batches(16, 128)) == 1, "the default setting is trained on whole batches"
     assert len(loop_for(tiny, small_task, "head-only")._micro_batches(16, 512)) == 3, (
         "a method that encodes once is no exception"
@@ -180,6 +182,23 @@ def test_a_loss_that_is_no_number_is_a_state_with_its_step(tiny: PretrainedModel
     assert trainer.summary().steps == 3
 
 
+@pytest.mark.parametrize(("purpose", "end"), [("run", 20), ("trial", 50)])
+def test_only_a_trial_reads_all_of_validation_at_its_end(
+    tiny: PretrainedModel, small_task: Task, monkeypatch: pytest.MonkeyPatch, purpose: str, end: int
+) -> None:
+    texts: list[int] = []
+
+    def counts(*arguments: Any) -> Any:
+        texts.append(len(arguments[-1]))
+        return np.zeros((len(arguments[-1]), 2), dtype=np.float32)
+
+    monkeypatch.setattr(module, "predict", counts)
+    monkeypatch.setattr(module, "VALIDATION_AT_MARKS", 20)
+    assert len(small_task.validation) == 50
+    trained(tiny, small_task, "lora", purpose=purpose)
+    assert texts == [20, 20, 20, end]
+
+
 def test_a_memory_cap_ends_the_run(tiny: PretrainedModel, small_task: Task) -> None:
     trainer = loop_for(tiny, small_task, "full", memory_cap=2**20, max_length=128, batch_size=64)
     trainer.memory.start()
@@ -228,7 +247,7 @@ def test_bf16_keeps_the_weights_in_fp32(tiny: PretrainedModel, small_task: Task)
 
 def test_a_loop_learns(minilm: PretrainedModel, small_source: Source) -> None:
     """Real encoder, real reviews, a few steps: the loss of the adapter falls."""
-    task = prepare(minilm, small_source.sha256, lambda: cut(small_source))
+    task = prepare(minilm, small_source.sha256, lambda: split(small_source))
     trainer = trained(minilm, task, "houlsby", budget=Budget(amount=25, unit="steps"), max_length=64, batch_size=16)
     losses = trainer.ledger.losses
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.02

@@ -191,11 +191,16 @@ def _text(steps: int, reviews: int, tokens: int) -> str:
 
 @CHECKS("validation accuracy")
 def _validation(case: Case) -> str:
-    """Each accuracy of the curve is a whole number of validation reviews; since rules 3 of 500 before the budget's end."""
+    """Each accuracy of the curve is a whole number of validation texts: since rules 3 of 500, and at the end of the budget of
+    a tuning trial of all of them, of a run of either, as earlier runs read all.
+    """
     curve, validation = _training(case).curve, case.run.data.validation
+    part = min(validation, VALIDATION_AT_MARKS)
     for point in curve:
-        whole = case.run.rules_version < 3 or point.fraction >= 1.0
-        reviews = validation if whole else min(validation, VALIDATION_AT_MARKS)
-        near(point.accuracy, round(point.accuracy * reviews) / max(1, reviews))
+        sizes = [validation] if case.run.rules_version < 3 else [part]
+        if point.fraction >= 1.0:
+            sizes = [validation] if case.run.spec.purpose == "trial" else [*sizes, validation]
+        shares = [round(point.accuracy * texts) / max(1, texts) for texts in sizes]
+        near(point.accuracy, min(shares, key=lambda share: abs(share - point.accuracy)))
         within(point.accuracy, 0.0, 1.0, "of validation")
     return f"{fmean(point.accuracy for point in curve):.3f} in the mean" if curve else "none"
