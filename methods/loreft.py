@@ -49,7 +49,7 @@ class LoReFT(FromLibrary):
 
 
 def _in_one_type(encoder: nn.Module) -> nn.Module:
-    """The library joins the first tokens with none of the last, in fp32, and hands them on in it: put them back to bf16."""
+    """Put hidden states back to bf16: the library joins the first tokens with none of the last in fp32."""
     from adapters.methods.reft import ReftUnit
 
     for module in encoder.modules():
