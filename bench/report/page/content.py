@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from bench.analysis.comparison import Group, Row
 from bench.records.schema import Baseline, Record
@@ -11,18 +12,9 @@ from bench.report.figures import Drawing, Look
 from bench.report.tables.columns import Column, columns
 from bench.report.tables.rows import rows
 from bench.report.tables.table import Section
-from bench.system.text import harmless, mebibytes, percent
+from bench.system.text import harmless
 
-__all__ = ["Cell", "Chapter", "Head", "Table", "about", "comparison", "known_runs", "runs_table"]
-
-_NONE = "–"
-
-
-@dataclass(frozen=True)
-class Head:
-    header: str
-    number: bool = True
-    """Whether it is sorted by numbers; by words else."""
+__all__ = ["Cell", "Chapter", "Table", "about", "comparison", "known_runs", "runs_table"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +30,7 @@ class Cell:
 class Table:
     """A table that can be sorted, but for its last rows."""
 
-    columns: list[Head]
+    columns: Sequence[Column]
     rows: list[list[Cell]]
     below: list[list[Cell]] = field(default_factory=list)
     """What the rows are seen against."""
@@ -65,70 +57,57 @@ class Chapter:
 def comparison(group: Group, looks: Mapping[str, Look], *, wide: bool) -> Table:
     """Return the table of a group, with its texts as in every other format."""
     shown = columns(group, wide=wide)
-    cells = [[Cell(column.format(row), _sort(column, row)) for column in shown] for row in rows(group)]
+    cells = [[Cell(column.cell(row), _sort(column, row)) for column in shown] for row in rows(group)]
     methods = len(group.rows)
     for named, row in zip(cells[:methods], group.rows, strict=True):
         named[0] = replace(named[0], look=looks.get(row.method))
-    heads = [Head(column.header.replace("\n", " "), not column.words) for column in shown]
-    return Table(heads, cells[:methods], cells[methods:])
+    return Table(shown, cells[:methods], cells[methods:])
 
 
 def _sort(column: Column, row: Row) -> float | str | None:
     """Sort by the column; the reference differs from itself by nothing."""
-    return 0.0 if row.role == "reference" and column.key == "Δ points" else column.sort(row)
+    return 0.0 if row.role == "reference" and column.key == "Δ points" else column.value(row)
 
 
-_RUNS = [
-    Head("run", number=False), Head("method", number=False), Head("seed"), Head("state", number=False),
-    Head("why", number=False), Head("accuracy %"), Head("trainable"), Head("memory MiB"), Head("reviews seen"),
-    Head("device s"), Head("settings", number=False), Head("machine", number=False), Head("versions", number=False),
-    Head("commit", number=False), Head("finished", number=False),
-]  # fmt: skip
+class _Run(NamedTuple):
+    record: Record
+    row: Row
+    known: dict[str, str]
+
+
+def _why(run: _Run) -> str:
+    if run.record.state != "complete":
+        return run.record.reason or "no reason was recorded"
+    seed = run.record.spec.seed
+    return "answers one class" if seed in run.row.one_class else "collapsed" if seed in run.row.collapsed else ""
+
+
+def _known(name: str) -> Column:
+    return Column("", lambda run: run.known[name], "", name, words=True)
+
+
+_RUNS = (
+    _known("run"), Column("", "row.label", "", "method", words=True), Column("", "record.spec.seed", "", "seed"),
+    _known("state"), Column("", _why, "", "why", words=True), Column("", "record.test.accuracy", "%", "accuracy\n%"),
+    Column("", "record.parameters.body", "", "trainable"), Column("", "record.memory.training_bytes", "MiB", "memory\nMiB"),
+    Column("", "record.training.reviews_seen", "", "reviews\nseen"), Column("", "record.seconds.charged", "", "device\ns"),
+    *map(_known, ("settings", "machine", "versions", "commit", "finished")),
+)  # fmt: skip
 
 
 def runs_table(group: Group, looks: Mapping[str, Look]) -> Table:
     """Return every run of a group, whatever it ended in, by method and seed."""
-    clock = "s, device shared" if group.shared else "device s"
-    return Table(
-        [replace(head, header=clock) if head.header == "device s" else head for head in _RUNS],
-        [
-            _run(record, row, looks.get(row.method))
-            for row in group.rows
-            for record in sorted((*row.runs, *row.others), key=lambda r: r.spec.seed)
-        ],
-    )
-
-
-def _run(record: Record, row: Row, look: Look | None) -> list[Cell]:
-    known, seed = about(record), record.spec.seed
-    return [
-        _words(record.run_id),
-        Cell(row.label, row.label, look),
-        Cell(str(seed), seed),
-        _words(record.state),
-        _words(_why(record, row)),
-        _number(test.accuracy if (test := record.test) else None, percent),
-        _number(parameters.body if (parameters := record.parameters) else None, "{:,}".format),
-        _number(memory.training_bytes if (memory := record.memory) else None, mebibytes),
-        _number(training.reviews_seen if (training := record.training) else None, "{:,}".format),
-        _number(took.charged if (took := record.seconds) else None, "{:,.1f}".format),
-        *(_words(known[name]) for name in ("settings", "machine", "versions", "commit", "finished")),
+    clock = "s, device\nshared" if group.shared else "device\ns"
+    shown = [replace(column, header=clock) if column.header == "device\ns" else column for column in _RUNS]
+    runs = [
+        _Run(record, row, about(record))
+        for row in group.rows
+        for record in sorted((*row.runs, *row.others), key=lambda r: r.spec.seed)
     ]
-
-
-def _why(record: Record, row: Row) -> str:
-    if record.state != "complete":
-        return record.reason or "no reason was recorded"
-    seed = record.spec.seed
-    return "answers one class" if seed in row.one_class else "collapsed" if seed in row.collapsed else ""
-
-
-def _number(value: float | None, write: Callable[[float], str]) -> Cell:
-    return Cell(_NONE if value is None else write(value), value)
-
-
-def _words(text: str) -> Cell:
-    return Cell(text, text)
+    cells = [[Cell(column.cell(run), column.value(run)) for column in shown] for run in runs]
+    for named, run in zip(cells, runs, strict=True):
+        named[1] = replace(named[1], look=looks.get(run.row.method))
+    return Table(shown, cells)
 
 
 def about(record: Record | Baseline) -> dict[str, str]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from bench.analysis.comparison import Group, Row
 from bench.analysis.verdicts import Paired, worded
 from bench.report.tables.formatting import interval, probability, seed_list
 from bench.report.tables.rows import ended
-from bench.system.text import harmless, mebibytes, percent, points
+from bench.system.text import harmless, percent, points
 
 __all__ = ["COLUMNS", "Column", "columns"]
 
-_FACTORS = {"%": 100.0, "points": 100.0, "MiB": 2.0**-20}
+Value = float | str | None
+_UNITS = {"%": (100.0, ".2f"), "points": (100.0, "+.2f"), "MiB": (2.0**-20, ",.0f")}
+"""What a plain value is multiplied by, and how many digits a table shows."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,13 @@ class Column:
 
     name: str
     """In CSV, without its unit; empty: not there."""
-    sort: Callable[[Row], float | str | None]
-    """The plain value: shares of 1, bytes. None is not measured."""
+    sort: str | Callable[[Any], Value]
+    """Where the plain value is found, such as "paired.low": shares of 1, bytes. None is not measured."""
     unit: Literal["", "%", "points", "MiB", "p"] = ""
     header: str = ""
     """In tables, a second line where width is short; empty: not there."""
-    format: Callable[[Row], str] = lambda row: ""
-    """The cell of a table, in lines that may stand side by side."""
+    format: Callable[[Any], str] | None = None
+    """The cell of a table, in lines that may stand side by side; by default the value with the digits of its unit."""
     key: str = ""
     """In the `table` of JSON, whose names are older than these headers."""
     shown: Literal["always", "narrow", "wide", "csv"] = "csv"
@@ -38,23 +40,41 @@ class Column:
 
     @property
     def full_name(self) -> str:
-        return f"{self.name} ({self.unit})" if self.unit in _FACTORS else self.name
+        return f"{self.name} ({self.unit})" if self.unit in _UNITS else self.name
 
-    def plain(self, row: Row) -> float | str | None:
+    def value(self, row: Any) -> Value:
+        """Return the plain value."""
+        if callable(self.sort):
+            return self.sort(row)
+        for part in self.sort.split("."):
+            row = None if row is None else getattr(row, part)
+        found: Value = row
+        return found
+
+    def scaled(self, row: Any) -> Value:
         """Return the value in its unit."""
-        value = self.sort(row)
-        return value * _FACTORS[self.unit] if isinstance(value, (int, float)) and self.unit in _FACTORS else value
+        value = self.value(row)
+        return value * _UNITS[self.unit][0] if isinstance(value, (int, float)) and self.unit in _UNITS else value
+
+    def cell(self, row: Any) -> str:
+        """Return the text of a table."""
+        if self.format is not None:
+            return self.format(row)
+        value = self.scaled(row)
+        if value is None or isinstance(value, str):
+            return _none(row) if value is None else harmless(value)
+        return format(value, _UNITS[self.unit][1] if self.unit in _UNITS else ",.0f")
 
 
 def columns(group: Group, *, wide: bool) -> list[Column]:
-    """Those that tables show: the ones that decide, or with `wide` all. A calibrated group has no speed by its runs' clocks."""
-    other = "reviews per second" if group.calibrated else "time a token over the reference's"
-    return [found for found in COLUMNS if found.shown in ("always", "wide" if wide else "narrow") and found.name != other]
+    """Return those that decide, or with `wide` all. A calibrated group has no speed by its runs' clocks."""
+    other = "reviews per s" if group.calibrated else "time a token"
+    return [found for found in COLUMNS if found.shown in ("always", "wide" if wide else "narrow") and found.key != other]
 
 
-def _none(row: Row) -> str:
-    # A dash is a number that a method has but that was not measured; elsewhere there is none to measure.
-    return "–" if row.role in {"reference", "method"} else ""
+def _none(row: Any) -> str:
+    # A dash is a number that a method or run has but that was not measured; elsewhere there is none to measure.
+    return "" if getattr(row, "role", "method") in {"baseline", "published"} else "–"
 
 
 def _beside(row: Row) -> str:
@@ -68,10 +88,6 @@ def _lines(*parts: str) -> str:
 def _accuracy(row: Row) -> str:
     half = row.accuracy_half_width
     return _lines(percent(row.accuracy, _none(row)), "" if half is None else f"±{percent(half)}")
-
-
-def _percent(metric: str) -> Callable[[Row], str]:
-    return lambda row: percent(getattr(row, metric), _none(row))
 
 
 def _difference(row: Row) -> str:
@@ -88,7 +104,7 @@ def _verdict(row: Row) -> str:
 
 
 def _which(paired: Paired) -> str:
-    """On which seeds a verdict, or a difference without one, stands where it is not all."""
+    """Say on which seeds a verdict, or a difference without one, stands where it is not all."""
     others = [*paired.collapsed, *paired.lacking, *paired.extra, *paired.unusable]
     if not others and paired.verdict != "incomplete":
         return ""
@@ -96,20 +112,24 @@ def _which(paired: Paired) -> str:
     return f"on seeds {seed_list(paired.seeds)} of {every}" if paired.seeds else f"on none of seeds {every}"
 
 
+def _p(row: Row) -> str:
+    return _beside(row) if row.paired is None or row.paired.p_holm is None else probability(row.paired.p_holm)
+
+
 def _trainable(row: Row) -> str:
     return _none(row) if row.body is None or row.head is None else f"{row.body:,}\n+ {row.head:,}"
 
 
+def _rate(row: Row) -> str:
+    return _none(row) if row.reviews_per_second is None else f"{row.reviews_per_second:.1f}"
+
+
 def _time(row: Row) -> str:
-    """Time per token over the reference's, with its 95 % interval; the reference has none."""
+    """Write the time per token over the reference's, with its 95 % interval; the reference has none."""
     found = row.conversion
     if found is None:
         return _none(row)
     return _lines(f"{found.ratio:.2f}", "" if found.low == found.high else f"[{found.low:.2f}, {found.high:.2f}]")
-
-
-def _count(value: float | None, none: str) -> str:
-    return none if value is None else f"{value:,.0f}"
 
 
 def _complete(row: Row) -> int | None:
@@ -117,79 +137,57 @@ def _complete(row: Row) -> int | None:
 
 
 def _seeds(row: Row) -> str:
-    complete = _complete(row)
-    return ", ".join(part for part in (str(complete or ""), ended(row)) if part)
+    return ", ".join(part for part in (str(_complete(row) or ""), ended(row)) if part)
 
 
-def _of(read: Callable[[Paired], float | str | None]) -> Callable[[Row], float | str | None]:
-    """Read a value of the comparison with the reference, where there is one."""
+def _of_paired(read: Callable[[Paired], Value]) -> Callable[[Row], Value]:
     return lambda row: None if row.paired is None else read(row.paired)
 
 
-def _numbers(seeds: list[int]) -> str:
-    return " ".join(map(str, seeds))
+def _numbers(*seeds: list[int]) -> str:
+    return " ".join(str(seed) for seed in sorted(seed for part in seeds for seed in part))
 
 
 COLUMNS = (
-    Column("role", lambda r: r.role),
-    Column("method", lambda r: r.label, "", "method", lambda r: harmless(r.label), "method", "always", words=True),
-    Column("accuracy", lambda r: r.accuracy, "%", "accuracy\n%", _accuracy, "accuracy %", "always"),
+    Column("role", "role"),
+    Column("method", "label", "", "method", None, "method", "always", words=True),
+    Column("accuracy", "accuracy", "%", "accuracy\n%", _accuracy, "accuracy %", "always"),
     Column(
-        "accuracy minus reference", lambda r: None if r.role == "reference" else r.accuracy_difference,
-        "points", "Δ\npoints", _difference, "Δ points", "always",
+        "accuracy minus reference", lambda r: None if r.role == "reference" else r.accuracy_difference, "points",
+        "Δ\npoints", _difference, "Δ points", "always",
     ),
-    Column("verdict", _of(worded), "", "verdict", _verdict, "verdict", "always", words=True),
-    Column(
-        "p (Holm)", _of(lambda p: p.p_holm), "p", "p\n(Holm)",
-        lambda r: _beside(r) if r.paired is None or r.paired.p_holm is None else probability(r.paired.p_holm),
-        "p (Holm)", "wide",
-    ),
-    Column("precision", lambda r: r.precision, "%", "precision\n%", _percent("precision"), "precision %", "wide"),
-    Column("recall", lambda r: r.recall, "%", "recall\n%", _percent("recall"), "recall %", "wide"),
-    Column("F1", lambda r: r.f1, "%", "F1\n%", _percent("f1"), "F1 %", "always"),
+    Column("verdict", _of_paired(worded), "", "verdict", _verdict, "verdict", "always", words=True),
+    Column("p (Holm)", "paired.p_holm", "p", "p\n(Holm)", _p, "p (Holm)", "wide"),
+    Column("precision", "precision", "%", "precision\n%", None, "precision %", "wide"),
+    Column("recall", "recall", "%", "recall\n%", None, "recall %", "wide"),
+    Column("F1", "f1", "%", "F1\n%", None, "F1 %", "always"),
     Column("F1 minus reference", lambda r: None if r.role == "reference" else r.f1_difference, "points"),
-    Column("", lambda r: r.body, "", "trainable\n+ head", _trainable, "", "narrow"),
-    Column(
-        "trainable parameters in the encoder", lambda r: r.body, "", "trainable:\nencoder", lambda r: _count(r.body, _none(r)),
-        "trains: body", "wide",
-    ),
-    Column(
-        "trainable parameters in the head", lambda r: r.head, "", "head", lambda r: _count(r.head, _none(r)), "+ head", "wide"
-    ),
-    Column(
-        "peak memory", lambda r: r.memory, "MiB", "memory\nMiB", lambda r: mebibytes(r.memory, _none(r)), "memory MiB", "always"
-    ),
-    Column(
-        "reviews seen", lambda r: r.reviews_seen, "", "reviews\nseen", lambda r: _count(r.reviews_seen, _none(r)),
-        "reviews seen", "wide",
-    ),
-    Column(
-        "reviews per second", lambda r: r.reviews_per_second, "", "reviews\nper s",
-        lambda r: _none(r) if r.reviews_per_second is None else f"{r.reviews_per_second:.1f}", "reviews per s", "always",
-    ),
-    Column(
-        "time a token over the reference's", lambda r: r.conversion.ratio if r.conversion else None, "", "time\nper token",
-        _time, "time a token", "always",
-    ),
-    Column("time a token: 95 % interval from", lambda r: r.conversion.low if r.conversion else None),
-    Column("time a token: 95 % interval to", lambda r: r.conversion.high if r.conversion else None),
+    Column("", "body", "", "trainable\n+ head", _trainable, "", "narrow"),
+    Column("trainable parameters in the encoder", "body", "", "trainable:\nencoder", None, "trains: body", "wide"),
+    Column("trainable parameters in the head", "head", "", "head", None, "+ head", "wide"),
+    Column("peak memory", "memory", "MiB", "memory\nMiB", None, "memory MiB", "always"),
+    Column("reviews seen", "reviews_seen", "", "reviews\nseen", None, "reviews seen", "wide"),
+    Column("reviews per second", "reviews_per_second", "", "reviews\nper s", _rate, "reviews per s", "always"),
+    Column("time a token over the reference's", "conversion.ratio", "", "time\nper token", _time, "time a token", "always"),
+    Column("time a token: 95 % interval from", "conversion.low"),
+    Column("time a token: 95 % interval to", "conversion.high"),
     Column("complete runs", _complete, "", "seeds", _seeds, "seeds", "wide", words=True),
-    Column("runs in other states", lambda r: ended(r)),
-    Column("accuracy: standard deviation over seeds", lambda r: r.accuracy_deviation, "points"),
-    Column("accuracy: half width of the 95 % interval over seeds", lambda r: r.accuracy_half_width, "points"),
-    Column("collapsed runs", lambda r: len(r.collapsed) if r.role in {"reference", "method"} else None),
-    Column("runs that answer one class", lambda r: len(r.one_class) if r.role in {"reference", "method"} else None),
-    Column("seeds compared", _of(lambda p: _numbers(p.seeds))),
-    Column("seeds collapsed", _of(lambda p: _numbers(p.collapsed))),
-    Column("seeds not compared", _of(lambda p: _numbers(sorted([*p.lacking, *p.extra, *p.unusable])))),
-    Column("difference on the seeds compared", _of(lambda p: p.difference), "points"),
-    Column("difference: 95 % interval from", _of(lambda p: p.low), "points"),
-    Column("difference: 95 % interval to", _of(lambda p: p.high), "points"),
-    Column("difference: standard error", _of(lambda p: p.standard_error), "points"),
-    Column("degrees of freedom", _of(lambda p: p.freedom)),
-    Column("p", _of(lambda p: p.p), "p"),
-    Column("p of equivalence (Holm)", _of(lambda p: p.p_equivalence), "p"),
-    Column("unconditional verdict", _of(lambda p: p.unconditional.verdict if p.unconditional else None)),
-    Column("unconditional p (Holm)", _of(lambda p: p.unconditional.p_holm if p.unconditional else None), "p"),
+    Column("runs in other states", ended),
+    Column("accuracy: standard deviation over seeds", "accuracy_deviation", "points"),
+    Column("accuracy: half width of the 95 % interval over seeds", "accuracy_half_width", "points"),
+    Column("collapsed runs", lambda r: len(r.collapsed) if r.runs or r.others else None),
+    Column("runs that answer one class", lambda r: len(r.one_class) if r.runs or r.others else None),
+    Column("seeds compared", _of_paired(lambda p: _numbers(p.seeds))),
+    Column("seeds collapsed", _of_paired(lambda p: _numbers(p.collapsed))),
+    Column("seeds not compared", _of_paired(lambda p: _numbers(p.lacking, p.extra, p.unusable))),
+    Column("difference on the seeds compared", "paired.difference", "points"),
+    Column("difference: 95 % interval from", "paired.low", "points"),
+    Column("difference: 95 % interval to", "paired.high", "points"),
+    Column("difference: standard error", "paired.standard_error", "points"),
+    Column("degrees of freedom", "paired.freedom"),
+    Column("p", "paired.p", "p"),
+    Column("p of equivalence (Holm)", "paired.p_equivalence", "p"),
+    Column("unconditional verdict", "paired.unconditional.verdict"),
+    Column("unconditional p (Holm)", "paired.unconditional.p_holm", "p"),
 )  # fmt: skip
 """In the order of every format."""

@@ -14,7 +14,7 @@ __all__ = ["as_json", "section"]
 def section(group: Group, *, wide: bool = False) -> Section:
     """Return the table of a group: the methods, the reference first, and below them what they are seen against."""
     shown = columns(group, wide=wide)
-    cells = [[column.format(row) for column in shown] for row in rows(group)]
+    cells = [[column.cell(row) for column in shown] for row in rows(group)]
     return Section(
         title=title(group),
         headers=[column.header for column in shown],
@@ -30,4 +30,4 @@ def as_json(group: Group) -> list[dict[str, str]]:
     """Return the same texts, a row each, by the names of columns that JSON has had from the beginning."""
     other = "reviews per s" if group.calibrated else "time a token"
     shown = [column for column in COLUMNS if column.key and column.key != other]
-    return [{column.key: column.format(row).replace("\n", " ") for column in shown} for row in rows(group)]
+    return [{column.key: column.cell(row).replace("\n", " ") for column in shown} for row in rows(group)]

@@ -24,7 +24,7 @@ def spreadsheet(groups: Iterable[Group]) -> str:
 
 def _row(group: Group, row: Row) -> list[str]:
     detectable = None if group.detectable is None else 100 * group.detectable
-    return [_text(title(group)), *(_cell(column, column.plain(row)) for column in _COLUMNS), _number(detectable)]
+    return [_text(title(group)), *(_cell(column, column.scaled(row)) for column in _COLUMNS), _number(detectable)]
 
 
 def _cell(column: Column, value: float | str | None) -> str:
