@@ -53,6 +53,6 @@ class Bottleneck(FromLibrary):
 
 
 def factor_of(width: int, bottleneck: int) -> float:
-    """A quotient whose floor division of the width gives the bottleneck: where it was rounded up, the floor would lose one."""
+    """Find a quotient whose floor division of the width gives the bottleneck, although quotients are rounded."""
     factor = width / bottleneck
     return factor if int(width // factor) == bottleneck else math.nextafter(factor, 0.0)

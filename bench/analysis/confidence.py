@@ -114,7 +114,7 @@ def _of(test: Evaluation, folder: Folders) -> _Scores | None:
 
 
 def scores(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> _Scores:
-    """The scores of one run from logits [texts, classes] and labels [texts]."""
+    """Score one run from logits [texts, classes] and labels [texts]."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     log = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     probability, texts = np.exp(log), np.arange(len(labels))
@@ -163,7 +163,7 @@ def _bin(found: Sequence[_Scores], i: int) -> Bin:
 
 
 def _deviation_over_texts(found: Sequence[_Scores]) -> float:
-    """Standard deviation of the mean ECE over bootstrap resamples of the texts, the same for every seed; bins stay."""
+    """Return the deviation of the mean ECE over bootstrap resamples of the texts, the same for every seed; bins stay."""
     texts = len(found[0].bin)
     rng, values = np.random.default_rng(0), []
     for _ in range(RESAMPLES):

@@ -9,12 +9,14 @@ from typing import NamedTuple
 from bench.records.schema import Record
 from bench.system.errors import RecordError
 
-__all__ = ["LIBRARIES", "GroupKey", "Machine", "Setting", "group_key", "grouped", "machine"]
+__all__ = ["LIBRARIES", "GroupKey", "Machine", "Setting", "group_key", "grouped", "machine", "shared_device"]
 
 LIBRARIES = ("torch", "transformers", "adapters", "peft", "tokenizers")
 """Libraries whose versions the runs of a table share."""
 
 
+BUSY = 1.25
+"""Times what its calibration expects, beyond which a run's clock says that it was not alone on its device."""
 Setting = frozenset[tuple[str, float | int | str | bool | None]]
 """Hyperparameters, by name."""
 Machine = tuple[str, int]
@@ -54,8 +56,14 @@ class GroupKey(NamedTuple):
 
 
 def machine(record: Record) -> Machine:
-    """The kind of machine that a run was charged on."""
+    """Return the kind of machine that a run was charged on."""
     return record.environment.device, record.environment.threads
+
+
+def shared_device(record: Record) -> bool:
+    """Whether a run shared its device or met a busy one: it took far longer than its calibration expects."""
+    expected = record.conversion.expected_seconds if record.conversion else None
+    return bool(expected and record.seconds and record.seconds.charged > BUSY * expected)
 
 
 def group_key(record: Record) -> GroupKey:
@@ -76,8 +84,7 @@ def group_key(record: Record) -> GroupKey:
 
 
 def grouped(runs: Iterable[Record]) -> dict[GroupKey, list[Record]]:
-    """The runs by what they share. A run under reference tokens also stands among those of plain tokens that equal its own
-    share, where there are such.
+    """Group the runs by what they share. One under reference tokens is also among those of as many plain tokens as its share.
 
     Raises:
         RecordError: if one method has several shares of one number of reference tokens.

@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 
 from bench import __version__
 from bench.cli.calibrate import calibrate
+from bench.cli.export import export
 from bench.cli.options import RUNS, Command, Device, Out
 from bench.cli.run import run, watch
 from bench.report.options import Figure, Format, View
@@ -35,6 +36,7 @@ REFERENCE_RESULTS = Path("results/reference")
 command()(run)
 command()(calibrate)
 command()(watch)
+command()(export)
 
 
 @command()
@@ -57,6 +59,7 @@ def report(
         Format, typer.Option("--format", help="How to write it. html: a page of all tables and figures; svg, png: figures.")
     ] = Format.table,
     view: Annotated[list[View] | None, typer.Option("--view", help="Tables to show, repeatable; json, html hold all.")] = None,
+    wide: Annotated[bool, typer.Option("--wide", help="Every column of the comparison: precision, recall, p, counts.")] = False,
     margin: Annotated[float, typer.Option(help="Accuracies within this many points of each other are equivalent.")] = 0.5,
     figure: Annotated[
         Figure | None,
@@ -70,7 +73,7 @@ def report(
 ) -> None:
     """Compare records, the reference method first. Damaged files are named, left out and left as they are."""
     from bench.records.store import Damaged
-    from bench.report.render import draw, render
+    from bench.report.render import FILE_WIDTH, draw, render
 
     if not 0 < margin <= 100:
         raise SpecError(f"--margin {margin:g}: name points of accuracy above 0 and up to 100, such as 0.5")
@@ -89,7 +92,10 @@ def report(
         if format_ is Format.html and out is None and sys.stdout.isatty():
             raise SpecError("a page cannot be read in a terminal; name a file for it with --out")
         shown = [str(name) for name in view or ()]
-        text = render(sources, reference=reference, style=str(format_), view=shown, left_out=left_out, margin=margin / 100)
+        text = render(
+            sources, reference=reference, style=str(format_), view=shown, left_out=left_out, margin=margin / 100, wide=wide,
+            width=None if out is None else FILE_WIDTH,
+        )  # fmt: skip
         if out is None:
             print(text)
         else:

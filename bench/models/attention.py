@@ -27,14 +27,14 @@ in bf16, about what the caches of two cores hold; with a third of them to three 
 
 
 class InBlocks(TorchFunctionMode):
-    """While it lasts, torch's attention without dropout is computed by `attend` where its tensors are on a CPU."""
+    """Within it, `attend` computes torch's attention without dropout on a CPU."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         return (_attention if func is scaled_dot_product_attention else func)(*args, **(kwargs or {}))
 
 
 class MaskKnown(TorchFunctionMode):
-    """While it lasts, whether a mask [batch, length] hides anything is what was said beforehand.
+    """Within it, whether a mask [batch, length] hides anything is known beforehand.
 
     Transformers asks the mask itself, `torch.all(mask == 1)`, for which the CPU would wait until a GPU has nothing left to do.
     """
@@ -58,7 +58,7 @@ def _attention(
     is_causal: bool = False,
     **more: Any,
 ) -> Tensor:
-    """Torch's function: `attend` where attention is as encoders have it, and torch's own way where it is anything else."""
+    """Dispatch torch's function: to `attend` for plain encoder attention, else to torch."""
     plain = query.device.type == "cpu" and query.ndim == 4 and key.shape == value.shape
     plain = plain and (*query.shape[:2], query.shape[-1]) == (*key.shape[:2], key.shape[-1])
     if attn_mask is not None:

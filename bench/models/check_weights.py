@@ -1,6 +1,4 @@
-"""Whether a safetensors file holds the encoder that config.json describes: seen from its header alone, before any library
-loads it and before anything is spent.
-"""
+"""Check from its header that a safetensors file holds the encoder that config.json describes, before any library loads it."""
 
 from __future__ import annotations
 
@@ -59,7 +57,7 @@ def expected(config: dict[str, Any], shape: EncoderShape) -> Iterator[tuple[str,
 
 
 def check_weights(name: str, path: Path, config: dict[str, Any], shape: EncoderShape) -> None:
-    """See that the file is whole, in floating point, and holds every tensor of the body under its name.
+    """Check that the file is whole, in floating point, and holds every tensor of the body under its name.
 
     Raises:
         ModelError: saying what it lacks.

@@ -24,7 +24,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.encoder, self.pooling, self.head = encoder, pooling, head
         self.attention: Callable[[], AbstractContextManager[object]] = InBlocks
-        """What the encoder runs in on a CPU; nothing, for torch's own attention, is what `make ablations` compares it with."""
+        """Context of the encoder on a CPU; none, for torch's own attention, is what `make ablations` compares it with."""
 
     def features(self, input_ids: Tensor, attention_mask: Tensor, padded: bool = True) -> Tensor:
         """Pool to what the head reads: ids and mask are [batch, length]; returns [batch, width] in fp32, whatever
@@ -81,7 +81,7 @@ def _roberta_head(model: Any) -> nn.Module:
 
 
 _OWN_HEADS: dict[str, Callable[[Any], nn.Module]] = {"bert": _bert_head, "distilbert": _distilbert_head}
-"""How a family's sequence-classification head comes apart from its encoder, where it is not RoBERTa's way."""
+"""How to detach a family's sequence-classification head from its encoder, where it differs from RoBERTa's."""
 
 
 def load_classifier(

@@ -1,4 +1,4 @@
-"""Where encoders come from: packages, folders, the hub. Nothing here imports torch or trusts a checkpoint.
+"""Sources of encoders: packages, folders, the hub. Nothing here imports torch or trusts a checkpoint.
 
 transformers 4.57 can be made to run code by a crafted config.json (CVE-2026-4372), so no library is ever given a
 checkpoint's folder. A checkpoint is three files, each checked before any library sees it: config.json, read here field by
@@ -88,7 +88,7 @@ def find(name: str) -> PretrainedModel:
     try:
         folder = Path(name).expanduser()
         is_folder, exists = bool(name) and folder.is_dir(), folder.exists()
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of nobody
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of an unknown user
         is_folder = exists = False
     if is_folder:
         return _check(name_of(folder), folder)
@@ -175,7 +175,7 @@ def _allowed(name: str, config: Any) -> dict[str, Any]:
             value = config.get(field)
             if value is not None and not sound(value):
                 shown = brief(value)
-                raise ModelError(f"encoder {name!r}: config.json gives {field} as {shown}, which is not what it should be")
+                raise ModelError(f"encoder {name!r}: config.json gives {field} as {shown}, which is not a valid value")
             if value is not None:
                 allowed[field] = value
     for field in ("hidden_act", "activation"):

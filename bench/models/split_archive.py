@@ -7,22 +7,18 @@ must have the content that its hash says.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
+import shutil
 import struct
 import zlib
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import TYPE_CHECKING
 from zipfile import BadZipFile, ZipFile
 
 from bench.system.errors import ModelError
 from bench.system.files import cache_dir, sha256_file, sweep, temporary_folder
 from bench.system.locks import exclusive
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 __all__ = ["SPLIT_ARCHIVES", "Archive", "unpack"]
 
@@ -98,7 +94,7 @@ def unpack(name: str) -> Path:
     if folder is None:
         raise ModelError(
             f"encoder {name!r} is unpacked into the cache, and none can be written; "
-            "set ADAPTER_BENCH_CACHE to a folder with 500 MB to spare"
+            "set ADAPTER_BENCH_CACHE to a folder with 1 GB to spare"
         )
     if archive.whole(folder):
         return folder
@@ -113,7 +109,7 @@ def unpack(name: str) -> Path:
     except OSError as error:
         raise ModelError(
             f"encoder {name!r} cannot be unpacked into {str(folder.parent)!r} ({error.strerror}); "
-            "set ADAPTER_BENCH_CACHE to a folder with 500 MB to spare"
+            "set ADAPTER_BENCH_CACHE to a folder with 1 GB to spare"
         ) from None
     except (BadZipFile, zlib.error, struct.error, EOFError, LookupError, ValueError, RuntimeError) as error:
         raise ModelError(f"encoder {name!r}: its packages are damaged ({error}); uninstall them, and {archive.get}") from None
@@ -124,8 +120,12 @@ def _replace(folder: Path, parts: list[Path], archive: Archive) -> None:
     """Unpack beside `folder`, then put it in its place. To be called with the lock held."""
     sweep(folder.parent)  # what a process that was killed left
     with temporary_folder(folder.parent, folder.name) as temporary:
-        made = temporary / folder.name
-        with _Joined(parts) as joined, ZipFile(io.BufferedReader(joined, _CHUNK)) as zipped:
+        made, joined = temporary / folder.name, temporary / "joined.zip"
+        with joined.open("wb") as out:
+            for path in parts:
+                with path.open("rb") as part:
+                    shutil.copyfileobj(part, out, _CHUNK)
+        with ZipFile(joined) as zipped:
             for name, sha256 in archive.files.items():
                 _write(zipped, f"{archive.folder}/{name}", made / name, sha256)
         if folder.exists():  # and is not whole
@@ -144,45 +144,3 @@ def _write(zipped: ZipFile, member: str, path: Path, sha256: str) -> None:
         os.fsync(out.fileno())
     if digest.hexdigest() != sha256:
         raise BadZipFile(f"{member} has another content than it should")
-
-
-class _Joined(io.RawIOBase):
-    """Files end to end as one that can be read and sought, a part of it in memory at a time."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        super().__init__()
-        self._files = [path.open("rb") for path in paths]
-        self._sizes = [path.stat().st_size for path in paths]
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: sum(self._sizes)}[whence]
-        if base + offset < 0:
-            raise ValueError("a place before the beginning")
-        self._at = base + offset
-        return self._at
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        offset, view = self._at, memoryview(buffer)
-        for file, size in zip(self._files, self._sizes, strict=True):
-            if offset < size:
-                file.seek(offset)
-                read = file.readinto(view[: size - offset])
-                self._at += read
-                return read
-            offset -= size
-        return 0
-
-    def close(self) -> None:
-        for file in getattr(self, "_files", []):
-            file.close()
-        super().close()

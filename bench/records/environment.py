@@ -1,4 +1,4 @@
-"""What a record says of the machine and the software, without naming a host, a person or a path."""
+"""Machine and software of a run, without names of hosts, persons or paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be seen of an edited record at once: figures that its own fields rule out. The whole of it is the audit's.
+"""Quick checks of a record: figures that its own fields rule out. The audit checks the rest.
 
 Nothing here is a defence against someone who edits a record and makes the rest fit; the audit and the predictions are.
 """

@@ -47,6 +47,11 @@ class Confusion:
         return [sum(row) for row in self.matrix]
 
     @property
+    def predicted(self) -> list[int]:
+        """Predictions of each class."""
+        return [sum(column) for column in zip(*self.matrix, strict=True)]
+
+    @property
     def reviews(self) -> int:
         return sum(self.support)
 
@@ -62,9 +67,9 @@ class Confusion:
     def per_class(self) -> list[Scores]:
         """The scores of each class against all others."""
         found = []
-        for i, row in enumerate(self.matrix):
-            predicted, own = sum(other[i] for other in self.matrix), sum(row)
-            found.append(Scores(_ratio(row[i], predicted), _ratio(row[i], own), _ratio(2 * row[i], predicted + own)))
+        for i, (predicted, own) in enumerate(zip(self.predicted, self.support, strict=True)):
+            right = self.matrix[i][i]
+            found.append(Scores(_ratio(right, predicted), _ratio(right, own), _ratio(2 * right, predicted + own)))
         return found
 
     @property

@@ -14,18 +14,8 @@ import numpy as np
 from bench.records.schema import CalibrationSetting, Slice
 
 __all__ = [
-    "FEWEST",
-    "LEVEL",
-    "QUIET",
-    "RULE",
-    "Ratio",
-    "Rule",
-    "calibration_id",
-    "counted",
-    "interval_of_median",
-    "ratio",
-    "speed",
-]
+    "FEWEST", "LEVEL", "QUIET", "RULE", "Ratio", "Rule", "calibration_id", "counted", "interval_of_median", "ratio", "speed",
+]  # fmt: skip
 
 Rule = Literal["reference", "both"]
 """Which rounds a ratio is the median of, where at least `FEWEST` are: those in which the reference was within `QUIET` of its

@@ -39,7 +39,7 @@ _FIRST: int = Calibration.model_fields["schema_version"].default
 
 @dataclass(frozen=True)
 class Damaged:
-    """A file among the records that is not a whole one, and why; it is left as it is."""
+    """A file among the records that is not a whole record, and why; it is left unchanged."""
 
     path: Path
     reason: str
@@ -81,8 +81,8 @@ def logits_sha256(logits: npt.NDArray[np.float32]) -> str:
 
 
 def prepare_folder(folder: Path) -> None:
-    """See that the folder can be written, or made, before anything is spent on a run. It is not made for that, since
-    removing it again would pull it from under another process: the first record makes it.
+    """Check that the folder can be written, or made, before a run starts. It is not made yet, since removing it again could
+    interfere with another process: the first record makes it.
 
     Raises:
         RecordError: if it cannot.
@@ -273,7 +273,7 @@ def finished_file(folder: Path, run_id: str, *, or_damaged: bool = False) -> tup
 
 
 def refuse_damaged(folder: Path, run_ids: Collection[str]) -> None:
-    """See before anything is spent that no run would write over a file that is not a whole record.
+    """Check before any run that none would overwrite a file that is not a whole record.
 
     Raises:
         RecordError: naming the first that is damaged.

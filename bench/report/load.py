@@ -19,7 +19,7 @@ from bench.rules import MARGIN
 from bench.system.errors import RecordError, SpecError
 from bench.system.text import harmless
 
-__all__ = ["folders", "quoted", "read"]
+__all__ = ["folders", "quoted", "read", "records"]
 
 
 def read(
@@ -27,37 +27,52 @@ def read(
 ) -> tuple[list[Group], list[Sensitivity]]:
     """Read records, files and folders of them, into comparable groups and tuning trials, of which one may be empty.
 
-    A record that is there several times counts once: complete rather than not, else the latest. What is no record in a folder
-    is named on the error stream, left alone, and added to `left_out`. Differences within `margin` count as equivalent.
+    Differences within `margin` count as equivalent. What is no record in a folder is added to `left_out`.
 
     Raises:
-        RecordError: if there is no record of a run, or a file that is named is none.
+        RecordError: as `records`.
         SpecError: if there is no record of a method called `reference`.
     """
-    left_out = [] if left_out is None else left_out
-    named = [sources] if isinstance(sources, Path) else list(sources)
-    places = list({place.resolve(): place for place in named}.values())
-    found = [_records(place, left_out) for place in places]
-    unique: dict[str, Record | Baseline] = {}
-    for record in sorted((record for part in found for record in part), key=_preference):
-        unique[record.run_id] = record
-    records = list(unique.values())
-    empty = [place for place, part in zip(places, found, strict=True) if not part]
-    if len(places) > 1 and not empty:
-        counts = ", ".join(f"{len(part)} of {str(place)!r}" for place, part in zip(places, found, strict=True))
-        print(harmless(f"merged {counts} into {len(records)} records"), file=sys.stderr)
-    compared, trials = compare(records, reference, methods.names(), margin), sensitivities(records, methods.names())
-    if empty or (not compared and not trials):
-        raise RecordError(
-            f"{quoted(empty or named)} holds no records of runs; make some with: python -m bench run --method all"
-        )
+    found = records(sources, left_out)
+    compared, trials = compare(found, reference, methods.names(), margin), sensitivities(found, methods.names())
+    if not compared and not trials:
+        raise _nothing(sources)
     known = sorted({row.method for group in compared for row in group.rows})
     if compared and reference not in known:
         near = difflib.get_close_matches(reference, known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise SpecError(f"no run here is of the reference {reference!r}{hint} There are: {', '.join(known)}")
-    earlier = [attempt for place in folders(places) for attempt in attempts(place)]
+    earlier = [attempt for place in folders(sources) for attempt in attempts(place)]
     return [replace(group, attempts=_replaced(group, earlier)) for group in compared], trials
+
+
+def records(sources: Path | Sequence[Path], left_out: list[Damaged] | None = None) -> list[Record | Baseline]:
+    """Read the records of runs, trials and baselines in files and folders.
+
+    One that is there several times counts once: complete rather than not, else the latest. What is no record in a folder is
+    named on the error stream, left alone, and added to `left_out`.
+
+    Raises:
+        RecordError: if a source has no record, or a file that is named is none.
+    """
+    left_out = [] if left_out is None else left_out
+    named = [sources] if isinstance(sources, Path) else list(sources)
+    places = list({place.resolve(): place for place in named}.values()) if len(named) > 1 else named
+    found = [_records(place, left_out) for place in places]
+    unique: dict[str, Record | Baseline] = {}
+    for record in sorted((record for part in found for record in part), key=_preference):
+        unique[record.run_id] = record
+    empty = [place for place, part in zip(places, found, strict=True) if not part]
+    if empty:
+        raise _nothing(empty)
+    if len(places) > 1:
+        counts = ", ".join(f"{len(part)} of {str(place)!r}" for place, part in zip(places, found, strict=True))
+        print(harmless(f"merged {counts} into {len(unique)} records"), file=sys.stderr)
+    return list(unique.values())
+
+
+def _nothing(sources: Path | Sequence[Path]) -> RecordError:
+    return RecordError(f"{quoted(sources)} holds no records of runs; make some with: python -m bench run --method all")
 
 
 def quoted(sources: Path | Sequence[Path]) -> str:

@@ -18,9 +18,7 @@ from bench.training.job import Job
 __all__ = ["counted", "counted_if_calibrated"]
 
 
-def counted(
-    matrix: Matrix, out: Path, *, elsewhere: bool = False, seconds: float | None = None, say: Callable[[str], None]
-) -> Matrix:
+def counted(matrix: Matrix, out: Path, *, elsewhere: bool = False, say: Callable[[str], None]) -> Matrix:
     """Convert every calibrated budget; calibrate what lacks a calibration now, and save its record in `out`.
 
     With `elsewhere`, runs execute on other machines, whose speed this one cannot measure: the calibration must be named.
@@ -33,7 +31,7 @@ def counted(
         return matrix
     if elsewhere and matrix.calibration is None:
         raise SpecError("a budget in seconds or reference tokens needs --calibration FILE where runs execute on a cluster")
-    found = calibrated(subject_of(jobs[0]), _methods(jobs), out, file=matrix.calibration, seconds=seconds, progress=say)
+    found = calibrated(subject_of(jobs[0]), _methods(jobs), out, file=matrix.calibration, progress=say)
     for one in found:
         for line in warnings(one, _methods(jobs)):
             say(line)

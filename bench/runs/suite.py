@@ -6,7 +6,7 @@ import difflib
 import json
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ import methods
 from bench.analysis.tuning import rates
 from bench.records.spec import Budget, Truncation, parse_seeds, parse_size
 from bench.runs.plan import Matrix, plan
-from bench.runs.request import Request
+from bench.runs.request import Request, option_of
 from bench.system.errors import BenchError, SpecError
 from bench.system.strict_yaml import read_yaml
 
@@ -140,9 +140,8 @@ def _overrides(requests: list[Request], changes: Mapping[str, Any]) -> Iterator[
                 file = requests[0].hyperparameters.get(method, {})
                 yield from (_override(f"--set {method}.{key}={new}", _text(file.get(key))) for key, new in own.items())
         else:
-            option = "--method" if name == "methods" else f"--{name.replace('_', '-')}"
             before = "; ".join(dict.fromkeys(_text(getattr(request, name)) for request in requests))
-            yield _override(f"{option} {_text(value)}".rstrip(), before)
+            yield _override(f"{option_of(name)} {_text(value)}".rstrip(), before)
 
 
 def _override(given: str, before: str) -> str:
@@ -190,15 +189,13 @@ def _message(error: ValidationError) -> str:
     field, *rest = first["loc"]
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(field), Suite.model_fields, n=1)
-        return f"no field {str(field)[:40]!r}" + (f"; did you mean {near[0]!r}?" if near else f"; there are {_fields()}")
+        return f"no field {str(field)[:40]!r}" + (
+            f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(Suite.model_fields)}"
+        )
     path = f"{field}[{rest[0]}]" if rest and isinstance(rest[0], int) else str(field)
     if first["type"] == "missing":
         return f"{path} is missing; {_example(str(field))}"
     return f"{path} {repr(first['input'])[:60]}: {first['msg'].lower()}; {_example(str(field))}"
-
-
-def _fields() -> str:
-    return ", ".join(Suite.model_fields)
 
 
 def _example(field: str) -> str:
@@ -275,21 +272,14 @@ def _entry(name: str, suite: Suite) -> str:
     trials_each = (suite.tune or 0) * suite.tune_seeds
     runs, each = cells * len(budgets) * seeds, seeds + trials_each
     trials = f" and {cells * len(budgets) * trials_each} trials" if suite.tune else ""
+    own = {name: _text([f"{field} {value}" for field, value in own.items()]) for name, own in suite.settings.items()}
+    named = [f"{name} ({values})" if values else name for name, values in own.items()]
     lines = [
         *textwrap.wrap(f"{name}: {suite.description}", 110, subsequent_indent="  "),
-        f"  {_listed(suite.encoders)} on {_listed(suite.data)}; {_listed(_methods(suite))}; budget {_listed(suite.budgets)}",
+        f"  {_text(suite.encoders)} on {_text(suite.data)}; {_text(named)}; budget {_text(suite.budgets)}",
         f"  {runs} run{'s' * (runs > 1)}{trials}",
     ]
     if all(budget.unit == "seconds" for budget in budgets):
         minutes = cells * each * sum(budget.amount for budget in budgets) / 60
         lines[-1] += f", {minutes:,.0f} minutes of device time and what loading and testing take"
     return "\n".join(lines)
-
-
-def _methods(suite: Suite) -> list[str]:
-    texts = {name: _listed(f"{field} {value}" for field, value in own.items()) for name, own in suite.settings.items()}
-    return [f"{name} ({own})" if own else name for name, own in texts.items()]
-
-
-def _listed(items: Iterable[str]) -> str:
-    return ", ".join(items)

@@ -1,4 +1,4 @@
-"""Which device a run gets, found out without importing torch where there is no GPU to ask about."""
+"""Device and precision of a run; torch is imported only where the system shows a GPU."""
 
 from __future__ import annotations
 

@@ -17,20 +17,9 @@ from zipfile import BadZipFile
 from bench.system.errors import RecordError
 
 __all__ = [
-    "TEMPORARY",
-    "atomic_write",
-    "cache_dir",
-    "cached",
-    "in_folder",
-    "name_of",
-    "present",
-    "sha256_bytes",
-    "sha256_file",
-    "sweep",
-    "temporary_file",
-    "temporary_folder",
-    "write_out",
-]
+    "TEMPORARY", "atomic_write", "cache_dir", "cached", "in_folder", "name_of", "present", "sha256_bytes", "sha256_file",
+    "sweep", "temporary_file", "temporary_folder", "write_out",
+]  # fmt: skip
 
 T = TypeVar("T")
 TEMPORARY = ".bench.tmp"

@@ -1,4 +1,4 @@
-"""Folders from the Hugging Face hub: from its cache where they are whole, else by one download that is pinned to a commit."""
+"""Folders from the Hugging Face hub: from its cache where complete, else by one download pinned to a commit."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def fetch(name: str, kind: Kind, *, needed: list[str], optional: list[str] | Non
     `instead` ends the message of a failure with what else can be done.
 
     Raises:
-        ModelError, DataError: by `kind`, if they are neither cached nor to be had.
+        ModelError, DataError: by `kind`, if they are neither cached nor available.
     """
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError

@@ -45,12 +45,12 @@ class DeviceClock:
         return time.monotonic()
 
     def _wait(self) -> None:
-        """Until the device has done what it was given."""
+        """Wait until the device has finished its work."""
         if self._cuda:
             torch.cuda.synchronize()
 
     def start(self) -> None:
-        """Begin, or go on, charging."""
+        """Start charging, or resume it."""
         self._wait()
         # One statement, so that no signal finds half of it done.
         self._since, self._cpu_since, self._joules_since = self._now(), time.process_time(), self._counter()
@@ -96,7 +96,7 @@ class DeviceClock:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Charge nothing inside: for evaluation and writing, never for work that trains."""
+        """Charge nothing inside: for evaluation and checkpoints, never for training."""
         self.stop()
         try:
             yield
@@ -130,7 +130,7 @@ class MemoryPeak:
         return max(0, self.peak - self.baseline)
 
     def larger(self, other: MemoryPeak) -> MemoryPeak:
-        """Return the one that is further above its baseline, with the most that CUDA held in either."""
+        """Return the peak further above its baseline, with the larger CUDA figures of both."""
         larger = self if self.above_baseline >= other.above_baseline else other
         allocated, reserved = (
             None if mine is None or others is None else max(mine, others)
@@ -146,9 +146,9 @@ class MemoryMeter:
     device: Literal["cpu", "cuda"]
     baseline: int = 0
     largest: int = 0
-    """The most resident memory that getrusage has told of before any reset, in bytes."""
+    """Peak resident memory by getrusage before any reset, in bytes."""
     earlier: MemoryPeak | None = None
-    """What a process that ended before this one took for the same run."""
+    """Peak of an earlier process of the same run."""
     _peaks: list[tuple[int, int, int]] = field(default_factory=list)
 
     def start(self) -> None:
@@ -169,7 +169,7 @@ class MemoryMeter:
             torch.cuda.reset_peak_memory_stats()
 
     def look(self) -> None:
-        """Keep what getrusage tells of the process's maximum so far."""
+        """Update the process's maximum by getrusage."""
         self.largest = max(self.largest, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
     def _read(self) -> tuple[int, int, int]:
@@ -178,7 +178,7 @@ class MemoryMeter:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave what happens inside, such as evaluation, out of the peak."""
+        """Exclude the block, such as evaluation, from the peak."""
         self._peaks.append(self._read())
         before = _status_bytes("VmRSS")
         try:

@@ -1,4 +1,4 @@
-"""Words and numbers as they are shown: without what could command a terminal, a path, or a digit too many."""
+"""Text and numbers for output: safe for a terminal, without paths, rounded, and as CSV."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["csv_text", "harmless", "mebibytes", "percent", "points", "without_pa
 
 
 def harmless(text: str) -> str:
-    """Text from a record without what could command a terminal or reorder a line."""
+    """Replace characters that could control a terminal or reorder a line."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 

@@ -39,8 +39,6 @@ KINDS: dict[str, dict[str, Any]] = {
     },
     "ModernBert": {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2},
 }  # fmt: skip
-OTHERS = ("Electra", "Albert", "DebertaV2", "ModernBert")
-"""Families that no encoder of the suite is of as yet, tested with the methods that declare them."""
 IDS = torch.randint(3, 200, (4, 9), generator=torch.Generator().manual_seed(0))
 WEIGHTS = torch.randn(9, 32, generator=torch.Generator().manual_seed(1))
 """Of a sum of the output that LayerNorms do not make the same for all weights."""
@@ -76,12 +74,7 @@ def pairs() -> list[Any]:
     found = []
     for row, name in enumerate(methods.names()):
         method = methods.get(name)
-        kinds = [
-            kind
-            for kind in KINDS
-            if method.supports(getattr(transformers, f"{kind}Config").model_type)
-            and (kind not in OTHERS or method.families is not None)
-        ]
+        kinds = [kind for kind in KINDS if method.supports(getattr(transformers, f"{kind}Config").model_type)]
         for column, kind in enumerate(kinds):
             once = column == row % len(kinds)
             found.append(pytest.param(name, kind, id=f"{name}-{kind}", marks=() if once else pytest.mark.slow))

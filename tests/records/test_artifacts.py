@@ -230,7 +230,7 @@ def test_a_disk_that_is_full_is_said(tiny: PretrainedModel, tmp_path: Path, monk
     monkeypatch.setattr("os.fsync", full)
     with (
         stage(tmp_path, "b" * 16) as folder,
-        pytest.raises(RecordError, match=r"houlsby trained cannot be saved \(No space left"),
+        pytest.raises(RecordError, match=r"the weights of houlsby cannot be saved \(No space left"),
     ):
         publish(folder, tmp_path, record)
     assert list((tmp_path / "adapters").iterdir()) == []

@@ -476,7 +476,7 @@ def test_the_command_prints_a_table_and_saves_the_record(
         ((), "Missing option '--method'"),
         (("--method", "lora", "--seconds", "0"), "--seconds"),
         (("--method", "nothing"), "unknown method"),
-        (("--suite", "quick", "--dropout", "0.1"), "--dropout cannot stand beside --suite"),
+        (("--suite", "quick", "--max-length", "513"), "--max-length 513 is more than the 512 positions"),
     ],
 )
 def test_the_command_refuses_in_one_line(

@@ -40,7 +40,7 @@ from bench.runs.plan import Matrix, Request, plan
 from bench.runs.scheduler import carry_out
 from bench.runs.status import Note
 from bench.system.device import usable_cores
-from bench.system.errors import ClusterError
+from bench.system.errors import ClusterError, ModelError
 from bench.system.locks import exclusive, lock_path
 from bench.system.signals import Interrupts
 from bench.training.job import Job, Outcome, Result, cancelled, checkpoint_path, record_of
@@ -102,7 +102,7 @@ def test_a_run_goes_on_at_another_runner_from_what_the_first_handed_out(
 ) -> None:
     """The snapshot is handed out while the clock stands still: until it has been heard of, the run waits."""
     monkeypatch.setattr(local, "GRACE", 60.0)  # how long it may take is not asked here
-    whole = LocalEngine("cpu").run("bench.training.run:execute", job)[0].record
+    whole = LocalEngine("cpu").run("bench.training.run:execute", job).outcome.record
     asked = replace(job, device_model="of another machine", checkpoint=checkpoint_path(tmp_path / "not here", job.run_id))
     first, second = Runner("cpu", 2, "elsewhere"), Runner("cpu", 2, "elsewhere")
     first.start("tests.work:eager", asked, None)
@@ -203,7 +203,7 @@ def test_a_folder_may_be_called_as_a_package_is(tiny_folder: Path, tmp_path: Pat
         assert asked.name == name
         assert _found(asked) == asked
         if name == "not-installed":
-            with pytest.raises(ClusterError, match="is not installed; run: pip install no-such-distribution"):
+            with pytest.raises(ModelError, match="is not installed; run: pip install no-such-distribution"):
                 _found(replace(asked, folder=tmp_path / "not here"))
     packaged = find("minilm")
     assert _found(packaged) == _found(replace(packaged, folder=tmp_path / "not here")) == packaged
@@ -359,7 +359,7 @@ def said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_what_keeps_a_cluster_from_being_reached(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     asked = ["run", "--method", "lora", "--address"]
-    assert "it needs --engine ray" in said([*asked, "auto"], capsys)
+    assert "--address needs --engine ray" in said([*asked, "auto"], capsys)
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "ray", None)
         assert "run: pip install 'adapter-bench[ray]'" in said([*asked, "auto", "--engine", "ray"], capsys)
@@ -557,7 +557,7 @@ def test_a_worker_that_is_killed_costs_no_run(what: list[str], home: Path, tmp_p
         for victim in victims:
             os.kill(victim, signal.SIGKILL)
         err = ended(process)
-    assert err.count("its worker is lost; it is begun again") == 2
+    assert err.count("its worker is lost; it starts again") == 2
     assert sum(same(tmp_path, home)) >= 1
 
 
@@ -571,7 +571,7 @@ def test_a_node_that_is_killed_costs_no_run(what: list[str], home: Path, tmp_pat
         for victim in (cluster.raylets[0], *workers(cluster.raylets[:1])):
             os.kill(victim, signal.SIGKILL)
         err = ended(process)
-    assert err.count("its worker is lost; it is begun again") >= 1
+    assert err.count("its worker is lost; it starts again") >= 1
     assert sum(same(tmp_path, home)) >= 1
 
 
@@ -642,7 +642,7 @@ def test_a_run_that_ray_ends_for_want_of_memory_is_out_of_memory(
     (record,) = records(tmp_path)
     assert (record.state, process.returncode) == ("out-of-memory", 1), out + err
     assert record.environment.engine == "ray"
-    assert "it is begun again" not in err
+    assert "it starts again" not in err
     assert left(tmp_path) == []
 
 

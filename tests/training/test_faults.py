@@ -43,6 +43,11 @@ SMALL = ["--max-length", "32", "--batch-size", "8", "--test-limit", "40"]
 DATA = DataCut(sha256="d", cut="small-v1", train=400, validation=50, test=100, duplicates_removed=0, leaked=0)
 
 
+def changed(command: list[str], option: str, value: str) -> list[str]:
+    at = command.index(option) + 1
+    return [*command[:at], value, *command[at + 1 :]]
+
+
 def call(arguments: list[str]) -> int:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
@@ -82,7 +87,7 @@ def sigint() -> Iterator[None]:
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_ends_a_run_with_all_that_it_trained(command: list[str], tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "out"
-    long = [*command, "--budget", "20M tokens"]
+    long = changed(command, "--budget", "20M tokens")
     process = subprocess.Popen(
         [sys.executable, "-m", "bench", *long], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -228,9 +233,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("phase", ["training", "test", "elsewhere"])
 def test_a_stop_in_every_phase_goes_on_to_the_same_end(job: Job, phase: str) -> None:
-    whole = run.execute(job).record
+    whole = run.execute(replace(job, checkpoint=None)).record  # a slow machine would leave one to the next
     assert whole.state == "complete", whole.reason
-    assert whole.resumed == 0
 
     def stops(now: str, share: float, line: str | None = None) -> None:
         if now == phase and line is None and share > 0:
@@ -331,7 +335,7 @@ def test_the_same_run_is_done_once(command: list[str], tmp_path: Path, capfd: py
     capfd.readouterr()
     assert call(command) == 0
     said = capfd.readouterr()
-    assert said.err.count("waits for the process that does it") == 1
+    assert said.err.count("waits for the process that runs it") == 1
     assert "finished before" in said.out
     assert finished.read_bytes() == text
     assert other.wait(10) == 0
@@ -444,7 +448,7 @@ def test_a_record_that_the_disk_does_not_take_is_not_lost(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """What was trained is kept: the next try only tests."""
-    command = [*command, "--budget", "20 steps"]
+    command = changed(command, "--budget", "20 steps")
 
     def full(*arguments: Any) -> Any:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -487,7 +491,7 @@ def disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 
 def test_a_small_disk_is_refused(command: list[str], disk: Callable[[int], Path], capsys: pytest.CaptureFixture[str]) -> None:
     folder = disk(512 * 1024)
-    assert call([*command, "--out", str(folder / "out")]) == 2
+    assert call(changed(command, "--out", str(folder / "out"))) == 2
     assert "these runs may need" in capsys.readouterr().err
     assert list(folder.iterdir()) == []
     with pytest.raises(RecordError, match="for a record"), space.reserved(folder, 2**20):
@@ -521,7 +525,7 @@ def test_a_disk_that_others_fill_costs_the_checkpoint_and_not_the_record(
         return Filled()
 
     monkeypatch.setattr(doing, "reserved", then_filled)
-    assert call([*command, "--out", str(folder / "out")]) == 0
+    assert call(changed(command, "--out", str(folder / "out"))) == 0
     assert "no checkpoint can be written (No space left on device); the run continues" in capfd.readouterr().err
     record = only(folder / "out")
     assert record.state == "complete"

@@ -1,4 +1,4 @@
-"""The audit: every derived figure of a record once more from its raw fields and its predictions.
+"""The audit: derive every figure of a record again from its raw fields and predictions.
 
 It reads records alone and shares nothing with the code that made them but the formulas. Each check is one small function
 whose docstring says what it asks; `python -m bench audit --list` prints them in the order in which they are made.
@@ -30,17 +30,17 @@ CHECKS: tuple[Check, ...] = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the audit of one record came to."""
+    """Result of the audit of one file."""
 
     path: Path
     held: list[tuple[str, str]]
-    """Names of the checks that hold, with the figure that does."""
+    """Checks that hold, each with its figure."""
     skipped: list[tuple[str, str]]
-    """Names of those that do not apply, with what is lacking."""
+    """Checks that do not apply, each with the reason."""
     failed: tuple[str, str] | None
-    """The first that does not hold, and what it says; none is made after it."""
+    """The first check that fails, with its message; none is run after it."""
     foreign: bool = False
-    """Whether the file is no record of this suite, and none was made."""
+    """Whether the file is not a record of this suite; then no check is run."""
 
     def text(self, *, verbose: bool = False) -> str:
         """One line; with `verbose` a line for each check as well."""

@@ -56,8 +56,8 @@ def _test(case: Case) -> str:
 
 @CHECKS("training seconds")
 def _training(case: Case) -> str:
-    """From start to end of training passed what was charged and what was paused, within 2 %; time before a checkpoint that
-    the run went on from is left out.
+    """Check that training took what was charged and paused together, within 2 %; time before a checkpoint from which the
+    run resumed is left out.
     """
     seconds, times = _seconds(case), _times(case)
     return near(_here(seconds), times.training_ended - times.training_started, share=_SHARE, slack=_SLACK)
@@ -75,13 +75,13 @@ def _outside_training(case: Case) -> str:
 
 @CHECKS("charged by the outside clock")
 def _outside_charged(case: Case) -> str:
-    """Under a time budget, what was charged is what the outside clock saw of training without the pauses, within 2 %."""
+    """Check that under a time budget the charge is the outside clock's training without pauses, within 2 %."""
     seconds = _seconds(case)
     outside = require(seconds.outside_training, "training by the outside clock")
     if case.run.spec.budget.unit != "seconds":
         raise NotApplicable("the budget is not of time")
     if case.run.resumed:
-        raise NotApplicable("the run went on from a checkpoint, and nobody saw all of it")
+        raise NotApplicable("the run resumed from a checkpoint, and no one process saw all of it")
     return near(seconds.charged, outside - seconds.paused, share=_SHARE, slack=_SLACK)
 
 

@@ -58,7 +58,7 @@ def _kernel(case: Case) -> str:
 
 @CHECKS("CUDA memory")
 def _cuda(case: Case) -> str:
-    """On CUDA the allocator held at least what was allocated, and on a CPU there is neither."""
+    """Check that on CUDA the allocator held at least the allocations; on a CPU there is neither."""
     memory, device = _memory(case), case.run.spec.device
     figures = (memory.cuda_allocated, memory.cuda_reserved)
     if any((figure is None) == (device == "cuda") for figure in figures):
