@@ -296,6 +296,5 @@ def _bits(test: Evaluation) -> tuple[Classes, _Bits] | None:
     except ValueError:
         return None
     correct: _Bits = (predicted == labels).astype(np.uint8)
-    counts, support = test.counts, np.bincount(labels, minlength=test.classes).tolist()
-    as_counted = (int(correct.sum()), support) == (counts.correct, counts.support)
-    return (labels, correct) if test.reviews >= 2 and as_counted else None
+    found = (int(correct.sum()), np.bincount(labels, minlength=test.classes).tolist())
+    return (labels, correct) if test.reviews >= 2 and found == (test.counts.correct, test.counts.support) else None

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from bench.data.sources import Asked, Reviews, Source, plain, read
 from bench.data.task import split
 from bench.system.errors import DataError
+from tests.data.shards import shards
 
 CASES = Path(__file__).parents[1] / "cases"
 TABLE = pd.DataFrame({"text": ['A "fine"\tfilm', "dull,\nvery; dull", "so\r\nso", "NA"], "label": ["pos", "neg", "pos", "neg"]})
@@ -115,18 +113,6 @@ def test_tabs_without_quoting_are_read(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_text('text\tlabel\n"It is fine," he said\t1\n"dull\t0\n')
     assert read(str(path)).train.texts == ['"It is fine," he said', '"dull']
-
-
-def shards(folder: Path, part: str, rows: list[tuple[str, int]], count: int = 1) -> None:
-    features = {
-        "text": {"dtype": "string", "_type": "Value"},
-        "label": {"names": ["World", "Sports", "Tech"], "_type": "ClassLabel"},
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    for shard in range(count):
-        table = pa.Table.from_pylist([{"text": text, "label": label} for text, label in rows[shard::count]])
-        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
-        pq.write_table(table, folder / f"{part}-{shard:05}-of-{count:05}.parquet")
 
 
 @pytest.mark.parametrize("below", ["data", "plain_text", "."])
