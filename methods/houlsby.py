@@ -28,7 +28,7 @@ class Houlsby(Bottleneck):
     reduction_factor: float = 16
     non_linearity: str = "swish"
 
-    def config(self, width: int) -> Any:
+    def config(self, width: int, layers: int) -> Any:
         from adapters import DoubleSeqBnConfig
 
         return DoubleSeqBnConfig(reduction_factor=self.factor(width), non_linearity=self.non_linearity)

@@ -27,7 +27,7 @@ class Pfeiffer(Bottleneck):
     reduction_factor: float = 16
     non_linearity: str = "relu"
 
-    def config(self, width: int) -> Any:
+    def config(self, width: int, layers: int) -> Any:
         from adapters import SeqBnConfig
 
         return SeqBnConfig(reduction_factor=self.factor(width), non_linearity=self.non_linearity)

@@ -59,7 +59,8 @@ def _attention(
     **more: Any,
 ) -> Tensor:
     """Torch's function: `attend` where attention is as encoders have it, and torch's own way where it is anything else."""
-    plain = query.device.type == "cpu" and query.ndim == 4 and query.shape == key.shape == value.shape
+    plain = query.device.type == "cpu" and query.ndim == 4 and key.shape == value.shape
+    plain = plain and (*query.shape[:2], query.shape[-1]) == (*key.shape[:2], key.shape[-1])
     if attn_mask is not None:
         by_review = attn_mask.ndim == 4 and attn_mask.shape[:2] == (len(query), 1)
         plain = plain and by_review and attn_mask.is_floating_point() and not attn_mask.requires_grad
@@ -69,9 +70,10 @@ def _attention(
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-    """softmax(QKᵀ/√d + mask + bias)·V, [batch, heads, length, d], as Q, K and V are, and in their type.
+    """softmax(QKᵀ/√d + mask + bias)·V, [batch, heads, length, d], as Q is, and in the type of Q, K and V.
 
-    The mask is [batch, 1, 1 or length, length], and nothing learns from it; the bias [1, heads, length, length] may be trained.
+    K and V have a length of their own, which a prefix makes longer. The mask is [batch, 1, 1 or length, keys], and nothing
+    learns from it; the bias [1, heads, length, keys] may be trained.
     In bf16 scores are rounded to bf16, as in attention written out; torch's kernel keeps them in fp32.
     """
     out: Tensor = _Attention.apply(query, key, value, mask, bias)  # type: ignore[no-untyped-call]
@@ -84,7 +86,7 @@ class _Attention(torch.autograd.Function):
         query = query / math.sqrt(query.shape[-1])
         out = _empty_by_token(query)
         rounded = None if bias is None else bias.to(query.dtype)
-        for part in _blocks(query):
+        for part in _blocks(query, key):
             out[part] = _probabilities(query[part], key[part], mask, rounded, part) @ value[part]
         ctx.save_for_backward(query, key, value, mask, bias)
         return out
@@ -93,10 +95,10 @@ class _Attention(torch.autograd.Function):
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, mask, bias = ctx.saved_tensors
-        d_query, d_key, d_value = (_empty_by_token(query) for _ in range(3))
+        d_query, d_key, d_value = (_empty_by_token(tensor) for tensor in (query, key, value))
         d_bias = torch.zeros_like(bias) if ctx.needs_input_grad[4] else None
         rounded = None if bias is None else bias.to(query.dtype)
-        for part in _blocks(query):
+        for part in _blocks(query, key):
             # The heads of a token lie beside each other; every product would copy them apart anew.
             q, k, v, d = (tensor[part].contiguous() for tensor in (query, key, value, d_out))
             probabilities = _probabilities(q, k, mask, rounded, part)
@@ -110,7 +112,7 @@ class _Attention(torch.autograd.Function):
 
 
 def _probabilities(query: Tensor, key: Tensor, mask: Tensor | None, bias: Tensor | None, part: slice) -> Tensor:
-    """Of the reviews of a block, [block, heads, length, length], from a query that is already over √d."""
+    """Of the reviews of a block, [block, heads, length, keys], from a query that is already over √d."""
     scores = query @ key.transpose(-1, -2)
     if bias is not None:
         scores += bias
@@ -119,9 +121,9 @@ def _probabilities(query: Tensor, key: Tensor, mask: Tensor | None, bias: Tensor
     return scores.softmax(-1)
 
 
-def _blocks(query: Tensor) -> Iterator[slice]:
+def _blocks(query: Tensor, key: Tensor) -> Iterator[slice]:
     batch, heads, length, _ = query.shape
-    size = max(1, SCORES // (heads * length * length))
+    size = max(1, SCORES // (heads * length * key.shape[2]))
     return (slice(start, start + size) for start in range(0, batch, size))
 
 

@@ -4,7 +4,8 @@ The embeddings are computed in fp32 and their output is cast once; from there on
 are bf16, as in MosaicBERT (Portes et al. 2023, arXiv 2312.17482, section 2.2). The features that the head reads are fp32 again,
 and so is the head. While `in_precision` lasts the encoder's modules hold bf16 tensors in the place of their weights: of a
 frozen weight a copy that is made once and kept, of a trained one a cast that autograd goes back through, so that the gradient
-is added up in fp32, at the fp32 master. Outside of it the encoder is what it was, for hashes, files and optimizer.
+is added up in fp32, at the fp32 master. A weight that is computed from others (LoReFT's orthonormal rows) is computed in fp32
+and cast. Outside of it the encoder is what it was, for hashes, files and optimizer.
 
 Autocast would do less at a higher price: it casts frozen weights anew at every call, and LayerNorms and residuals are fp32.
 """
@@ -17,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from bench.rules import Precision
@@ -51,10 +53,13 @@ def in_precision(classifier: nn.Module, precision: Precision) -> Iterator[None]:
     kept = {id(module) for module in embeddings.modules()}
     replaced: list[tuple[Any, str, Tensor]] = []
     # Before other hooks, so that what a method adds behind the embeddings is in the stream.
-    hook = embeddings.register_forward_hook(_cast_output, prepend=True)
+    hooks = [embeddings.register_forward_hook(_cast_output, prepend=True)]
     casts: dict[int, Tensor] = {}  # a tensor that two modules share is cast once
     try:
         for module in encoder.modules():
+            if isinstance(module, ParametrizationList):
+                kept.update(map(id, module.modules()))
+                hooks.append(module.register_forward_hook(_cast_output))
             if id(module) in kept or isinstance(module, nn.Embedding):
                 continue
             for held in (module._parameters, module._buffers):
@@ -67,7 +72,8 @@ def in_precision(classifier: nn.Module, precision: Precision) -> Iterator[None]:
                     held[name] = casts[id(tensor)]  # type: ignore[assignment]
         yield
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
         for held, name, tensor in replaced:
             held[name] = tensor
 

@@ -201,6 +201,8 @@ def test_no_gradient_flows_below_the_lowest_trained_module(tiny: PretrainedModel
 
     A layer of peft uses some weights without calling their module, so it is looked at as one.
     """
+    if name in {"prefix", "mam"}:
+        pytest.skip("prefixes are made before the encoder runs")
     classifier = attached(tiny, name)
     asks: list[tuple[bool, bool]] = []
 

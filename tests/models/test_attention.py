@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -70,6 +71,17 @@ def test_values_and_gradients_are_those_of_the_formula(added: int) -> None:
         assert mine.abs().max() > 1e-3  # it says something
 
 
+def test_a_prefix_makes_keys_and_values_longer() -> None:
+    query, key, value, mask, bias = (tensor.detach() for tensor in operands())
+    learning = [query, torch.cat([key[:, :, :3] + 1, key], 2), torch.cat([value[:, :, :3] + 1, value], 2)]
+    learning = [tensor.requires_grad_() for tensor in learning]
+    longer = [torch.cat([tensor[..., :3] * 0, tensor], -1) for tensor in (mask, bias)]
+    ours, full = attend(*learning, *longer), in_full(*learning, *longer)
+    assert torch.allclose(ours, full, rtol=0, atol=1e-12)
+    for mine, theirs in zip(derived(ours, learning), derived(full, learning), strict=True):
+        assert torch.allclose(mine, theirs, rtol=0, atol=1e-12)
+
+
 def test_a_mask_for_every_token_is_taken_as_it_is() -> None:
     query, key, value, mask, _ = operands()
     whole = mask.expand(-1, -1, LENGTH, -1)
@@ -121,7 +133,7 @@ def test_what_is_not_plain_is_left_to_torch(calls: list[object]) -> None:
     with InBlocks():
         for named in others:
             scaled_dot_product_attention(query, key, value, **named)
-        scaled_dot_product_attention(query[:, :, :2], key, value)
+        scaled_dot_product_attention(query, key, value[..., :2])
         assert not calls
         scaled_dot_product_attention(query, key, value, attn_mask=mask)
         scaled_dot_product_attention(query, key, value)
@@ -160,8 +172,14 @@ def sharp(classifier: Classifier) -> Classifier:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("name", ["full", "houlsby", "lora"])
-@pytest.mark.parametrize("kind", ["Bert", "Roberta", "XLMRoberta", "DistilBert", "MPNet"])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        *itertools.product(["Bert", "Roberta", "XLMRoberta", "DistilBert", "MPNet"], ["full", "houlsby", "lora"]),
+        ("Bert", "prefix"),
+        ("Roberta", "mam"),
+    ],
+)
 def test_every_family_takes_it_and_computes_the_same(
     kind: str, name: str, precision: Precision, family: Callable[[str], PretrainedModel], calls: list[object]
 ) -> None:

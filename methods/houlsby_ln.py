@@ -1,0 +1,49 @@
+"""Houlsby adapters with the LayerNorms of every layer trained, as in the paper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from methods._adapters import LAYER_FAMILIES
+from methods.base import EncoderShape, Method, register
+from methods.houlsby import Houlsby
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["HoulsbyLN"]
+
+
+@register("houlsby-ln")
+@dataclass(frozen=True)
+class HoulsbyLN(Houlsby):
+    """Adapters and LayerNorms of every layer (Houlsby et al. 2019, section 2.1)."""
+
+    deviation = "Swish and reduction factor 16 as in AdapterHub; grid and rate are houlsby's (the paper searches 3e-5 to 3e-3)."
+    backend: ClassVar[str | None] = None
+    groups = ("adapters",)
+    rates_tuned = False
+    families = LAYER_FAMILIES - {"modernbert"}  # its LayerNorms come before the blocks and have no biases
+
+    def attach(self, encoder: nn.Module) -> nn.Module:
+        from torch import nn
+
+        encoder = super().attach(encoder)
+        for _, layer in encoder.iter_layers():  # type: ignore[operator]
+            for module in layer.modules():
+                if isinstance(module, nn.LayerNorm):
+                    module.requires_grad_(True)
+        return encoder
+
+    def trainable_parameters(self, shape: EncoderShape) -> int:
+        """Houlsby's, and 4·L·d: weight and bias of two LayerNorms a layer."""
+        return super().trainable_parameters(shape) + 4 * shape.distinct_layers * shape.width
+
+    def save(self, encoder: nn.Module, folder: Path) -> None:
+        """In the library's layout there is no place for LayerNorms: all that was trained is in `model.safetensors`."""
+        Method.save(self, encoder, folder)
+
+    def load(self, encoder: nn.Module, folder: Path) -> nn.Module:
+        return Method.load(self, encoder, folder)

@@ -1,0 +1,40 @@
+"""Parallel adapters: a bottleneck beside the feed-forward block of every layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from methods._bottleneck import Bottleneck
+from methods.base import register
+
+__all__ = ["Parallel"]
+
+
+@register("parallel")
+@dataclass(frozen=True)
+class Parallel(Bottleneck):
+    """One adapter a layer that reads the feed-forward block's input; its output times s is added to the block's output (He et
+    al. 2022, section 3.3 and table 1).
+    """
+
+    citation = "He et al., Towards a Unified View of Parameter-Efficient Transfer Learning, ICLR 2022 (arXiv 2110.04366)"
+    deviation = "Reduction factor 16 as for the other adapters; no weight decay and no dropout (the authors: 0.1)."
+    # The authors train RoBERTa-base on SST-2 for ten epochs at 1e-4 (run_glue_trainer.sh); short budgets call for more.
+    learning_rates = (1e-4, 3e-4, 1e-3)
+    modules_per_layer = 1
+    reads_block_input = True
+
+    # The middle of the grid; not tuned here.
+    learning_rate: float = 3e-4
+    reduction_factor: float = 16
+    non_linearity: str = "relu"
+    scaling: float = 4
+    """s, the factor of every adapter's output."""
+
+    def config(self, width: int, layers: int) -> Any:
+        from adapters import ParBnConfig
+
+        return ParBnConfig(
+            reduction_factor=self.factor(width), non_linearity=self.non_linearity, scaling=float(self.scaling)
+        )  # fmt: skip

@@ -1,0 +1,40 @@
+"""Prefix tuning: trained keys and values stand before those of the text in every layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from methods._adapters import ATTENTION_FAMILIES, FromLibrary
+from methods.base import EncoderShape, register
+
+__all__ = ["Prefix"]
+
+
+@register("prefix")
+@dataclass(frozen=True)
+class Prefix(FromLibrary):
+    """p keys and p values a layer, to which every token attends (Li & Liang 2021, section 4; Liu et al. 2022, section 3.2)."""
+
+    citation = (
+        "Li & Liang, Prefix-Tuning: Optimizing Continuous Prompts for Generation, ACL 2021 (arXiv 2101.00190), for "
+        "classification as in Liu et al., P-Tuning v2, ACL 2022 (arXiv 2110.07602)"
+    )
+    deviation = "Trained directly, as in P-Tuning v2, not through a network that is dropped later; p 30 as in AdapterHub."
+    # P-Tuning v2 has 5e-3 for SST-2, 7e-3 for BoolQ and 1e-2 for RTE (run_script/).
+    learning_rates = (1.5e-3, 5e-3, 1.5e-2)
+    families = ATTENTION_FAMILIES
+
+    # Not tuned here.
+    learning_rate: float = 5e-3
+    prefix_length: int = 30
+    """p."""
+
+    def config(self, width: int, layers: int) -> Any:
+        from adapters import PrefixTuningConfig
+
+        return PrefixTuningConfig(flat=True, prefix_length=self.prefix_length)
+
+    def trainable_parameters(self, shape: EncoderShape) -> int:
+        """2·L·d·p: p keys and p values of width d a layer."""
+        return 2 * shape.distinct_layers * shape.width * self.prefix_length
