@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from bench import __version__
 from bench.cli.calibrate import calibrate
+from bench.cli.convert import convert
 from bench.cli.options import AnswerFormat, Device
 from bench.cli.run import RUNS, run, watch
 from bench.report.options import Figure, Format, View
@@ -34,6 +35,7 @@ REFERENCE_RESULTS = Path("results/reference")
 app.command()(run)
 app.command()(calibrate)
 app.command()(watch)
+app.command()(convert)
 
 
 @app.command()
