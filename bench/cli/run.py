@@ -119,6 +119,8 @@ def run(
         def say(line: str) -> None:
             print(line, file=sys.stderr, flush=True)
 
+        for note in dict.fromkeys(note for matrix in matrices for note in matrix.pretrained.notes):
+            say(note)
         matrices = [counted(matrix, out, elsewhere=cluster is not None, say=say) for matrix in matrices]
         # Of several matrices the later ones are done too where an earlier one has a run that failed.
         done = [

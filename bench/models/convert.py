@@ -114,7 +114,9 @@ def _weights(name: str, folder: Path, shape: EncoderShape) -> tuple[dict[str, Te
 def _unpickled(file: Path) -> dict[str, Tensor]:
     import torch
 
-    held = torch.load(file, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of old kinds of pickles, which are read or refused
+        held = torch.load(file, map_location="cpu", weights_only=True)
     if not isinstance(held, dict) or not all(isinstance(key, str) for key in held):
         raise ValueError("it holds no tensors by name")
     return {key: tensor for key, tensor in held.items() if isinstance(tensor, torch.Tensor)}
@@ -157,14 +159,14 @@ def _from_vocabulary(family: str, files: list[str], settings: dict[str, bool]) -
 def _from_sentencepiece(family: str, files: list[str], settings: dict[str, bool]) -> Any:
     """A tokenizer of unigrams, by the library's converter, which asks a slow tokenizer for these few things."""
     from tokenizers import AddedToken
-    from transformers import convert_slow_tokenizer
+    from transformers.convert_slow_tokenizer import AlbertConverter, DebertaV2Converter, XLMRobertaConverter
 
-    converters = {"albert": "Albert", "deberta-v2": "DebertaV2", "xlm-roberta": "XLMRoberta"}
+    converters = {"albert": AlbertConverter, "deberta-v2": DebertaV2Converter, "xlm-roberta": XLMRobertaConverter}
     lower = {"do_lower_case": family == "albert", "keep_accents": False, "split_by_punct": False}
     slow = SimpleNamespace(vocab_file=files[0], **lower | settings)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of bytes for unknown characters, which no fast tokenizer of these families has
-        converter = getattr(convert_slow_tokenizer, f"{converters[family]}Converter")(slow)
+        converter = converters[family](slow)
     ids = {piece: number for number, (piece, _) in enumerate(converter.vocab(converter.proto))}
     slow.convert_tokens_to_ids = ids.__getitem__
     tokenizer = converter.converted()
