@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from bench import __version__
 from bench.cli.calibrate import calibrate
+from bench.cli.card import card
 from bench.cli.convert import convert
 from bench.cli.options import AnswerFormat, Device
 from bench.cli.run import RUNS, run, watch
@@ -36,6 +37,7 @@ app.command()(run)
 app.command()(calibrate)
 app.command()(watch)
 app.command()(convert)
+app.command()(card)
 
 
 @app.command()
