@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,14 +57,15 @@ def run(
         out: folder of the records.
         save: keep what is trained, for `predict`.
         force: run again what is finished; earlier records are kept as attempts.
-        **options: further fields of `bench.runs.plan.Request`, such as `max_length`, `tune` or `test_limit`.
+        **options: further fields of `bench.runs.request.Request`, such as `max_length`, `tune` or `test_limit`.
 
     Raises:
         BenchError: for the first thing that is wrong, before anything is spent.
         KeyboardInterrupt: when interrupted, after the record of the run in hand is written.
     """
     from bench.runs.budgets import counted
-    from bench.runs.plan import Request, plan
+    from bench.runs.plan import plan
+    from bench.runs.request import Request
     from bench.runs.scheduler import carry_out
 
     names, folder = [methods] if isinstance(methods, str) else list(methods), Path(out)
@@ -79,7 +81,7 @@ def run(
         if isinstance(record, Record) and record.spec.purpose == "run":
             records.append(record)
 
-    matrix = counted(plan(request), folder, say=warnings.warn)
+    matrix = counted(plan(request), folder, say=lambda line: print(line, file=sys.stderr))
     carry_out(matrix, folder, force=force, tell=keep, announce=lambda decision: None, keep=save)
     return records
 
@@ -156,10 +158,10 @@ def predict(
     """
     import pandas as pd
 
-    from bench.inference.predictions import Question, answer
+    from bench.inference.predictions import PredictRequest, predict_texts
 
     if not texts:
         raise SpecError("predict() needs at least one text")
     where = None if encoder is None else str(encoder)
-    question = Question([str(run), *texts], style="json", results=Path(results), encoder=where, device=device)
-    return pd.DataFrame(json.loads(answer(question)))
+    request = PredictRequest([str(run), *texts], style="json", results=Path(results), encoder=where, device=device)
+    return pd.DataFrame(json.loads(predict_texts(request)))

@@ -79,7 +79,7 @@ def groups() -> dict[str, list[str]]:
 
 
 def expand(name: str) -> list[str]:
-    """The methods of the group called `name`, or the one method of that name.
+    """List the methods of the group called `name`, or the one method of that name.
 
     Raises:
         MethodError: with the nearest known name, if it is neither.
@@ -88,7 +88,7 @@ def expand(name: str) -> list[str]:
 
 
 def get(name: str, *also: str) -> Method:
-    """The method registered under `name`.
+    """Return the method registered under `name`.
 
     Raises:
         MethodError: with the nearest known name, or that of `also`, if there is no such method.
@@ -103,7 +103,7 @@ def get(name: str, *also: str) -> Method:
 
 
 def build(name: str, hyperparameters: Mapping[str, Any]) -> Method:
-    """The method registered under `name` with just these hyperparameters, as a record has them.
+    """Build the method registered under `name` with just these hyperparameters, as a record has them.
 
     Raises:
         MethodError: if there is no such method.
@@ -113,7 +113,7 @@ def build(name: str, hyperparameters: Mapping[str, Any]) -> Method:
 
 
 def configured(name: str, settings: Mapping[str, Any]) -> Method:
-    """The method registered under `name`, with other values of the hyperparameters in `settings`.
+    """Return the method registered under `name`, with other values of the hyperparameters in `settings`.
 
     Raises:
         MethodError: if there is no such method or hyperparameter, or the value cannot be one.

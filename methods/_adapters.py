@@ -40,7 +40,7 @@ class FromLibrary(Method):
 
     @abstractmethod
     def config(self, width: int, layers: int) -> Any:
-        """The library's configuration object for an encoder of this width and number of layers."""
+        """Make the library's configuration object for an encoder of this width and number of layers."""
 
     def attach(self, encoder: nn.Module) -> nn.Module:
         """`adapters.init` changes the encoder's class in place and cannot be undone: it takes a fresh encoder."""
@@ -51,7 +51,7 @@ class FromLibrary(Method):
         return encoder
 
     def save(self, encoder: nn.Module, folder: Path) -> None:
-        """The AdapterHub layout: `adapter_config.json` and `adapter.safetensors`, which the library loads by itself."""
+        """Save in the AdapterHub layout: `adapter_config.json` and `adapter.safetensors`, which the library loads by itself."""
         from adapters.loading import AdapterLoader
         from safetensors.torch import save_file
 
@@ -126,8 +126,9 @@ class FromLibrary(Method):
 
 
 def _each_once(encoder: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights as safetensors takes them: contiguous, and each tensor under its shortest name alone. One name is enough for
-    the library, whose layers share the module.
+    """Return the weights as safetensors takes them: contiguous, and each tensor under its shortest name alone.
+
+    One name is enough for the library, whose layers share the module.
     """
     names = {weights[name].data_ptr(): name for name in sorted(weights, key=len, reverse=True)}
     once = {name: weights[name].contiguous() for name in names.values()}

@@ -42,17 +42,17 @@ class Bottleneck(FromLibrary):
         return max(1, int(width // self.factor(width)))
 
     def hyperparameters(self) -> dict[str, Any]:
-        """The fields, of reduction factor and bottleneck the one that counts."""
+        """Return the fields, of reduction factor and bottleneck the one that counts."""
         unused = "bottleneck" if self.bottleneck is None else "reduction_factor"
         return {name: value for name, value in super().hyperparameters().items() if name != unused}
 
     def trainable_parameters(self, shape: EncoderShape) -> int:
-        """k·L·(2·d·b + b + d) for k modules a layer, b = d / reduction factor (Houlsby et al. 2019, section 2.1)."""
+        """Count k·L·(2·d·b + b + d) for k modules a layer, b = d / reduction factor (Houlsby et al. 2019, section 2.1)."""
         d, b = shape.width, self.inner(shape.width)
         return self.modules_per_layer * shape.distinct_layers * (2 * d * b + b + d)
 
 
 def factor_of(width: int, bottleneck: int) -> float:
-    """A quotient whose floor division of the width gives the bottleneck: where it was rounded up, the floor would lose one."""
+    """Find a quotient whose floor division of the width gives the bottleneck, although quotients are rounded."""
     factor = width / bottleneck
     return factor if int(width // factor) == bottleneck else math.nextafter(factor, 0.0)

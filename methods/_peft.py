@@ -31,18 +31,18 @@ class Peft(Method):
 
     @abstractmethod
     def config(self, width: int, targets: Targets) -> Any:
-        """The library's configuration object for an encoder of this width, whose maps have these names."""
+        """Make the library's configuration object for an encoder of this width, whose maps have these names."""
 
     def maps(self, targets: Targets) -> list[str]:
         """Names of the maps that are changed."""
         return list(targets.all_linear if self.all_linear else targets.query_value)
 
     def map_parameters(self, width: int, inputs: int, outputs: int) -> int:
-        """The closed form for one linear map of an encoder of width d."""
+        """Compute the closed form for one linear map of an encoder of width d."""
         raise NotImplementedError(f"{self.name} gives its own trainable_parameters")
 
     def trainable_parameters(self, shape: EncoderShape) -> int:
-        """The sum of `map_parameters` over the maps that are changed, in layers that have weights of their own."""
+        """Sum `map_parameters` over the maps that are changed, in layers that have weights of their own."""
         sizes = targets_of(shape.model_type).sizes(shape, all_linear=self.all_linear)
         return shape.distinct_layers * sum(self.map_parameters(shape.width, *size) for size in sizes)
 
@@ -61,11 +61,11 @@ class Peft(Method):
             raise MethodError(f"{self.name} does not attach to this encoder: {' '.join(str(error).split())}") from error
 
     def merged(self, encoder: nn.Module) -> nn.Module:
-        """The change computed once, in the place of each changed weight."""
+        """Compute the change once, in the place of each changed weight."""
         return encoder.merge_and_unload()  # type: ignore[operator, no-any-return]
 
     def save(self, encoder: nn.Module, folder: Path) -> None:
-        """The peft layout: `adapter_config.json` and `adapter_model.safetensors`."""
+        """Save in the peft layout: `adapter_config.json` and `adapter_model.safetensors`."""
         for config in encoder.peft_config.values():  # type: ignore[operator, union-attr]
             for field, value in vars(config).items():
                 if isinstance(value, set):
@@ -98,5 +98,5 @@ class Peft(Method):
 
 
 def largest_divisor(width: int, most: int) -> int:
-    """The largest whole number up to `most` by which a width can be divided."""
+    """Find the largest whole number up to `most` by which a width can be divided."""
     return max(size for size in range(1, most + 1) if width % size == 0)

@@ -17,7 +17,7 @@ _MOST = 1e15
 
 
 def with_settings(method: _M, settings: Mapping[str, Any]) -> _M:
-    """The method with other values of some hyperparameters. A value that equals the default is the default.
+    """Return the method with other values of some hyperparameters. A value that equals the default is the default.
 
     Raises:
         MethodError: naming the hyperparameter and what it can be.
@@ -43,7 +43,7 @@ def with_settings(method: _M, settings: Mapping[str, Any]) -> _M:
 
 
 def _types(method: type[Method]) -> dict[str, set[type]]:
-    """The types that each field may have; empty where annotations cannot be read, as in a package that hides its imports."""
+    """Find the types that each field may have; empty where annotations cannot be read, as where a package hides its imports."""
     try:
         hints = get_type_hints(method)
     except Exception:

@@ -114,7 +114,7 @@ def _untyped(config: Mapping[str, Any]) -> bool:
 
 
 def _particulars(config: Mapping[str, Any], width: int, size: Callable[[str], int]) -> dict[str, int]:
-    """The fields of a shape that only some families have."""
+    """Read the fields of a shape that only some families have."""
     kind = config.get("model_type")
     if kind == "mpnet":
         return {"relative_biases": config.get("relative_attention_num_buckets", 32) * size("num_attention_heads")}

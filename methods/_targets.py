@@ -45,7 +45,7 @@ class Targets:
         return tuple(dict.fromkeys((*attention, self.feed_forward_in, self.feed_forward_out)))
 
     def sizes(self, shape: EncoderShape, *, all_linear: bool = False) -> list[Map]:
-        """Inputs and outputs of the maps of one layer, those of queries and values or all."""
+        """List inputs and outputs of the maps of one layer, those of queries and values or all."""
         d, f = shape.width, shape.feed_forward
         if not all_linear:
             return [(d, 3 * d)] if self.fused else 2 * [(d, d)]
@@ -79,7 +79,7 @@ TARGETS: dict[str, Targets] = {
 
 
 def targets_of(family: str) -> Targets:
-    """What the layers of a family are called.
+    """Name the layers of a family.
 
     Raises:
         MethodError: for a family that has no entry.

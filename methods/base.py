@@ -44,6 +44,8 @@ class Method(ABC):
     """True where nothing inside the encoder trains, so that its output for a review never changes."""
     merges: ClassVar[bool] = False
     """True where what was trained can be added into the encoder's own weights, so that using it costs nothing."""
+    has_buffers: ClassVar[bool] = False
+    """True where the method holds many numbers that it does not train, such as random projections: memory of no parameter."""
     backend: ClassVar[str | None] = None
     """The library that holds several of what its methods trained on one encoder (`join`) and uses one at a time (`switch`);
     None where the method has no such thing.
@@ -64,10 +66,10 @@ class Method(ABC):
 
     @abstractmethod
     def trainable_parameters(self, shape: EncoderShape) -> int:
-        """The closed form: how many parameters of the encoder body train, without the head."""
+        """Compute the closed form: how many parameters of the encoder train, without the head."""
 
     def merged(self, encoder: nn.Module) -> nn.Module:
-        """The trained encoder, changed in place, with what was added to it merged into its own weights.
+        """Merge what was added to the trained encoder into its own weights, in place.
 
         Raises:
             MethodError: where the method does not merge.
@@ -121,7 +123,7 @@ class Method(ABC):
         raise MethodError(f"{self.name} cannot share an encoder")
 
     def hyperparameters(self) -> dict[str, Any]:
-        """The fields of the method as JSON values, the learning rate among them."""
+        """Return the fields of the method as JSON values, the learning rate among them."""
         return asdict(self)  # type: ignore[call-overload, no-any-return]
 
 

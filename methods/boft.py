@@ -21,6 +21,7 @@ class BOFT(Peft):
     deviation = "One butterfly factor (more need a CUDA kernel that the library compiles), in blocks of 8, on query and value."
     learning_rates = (1e-3, 3e-3, 1e-2)
     groups = ("peft", "orthogonal")
+    has_buffers = True
 
     # As oft; not tuned here.
     learning_rate: float = 3e-3

@@ -43,6 +43,6 @@ class LoKr(Peft):
 
 
 def _factors(size: int) -> tuple[int, int]:
-    """The two factors of a size that are nearest to each other, the smaller first."""
+    """Find the two factors of a size that are nearest to each other, the smaller first."""
     small = max(factor for factor in range(1, math.isqrt(size) + 1) if size % factor == 0)
     return small, size // small

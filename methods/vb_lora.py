@@ -47,5 +47,5 @@ class VBLoRA(Peft):
         return self.rank * self.vectors * (inputs + outputs) // math.gcd(width, self.length)
 
     def trainable_parameters(self, shape: EncoderShape) -> int:
-        """The logits of all maps, and the bank h·b."""
+        """Count the logits of all maps, and the bank h·b."""
         return super().trainable_parameters(shape) + self.vectors * math.gcd(shape.width, self.length)

@@ -21,6 +21,7 @@ class VeRA(Peft):
     deviation = "r 256 on query and value (the paper: 1024 for RoBERTa-base); the head has the same learning rate; no dropout."
     learning_rates = (4e-3, 1e-2, 3e-2)
     groups = ("peft", "lora-family")
+    has_buffers = True
 
     # The paper's for RoBERTa-base are 4e-3 and 1e-2, by task; not tuned here.
     learning_rate: float = 1e-2

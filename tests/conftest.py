@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from bench.data.sources import Reviews, Source, read, read_embedded
-from bench.data.task import Task, cut, prepare
+from bench.data.task import Task, prepare, split
 from bench.models.pretrained import PretrainedModel, find
 from bench.records.schema import DataCut
 from bench.records.spec import Budget, RunSpec
@@ -172,13 +172,13 @@ def easy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_task(tiny: PretrainedModel, small_source: Source) -> Task:
-    return prepare(tiny, small_source.sha256, lambda: cut(small_source))
+    return prepare(tiny, small_source.sha256, lambda: split(small_source))
 
 
 def make_job(spec: RunSpec, pretrained: PretrainedModel, folder: Path) -> Job:
     """The job of a spec on the reviews of a folder."""
     source = read(str(folder))
-    made = cut(source)
+    made = split(source)
     data = DataCut(
         sha256=source.sha256, cut=made.name, train=len(made.train), validation=len(made.validation), test=len(made.test),
         duplicates_removed=made.duplicates_removed, leaked=len(made.leaked),

@@ -7,7 +7,7 @@ from pathlib import Path
 import methods
 from bench.models.classifier import Classifier
 from bench.models.pretrained import PretrainedModel
-from bench.records.artifacts import Saved, find, publish, staged, write
+from bench.records.artifacts import Saved, find, publish, stage, write
 from bench.records.schema import Encoder, Record
 from bench.records.spec import RunSpec
 from tests.factories import run
@@ -23,7 +23,7 @@ def record_of(pretrained: PretrainedModel, spec: RunSpec) -> Record:
 def keep(out: Path, pretrained: PretrainedModel, classifier: Classifier, spec: RunSpec) -> Saved:
     """Save a classifier as `run --save` does, without its record."""
     record = record_of(pretrained, spec)
-    with staged(out, record.run_id) as folder:
+    with stage(out, record.run_id) as folder:
         write(methods.get(spec.method), classifier, folder)
         publish(folder, out, record)
     return find(record.run_id, out)

@@ -63,7 +63,7 @@ def peak_with_a_pause(counted: int, paused: int, notify: Notify) -> tuple[int, i
 
 def kept_of_freed(mebibytes: int, keep: bool, environment: dict[str, str], notify: Notify) -> tuple[int, int]:
     """Resident bytes above the start after so much was filled in blocks and freed; and again once it was given back."""
-    from bench.system.allocator import give_back, keep_freed
+    from bench.system.allocator import keep_freed, trim
 
     os.environ.update(environment)
     if keep:
@@ -71,7 +71,7 @@ def kept_of_freed(mebibytes: int, keep: bool, environment: dict[str, str], notif
     before = _resident()
     _fill_in_blocks(mebibytes)
     freed = _resident()
-    give_back()
+    trim()
     return freed - before, _resident() - before
 
 
@@ -79,24 +79,24 @@ def left_by_arrow(mebibytes: int, notify: Notify) -> tuple[int, int]:
     """The same of memory that Arrow filled and freed."""
     import pyarrow
 
-    from bench.system.allocator import give_back
+    from bench.system.allocator import trim
 
     before = _resident()
     for buffer in [pyarrow.allocate_buffer(2**16) for _ in range(16 * mebibytes)]:
         memoryview(buffer).cast("B")[:] = bytes(2**16)
     del buffer
     freed = _resident()
-    give_back()
+    trim()
     return freed - before, _resident() - before
 
 
 def kept_after_a_run(job: Any, mebibytes: int, notify: Notify) -> int:
     """Resident bytes that stay when, after a run in this process, so much was filled in blocks and freed."""
-    from bench.system.allocator import give_back
+    from bench.system.allocator import trim
     from bench.training.run import execute
 
     execute(job)
-    give_back()
+    trim()
     before = _resident()
     _fill_in_blocks(mebibytes)
     return _resident() - before

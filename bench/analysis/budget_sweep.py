@@ -17,7 +17,7 @@ from bench.analysis.groups import Setting
 from bench.records.schema import Record
 from bench.records.spec import Budget
 
-__all__ = ["Crossing", "Line", "Sweep", "budget_of", "interpolated", "resolved", "sweeps"]
+__all__ = ["Crossing", "Line", "Sweep", "budget_of", "interpolate", "resolved", "sweeps"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Crossing:
         """
         if not all(self.resolved):
             return None
-        return interpolated(self.below.amount, self.above.amount, *self.differences)
+        return interpolate(self.below.amount, self.above.amount, *self.differences)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Sweep:
 
 
 def budget_of(group: Group) -> Budget:
-    """The budget that all runs of a group share: where one stands in two tables, that of this one."""
+    """Return the budget that all runs of a group share: where one stands in two tables, that of this one."""
     return Budget.parse(group.key.budget)
 
 
@@ -86,7 +86,7 @@ def _sweep(groups: list[Group]) -> Sweep:
 
 
 def _lines(groups: list[Group]) -> list[Line]:
-    """A line a method; a method that has several settings under one budget gets a line for each of its settings."""
+    """Return a line a method; one with several settings under one budget gets a line for each of them."""
     found = [(i, row) for i, group in enumerate(groups) for row in group.rows]
     places = [(i, row.method) for i, row in found]
     several = {method for i, method in places if places.count((i, method)) > 1}
@@ -129,7 +129,7 @@ def resolved(row: Row) -> bool:
     return row.paired is not None and row.paired.verdict in {"better", "worse"}
 
 
-def interpolated(below: float, above: float, before: float, after: float) -> float:
+def interpolate(below: float, above: float, before: float, after: float) -> float:
     """Where a line through (log below, before) and (log above, after), of opposite signs, is zero."""
     share = before / (before - after)
     return math.exp(math.log(below) + share * (math.log(above) - math.log(below)))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean, median, stdev
-from typing import Any
+from typing import Any, Literal
 
-from bench.analysis.groups import GroupKey, Machine, Setting, grouped, machine
+from bench.analysis.groups import GroupKey, Machine, Setting, grouped, machine, shared_device
 from bench.analysis.intervals import half_width
-from bench.analysis.verdicts import Paired, analysed, has_collapsed
+from bench.analysis.verdicts import Paired, analyse, has_collapsed, one_class
 from bench.records.schema import Baseline, Conversion, Record
 from bench.records.spec import Budget
 from bench.rules import MARGIN
@@ -20,40 +20,46 @@ __all__ = ["Group", "Pair", "Row", "compare", "encoder_names", "setting_labels"]
 
 @dataclass(frozen=True)
 class Row:
-    """One method with one set of hyperparameters. Means are over its complete runs; None where there is none."""
+    """One method with one set of hyperparameters, or what methods are seen against. Metrics are shares of 1 and means over the
+    complete runs; None is not measured.
+    """
 
     label: str
-    method: str
-    runs: list[Record]
+    method: str = ""
+    role: Literal["reference", "method", "baseline", "published"] = "method"
+    runs: list[Record] = field(default_factory=list)
     """Complete runs, by seed."""
-    others: list[Record]
+    others: list[Record] = field(default_factory=list)
     """Runs that ended in another state."""
-    accuracy: float | None
-    accuracy_deviation: float | None
-    """Standard deviation of the accuracy over seeds, a share; None for one seed."""
-    accuracy_half_width: float | None
+    accuracy: float | None = None
+    accuracy_deviation: float | None = None
+    """Standard deviation of the accuracy over seeds; None for one seed."""
+    accuracy_half_width: float | None = None
     """Half the width of the 95 % t interval of the accuracy over seeds, on these very reviews; None for one seed, and where a
     seed collapsed, since then no such interval covers what it says."""
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    accuracy_difference: float | None
+    precision: float | None = None
+    recall: float | None = None
+    f1: float | None = None
+    accuracy_difference: float | None = None
     """Mean over the seeds that the reference has too of accuracy minus the reference's; a share, not points."""
-    f1_difference: float | None
-    paired: Paired | None
+    f1_difference: float | None = None
+    paired: Paired | None = None
     """The method against the reference; None for the reference itself, and without one."""
-    body: int | None
-    head: int | None
-    memory: float | None
-    """Median of `Memory.taken`, bytes."""
-    reviews_seen: float | None
-    reviews_per_second: float | None
+    body: int | None = None
+    """Trainable parameters in the encoder."""
+    head: int | None = None
+    memory: float | None = None
+    """Median of `Memory.training_bytes`, bytes."""
+    reviews_seen: float | None = None
+    reviews_per_second: float | None = None
     """By the clock of the runs; None in a calibrated group, whose runs may have shared a device."""
-    conversion: Conversion | None
+    conversion: Conversion | None = None
     """What a calibration says of a token's time under this method; None where no run of it is calibrated."""
-    collapsed: list[int]
+    collapsed: list[int] = field(default_factory=list)
     """Seeds of complete runs whose test is no better than the most frequent class."""
-    measured: list[Record]
+    one_class: list[int] = field(default_factory=list)
+    """Those of them whose predictions are all the same."""
+    measured: list[Record] = field(default_factory=list)
     """Complete runs on the kind of machine that memory and times of the group are of."""
 
     @property
@@ -104,9 +110,14 @@ class Group:
         """Whether speed is that of a calibration, not of the runs."""
         return any(row.conversion is not None for row in self.rows)
 
+    @property
+    def shared(self) -> bool:
+        """Whether a run shared its device, so that clocks of the group's runs are not compared."""
+        return any(map(shared_device, self.runs))
+
 
 def encoder_names(records: Iterable[Record]) -> tuple[str, ...]:
-    """The names under which people asked for the encoder of these records, each once, the earliest first."""
+    """Return the names under which people asked for the encoder of these records, each once, the earliest first."""
     return tuple(dict.fromkeys(record.spec.encoder for record in sorted(records, key=lambda r: r.finished)))
 
 
@@ -132,7 +143,7 @@ def compare(records: Iterable[Record | Baseline], reference: str, order: list[st
 
 
 def _place(key: GroupKey) -> tuple[Any, ...]:
-    """What groups are sorted by: equal device budgets before equal tokens, then numbers as numbers, for as text 120 s would
+    """Sort groups: equal device budgets before equal tokens, then numbers as numbers, for as text 120 s would
     come before 15 s, and none before any.
     """
     budget = Budget.parse(key.budget)
@@ -163,10 +174,10 @@ def _group(
 
     rows.sort(key=place)
     centre = rows[0] if rows[0].method == reference and rows[0].runs else None
-    analysis = analysed([row.runs for row in rows], margin)
+    analysis = analyse([row.runs for row in rows], margin)
     pairs = [Pair(rows[i].label, rows[j].label, paired) for i, j, paired in analysis.pairs]
     if centre is not None:
-        rows = [_beside(centre, centre)] + [
+        rows = [replace(_beside(centre, centre), role="reference")] + [
             replace(_beside(row, centre), paired=found) for row, found in zip(rows[1:], analysis.against_first, strict=True)
         ]
         centre = rows[0]
@@ -186,7 +197,7 @@ def _group(
 
 
 def _settings(records: list[Record]) -> list[tuple[str, list[Record]]]:
-    """The runs of each method under its label; two settings of one method stand apart, labelled with what differs."""
+    """Return the runs of each method under its label; two settings of one method stand apart, labelled with what differs."""
     methods: dict[str, dict[Setting, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         methods[record.spec.method][frozenset(record.spec.hyperparameters.items())].append(record)
@@ -198,7 +209,7 @@ def _settings(records: list[Record]) -> list[tuple[str, list[Record]]]:
 
 
 def setting_labels(method: str, settings: Sequence[Setting]) -> list[str]:
-    """A label for each of a method's settings: its name, with what is not the same in all of them."""
+    """Return a label for each of a method's settings: its name, with what is not the same in all of them."""
     shared = frozenset.intersection(*settings)
     different = [", ".join(f"{name} {value}" for name, value in sorted(setting - shared)) for setting in settings]
     return [f"{method} ({which})" if which else method for which in different]
@@ -208,7 +219,7 @@ def _row(label: str, records: list[Record], kind: Machine | None) -> Row:
     runs = sorted((r for r in records if r.state == "complete" and r.test), key=lambda r: r.spec.seed)
     others = sorted((r for r in records if r.state != "complete" or not r.test), key=lambda r: r.spec.seed)
     tests, measured = [r.test for r in runs if r.test], [r for r in runs if machine(r) == kind]
-    collapsed = [r.spec.seed for r in runs if r.test and has_collapsed(r.test)]
+    collapsed = [r for r in runs if r.test and has_collapsed(r.test)]
     parameters = next((r.parameters for r in (*runs, *others) if r.parameters), None)
     return Row(
         label=label,
@@ -221,24 +232,22 @@ def _row(label: str, records: list[Record], kind: Machine | None) -> Row:
         precision=_mean([t.precision for t in tests]),
         recall=_mean([t.recall for t in tests]),
         f1=_mean([t.f1 for t in tests]),
-        accuracy_difference=None,
-        f1_difference=None,
-        paired=None,
         body=parameters.body if parameters else None,
         head=parameters.head if parameters else None,
-        memory=float(median(taken)) if (taken := [r.memory.taken for r in measured if r.memory]) else None,
+        memory=float(median(taken)) if (taken := [r.memory.training_bytes for r in measured if r.memory]) else None,
         reviews_seen=_mean([float(r.training.reviews_seen) for r in runs if r.training]),
         reviews_per_second=_mean(
             [r.training.reviews_seen / r.seconds.charged for r in measured if r.training and r.seconds and r.seconds.charged]
         ),
         conversion=next((r.conversion for r in (*runs, *others) if r.conversion), None),
-        collapsed=collapsed,
+        collapsed=[r.spec.seed for r in collapsed],
+        one_class=[r.spec.seed for r in collapsed if r.test and one_class(r.test)],
         measured=measured,
     )
 
 
 def _beside(row: Row, centre: Row) -> Row:
-    """The row with its differences from the reference, over the seeds that both have, collapsed ones included."""
+    """Return the row with its differences from the reference, over the seeds that both have, collapsed ones included."""
     own, its = ({record.spec.seed: record.test for record in of.runs if record.test} for of in (row, centre))
     pairs = [(own[seed], its[seed]) for seed in sorted(own.keys() & its.keys())]
     return replace(

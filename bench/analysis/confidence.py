@@ -21,12 +21,14 @@ from bench.records.schema import Evaluation, unpack_bits
 from bench.records.store import load_logits
 from bench.system.errors import BenchError
 
-__all__ = ["BINS", "Bin", "Confidence", "available", "confidences", "scores"]
+__all__ = ["BINS", "Bin", "Confidence", "Folders", "available", "confidences", "scores"]
 
 BINS = 15
 RESAMPLES = 200
 """Of the texts, for the interval of the ECE."""
 Floats = npt.NDArray[np.float64]
+Folders = Path | Sequence[Path]
+"""One folder of results, or several."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,19 @@ class _Scores:
     bin: npt.NDArray[np.int64]
 
 
-def available(group: Group, folder: Path) -> bool:
+def available(group: Group, folder: Folders) -> bool:
     """Whether any run of a group has its logits beside it."""
     named = (record.test.logits_sha256 for record in group.runs if record.test)
-    return any((folder / "logits" / f"{name}.npy").is_file() for name in named if name)
+    return any(_place(folder, name) for name in named if name)
 
 
-def confidences(group: Group, folder: Path) -> list[Confidence]:
+def _place(folders: Folders, name: str) -> Path | None:
+    """Find the folder of results that holds the logits of this name."""
+    places = [folders] if isinstance(folders, Path) else folders
+    return next((place for place in places if (place / "logits" / f"{name}.npy").is_file()), None)
+
+
+def confidences(group: Group, folder: Folders) -> list[Confidence]:
     """One for each method with complete runs whose logits are in the results `folder`; runs without theirs are left out."""
     found = []
     for row in group.rows:
@@ -92,11 +100,11 @@ def confidences(group: Group, folder: Path) -> list[Confidence]:
     return found
 
 
-def _of(test: Evaluation, folder: Path) -> _Scores | None:
-    if test.logits_sha256 is None:
+def _of(test: Evaluation, folder: Folders) -> _Scores | None:
+    if test.logits_sha256 is None or (place := _place(folder, test.logits_sha256)) is None:
         return None
     try:
-        logits = load_logits(folder, test.logits_sha256)
+        logits = load_logits(place, test.logits_sha256)
         predicted, correct = unpack_bits(test.predictions, test.reviews), unpack_bits(test.correct, test.reviews)
     except (BenchError, ValueError):
         return None
@@ -106,7 +114,7 @@ def _of(test: Evaluation, folder: Path) -> _Scores | None:
 
 
 def scores(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> _Scores:
-    """The scores of one run from logits [texts, classes] and labels [texts]."""
+    """Score one run from logits [texts, classes] and labels [texts]."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     log = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     probability, texts = np.exp(log), np.arange(len(labels))
@@ -155,7 +163,7 @@ def _bin(found: Sequence[_Scores], i: int) -> Bin:
 
 
 def _deviation_over_texts(found: Sequence[_Scores]) -> float:
-    """Standard deviation of the mean ECE over bootstrap resamples of the texts, the same for every seed; bins stay."""
+    """Return the deviation of the mean ECE over bootstrap resamples of the texts, the same for every seed; bins stay."""
     texts = len(found[0].bin)
     rng, values = np.random.default_rng(0), []
     for _ in range(RESAMPLES):

@@ -45,9 +45,7 @@ class Costs:
 
 
 def costs(runs: Sequence[Record], measured: Sequence[Record] | None = None) -> Costs:
-    """The costs of the complete runs of one method: memory, energy and times from those `measured` on one kind of machine, by
-    default all.
-    """
+    """Return the costs of one method: memory, energy and times from the complete runs `measured`, by default all."""
     measured = runs if measured is None else measured
     splits = [r.memory.split for r in measured if r.memory and r.memory.split]
     return Costs(

@@ -9,12 +9,14 @@ from typing import NamedTuple
 from bench.records.schema import Record
 from bench.system.errors import RecordError
 
-__all__ = ["LIBRARIES", "GroupKey", "Machine", "Setting", "grouped", "machine"]
+__all__ = ["LIBRARIES", "GroupKey", "Machine", "Setting", "group_key", "grouped", "machine", "shared_device"]
 
 LIBRARIES = ("torch", "transformers", "adapters", "peft", "tokenizers")
 """Libraries whose versions the runs of a table share."""
 
 
+BUSY = 1.25
+"""Times what its calibration expects, beyond which a run's clock says that it was not alone on its device."""
 Setting = frozenset[tuple[str, float | int | str | bool | None]]
 """Hyperparameters, by name."""
 Machine = tuple[str, int]
@@ -54,11 +56,18 @@ class GroupKey(NamedTuple):
 
 
 def machine(record: Record) -> Machine:
-    """The kind of machine that a run was charged on."""
+    """Return the kind of machine that a run was charged on."""
     return record.environment.device, record.environment.threads
 
 
-def _key(record: Record) -> GroupKey:
+def shared_device(record: Record) -> bool:
+    """Whether a run shared its device or met a busy one: it took far longer than its calibration expects."""
+    expected = record.conversion.expected_seconds if record.conversion else None
+    return bool(expected and record.seconds and record.seconds.charged > BUSY * expected)
+
+
+def group_key(record: Record) -> GroupKey:
+    """Return what must be equal for a run to stand in one table with another."""
     spec, versions = record.spec, record.environment.versions
     device: str | None = None
     threads: int | None = None
@@ -75,15 +84,14 @@ def _key(record: Record) -> GroupKey:
 
 
 def grouped(runs: Iterable[Record]) -> dict[GroupKey, list[Record]]:
-    """The runs by what they share. A run under reference tokens also stands among those of plain tokens that equal its own
-    share, where there are such.
+    """Group the runs by what they share. One under reference tokens is also among those of as many plain tokens as its share.
 
     Raises:
         RecordError: if one method has several shares of one number of reference tokens.
     """
     found: dict[GroupKey, list[Record]] = defaultdict(list)
     for record in runs:
-        found[_key(record)].append(record)
+        found[group_key(record)].append(record)
     for key, members in found.items():
         _refuse_several_shares(key, members)
     _lend(found)
@@ -110,7 +118,7 @@ def _lend(found: dict[GroupKey, list[Record]]) -> None:
             if record.spec.reference_tokens is None:
                 continue
             plain = record.model_copy(update={"spec": record.spec.model_copy(update={"reference_tokens": None})})
-            its = found.get(_key(plain))
+            its = found.get(group_key(plain))
             if its is not None and not any(_same_run(record, other) for other in its):
                 its.append(record)
 

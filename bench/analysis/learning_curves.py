@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
@@ -14,7 +14,7 @@ from bench.rules import MARKS
 __all__ = ["LEVELS", "PUBLISHED_LEVEL", "Mark", "TimeTo", "at_marks", "levels", "marks", "time_to"]
 
 LEVELS = (0.75, 0.80, 0.85)
-"""Validation accuracies that the time to reach is told for."""
+"""Validation accuracies to time."""
 PUBLISHED_LEVEL = 0.94156
 """The test accuracy of RoBERTa-base with adapters that this comparison is centred on, a level for encoders of its size."""
 BASE_SIZE = 80_000_000
@@ -31,6 +31,8 @@ class Mark:
     """Device seconds charged."""
     reviews: float | None
     """Reviews passed through the encoder."""
+    calibrated: float | None = None
+    """Device seconds that the calibration expects by then."""
 
 
 @dataclass(frozen=True)
@@ -47,55 +49,64 @@ class TimeTo:
     reached: int
     """Runs that reached it."""
     runs: int
+    calibrated: float | None = None
+    """Device seconds that the calibration expects by the mark of `seconds`."""
 
 
 def levels(group: Group) -> tuple[float, ...]:
-    """The accuracies to time: the published one only for encoders of its size."""
+    """Return the accuracies to time: the published one only for encoders of its size."""
     sizes = [record.parameters.total for record in group.runs if record.parameters]
     return (*LEVELS, PUBLISHED_LEVEL) if max(sizes, default=0) >= BASE_SIZE else LEVELS
 
 
 def marks(runs: Sequence[Record]) -> list[Mark]:
-    """The learning curve of a method, one entry for each of `MARKS`."""
-    curves = [at_marks(curve) for curve in _curves(runs)]
+    """Return the learning curve of a method, one entry for each of `MARKS`."""
+    curves = [(record, at_marks(record.training.curve)) for record in runs if record.training and record.training.curve]
     found = []
     for fraction in MARKS:
-        points = [curve[fraction] for curve in curves if fraction in curve]
+        points = [(record, curve[fraction]) for record, curve in curves if fraction in curve]
         if not points or len(points) < len(curves):
             found.append(Mark(fraction, None, None, None))
             continue
         found.append(
             Mark(
                 fraction,
-                accuracy=fmean(point.accuracy for point in points),
-                seconds=fmean(point.seconds for point in points),
-                reviews=fmean(point.reviews for point in points),
+                accuracy=fmean(point.accuracy for _, point in points),
+                seconds=fmean(point.seconds for _, point in points),
+                reviews=fmean(point.reviews for _, point in points),
+                calibrated=_middle(points, fmean),
             )
         )
     return found
 
 
 def at_marks(curve: Sequence[CurvePoint]) -> dict[float, CurvePoint]:
-    """The points of a run by the mark that each stands at. A head on kept features is read once, at the last one."""
+    """Return the points of a run by the mark that each stands at. A head on kept features is read once, at the last one."""
     ended = bool(curve) and curve[-1].fraction >= MARKS[-1]
     return dict(zip(MARKS[-len(curve) :] if ended else MARKS, curve, strict=False))
 
 
 def time_to(runs: Sequence[Record], level: float) -> TimeTo:
-    """When the runs of a method first had a validation accuracy of `level` (a share of 1)."""
-    curves = _curves(runs)
-    firsts = [next((point for point in curve if point.accuracy >= level), None) for curve in curves]
-    seconds = median([point.seconds if point else math.inf for point in firsts]) if firsts else math.inf
-    reviews = median([point.reviews if point else math.inf for point in firsts]) if firsts else math.inf
+    """Find when the runs of a method first had a validation accuracy of `level`, a share of 1."""
+    curves = [(record, record.training.curve) for record in runs if record.training and record.training.curve]
+    firsts = [(record, next((point for point in curve if point.accuracy >= level), None)) for record, curve in curves]
+    seconds = median([point.seconds if point else math.inf for _, point in firsts]) if firsts else math.inf
+    reviews = median([point.reviews if point else math.inf for _, point in firsts]) if firsts else math.inf
     return TimeTo(
         level=level,
         seconds=seconds if math.isfinite(seconds) else None,
         reviews=reviews if math.isfinite(reviews) else None,
-        reached=sum(point is not None for point in firsts),
+        reached=sum(point is not None for _, point in firsts),
         runs=len(curves),
+        calibrated=_middle(firsts, median) if math.isfinite(seconds) else None,
     )
 
 
-def _curves(runs: Sequence[Record]) -> list[list[CurvePoint]]:
-    """The points of each run that has any, one a mark and in their order; a step that passes two marks is there twice."""
-    return [record.training.curve for record in runs if record.training and record.training.curve]
+def _middle(points: Sequence[tuple[Record, CurvePoint | None]], mean: Callable[[Sequence[float]], float]) -> float | None:
+    """Return the mean of the device seconds that calibrations expect at these points; None unless all runs are calibrated."""
+    expected = [
+        min(point.fraction, 1.0) * record.conversion.expected_seconds if point else math.inf
+        for record, point in points
+        if record.conversion
+    ]
+    return mean(expected) if expected and len(expected) == len(points) else None

@@ -54,7 +54,7 @@ class Sensitivity:
 
 
 def sensitivities(records: Iterable[Record | Baseline], order: list[str]) -> list[Sensitivity]:
-    """The trials among the records, grouped as runs are, in the order of `order` and then of names."""
+    """Return the trials among the records, grouped as runs are, in the order of `order` and then of names."""
     trials = [record for record in records if isinstance(record, Record) and record.spec.purpose == "trial"]
     # To the comparison a trial is a run that was never tested: it groups them, and counts once what is there twice.
     as_runs = [trial.model_copy(update={"spec": trial.spec.model_copy(update={"purpose": "run"})}) for trial in trials]

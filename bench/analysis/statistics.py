@@ -78,7 +78,7 @@ class TwoWay:
 
 
 def moments(differences: npt.NDArray[np.integer[Any]]) -> Moments:
-    """The moments of differences [seeds, texts].
+    """Return the moments of differences [seeds, texts].
 
     Raises:
         ValueError: for less than one seed or two texts.
@@ -100,12 +100,12 @@ def moments(differences: npt.NDArray[np.integer[Any]]) -> Moments:
 
 
 def own(found: Moments) -> SeedVariance:
-    """A pair's own seed variance, on its seeds - 1 degrees of freedom."""
+    """Return a pair's own seed variance, on its seeds - 1 degrees of freedom."""
     return SeedVariance(found.seed_variance, found.seeds - 1)
 
 
 def pooled(pairs: Mapping[tuple[int, int], Moments], used: npt.NDArray[np.bool_]) -> SeedVariance:
-    """The seed variance over all pairs of methods of a table, each weighed by its seeds - 1.
+    """Return the seed variance over all pairs of methods of a table, each weighed by its seeds - 1.
 
     `pairs`: by the positions of both methods. `used` [methods, seeds]: which runs enter; a pair has the seeds that both
     its methods have. Where no run is missing this is twice the mean square of methods times seeds, on
@@ -132,7 +132,7 @@ def pooled(pairs: Mapping[tuple[int, int], Moments], used: npt.NDArray[np.bool_]
 
 
 def bartlett(groups: Sequence[Sequence[float]]) -> float | None:
-    """The p of one variance for all groups of accuracies (Bartlett 1937); None for fewer than three groups of two or more.
+    """Test one variance for all groups of accuracies (Bartlett 1937); return p, None for fewer than three groups of two.
 
     Two methods have no other variance of their difference than their own. A group without any spread, beside others that
     have one, gives 0.
@@ -153,7 +153,7 @@ def bartlett(groups: Sequence[Sequence[float]]) -> float | None:
 
 
 def two_way(found: Moments, variance: SeedVariance | None = None) -> TwoWay:
-    """The comparison of one pair with this seed variance, its own by default.
+    """Compare one pair with this seed variance, its own by default.
 
     With one seed the standard error is that of the texts alone, and there is no p. With two, there is one degree of freedom
     whatever was pooled. Where the standard error is zero, p is 1 for a difference of zero and else 0.
@@ -179,7 +179,7 @@ def half_width(found: TwoWay) -> float:
 
 
 def equivalence_p(found: TwoWay, margin: float) -> float:
-    """The larger p of the two one-sided tests that the difference is beyond -margin or +margin (TOST, Schuirmann 1987)."""
+    """Return the larger p of two one-sided tests of a difference beyond -margin or +margin (TOST, Schuirmann 1987)."""
     from scipy import special
 
     inside = margin - abs(found.difference)
@@ -189,7 +189,7 @@ def equivalence_p(found: TwoWay, margin: float) -> float:
 
 
 def detectable(standard_error: float, freedom: float, comparisons: int) -> float:
-    """The minimum detectable difference: the true one that gets a verdict with a probability of `POWER`.
+    """Return the minimum detectable difference: the true one that gets a verdict with a probability of `POWER`.
 
     It is the noncentrality of Student's t at which the first step of Holm's procedure, at `ALPHA / comparisons`, rejects in
     `POWER` of all experiments, times the standard error: a promise that does not depend on how other methods come out.
@@ -201,7 +201,7 @@ def detectable(standard_error: float, freedom: float, comparisons: int) -> float
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """The p of a family of comparisons, adjusted so that each can be held against `ALPHA` (Holm 1979)."""
+    """Adjust the p of a family of comparisons so that each can be held against `ALPHA` (Holm 1979)."""
     order = np.argsort(p, kind="stable")
     steps = np.asarray(p, dtype=float)[order] * np.arange(len(p), 0, -1)
     adjusted = np.empty(len(p))
@@ -227,7 +227,7 @@ def permutation_attainable(seeds: int, comparisons: int) -> bool:
 
 
 def sign_flip(means: Floats, text_variance: float) -> float:
-    """The two-sided p of paired differences [seeds] if a pair's methods were exchangeable within a seed, collapse included.
+    """Return the two-sided p of paired differences [seeds] if both methods were exchangeable within a seed, collapse included.
 
     All sign flips for at most 12 seeds, else 20,000 of them. Flips alone take the texts as given, and on other texts every
     seed moves alike: so each flipped mean is also spread by a normal error of this variance, and the larger p of the two
@@ -249,7 +249,7 @@ def sign_flip(means: Floats, text_variance: float) -> float:
 
 @cache
 def _signs(seeds: int) -> npt.NDArray[np.int64]:
-    """The sign flips of so many seeds, [flips, seeds]."""
+    """Return the sign flips of so many seeds, [flips, seeds]."""
     if seeds <= _EXACT:
         # Half of them: a flip of all signs changes no absolute value.
         return np.asarray(1 - 2 * ((np.arange(2 ** (seeds - 1))[:, None] >> np.arange(seeds)) & 1))
@@ -269,7 +269,7 @@ def collapsed(correct: int, texts: int, majority: float) -> bool:
 
 
 def clopper_pearson(cases: int, of: int) -> tuple[float, float]:
-    """The exact 95 % interval of a rate (Clopper and Pearson 1934)."""
+    """Return the exact 95 % interval of a rate (Clopper and Pearson 1934)."""
     from scipy import special
 
     low = 0.0 if cases == 0 else float(special.betaincinv(cases, of - cases + 1, ALPHA / 2))

@@ -63,7 +63,7 @@ def _grid(method: str) -> list[float]:
 
 
 def learning_rate(record: Record) -> float | None:
-    """The peak learning rate of a run or trial; None where its record has none that is a number."""
+    """Return the peak learning rate of a run or trial; None where its record has none that is a number."""
     value = record.spec.hyperparameters.get("learning_rate")
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
@@ -76,7 +76,7 @@ def validation_accuracy(trial: Record) -> float | None:
 
 
 def tried(records: Iterable[Record]) -> list[Trial]:
-    """The learning rates of these trials of one method and budget, ascending, each over its tuning seeds."""
+    """Return the learning rates of these trials of one method and budget, ascending, each over its tuning seeds."""
     by_rate: dict[float, list[Record]] = defaultdict(list)
     for record in sorted(records, key=lambda record: -record.spec.seed):
         rate = learning_rate(record)
@@ -97,7 +97,7 @@ def _trial(rate: float, records: list[Record]) -> Trial:
 
 
 def choose(trials: Sequence[Trial], default: float) -> float | None:
-    """The rate with the highest mean accuracy of those under which no seed collapsed; None if there is none.
+    """Return the rate with the highest mean accuracy of those under which no seed collapsed; None if there is none.
 
     A tie goes to the default, else to the smaller rate.
     """
@@ -140,7 +140,7 @@ def _next_rate(method: str, trials: list[Trial], best: float | None) -> float:
 
 
 def one_more_rate(pairs: Iterable[tuple[Asked, Record]]) -> dict[tuple[str, Budget], float]:
-    """The extension of every method under each budget of these trials; none before all of them have ended."""
+    """Return the extension of every method under each budget of these trials; none before all of them have ended."""
     found: dict[Budget, dict[str, list[Record]]] = {}
     for job, record in pairs:
         if record.state not in FINAL:

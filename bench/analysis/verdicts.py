@@ -17,7 +17,7 @@ from bench.analysis import statistics
 from bench.records.schema import Evaluation, Record, unpack_bits
 from bench.rules import ALPHA, HETEROGENEITY, LEAST_SEEDS, MARGIN
 
-__all__ = ["Analysis", "McNemar", "Paired", "Unconditional", "Verdict", "analysed", "has_collapsed", "worded"]
+__all__ = ["Analysis", "McNemar", "Paired", "Unconditional", "Verdict", "analyse", "has_collapsed", "one_class", "worded"]
 
 Verdict = Literal["better", "worse", "equivalent", "not resolved", "one seed", "too few seeds", "incomplete"]
 _Bits = npt.NDArray[np.uint8]
@@ -66,6 +66,8 @@ class Paired(_Part):
     """Seeds that only the method has; not used."""
     unusable: list[int]
     """Shared seeds left out, since the predictions of a record do not give its counts, or are of other texts."""
+    one_class: list[int] = []
+    """Shared seeds on which the other answers a single class: nothing is learned of a method from beating that."""
     margin: float
     """Differences within it count as equivalent."""
     difference: float | None = None
@@ -131,9 +133,15 @@ class _Pair:
         return statistics.sign_flip(self.every.mean(axis=1), self.unconditional.text_variance)
 
 
-def worded(verdict: Verdict, margin: float) -> str:
-    """The verdict in the words of a table: "equivalent within 0.5 points"."""
-    return f"equivalent within {100 * margin:g} points" if verdict == "equivalent" else verdict
+def worded(paired: Paired) -> str:
+    """Write the verdict in the words of a table: "equivalent within 0.5 points"."""
+    words = f"equivalent within {100 * paired.margin:g} points" if paired.verdict == "equivalent" else paired.verdict
+    return f"{words}, against one class" if paired.one_class else words
+
+
+def one_class(test: Evaluation) -> bool:
+    """Whether all predictions of a test are the same class."""
+    return test.tp + test.fp in (0, test.reviews)
 
 
 def has_collapsed(test: Evaluation) -> bool:
@@ -142,7 +150,7 @@ def has_collapsed(test: Evaluation) -> bool:
     return test.reviews > 0 and statistics.collapsed(test.tp + test.tn, test.reviews, majority / test.reviews)
 
 
-def analysed(methods: Sequence[Sequence[Record]], margin: float = MARGIN) -> Analysis:
+def analyse(methods: Sequence[Sequence[Record]], margin: float = MARGIN) -> Analysis:
     """Every method against the first, and every pair, from their complete runs.
 
     The seed variance is pooled over all methods, since its check does not reject that they share one; otherwise each pair
@@ -178,9 +186,7 @@ def analysed(methods: Sequence[Sequence[Record]], margin: float = MARGIN) -> Ana
 
 
 def _right(tests: Sequence[Mapping[int, Evaluation]]) -> list[dict[int, _Bits]]:
-    """What each method got right, [texts] by seed, of the tests whose predictions give their counts and are of the labels
-    that most tests have.
-    """
+    """Return what each method got right, [texts] by seed, where predictions give the counts and are of the usual labels."""
     bits = [{seed: both for seed, test in own.items() if (both := _bits(test)) is not None} for own in tests]
     counts = Counter(truth.tobytes() for own in bits for truth, _ in own.values())
     most = counts.most_common(1)[0][0] if counts else b""
@@ -210,13 +216,14 @@ def _pair(
     elif len(left) < LEAST_SEEDS:
         verdict = "one seed" if len(usable) == 1 else "too few seeds"
     paired = Paired(
-        verdict=verdict, seeds=left, collapsed=fallen, lacking=lacking, extra=extra, unusable=unusable, margin=margin
-    )
+        verdict=verdict, seeds=left, collapsed=fallen, lacking=lacking, extra=extra, unusable=unusable, margin=margin,
+        one_class=[seed for seed in fallen if one_class(its[seed])],
+    )  # fmt: skip
     return _Pair(paired, every, used, statistics.moments(used) if len(used) else None)
 
 
 def _family(pairs: Mapping[tuple[int, int], _Pair], pooled: statistics.SeedVariance | None) -> dict[tuple[int, int], Paired]:
-    """The comparisons of one family with their numbers and verdicts; without a pooled variance, each by its own."""
+    """Judge the comparisons of one family; without a pooled variance, each by its own."""
     found = {key: statistics.two_way(pair.moments, pooled) for key, pair in pairs.items() if pair.moments is not None}
     judged = [key for key, pair in pairs.items() if pair.paired.verdict == "not resolved"]
     differs = dict(zip(judged, statistics.holm([found[key].p for key in judged]), strict=True))
@@ -252,7 +259,7 @@ def _described(found: statistics.TwoWay, seeds: int) -> dict[str, Any]:
 
 
 def _unconditional(pairs: Mapping[tuple[int, int], _Pair]) -> dict[tuple[int, int], Unconditional]:
-    """The permutation test of every pair whose methods have the same seeds, two or more."""
+    """Test by permutation every pair whose methods have the same seeds, two or more."""
     whole = {key: pair for key, pair in pairs.items() if pair.paired.verdict != "incomplete" and len(pair.every) > 1}
     p = [pair.permutation_p for pair in whole.values()]
     made = {}

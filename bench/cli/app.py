@@ -1,4 +1,4 @@
-"""The commands: parse, call, print. Whatever takes long to import is imported by the command that needs it."""
+"""The commands: parse, call, print. A command imports for itself what takes long to import."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import errno
 import io
 import signal
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from typer.exceptions import TyperException
@@ -16,8 +17,9 @@ from bench import __version__
 from bench.cli.calibrate import calibrate
 from bench.cli.card import card
 from bench.cli.convert import convert
-from bench.cli.options import AnswerFormat, Device
-from bench.cli.run import RUNS, run, watch
+from bench.cli.export import export
+from bench.cli.options import RUNS, Command, Device, Out
+from bench.cli.run import run, watch
 from bench.report.options import Figure, Format, View
 from bench.system.errors import BenchError, SpecError
 from bench.system.files import write_out
@@ -28,19 +30,20 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     help="Compare ways to fine-tune an encoder under one device budget, centred on the adapter.",
     rich_markup_mode=None,
-    add_completion=False,
 )
+command = partial(app.command, cls=Command)
 
 REFERENCE_RESULTS = Path("results/reference")
 
-app.command()(run)
-app.command()(calibrate)
-app.command()(watch)
-app.command()(convert)
-app.command()(card)
+command()(run)
+command()(calibrate)
+command()(watch)
+command()(export)
+command()(convert)
+command()(card)
 
 
-@app.command()
+@command()
 def suites() -> None:
     """List the suites that come with the project: what each is for and what it comes to."""
     from bench.runs.suite import suites_text
@@ -48,49 +51,55 @@ def suites() -> None:
     print(suites_text())
 
 
-@app.command()
+@command()
 def report(
+    records: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders and records, joined. [results/runs, else results/reference]", show_default=False),
+    ] = None,
     reference: Annotated[str, typer.Option(help="The method in the centre.")] = "houlsby",
-    results: Annotated[Path | None, typer.Option(help="Folder of records. [results/runs, else results/reference]")] = None,
+    results: Annotated[list[Path] | None, typer.Option(help="The same as an option, repeatable.")] = None,
     format_: Annotated[
         Format, typer.Option("--format", help="How to write it. html: a page of all tables and figures; svg, png: figures.")
     ] = Format.table,
     view: Annotated[list[View] | None, typer.Option("--view", help="Tables to show, repeatable; json, html hold all.")] = None,
+    wide: Annotated[bool, typer.Option("--wide", help="Every column of the comparison: precision, recall, p, counts.")] = False,
     margin: Annotated[float, typer.Option(help="Accuracies within this many points of each other are equivalent.")] = 0.5,
     figure: Annotated[
         Figure | None,
         typer.Option(help="With svg, png: which. [accuracy-parameters; all where --out is a folder]", show_default=False),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write to this file instead of the terminal; pictures: a file of one or a folder.")
+        Path | None,
+        typer.Option("--out", "-o", help="Write to this file instead of the terminal; pictures: a file of one or a folder."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 if a file was left out.")] = False,
 ) -> None:
-    """Compare the records of a folder, the reference method first. Damaged files are named, left out and left as they are."""
+    """Compare records, the reference method first. Damaged files are named, left out and left as they are."""
     from bench.records.store import Damaged
-    from bench.report.render import draw, render
+    from bench.report.render import FILE_WIDTH, draw, render
 
     if not 0 < margin <= 100:
         raise SpecError(f"--margin {margin:g}: name points of accuracy above 0 and up to 100, such as 0.5")
-    folder = results
-    if folder is None:
-        folder = RUNS if any(RUNS.glob("*.json")) else REFERENCE_RESULTS
+    sources = [*(records or ()), *(results or ())] or [RUNS if any(RUNS.glob("*.json")) else REFERENCE_RESULTS]
     left_out: list[Damaged] = []
     if format_ in (Format.svg, Format.png):
         if view:
-            raise SpecError(f"--view chooses tables; with --format {format_} say --figure")
-        print(
-            draw(
-                folder, reference=reference, style=str(format_), figure=figure, out=out, left_out=left_out, margin=margin / 100
-            )
+            raise SpecError(f"--view chooses tables; with --format {format_} choose a figure with --figure")
+        drawn = draw(
+            sources, reference=reference, style=str(format_), figure=figure, out=out, left_out=left_out, margin=margin / 100
         )
+        print(drawn)
     else:
         if figure is not None:
-            raise SpecError(f"--figure goes with --format svg or png; --format {format_} has no single figures")
+            raise SpecError(f"--figure needs --format svg or png; --format {format_} has no single figures")
         if format_ is Format.html and out is None and sys.stdout.isatty():
-            raise SpecError("a page is not to be read in a terminal: name a file for it with --out")
+            raise SpecError("a page cannot be read in a terminal; name a file for it with --out")
         shown = [str(name) for name in view or ()]
-        text = render(folder, reference=reference, style=str(format_), view=shown, left_out=left_out, margin=margin / 100)
+        text = render(
+            sources, reference=reference, style=str(format_), view=shown, left_out=left_out, margin=margin / 100, wide=wide,
+            width=None if out is None else FILE_WIDTH,
+        )  # fmt: skip
         if out is None:
             print(text)
         else:
@@ -99,7 +108,7 @@ def report(
         raise typer.Exit(1)
 
 
-@app.command()
+@command()
 def predict(
     words: Annotated[
         list[str] | None,
@@ -119,25 +128,24 @@ def predict(
         bool, typer.Option("--test", help="Repeat the run's own test instead; exit code 1 unless its logits are the same.")
     ] = False,
     format_: Annotated[
-        AnswerFormat | None, typer.Option("--format", help="How to write answers. [text, with --csv csv]", show_default=False)
+        Literal["text", "csv", "json"] | None,
+        typer.Option("--format", help="How to write answers. [text, with --csv csv]", show_default=False),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None,
+    out: Out = None,
     results: Annotated[Path, typer.Option(help="Folder of records beside which runs were saved.")] = RUNS,
     encoder: Annotated[str | None, typer.Option(help="Where the encoder is now, if it was a folder.")] = None,
     data: Annotated[str | None, typer.Option(help="With --test: where the reviews are now, if they were a folder.")] = None,
-    device: Annotated[Device, typer.Option(help="auto: that of the run, where it is there.")] = Device.auto,
+    device: Annotated[Device, typer.Option(help="auto: that of the run, where it is there.")] = "auto",
 ) -> None:
     """Classify texts with what `run --save` kept: label, probability of positive, text."""
-    from bench.inference.predictions import Question, answer, tested
+    from bench.inference.predictions import PredictRequest, predict_texts, repeat_tests
 
-    question = Question(
-        words or [], adapter or [], csv, column, None if format_ is None else str(format_), results, encoder, data, str(device)
-    )
+    request = PredictRequest(words or [], adapter or [], csv, column, format_, results, encoder, data, device)
     if test:
-        outcomes = tested(question)
+        outcomes = repeat_tests(request)
         text, same = "\n".join(outcome.line for outcome in outcomes), all(outcome.identical for outcome in outcomes)
     else:
-        text, same = answer(question), True
+        text, same = predict_texts(request), True
     if out is None:
         print(text)
     else:
@@ -146,13 +154,17 @@ def predict(
         raise typer.Exit(1)
 
 
-@app.command()
+@command()
 def audit(
     records: Annotated[list[Path] | None, typer.Argument(help="Records, and folders of them.", show_default=False)] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Print each check with its figure.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="Print what each check asks, and audit nothing.")] = False,
 ) -> None:
-    """Derive every figure of records again from their raw fields; exit code 1 if one does not hold."""
+    """Derive every figure of records again from their raw fields.
+
+    Exit code 0: all hold. 1: a figure does not hold, or a record is damaged. 2: no record was given. 3: all hold, but other
+    files lie among them.
+    """
     from bench.records.audit import audit as audited
     from bench.records.audit import listing
 
@@ -166,9 +178,11 @@ def audit(
         print(outcome.text(verbose=verbose))
     if any(outcome.failed for outcome in outcomes):
         raise typer.Exit(1)
+    if any(outcome.foreign for outcome in outcomes):
+        raise typer.Exit(3)
 
 
-@app.command()
+@command()
 def methods(
     encoder: Annotated[str, typer.Option(help="The encoder that parameters are counted for.")] = "minilm",
 ) -> None:
@@ -180,7 +194,7 @@ def methods(
     print(methods_text(pretrained.name, pretrained.shape))
 
 
-@app.command()
+@command()
 def schema() -> None:
     """Print the JSON schema of a record, with the meaning of every field."""
     from bench.records.store import schema as text
@@ -188,7 +202,7 @@ def schema() -> None:
     print(text())
 
 
-@app.command()
+@command()
 def doctor() -> None:
     """Show what this machine can run, what is missing and how to get it; exit code 1 if runs cannot work."""
     from bench.cli.doctor import diagnose
@@ -213,7 +227,7 @@ def options(
 
 
 def _print_anything() -> None:
-    """Let a terminal that lacks a character, or a path that is no text, cost that character and not the command."""
+    """Print an escape for a character that a terminal lacks, or that makes a path no text."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -229,12 +243,12 @@ def main(arguments: list[str] | None = None) -> None:
     _print_anything()
     try:
         given = sys.argv[1:] if arguments is None else arguments
-        code = app(args=given or ["--help"], prog_name="python -m bench", standalone_mode=False)
+        code = app(args=given or ["--help"], prog_name=_program(), standalone_mode=False)
         if code == INTERRUPTED:
-            print("stopped; records that were finished are kept, and the same command makes the others", file=sys.stderr)
+            print("stopped; finished records are kept, and the same command makes the others", file=sys.stderr)
         sys.exit(code if isinstance(code, int) else 0)
     except TyperException as error:
-        # Usage errors say which option they speak of only in format_message.
+        # Usage errors name their option only in format_message.
         line = " ".join(str(getattr(error, "format_message", error.__str__)()).split())
     except BenchError as error:
         line = str(error)
@@ -242,12 +256,17 @@ def main(arguments: list[str] | None = None) -> None:
         if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             raise
         line = f"the output cannot be written ({error.strerror})"
-        # What is left of it would fail once more when the interpreter ends.
+        # Flushing it when the interpreter ends would fail again.
         sys.stdout = None
     print(f"error: {_visible(line)}", file=sys.stderr)
     sys.exit(2)
 
 
+def _program() -> str:
+    """Name the command as it was called: shells complete the console script by its name."""
+    return "adapter-bench" if Path(sys.argv[0]).name == "adapter-bench" else "python -m bench"
+
+
 def _visible(line: str) -> str:
-    """The line with control characters escaped: names from the command line may hold terminal commands."""
+    """Escape control characters: names from the command line may hold terminal commands."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

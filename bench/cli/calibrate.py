@@ -8,23 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import Device, Precision, Truncation
-from bench.cli.run import (
-    RUNS,
-    Arithmetic,
-    BatchSize,
-    Cut,
-    Data,
-    Encoder,
-    MaxLength,
-    MemoryCap,
-    Methods,
-    On,
-    Suite,
-    planned,
-    refuse_beside_suite,
-)
-from bench.system.errors import SpecError
+from bench.cli.options import RUNS, Selection, selects_runs
 
 if TYPE_CHECKING:
     from bench.records.schema import Calibration
@@ -33,73 +17,51 @@ if TYPE_CHECKING:
 __all__ = ["calibrate"]
 
 
+# Neither budget nor seed is part of what is measured.
+@selects_runs("budget", "seeds", "test_limit", "train_limit", "tune", "tune_seeds", "trials_only", "calibration")
 def calibrate(
-    context: typer.Context,
-    method: Methods = None,
-    suite: Suite = None,
-    encoder: Encoder = "minilm",
-    data: Data = "embedded",
-    max_length: MaxLength = 128,
-    truncation: Cut = Truncation.both,
-    batch_size: BatchSize = 16,
-    dropout: Annotated[float, typer.Option(min=0, max=0.99, help="Hidden dropout of encoder and head.")] = 0.0,
-    attention_dropout: Annotated[float, typer.Option(min=0, max=0.99, help="Dropout of attention weights.")] = 0.0,
-    precision: Arithmetic = Precision.auto,
-    device: On = Device.auto,
-    memory: MemoryCap = None,
+    selection: Selection,
     seconds: Annotated[
         float | None,
         typer.Option(
             min=1, max=86400, help="Most that the rounds of five methods may take. [60; 15 for one method]", show_default=False
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the record.")] = RUNS,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the record.")] = RUNS,
 ) -> None:
     """Measure what a token costs under each method, as a ratio to the reference, for budgets in seconds or reference tokens.
-    Methods take turns on the same batches, so that a machine that is busy slows all of them; training runs convert by it.
+    Methods take turns on the same batches, so that a busy machine slows all of them; training runs convert by it.
     """
-    from bench.runs.plan import Request
-
-    if suite is None and not method:
-        raise SpecError("Missing option '--method': name a method, several, or all; or name a suite with --suite")
-    if suite is not None:
-        refuse_beside_suite(context, also={"seconds"})
-    # Neither budget nor seed is part of what is measured.
-    request = Request(
-        method or [], encoder, data, "1 epoch", "1", max_length, str(truncation), batch_size, str(precision), str(device),
-        memory, dropout=dropout, attention_dropout=attention_dropout,
-    )  # fmt: skip
-    for matrix in planned(suite, request, elsewhere=False):
-        _one(matrix, out, seconds)
+    for matrix in selection.matrices():
+        _calibrate(matrix, out, seconds)
 
 
-def _one(matrix: Matrix, out: Path, seconds: float | None) -> None:
-    """Calibrate the methods of a matrix, and print what was found."""
+def _calibrate(matrix: Matrix, out: Path, seconds: float | None) -> None:
+    """Calibrate the methods of a matrix, and print their ratios."""
     from bench.records.store import path_of
     from bench.runs.calibration import calibrate as measured
     from bench.runs.calibration import subject_of, warnings
 
     jobs = matrix.jobs or matrix.trials
     methods = [(job.spec.method, job.spec.hyperparameters) for job in jobs]
-    made = measured(subject_of(jobs[0]), methods, out, seconds=seconds, progress=_told)
+    made = measured(subject_of(jobs[0]), methods, out, seconds=seconds, progress=lambda line: _show(f"calibration: {line}"))
     print(_table(made))
     for line in warnings(made, methods):
         print(f"  warning: {line}")
     print(f"  record: {path_of(out, made)}", flush=True)
 
 
-def _told(line: str) -> None:
-    """Show where it is, on one line of a terminal that each replaces; elsewhere nothing."""
+def _show(line: str) -> None:
+    """Replace the line of a terminal; elsewhere show nothing."""
     if sys.stderr.isatty():
-        print(f"\r\033[Kcalibration: {line}", end="", file=sys.stderr, flush=True)
+        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
 
 
 def _table(made: Calibration) -> str:
-    """Each method with its ratio, interval and speed."""
+    """Write each method with its ratio, interval and speed."""
     from bench.records.ratios import ratio
 
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
+    _show("")
     reference = made.methods[0].slices
     lines = [
         f"{made.encoder} on {made.data}, {made.environment.device}, {made.setting.precision}: {made.rounds_counted} of "

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.options import RUNS
+
 __all__ = ["card"]
 
 
 def card(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A saved run: id, record or folder.", show_default=False)],
-    results: Annotated[Path, typer.Option(help="Folder of records beside which runs were saved.")] = Path("results/runs"),
+    results: Annotated[Path, typer.Option(help="Folder of records beside which runs were saved.")] = RUNS,
 ) -> None:
     """Write a model card, README.md in the hub's format, into the folder of a saved run: numbers, and how to load it."""
     from bench.analysis.statistics import clopper_pearson

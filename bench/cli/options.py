@@ -1,36 +1,154 @@
-"""What an option of a command can be, where it is one of a few words."""
+"""Options that several commands share, and what they select: the runs of a suite, or those that are spelt out."""
 
 from __future__ import annotations
 
-from enum import StrEnum
+import inspect
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-__all__ = ["AnswerFormat", "Device", "Engine", "Precision", "Truncation"]
+import typer
+from typer.core import TyperCommand, TyperOption
 
+from bench.runs.request import Request, parse_settings
+from bench.system.errors import SpecError
 
-class Truncation(StrEnum):
-    head = "head"
-    tail = "tail"
-    both = "head+tail"
+if TYPE_CHECKING:
+    from bench.runs.plan import Matrix
 
+__all__ = ["RUNS", "Command", "Device", "Out", "Selection", "say", "selects_runs"]
 
-class Device(StrEnum):
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-class Engine(StrEnum):
-    local = "local"
-    ray = "ray"
-
-
-class Precision(StrEnum):
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
+RUNS = Path("results/runs")
+"""The default folder of records."""
+Device = Literal["auto", "cpu", "cuda"]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file instead of the terminal.")]
 
 
-class AnswerFormat(StrEnum):
-    text = "text"
-    csv = "csv"
-    json = "json"
+def _methods() -> list[str]:
+    import methods
+
+    return [*methods.names(), *methods.groups()]
+
+
+def _suites() -> list[str]:
+    from bench.runs.suite import shipped
+
+    return list(shipped())
+
+
+def _option(kind: Any, text: str, *names: str, **settings: Any) -> Any:
+    return Annotated[kind, typer.Option(*names, help=text, **settings)]
+
+
+_BUDGETS = 'For each run: "60s", "1M reference tokens", "500 steps", "3 epochs", "2M tokens"; several: "15s,60s".'
+_METHODS = "A method, several, 'all' for the five compared, 'every', or a group that `methods` lists."
+_OPTIONS: dict[str, Any] = {
+    "methods": _option(list[str] | None, _METHODS, "--method", "-m", autocompletion=_methods),
+    "suite": _option(
+        str | None,
+        "Run a suite that `suites` lists, or a file (./mine.yaml); other options override it.",
+        autocompletion=_suites,
+    ),
+    "hyperparameters": _option(
+        list[str] | None, "A hyperparameter, repeatable: houlsby.learning_rate=5e-4.", "--set", metavar="METHOD.NAME=VALUE"
+    ),
+    "encoder": _option(str, "minilm, mpnet, a local folder, or a hub id."),
+    "data": _option(str, "embedded, imdb (the hub's), rotten-tomatoes, or a folder."),
+    "budget": _option(str, _BUDGETS),
+    "seeds": _option(str, 'How many seeds ("3"), or which ("0,1,5"; "7," for one).'),
+    "max_length": _option(int, "Tokens kept of a review.", min=8, max=8192),
+    "truncation": _option(Literal["head", "tail", "head+tail"], "Which part of a longer review is kept."),
+    "batch_size": _option(int, "Reviews an optimizer step.", min=1, max=4096),
+    "dropout": _option(float, "Hidden dropout of encoder and head.", min=0, max=0.99),
+    "attention_dropout": _option(float, "Dropout of attention weights.", min=0, max=0.99),
+    "precision": _option(Literal["auto", "fp32", "bf16"], "auto: bf16 where the device has instructions for it, else fp32."),
+    "device": _option(Device, "Where runs execute."),
+    "memory": _option(str | None, 'Most that training may use: "2GiB". Beyond it a run ends.'),
+    "test_limit": _option(int | None, "Test on so many reviews only, half of each class."),
+    "train_limit": _option(int | None, "Train on so many reviews only, the first of each seed's order."),
+    "tune": _option(int | None, "First choose each method's learning rate among so many, on validation only."),
+    "tune_seeds": _option(int, "With --tune: seeds each learning rate is tried with.", min=1, max=100),
+    "trials_only": _option(bool, "With --tune: the trials, and no runs.", "--trials-only"),
+    "calibration": _option(str | None, "Convert budgets by this calibration's record, of any machine."),
+}
+"""Field of `Request`, and the suite → how it is asked for."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What options select."""
+
+    suite: str | None
+    request: Request
+    given: dict[str, Any]
+    """The fields of `request` that stand on the command line, without the device."""
+
+    def matrices(self, device: str | None = None, *, elsewhere: bool = False) -> list[Matrix]:
+        """Plan the matrices; `device` replaces that of the request, and `elsewhere` is as for `plan`.
+
+        Raises:
+            BenchError: if neither a suite nor a method is named, or as `plan`.
+        """
+        request = replace(self.request, device=device or self.request.device)
+        if self.suite is not None:
+            from bench.runs.suite import matrices
+
+            return matrices(self.suite, request.device, overrides=self.given, elsewhere=elsewhere, say=say)
+        from bench.runs.plan import plan
+
+        if not request.methods:
+            raise SpecError("Missing option '--method': name a method, several, or all; or name a suite with --suite")
+        return [plan(request, elsewhere=elsewhere)]
+
+
+def say(line: str) -> None:
+    """Print a line on the error stream."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def selects_runs(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the shared options, but `without` some, in the place of its first parameter, a `Selection`."""
+    options = {name: hint for name, hint in _OPTIONS.items() if name not in without}
+    defaults = {**asdict(Request()), "methods": None, "hyperparameters": None}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        _, *own = inspect.signature(command, eval_str=True).parameters.values()
+
+        def called(context: typer.Context, suite: str | None, **values: Any) -> None:
+            asked = {name: values.pop(name) for name in options if name != "suite"}
+            asked |= {"methods": asked["methods"] or [], "hyperparameters": parse_settings(asked["hyperparameters"] or ())}
+            given = {name: value for name, value in asked.items() if name != "device" and _is_given(context, name)}
+            command(Selection(suite, Request(**asked), given), **values)
+
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters = [
+            inspect.Parameter("context", kind, annotation=typer.Context),
+            *(inspect.Parameter(name, kind, default=defaults.get(name), annotation=hint) for name, hint in options.items()),
+            *(parameter.replace(kind=kind) for parameter in own),
+        ]
+        called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        called.__name__, called.__doc__ = command.__name__, command.__doc__
+        called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return called
+
+    return decorate
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+class Command(TyperCommand):
+    """A command that refuses an option which is given twice and holds one value: the first would be lost."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            for option, times in Counter(order).items():
+                if times > 1 and isinstance(option, TyperOption) and not (option.multiple or option.is_flag):
+                    raise SpecError(f"{option.opts[0]} is given {times} times, and takes one value; give it once")
+        return super().parse_args(ctx, args)

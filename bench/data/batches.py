@@ -1,7 +1,6 @@
-"""Which reviews make up each batch, in which order, and how they become tensors.
+"""Texts in batches: which, in which order, and as tensors.
 
-The order comes from a generator of its own: it is the same for every method with the same seed, whatever randomness a
-method uses.
+The order has a generator of its own: it is the same for every method with the same seed, whatever randomness a method uses.
 """
 
 from __future__ import annotations
@@ -18,20 +17,20 @@ from bench.records.spec import Truncation
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["MULTIPLE", "collate", "epoch_batches", "first_balanced", "in_length_order", "moved", "rounded", "stream"]
+__all__ = ["MULTIPLE", "collate", "epoch_batches", "first_balanced", "in_length_order", "round_up", "stream", "to_device"]
 
 POOL = 50
-"""Batches that are sorted by length together. Larger pools save little more padding and make batches less random."""
+"""Batches sorted by length together. Larger pools save little more padding and make batches less random."""
 
 MULTIPLE = 32
-"""Tokens of which the width of what is trained on is a multiple. Then there are few shapes, and the memory that one batch freed
-fits the next; with ever other widths the peak keeps growing with the reviews. `make growth` and `make ablations` measure it."""
+"""Tokens of which the width of a training batch is a multiple. With few shapes, memory that one batch frees fits the next; with
+any width, the peak grows with the number of texts. `make growth` and `make ablations` measure it."""
 
 
 def epoch_batches(lengths: Ints, batch_size: int, seed: int, epoch: int) -> list[Ints]:
-    """One pass over all reviews in length-bucketed batches, each an array of rows.
+    """Return one pass over all texts in length-bucketed batches, each an array of rows.
 
-    Reviews are shuffled, sorted by length within pools of `POOL` batches, cut into batches, and the batches shuffled.
+    Texts are shuffled, sorted by length within pools of `POOL` batches, split into batches, and the batches shuffled.
     Every row comes once; only the last batch of the last pool can be smaller than `batch_size`.
     """
     generator = np.random.default_rng([seed, epoch])
@@ -46,7 +45,7 @@ def epoch_batches(lengths: Ints, batch_size: int, seed: int, epoch: int) -> list
 
 
 def stream(lengths: Ints, batch_size: int, seed: int, first_epoch: int = 0, skip: int = 0) -> Iterator[Ints]:
-    """Batches without end: one pass after another, each in an order of its own. The first `skip` batches are left out."""
+    """Yield batches without end: pass after pass, each in an order of its own, from the batch numbered `skip` on."""
     passes, skip = divmod(skip, math.ceil(len(lengths) / batch_size))
     epoch = first_epoch + passes
     while True:
@@ -55,7 +54,7 @@ def stream(lengths: Ints, batch_size: int, seed: int, first_epoch: int = 0, skip
 
 
 def first_balanced(labels: Ints, count: int) -> Ints:
-    """Positions of the first `count` of labels [n], as many of each class as there are, ascending; all where n is no more."""
+    """Return positions of the first `count` of labels [n], ascending, the classes balanced; all of them if n is no more."""
     rank = np.empty(len(labels), dtype=np.int64)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
@@ -64,25 +63,25 @@ def first_balanced(labels: Ints, count: int) -> Ints:
 
 
 def in_length_order(lengths: Ints, batch_size: int) -> Iterator[Ints]:
-    """All rows in batches of like length, the longest first: for evaluation, where order means nothing."""
+    """Yield all rows in batches of like length, the longest first: for evaluation, where order means nothing."""
     order = np.argsort(-lengths, kind="stable")
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
 
 
-def rounded(longest: int, multiple: int, most: int) -> int:
-    """The next multiple from `longest` on, or `most` where that is less."""
+def round_up(longest: int, multiple: int, most: int) -> int:
+    """Round up to a multiple, at most to `most`."""
     return min(math.ceil(longest / multiple) * multiple, most)
 
 
 def collate(
     task: Task, split: Split, rows: Ints, max_length: int, truncation: Truncation, multiple: int = 1
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Tensors for a batch: ids and mask [batch, longest of the batch, rounded up to a multiple], labels [batch]."""
+    """Make the tensors of a batch: ids and mask [batch, its longest text rounded up to a multiple], labels [batch]."""
     import torch
 
     encoded = [task.encode(split, int(row), max_length, truncation) for row in rows]
-    width = rounded(max(len(ids) for ids in encoded), multiple, max_length)
+    width = round_up(max(len(ids) for ids in encoded), multiple, max_length)
     ids = np.full((len(rows), width), task.pad_id, dtype=np.int64)
     mask = np.zeros((len(rows), width), dtype=np.int64)
     for i, row in enumerate(encoded):
@@ -91,6 +90,6 @@ def collate(
     return torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(split.labels[rows])
 
 
-def moved(tensor: Tensor, device: str) -> Tensor:
-    """The tensor on the device; towards CUDA from pinned memory, so that the copy does not wait for running kernels."""
+def to_device(tensor: Tensor, device: str) -> Tensor:
+    """Move a tensor to a device; to CUDA from pinned memory, so that the copy does not wait for running kernels."""
     return tensor.pin_memory().to(device, non_blocking=True) if device == "cuda" else tensor

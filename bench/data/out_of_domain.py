@@ -1,13 +1,12 @@
-"""Reviews from elsewhere: the Rotten Tomatoes sentences of the package of the embedded reviews.
+"""The out-of-domain test: the Rotten Tomatoes sentences of the package of the embedded reviews.
 
-They test what a method learnt on IMDB on other films, in other words and at a tenth of the length. No method that is tested
-so trains on them, and nothing is chosen by them.
+Other films, another style, a tenth of the length. No method tested on them trains on them, and nothing is chosen by them.
 """
 
 from __future__ import annotations
 
 from bench.data.sources import read_sentences
-from bench.data.tokenization import Split, open_tokenizer, tokenised
+from bench.data.tokenization import Split, open_tokenizer, tokenize
 from bench.models.pretrained import PretrainedModel
 from bench.system.cache import Arrays, cached_arrays
 from bench.system.files import sha256_bytes
@@ -18,7 +17,7 @@ VERSION = 1
 
 
 def sentences(pretrained: PretrainedModel) -> Split:
-    """All 8,530 sentences (Pang and Lee, ACL 2005), tokenised; from the cache where they are there.
+    """Return all 8,530 sentences (Pang and Lee, ACL 2005), tokenized; from the cache if they are there.
 
     Raises:
         BenchError: if the package of the embedded reviews is not installed, or the tokenizer cannot be used.
@@ -26,6 +25,6 @@ def sentences(pretrained: PretrainedModel) -> Split:
     key = sha256_bytes(f"{VERSION} rotten-tomatoes {pretrained.tokenizer_sha256}".encode())
 
     def make() -> Arrays:
-        return vars(tokenised(open_tokenizer(pretrained.folder / "tokenizer.json"), read_sentences()))
+        return vars(tokenize(open_tokenizer(pretrained.folder / "tokenizer.json"), read_sentences()))
 
     return Split(**cached_arrays(f"sentences/{key}.npz", ("ids", "starts", "labels"), make))

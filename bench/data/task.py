@@ -1,6 +1,6 @@
-"""From reviews to token ids: deduplicated, split, tokenised once and cached.
+"""From texts to token ids: deduplicated, split, tokenized once and cached.
 
-Reviews are stored whole, so that one cache serves every maximum length and truncation.
+Texts are stored whole, so that one cache serves every maximum length and truncation.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.sources import Reviews, Source
-from bench.data.tokenization import Ints, Split, open_tokenizer, special_tokens, tokenised
+from bench.data.sources import Reviews, Source, read
+from bench.data.tokenization import Ints, Split, open_tokenizer, special_tokens, tokenize
 from bench.models.pretrained import PretrainedModel
 from bench.records.spec import Truncation
 from bench.rules import LARGE_TRAIN, LARGE_VALIDATION_A_CLASS, TEST_A_CLASS, VALIDATION_A_CLASS
@@ -20,40 +20,40 @@ from bench.system.cache import Arrays, cached_arrays
 from bench.system.errors import DataError, ModelError
 from bench.system.files import sha256_bytes
 
-__all__ = ["Cut", "Ints", "Split", "Task", "cut", "prepare", "sampled"]
+__all__ = ["Ints", "Split", "Splits", "Task", "prepare", "sample", "split", "splits_of"]
 
-CUT_VERSION = 2
-"""Version 1 held 250 a class out for validation, of however many reviews there were."""
+SPLIT_VERSION = 2
+"""Version 1 held out 250 a class for validation, whatever the number of texts."""
 _SAMPLE = 2**32
-"""Sets the generator that samples reviews apart from those of the epochs, which are numbered from 0."""
+"""Seeds the generator that samples texts apart from those of the epochs, which are numbered from 0."""
 
 
 @dataclass(frozen=True)
-class Cut:
-    """Which reviews train, validate and test. A source without a test split of its own has one cut from its train reviews."""
+class Splits:
+    """The texts to train, validate and test on. A source without a test split of its own has one of its train texts."""
 
     name: str
     train: Reviews
     validation: Reviews
     test: Reviews
     duplicates_removed: int
-    """Train rows dropped because their very text came before."""
+    """Train rows dropped as exact repetitions of an earlier text."""
     leaked: Ints
-    """Test reviews whose very text is also in train, as positions in `test`."""
+    """Positions in `test` of texts that are also in train."""
 
 
 def _take(reviews: Reviews, rows: list[int]) -> Reviews:
     return Reviews([reviews.texts[i] for i in rows], [reviews.labels[i] for i in rows])
 
 
-def cut(source: Source) -> Cut:
+def split(source: Source) -> Splits:
     """Split a source, the same for all seeds.
 
-    Duplicate train texts go first. Validation is the source's own, or the last 250 reviews a class, of more than 10,000 the
-    last 1,000; a source without a test split loses the last 1,000 a class to the test before that (less of each where a source
-    is small: a tenth, and two fifths).
+    Repeated train texts are dropped. Without a test split of its own, a source gives the last 1,000 texts of each class to the
+    test; without a validation split, the last 250 before those, or 1,000 of more than 10,000 texts, to validation. A small
+    source gives two fifths and a tenth at most.
     Reviews of a film stand together within a class, so a block at the end shares fewer films with train than a random
-    sample would; it still shares some, which is why a number on it is not one on the official test.
+    sample would. It shares some: a number on it is not one on the official test.
 
     Raises:
         DataError: if a class has fewer than ten reviews to split.
@@ -77,10 +77,10 @@ def cut(source: Source) -> Cut:
         parts["train"] += rows[: held_out - validation_size]
     train = _take(source.train, sorted(parts["train"]))
     test = source.test if source.test is not None else _take(source.train, parts["test"])
-    # Leaks are looked for in every review of the source's train split, held out or not.
+    # Held-out texts count as train texts here: they come from the same split of the source.
     known = set() if source.test is None else set(source.train.texts)
-    return Cut(
-        name=f"{source.name}-v{CUT_VERSION}",
+    return Splits(
+        name=f"{source.name}-v{SPLIT_VERSION}",
         train=train,
         validation=source.validation or _take(source.train, parts["validation"]),
         test=test,
@@ -89,9 +89,21 @@ def cut(source: Source) -> Cut:
     )
 
 
+def splits_of(name: str, sha256: str) -> Splits:
+    """Read and split the texts called `name` again, for a process that has no cache of their tokens.
+
+    Raises:
+        DataError: if they cannot be read, or their hash is another one.
+    """
+    source = read(name)
+    if source.sha256 != sha256:
+        raise DataError("the texts changed after the run was requested; request it again")
+    return split(source)
+
+
 @dataclass(frozen=True)
 class Task:
-    """What a run trains and is tested on, with the special tokens of its encoder."""
+    """Tokenized splits, with the special tokens of an encoder."""
 
     train: Split
     validation: Split
@@ -102,60 +114,61 @@ class Task:
     pad_id: int
 
     def lengths(self, split: Split, max_length: int) -> Ints:
-        """Tokens of each review after truncation, special tokens included."""
+        """Return the tokens of each text after truncation, special tokens included."""
         special = len(self.prefix) + len(self.suffix)
         kept: Ints = np.minimum(np.diff(split.starts), max_length - special) + special
         return kept
 
-    def sampled(self, limit: int | None, seed: int) -> Task:
-        """The task with the reviews that a limit leaves to train on."""
-        return self if limit is None else replace(self, train=self.train.take(sampled(len(self.train), limit, seed)))
+    def sample(self, limit: int | None, seed: int) -> Task:
+        """Return the task with a sample of `limit` train texts; itself without a limit."""
+        return self if limit is None else replace(self, train=self.train.take(sample(len(self.train), limit, seed)))
 
     def encode(self, split: Split, row: int, max_length: int, truncation: Truncation) -> Ints:
-        """Ids of one review, cut to `max_length` and framed by the special tokens."""
+        """Return the ids of one text, truncated to `max_length` and framed by the special tokens."""
         ids = split.ids[split.starts[row] : split.starts[row + 1]]
         room = max_length - len(self.prefix) - len(self.suffix)
         if len(ids) > room:
-            # A quarter of the head and three quarters of the tail: where reviews say what they think.
+            # A quarter of the head and three quarters of the tail (Sun et al. 2019): reviews conclude at their end.
             head = {"head": room, "tail": 0, "head+tail": room // 4}[truncation]
             ids = np.concatenate([ids[:head], ids[len(ids) - (room - head) :]])
         return np.concatenate([self.prefix, ids, self.suffix], dtype=np.int64)
 
 
-def sampled(reviews: int, limit: int | None, seed: int) -> Ints:
-    """Positions of the reviews to train on, ascending: all, or `limit` of them. Samples of one seed are nested: the first of
-    its order, which comes from a generator of its own.
+def sample(texts: int, limit: int | None, seed: int) -> Ints:
+    """Return positions of the texts to train on, ascending: all, or the first `limit` of an order that the seed gives.
+
+    Samples of one seed are nested.
     """
-    if limit is None or limit >= reviews:
-        return np.arange(reviews)
-    order = np.random.default_rng([seed, _SAMPLE]).permutation(reviews)
+    if limit is None or limit >= texts:
+        return np.arange(texts)
+    order = np.random.default_rng([seed, _SAMPLE]).permutation(texts)
     return np.sort(order[:limit])
 
 
-_SPLITS = ("train", "validation", "test")
+_SPLITS, _PARTS = ("train", "validation", "test"), ("ids", "starts", "labels")
 Progress = Callable[[int, int], None]
-"""Called with (done, all) while something long goes on."""
+"""Called with (done, total)."""
 
 
 def prepare(
-    pretrained: PretrainedModel, data_sha256: str, make_cut: Callable[[], Cut], progress: Progress | None = None
+    pretrained: PretrainedModel, data_sha256: str, make_splits: Callable[[], Splits], progress: Progress | None = None
 ) -> Task:
-    """The task for an encoder's tokenizer: from the cache, or cut and tokenised now and put there.
+    """Return the task for an encoder's tokenizer: from the cache, or split and tokenized now and cached.
 
     Raises:
         ModelError: if the tokenizer cannot be used.
     """
-    key = sha256_bytes(f"{CUT_VERSION} {data_sha256} {pretrained.tokenizer_sha256}".encode())
+    key = sha256_bytes(f"{SPLIT_VERSION} {data_sha256} {pretrained.tokenizer_sha256}".encode())
     arrays = cached_arrays(
         f"tasks/{key}.npz",
-        ("leaked", "prefix", "suffix", *(f"{split}_{part}" for split in _SPLITS for part in ("ids", "starts", "labels"))),
-        lambda: _tokenised(pretrained.folder / "tokenizer.json", make_cut(), progress or (lambda done, total: None)),
+        ("leaked", "prefix", "suffix", *(f"{name}_{part}" for name in _SPLITS for part in _PARTS)),
+        lambda: _tokenize(pretrained.folder / "tokenizer.json", make_splits(), progress or (lambda done, total: None)),
     )
-    return _checked(_from_arrays(arrays, int(pretrained.config["pad_token_id"])), pretrained)
+    return _check_ids(_from_arrays(arrays, int(pretrained.config["pad_token_id"])), pretrained)
 
 
-def _checked(task: Task, pretrained: PretrainedModel) -> Task:
-    """The task, unless the tokenizer is another encoder's, with ids that this one has no vectors for."""
+def _check_ids(task: Task, pretrained: PretrainedModel) -> Task:
+    """Return the task, unless the tokenizer is of another encoder, with ids for which this one has no embedding."""
     parts = (task.train.ids, task.validation.ids, task.test.ids, task.prefix, task.suffix)
     highest = max(int(part.max(initial=0)) for part in parts)
     if highest >= pretrained.config["vocab_size"]:
@@ -167,15 +180,11 @@ def _checked(task: Task, pretrained: PretrainedModel) -> Task:
 
 
 def _from_arrays(arrays: Arrays, pad_id: int) -> Task:
-    def split(name: str) -> Split:
-        return Split(arrays[f"{name}_ids"], arrays[f"{name}_starts"], arrays[f"{name}_labels"])
-
-    return Task(
-        split("train"), split("validation"), split("test"), arrays["leaked"], arrays["prefix"], arrays["suffix"], pad_id
-    )
+    train, validation, test = (Split(*(arrays[f"{name}_{part}"] for part in _PARTS)) for name in _SPLITS)
+    return Task(train, validation, test, arrays["leaked"], arrays["prefix"], arrays["suffix"], pad_id)
 
 
-def _tokenised(tokenizer_json: Path, made: Cut, progress: Progress) -> Arrays:
+def _tokenize(tokenizer_json: Path, made: Splits, progress: Progress) -> Arrays:
     tokenizer = open_tokenizer(tokenizer_json)
     prefix, suffix = special_tokens(tokenizer)
     arrays: Arrays = {"leaked": made.leaked, "prefix": prefix, "suffix": suffix}
@@ -187,6 +196,6 @@ def _tokenised(tokenizer_json: Path, made: Cut, progress: Progress) -> Arrays:
         progress(done, total)
 
     for name in _SPLITS:
-        split = tokenised(tokenizer, getattr(made, name), on_chunk)
-        arrays |= {f"{name}_ids": split.ids, f"{name}_starts": split.starts, f"{name}_labels": split.labels}
+        tokens = tokenize(tokenizer, getattr(made, name), on_chunk)
+        arrays |= {f"{name}_{part}": value for part, value in vars(tokens).items()}
     return arrays

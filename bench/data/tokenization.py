@@ -1,4 +1,4 @@
-"""From texts to token ids, end to end in one array, whole: truncation comes when a batch is made."""
+"""From texts to token ids, end to end in one array. They are whole: batches truncate."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import numpy.typing as npt
 from bench.data.sources import Reviews, plain
 from bench.system.errors import ModelError
 
-__all__ = ["Ints", "Split", "open_tokenizer", "special_tokens", "tokenised"]
+__all__ = ["Ints", "Split", "open_tokenizer", "special_tokens", "tokenize"]
 
 Ints = npt.NDArray[np.int64]
 
 CHUNK = 500
-"""Reviews that the tokenizer gets at once: enough for its threads, few enough for a smooth progress bar."""
+"""Texts that the tokenizer gets at once: enough for its threads, few enough for a smooth progress bar."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Tokenised reviews: the ids of all, end to end, and where each begins."""
+    """Tokenized texts: the ids of all, end to end, and where each begins."""
 
     ids: npt.NDArray[np.int32]
     starts: Ints
-    """[n + 1]; review i is ids[starts[i]:starts[i + 1]], without special tokens."""
+    """[n + 1]; text i is ids[starts[i]:starts[i + 1]], without special tokens."""
     labels: Ints
     """[n], 0 negative, 1 positive."""
 
@@ -36,7 +36,7 @@ class Split:
         return len(self.labels)
 
     def take(self, rows: Ints) -> Split:
-        """The reviews at these positions [n], in their order."""
+        """Return the texts at these positions [n], in their order."""
         parts = [self.ids[self.starts[row] : self.starts[row + 1]] for row in rows]
         starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
         return Split(np.concatenate(parts), starts, self.labels[rows])
@@ -44,7 +44,7 @@ class Split:
 
 @contextmanager
 def _refused() -> Iterator[None]:
-    """Whatever the library makes of a damaged file as one line: it raises bare Exception, and where it panics, less."""
+    """Turn errors of the library into one line: on a damaged file it raises bare Exception, or panics."""
     try:
         yield
     except BaseException as error:
@@ -54,7 +54,7 @@ def _refused() -> Iterator[None]:
 
 
 def open_tokenizer(tokenizer_json: Path) -> Any:
-    """The fast tokenizer of a checkpoint, which neither truncates nor pads.
+    """Open the fast tokenizer of a pretrained model, without truncation and padding.
 
     Raises:
         ModelError: if the file cannot be read.
@@ -71,7 +71,7 @@ def open_tokenizer(tokenizer_json: Path) -> Any:
 
 
 def special_tokens(tokenizer: Any) -> tuple[Ints, Ints]:
-    """The ids [1] before a text and those after it.
+    """Return the ids [1] before a text and those after it.
 
     Raises:
         ModelError: unless there is one of each.
@@ -85,8 +85,8 @@ def special_tokens(tokenizer: Any) -> tuple[Ints, Ints]:
     return np.array(frame[:1], dtype=np.int64), np.array(frame[1:], dtype=np.int64)
 
 
-def tokenised(tokenizer: Any, reviews: Reviews, on_chunk: Callable[[int], None] = lambda reviews: None) -> Split:
-    """Reviews as token ids without special tokens; `on_chunk` hears how many were just done."""
+def tokenize(tokenizer: Any, reviews: Reviews, on_chunk: Callable[[int], None] = lambda reviews: None) -> Split:
+    """Tokenize texts, without special tokens; `on_chunk` is called with the number of each chunk."""
     ids: list[npt.NDArray[np.int32]] = []
     for start in range(0, len(reviews), CHUNK):
         texts = [plain(text) for text in reviews.texts[start : start + CHUNK]]

@@ -1,4 +1,4 @@
-"""A test as a record keeps it: metrics through the library `evaluate`, and every review's prediction in a bit."""
+"""A test as a record keeps it: metrics by the library `evaluate`, and the prediction for each text as a bit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NONE: Ints = np.array([], dtype=np.int64)
 
 
 def rows_to_test(split: Split, limit: int | None) -> Ints:
-    """Positions of the reviews to test on: all, or the last `limit` of them, half of each class, in their order."""
+    """Return the positions of the texts to test on: all, or the last `limit`, half of each class, ascending."""
     rows = np.arange(len(split))
     if limit is None or limit >= len(rows):
         return rows
@@ -31,9 +31,9 @@ def evaluation_of(
     leaked: Ints = _NONE,
     logits_sha256: str | None = None,
 ) -> Evaluation:
-    """The record of a test on `rows` [n] of a split with `predictions` [n], each 0 or 1.
+    """Make the record of a test on `rows` [n] of a split with `predictions` [n], each 0 or 1.
 
-    `leaked` are the positions in the split of reviews whose text is also in train.
+    `leaked` are the positions in the split of texts that are also in train.
     """
     labels = split.labels[rows]
     among = np.flatnonzero(np.isin(rows, leaked))

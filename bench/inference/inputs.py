@@ -1,4 +1,4 @@
-"""Texts that a person wants classified: from the command line, a pipe or a column of a CSV file, each checked."""
+"""Texts to classify: from the command line, a pipe or a column of a CSV file, each checked."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from bench.system.errors import DataError
 __all__ = ["LONGEST", "Texts", "from_arguments", "from_csv", "from_lines"]
 
 LONGEST = 1_000_000
-"""Characters of a text; the longest IMDB review has 13,704. What a model reads of it is cut as in its run."""
+"""Characters of a text; the longest IMDB review has 13,704. A model truncates it as in its run."""
 MOST_BYTES = 2**30
 """Of a file or a pipe, which is read whole."""
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts, in their order, and the table that they came from, if any."""
+    """Texts in their order, and the table that they came from, if any."""
 
     texts: list[str]
     header: list[str] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Texts:
 
 
 def from_arguments(texts: Sequence[str]) -> Texts:
-    """Texts from the command line.
+    """Read texts from the command line.
 
     Raises:
         DataError: if one is empty, too long, or not text.
@@ -40,7 +40,7 @@ def from_arguments(texts: Sequence[str]) -> Texts:
 
 
 def from_lines(stream: BinaryIO, name: str = "standard input") -> Texts:
-    """A text a line.
+    """Read a text from each line.
 
     Raises:
         DataError: if there is none, or one is empty, too long, or not UTF-8.
@@ -53,7 +53,7 @@ def from_lines(stream: BinaryIO, name: str = "standard input") -> Texts:
 
 
 def from_csv(path: Path, column: str) -> Texts:
-    """A text a row, from the named column of a file with a header; its other columns are kept as they are.
+    """Read a text from each row, in the named column of a file with a header; other columns are kept unchanged.
 
     Raises:
         DataError: naming the row and what is wrong with it.

@@ -1,4 +1,4 @@
-"""How long a trained classifier takes to answer, beside the same encoder without the method."""
+"""Latency of a trained classifier, beside the same encoder without the method."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statistics import median
 
 import torch
 
-from bench.data.batches import moved
+from bench.data.batches import to_device
 from bench.models.classifier import Classifier, load_classifier
 from bench.models.pretrained import PretrainedModel
 from bench.models.residual_stream import in_precision
@@ -17,23 +17,23 @@ from bench.records.schema import Latency
 from bench.records.spec import RunSpec
 from methods import Method
 
-__all__ = ["BATCHES", "latencies"]
+__all__ = ["BATCHES", "measure_latency"]
 
 BATCHES = (1, 32)
-"""Reviews a call: an answer to one person, and a batch of a service."""
+"""Texts a call: a single request, and a batch of a service."""
 FEWEST, FEWEST_SHORT, MOST, SECONDS = 5, 3, 50, 1.0
-"""Each size gets at least the fewest rounds, and more until there are the most or so much time has gone; after a short run
-fewer, and a quarter of the time."""
+"""Rounds of each size: at least the fewest, then more until there are the most or the seconds are over; after a short run
+fewer, and a quarter of the seconds."""
 
 
-def latencies(
+def measure_latency(
     classifier: Classifier, method: Method, pretrained: PretrainedModel, spec: RunSpec, filler: int, *, short: bool = False
 ) -> list[Latency]:
-    """Medians for each batch size of `BATCHES`, over reviews of full length made of the token `filler`; with `short` of fewer
+    """Measure medians for each size of `BATCHES`, over texts of full length made of the token `filler`; with `short` of fewer
     calls.
 
-    The trained classifier, the bare encoder and, where the method can be merged, the merged one take turns, so that a
-    machine that slows down does so for all of them. The classifier is left in training mode and otherwise as it was.
+    The trained classifier, the bare encoder and, where the method merges, the merged encoder take turns, so that a machine
+    that slows down does so for all. The classifier is left in training mode and otherwise unchanged.
     """
     bare = load_classifier(pretrained, seed=spec.seed, dropout=0.0, attention_dropout=0.0).to(spec.device)
     bare.head = classifier.head
@@ -57,7 +57,7 @@ def _measure(models: Mapping[str, Classifier], batch: int, spec: RunSpec, filler
     def call(model: Classifier) -> float:
         with in_precision(model, spec.precision):  # a service casts its weights once
             began = time.perf_counter()
-            model(moved(ids, spec.device), moved(mask, spec.device)).float().cpu()  # the copy waits for the device
+            model(to_device(ids, spec.device), to_device(mask, spec.device)).float().cpu()  # the copy waits for the device
             return time.perf_counter() - began
 
     for model in models.values():

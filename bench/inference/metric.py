@@ -1,4 +1,4 @@
-"""The confusion matrix as a metric of the library `evaluate`, without the hub that `evaluate.load` would ask."""
+"""The confusion matrix as a metric of the library `evaluate`, without the hub that `evaluate.load` asks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ConfusionMetric(evaluate.Metric):  # type: ignore[misc]
 
 def score(labels: Any, predictions: Any) -> dict[str, float | int]:
     """Compute the metric in memory: the library's default writes and locks files under the user's cache."""
-    # It makes its folder all the same, and where the cache cannot be written that would cost a run at its very end.
+    # It makes its folder all the same, which fails where the cache cannot be written: at the very end of a run.
     with tempfile.TemporaryDirectory() as folder:
         metric = ConfusionMetric(cache_dir=folder, keep_in_memory=True)
         result: dict[str, float | int] = metric.compute(predictions=predictions, references=labels)

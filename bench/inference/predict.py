@@ -1,4 +1,4 @@
-"""Logits of a classifier for reviews: batches of like length, no gradients, results in the reviews' order."""
+"""Logits of a classifier: batches of like length, no gradients, results in the order of the texts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bench.data.batches import MULTIPLE, collate, in_length_order, moved
+from bench.data.batches import MULTIPLE, collate, in_length_order, to_device
 from bench.data.task import Ints, Split, Task
 from bench.models.classifier import Classifier
 from bench.models.residual_stream import in_precision
@@ -17,7 +17,7 @@ from bench.records.spec import RunSpec
 __all__ = ["predict"]
 
 BATCH = {"cpu": 16, "cuda": 256}
-"""Reviews a batch; on a CPU larger ones are slower (`make ablations`)."""
+"""Texts a batch; on a CPU larger ones are slower (`make ablations`)."""
 
 
 @torch.no_grad()
@@ -29,23 +29,23 @@ def predict(
     rows: Ints | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> npt.NDArray[np.float32]:
-    """Logits [n, 2] for a split, or for `rows` of it in their order; `progress` hears the share that is done.
+    """Return logits [n, 2] for a split, or for `rows` of it in their order; `progress` is called with the share done.
 
-    The classifier is put back into training mode.
+    The classifier is left in training mode.
     """
     chosen = np.arange(len(split)) if rows is None else rows
     lengths = task.lengths(split, spec.max_length)[chosen]
     logits = np.empty((len(chosen), 2), dtype=np.float32)
     done, multiple = 0, MULTIPLE if spec.device == "cuda" else 1
-    found: list[tuple[Ints, torch.Tensor]] = []
+    outputs: list[tuple[Ints, torch.Tensor]] = []
     classifier.eval()
     with in_precision(classifier, spec.precision):
         for batch in in_length_order(lengths, BATCH[spec.device]):
             ids, mask, _ = collate(task, split, chosen[batch], spec.max_length, spec.truncation, multiple)
-            found.append((batch, classifier(moved(ids, spec.device), moved(mask, spec.device)).float()))
+            outputs.append((batch, classifier(to_device(ids, spec.device), to_device(mask, spec.device)).float()))
             done += len(batch)
             progress(done / len(chosen))
-    for batch, out in found:  # a GPU is not waited for in between
+    for batch, out in outputs:  # a GPU is not waited for in between
         logits[batch] = out.cpu().numpy()
     classifier.train()
     return logits

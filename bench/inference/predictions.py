@@ -1,27 +1,26 @@
-"""From what a person asks of saved runs to the answers, as text, CSV or JSON."""
+"""Predictions of saved runs for given texts, as text, CSV or JSON, and their tests repeated."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bench.data.sources import read
-from bench.data.task import Cut, cut, prepare
+from bench.data.task import Splits, prepare, split
 from bench.inference.evaluation import rows_to_test
 from bench.inference.inputs import Texts, from_arguments, from_csv, from_lines
 from bench.models.pretrained import PACKAGED, PretrainedModel
 from bench.models.pretrained import find as find_encoder
-from bench.records.artifacts import Card, Saved, all_saved, find
+from bench.records.artifacts import Card, Saved, find, saved_runs
 from bench.records.store import load_logits, logits_sha256
 from bench.system.device import resolve_device
 from bench.system.errors import BenchError, DataError, ModelError, RecordError, SpecError
-from bench.system.text import harmless, percent
+from bench.system.text import csv_text, harmless, percent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,113 +33,114 @@ if TYPE_CHECKING:
 
 Labels = dict[str, tuple[str, str]]
 
-__all__ = ["Question", "Tested", "answer", "tested"]
+__all__ = ["PredictRequest", "RepeatedTest", "predict_texts", "repeat_tests"]
 
 SHOWN = 60
-"""Characters of a text that are shown beside its answer."""
+"""Characters shown of a text beside its prediction."""
 IMDB = ("imdb", "embedded")
-"""Reviews that `--adapter imdb` stands for: the hub's, and the package's, which are its train split."""
+"""Data of `--adapter imdb`: of the hub, and of the package, which is its train split."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """What a person asked for, as it was written."""
+class PredictRequest:
+    """Options of a prediction, as given."""
 
     words: list[str] = field(default_factory=list)
-    """A run and then texts; without a run where adapters are named."""
+    """A run, then texts; texts alone where adapters are named."""
     adapters: list[str] = field(default_factory=list)
-    """NAME=RUN, or the name of the reviews that one was trained on."""
+    """NAME=RUN, or the name of the data of one saved run."""
     csv: Path | None = None
     column: str = "text"
     style: str | None = None
     """text, csv or json; None: csv for a table, else text."""
     results: Path = Path("results/runs")
     encoder: str | None = None
-    """Where the encoder is now, if not where its name says."""
+    """Folder of the encoder, if it is not found by its name."""
     data: str | None = None
-    """The same for the reviews of a test."""
+    """Folder of the data of a test, likewise."""
     device: str = "auto"
-    """auto: the device of the runs where it is there, else the CPU."""
+    """auto: the device of the runs if there is one, else the CPU."""
 
 
 @dataclass(frozen=True)
-class Tested:
-    """A run's own test, done once more from what was saved."""
+class RepeatedTest:
+    """A run's own test, repeated with its saved weights."""
 
     name: str
     reviews: int
     accuracy: float
     identical: bool
     """Whether the logits are the run's own, bit for bit."""
-    apart: float | None
-    """The largest difference of a logit; None where the run's own are not at hand, or there is none."""
+    difference: float | None
+    """The largest difference of a logit; None if identical, or without the run's own."""
 
     @property
     def line(self) -> str:
-        """The same in one readable row."""
+        """The result on one line."""
         same = "identical to the run's own" if self.identical else "not the run's own"
-        if self.apart is not None:
-            same += f", by at most {self.apart:.2g}"
+        if self.difference is not None:
+            same += f", by at most {self.difference:.2g}"
         return harmless(f"{self.name}: {self.reviews:,} reviews, accuracy {percent(self.accuracy)} %, logits {same}")
 
 
-def answer(question: Question) -> str:
-    """The label and the probability of positive for each text, by each adapter.
+def predict_texts(request: PredictRequest) -> str:
+    """Return the label and the probability of positive for each text, by each adapter.
 
     Raises:
         BenchError: for the first thing that is wrong, before anything is computed.
     """
-    chosen, words = _chosen(question)
-    texts = _texts(question, words)
-    style = question.style or ("csv" if question.csv is not None else "text")
+    chosen, words = _chosen(request)
+    texts = _texts(request, words)
+    style = request.style or ("csv" if request.csv is not None else "text")
     columns = {
-        name: tuple(f"{name}_{column}" if question.adapters else column for column in ("prediction", "probability"))
+        name: tuple(
+            _free(f"{name}_{column}" if request.adapters else column, texts.header) for column in ("prediction", "probability")
+        )
         for name in chosen
     }
-    taken = [column for pair in columns.values() for column in pair if column in texts.header]
-    if taken and style == "csv":
-        raise DataError(f"the table has a column {taken[0]!r} already; rename it")
-    server = _server(question, chosen)
+    server = _server(request, chosen)
     logits = {name: server.logits(name, texts.texts) for name in chosen}
     labels = {name: saved.card.labels for name, saved in chosen.items()}
     if style == "csv":
         return _as_csv(texts, logits, labels, columns)
     if style == "json":
-        return _as_json(texts, logits, labels, named=bool(question.adapters))
-    return _as_text(texts, logits, labels, named=bool(question.adapters))
+        return _as_json(texts, logits, labels, named=bool(request.adapters))
+    return _as_text(texts, logits, labels, named=bool(request.adapters))
 
 
-def tested(question: Question) -> list[Tested]:
-    """Each run's own test, done once more with all of them in memory.
+def repeat_tests(request: PredictRequest) -> list[RepeatedTest]:
+    """Repeat the own test of each run, with all of them in memory.
 
     Raises:
-        BenchError: if a text is given as well, or the reviews of a run are not at hand.
+        BenchError: if a text is given as well, or the data of a run are not found.
     """
-    chosen, words = _chosen(question)
-    if words or question.csv is not None or question.style is not None:
+    chosen, words = _chosen(request)
+    if words or request.csv is not None or request.style is not None:
         raise SpecError("--test takes the run's own test reviews, and no texts, --csv or --format")
-    pretrained = _checkpoint(question, chosen)
+    pretrained = _pretrained(request, chosen)
     tasks = {
-        name: prepare(pretrained, saved.card.data.sha256, lambda card=saved.card: _cut(card, question.data))  # type: ignore[misc]
+        name: prepare(pretrained, saved.card.data.sha256, lambda card=saved.card: _splits(card, request.data))  # type: ignore[misc]
         for name, saved in chosen.items()
     }
-    server = _server(question, chosen, pretrained)
-    done: list[Tested] = []
+    server = _server(request, chosen, pretrained)
+    repeated: list[RepeatedTest] = []
     for name, saved in chosen.items():
         task, card = tasks[name], saved.card
         rows = rows_to_test(task.test, card.spec.test_limit)
         logits = server.logits_of_split(name, task, task.test, rows)
         right = float((logits.argmax(1) == task.test.labels[rows]).mean())
         identical = logits_sha256(logits) == card.logits_sha256
-        apart = None if identical else _apart(saved, logits)
-        done.append(Tested(f"{name} ({saved.name})" if question.adapters else saved.name, len(rows), right, identical, apart))
-    return done
+        difference = None if identical else _difference(saved, logits)
+        repeated.append(
+            RepeatedTest(f"{name} ({saved.name})" if request.adapters else saved.name, len(rows), right, identical, difference)
+        )
+    return repeated
 
 
-def _answers(
+def _predictions(
     texts: Texts, logits: Logits, labels: Labels
 ) -> Iterator[tuple[str, list[tuple[str, str, float, npt.NDArray[np.float32]]]]]:
-    """Each text, with (name, label, probability of positive, logits [2]) for each adapter."""
+    """Yield each text with (name, label, probability of positive, logits [2]) for each adapter."""
     from bench.inference.serving import positive
 
     shares = {name: positive(own) for name, own in logits.items()}
@@ -151,35 +151,41 @@ def _answers(
 def _as_text(texts: Texts, logits: Logits, labels: Labels, *, named: bool) -> str:
     width = max(len(name) for name in logits)
     lines: list[str] = []
-    for text, answers in _answers(texts, logits, labels):
+    for text, predictions in _predictions(texts, logits, labels):
         shown = text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
-        for name, label, share, _ in answers:
+        for name, label, share, _ in predictions:
             lines.append(harmless(f"{name:<{width}}  " * named + f"{label:<8}  {share:.4f}  {shown}"))
     return "\n".join(lines)
 
 
 def _as_json(texts: Texts, logits: Logits, labels: Labels, *, named: bool) -> str:
-    found = [
+    rows = [
         ({"text": text, "adapter": name} if named else {"text": text})
         | {"label": label, "probability": share, "logits": [float(logit) for logit in pair]}
-        for text, answers in _answers(texts, logits, labels)
-        for name, label, share, pair in answers
+        for text, predictions in _predictions(texts, logits, labels)
+        for name, label, share, pair in predictions
     ]
-    return json.dumps(found, indent=1, ensure_ascii=False)
+    return json.dumps(rows, indent=1, ensure_ascii=False)
 
 
 def _as_csv(texts: Texts, logits: Logits, labels: Labels, columns: dict[str, tuple[str, ...]]) -> str:
-    """The table, or the texts alone, with two columns more for each adapter."""
+    """Format the table, or the texts alone, with two columns more for each adapter."""
     rows = texts.rows or [[text] for text in texts.texts]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*(texts.header or ["text"]), *(column for pair in columns.values() for column in pair)])
-    for row, (_, answers) in zip(rows, _answers(texts, logits, labels), strict=True):
-        writer.writerow([*row, *(cell for _, label, share, _ in answers for cell in (label, f"{share:.6f}"))])
-    return out.getvalue().removesuffix("\n")
+    header = [*(texts.header or ["text"]), *(column for pair in columns.values() for column in pair)]
+    lines = (
+        [*row, *(cell for _, label, share, _ in predictions for cell in (label, f"{share:.6f}"))]
+        for row, (_, predictions) in zip(rows, _predictions(texts, logits, labels), strict=True)
+    )
+    return csv_text([header, *lines])
 
 
-def _apart(saved: Saved, logits: npt.NDArray[np.float32]) -> float | None:
+def _free(column: str, header: list[str]) -> str:
+    """Name a new column as asked, with the next free number where the table has one of that name."""
+    names = (f"{column}_{i}" if i > 1 else column for i in count(1))
+    return next(name for name in names if name not in header)
+
+
+def _difference(saved: Saved, logits: npt.NDArray[np.float32]) -> float | None:
     try:
         own = load_logits(saved.folder.parent.parent, saved.card.logits_sha256)
     except BenchError:
@@ -187,8 +193,8 @@ def _apart(saved: Saved, logits: npt.NDArray[np.float32]) -> float | None:
     return float(abs(own - logits).max()) if own.shape == logits.shape else None
 
 
-def _cut(card: Card, data: str | None) -> Cut:
-    """The reviews of a run from their source, where no cache has them tokenised."""
+def _splits(card: Card, data: str | None) -> Splits:
+    """Read and split the data of a run, where no cache has their tokens."""
     name = card.spec.data if data is None else data
     try:
         source = read(name)
@@ -196,47 +202,47 @@ def _cut(card: Card, data: str | None) -> Cut:
         raise error if data is not None else DataError(f"the reviews {name!r} are not found; say where with --data") from None
     if source.sha256 != card.data.sha256:
         raise DataError(f"the reviews {name!r} are not those of run {card.run_id}; say where those are with --data")
-    return cut(source)
+    return split(source)
 
 
-def _chosen(question: Question) -> tuple[dict[str, Saved], list[str]]:
-    """What is to be used, by name, and the words that are texts."""
-    if not question.adapters:
-        if not question.words:
+def _chosen(request: PredictRequest) -> tuple[dict[str, Saved], list[str]]:
+    """Return the saved runs to use, by name, and the words that are texts."""
+    if not request.adapters:
+        if not request.words:
             raise SpecError("name a run (its id, record or saved folder), or adapters with --adapter NAME=RUN")
-        run, *words = question.words
-        saved = find(run, question.results)
+        run, *words = request.words
+        saved = find(run, request.results)
         return {saved.card.run_id: saved}, words
     chosen: dict[str, Saved] = {}
-    for asked in question.adapters:
+    for asked in request.adapters:
         name, given, run = asked.partition("=")
         if not name or not name.isprintable() or len(name) > 40:
             raise SpecError(f"--adapter {asked!r}: write it as NAME=RUN, the name with at most 40 characters")
         if name in chosen:
             raise SpecError(f"--adapter {name!r} is given twice; name each once")
-        chosen[name] = find(run, question.results) if given else _trained_on(name, question.results)
-    return chosen, question.words
+        chosen[name] = find(run, request.results) if given else _trained_on(name, request.results)
+    return chosen, request.words
 
 
 def _trained_on(name: str, results: Path) -> Saved:
-    """The one saved run that was trained on the reviews called `name`."""
+    """Return the one saved run on the data called `name`."""
     wanted = IMDB if name == "imdb" else (name,)
-    found = [saved for saved in all_saved(results) if saved.card.spec.data in wanted]
-    if not found:
+    matches = [saved for saved in saved_runs(results) if saved.card.spec.data in wanted]
+    if not matches:
         raise RecordError(
             f"--adapter {name}: nothing saved in {str(results)!r} was trained on {name!r}; name a run, {name}=RUN"
         )
-    if len(found) > 1:
-        several = ", ".join(saved.name for saved in found[:4]) + (" and more" if len(found) > 4 else "")
-        raise SpecError(f"--adapter {name} could be {several}; name one, {name}={found[0].card.run_id}")
-    return found[0]
+    if len(matches) > 1:
+        several = ", ".join(saved.name for saved in matches[:4]) + (" and more" if len(matches) > 4 else "")
+        raise SpecError(f"--adapter {name} could be {several}; name one, {name}={matches[0].card.run_id}")
+    return matches[0]
 
 
-def _texts(question: Question, words: list[str]) -> Texts:
-    if question.csv is not None:
+def _texts(request: PredictRequest, words: list[str]) -> Texts:
+    if request.csv is not None:
         if words:
             raise SpecError(f"texts and --csv are both given ({words[0][:40]!r}); give one or the other")
-        return from_csv(question.csv, question.column)
+        return from_csv(request.csv, request.column)
     if words not in ([], ["-"]):
         return from_arguments(words)
     if not words and sys.stdin.isatty():
@@ -244,8 +250,8 @@ def _texts(question: Question, words: list[str]) -> Texts:
     return from_lines(sys.stdin.buffer)
 
 
-def _checkpoint(question: Question, chosen: dict[str, Saved]) -> PretrainedModel:
-    """The encoder of all, by content."""
+def _pretrained(request: PredictRequest, chosen: dict[str, Saved]) -> PretrainedModel:
+    """Return the encoder that all runs share, by content."""
     (first, one), *others = chosen.items()
     for name, other in others:
         if other.card.encoder.sha256 != one.card.encoder.sha256:
@@ -253,12 +259,12 @@ def _checkpoint(question: Question, chosen: dict[str, Saved]) -> PretrainedModel
                 f"{first} was trained on the encoder {one.card.spec.encoder!r} and {name} on {other.card.spec.encoder!r}; one "
                 "encoder serves adapters that were trained on it"
             )
-    name = one.card.spec.encoder if question.encoder is None else question.encoder
+    name = one.card.spec.encoder if request.encoder is None else request.encoder
     try:
         pretrained = find_encoder(name)
     except BenchError:
         # A run on a folder keeps only the last part of its path.
-        if question.encoder is not None or name in PACKAGED or "/" in name:
+        if request.encoder is not None or name in PACKAGED or "/" in name:
             raise
         raise ModelError(
             f"the encoder {name!r} of run {one.card.run_id} is not found; say where it is with --encoder"
@@ -268,10 +274,10 @@ def _checkpoint(question: Question, chosen: dict[str, Saved]) -> PretrainedModel
     return pretrained
 
 
-def _server(question: Question, chosen: dict[str, Saved], pretrained: PretrainedModel | None = None) -> Server:
-    found = pretrained or _checkpoint(question, chosen)
+def _server(request: PredictRequest, chosen: dict[str, Saved], pretrained: PretrainedModel | None = None) -> Server:
+    model = pretrained or _pretrained(request, chosen)
     cuda = all(saved.card.spec.device == "cuda" for saved in chosen.values())
-    device: Literal["cpu", "cuda"] = resolve_device(question.device) if cuda or question.device != "auto" else "cpu"
+    device: Literal["cpu", "cuda"] = resolve_device(request.device) if cuda or request.device != "auto" else "cpu"
     from bench.inference.serving import Server  # which imports torch: after all else that can be wrong
 
-    return Server(chosen, found, device)
+    return Server(chosen, model, device)

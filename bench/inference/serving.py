@@ -1,7 +1,7 @@
 """Saved runs in use: one encoder in memory, one adapter on it or several, and the logits of each.
 
-With several, all stand on the encoder at once and each call uses one of them. Only what leaves the encoder's own weights
-alone can share it, and only what one library holds.
+Several are attached at once, and each call uses one of them. Only methods of one library that leave the encoder's own weights
+unchanged can share it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 import methods
 from bench.data.sources import Reviews
 from bench.data.task import Task
-from bench.data.tokenization import Ints, Split, open_tokenizer, special_tokens, tokenised
+from bench.data.tokenization import Ints, Split, open_tokenizer, special_tokens, tokenize
 from bench.inference.predict import predict
 from bench.models.classifier import load_classifier
 from bench.models.pretrained import PretrainedModel
@@ -32,7 +32,7 @@ __all__ = ["Server", "positive"]
 
 
 class Server:
-    """Answers for saved runs by name. All must have been trained on the encoder `checkpoint`.
+    """Computes logits of saved runs by name. All must have been trained on the encoder `pretrained`.
 
     Raises:
         BenchError: if they cannot share the encoder, or what was saved does not load.
@@ -42,7 +42,7 @@ class Server:
         for library in ("adapters", "transformers"):
             logging.getLogger(library).setLevel(logging.ERROR)
         self._saved = {name: one.verified() for name, one in saved.items()}
-        self._checkpoint, self._device = pretrained, device
+        self._pretrained, self._device = pretrained, device
         self._methods = {name: _method(one) for name, one in saved.items()}
         shared = len(saved) > 1
         if shared:
@@ -50,7 +50,7 @@ class Server:
         self._classifier = load_classifier(pretrained, seed=0, dropout=0.0, attention_dropout=0.0)
         self._heads: dict[str, torch.nn.Module] = {}
         self._keys = {name: f"saved{i}" for i, name in enumerate(saved)}
-        """Names inside the libraries, which do not take every name that a person may choose."""
+        """Names inside the libraries, which do not take every name."""
         self._holder = next((method for method in self._methods.values() if shared and method.backend), None)
         for name, one in self._saved.items():
             try:
@@ -76,7 +76,7 @@ class Server:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        return open_tokenizer(self._checkpoint.folder / "tokenizer.json")
+        return open_tokenizer(self._pretrained.folder / "tokenizer.json")
 
     def _use(self, name: str) -> None:
         if self._holder is not None:
@@ -84,19 +84,19 @@ class Server:
         self._classifier.head = self._heads[name]
 
     def logits(self, name: str, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Logits [texts, 2] of the run called `name`, cut and computed as in the run.
+        """Return logits [texts, 2] of the run called `name`, truncated and computed as in the run.
 
-        They do not depend on what else is held. The company that a text has in its batch of 64 changes their last bits.
+        They do not depend on the other runs. The other texts of a batch change their last bits.
         """
-        split = tokenised(self._tokenizer, Reviews(list(texts), [0] * len(texts)))
+        split = tokenize(self._tokenizer, Reviews(list(texts), [0] * len(texts)))
         prefix, suffix = special_tokens(self._tokenizer)
         nothing: Ints = np.array([], dtype=np.int64)
-        task = Task(split, split, split, nothing, prefix, suffix, int(self._checkpoint.config["pad_token_id"]))
+        task = Task(split, split, split, nothing, prefix, suffix, int(self._pretrained.config["pad_token_id"]))
         return self.logits_of_split(name, task, split)
 
     def logits_of_split(self, name: str, task: Task, split: Split, rows: Ints | None = None) -> npt.NDArray[np.float32]:
-        """Logits [n, 2] for a split of a task or `rows` of it, by the very path of a run: for the run's own test they are
-        the run's own, bit for bit, on the same machine with as many threads.
+        """Return logits [n, 2] for a split of a task or `rows` of it, computed as in a run: for the run's own test they are
+        its own, bit for bit, on the same machine with as many threads.
         """
         spec = self.spec(name)
         torch.set_num_threads(spec.threads)
@@ -104,23 +104,23 @@ class Server:
         return predict(self._classifier, task, split, spec, rows)
 
     def spec(self, name: str) -> RunSpec:
-        """The spec of the run called `name`, on the device that serves."""
+        """Return the spec of the run called `name`, on the device that serves."""
         return self._saved[name].card.spec.model_copy(update={"device": self._device})
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all weights that are held: the encoder, what is on it, and the heads."""
+        """Bytes of all weights: the encoder, what is attached to it, and the heads."""
         return sum(tensor.nbytes for tensor in self.tensors())
 
     def tensors(self) -> Iterator[torch.Tensor]:
-        """All weights that are held, each once."""
+        """Yield all weights, each once."""
         for module in (self._classifier.encoder, *self._heads.values()):
             yield from module.parameters()
             yield from module.buffers()
 
 
 def positive(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Softmax of logits [n, 2] at the positive class, [n], in double precision."""
+    """Return the softmax of logits [n, 2] at the positive class, [n], in double precision."""
     wide = logits.astype(np.float64)
     exponents = np.exp(wide - wide.max(1, keepdims=True))
     share: npt.NDArray[np.float64] = exponents[:, 1] / exponents.sum(1)
@@ -136,7 +136,7 @@ def _method(saved: Saved) -> methods.Method:
 
 
 def _check_sharing(chosen: Mapping[str, methods.Method]) -> None:
-    """See that all can stand on one encoder."""
+    """Check that all can share one encoder."""
     libraries: dict[str, str] = {}
     for name, method in chosen.items():
         if method.backend is None and not method.encodes_once:

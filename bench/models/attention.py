@@ -27,14 +27,14 @@ in bf16, about what the caches of two cores hold; with a third of them to three 
 
 
 class InBlocks(TorchFunctionMode):
-    """While it lasts, torch's attention without dropout is computed by `attend` where its tensors are on a CPU."""
+    """Within it, `attend` computes torch's attention without dropout on a CPU."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         return (_attention if func is scaled_dot_product_attention else func)(*args, **(kwargs or {}))
 
 
 class MaskKnown(TorchFunctionMode):
-    """While it lasts, whether a mask [batch, length] hides anything is what was said beforehand.
+    """Within it, whether a mask [batch, length] hides anything is known beforehand.
 
     Transformers asks the mask itself, `torch.all(mask == 1)`, for which the CPU would wait until a GPU has nothing left to do.
     """
@@ -58,7 +58,7 @@ def _attention(
     is_causal: bool = False,
     **more: Any,
 ) -> Tensor:
-    """Torch's function: `attend` where attention is as encoders have it, and torch's own way where it is anything else."""
+    """Dispatch torch's function: to `attend` for plain encoder attention, else to torch."""
     plain = query.device.type == "cpu" and query.ndim == 4 and key.shape == value.shape
     plain = plain and (*query.shape[:2], query.shape[-1]) == (*key.shape[:2], key.shape[-1])
     if attn_mask is not None:
@@ -149,7 +149,7 @@ def adapt_attention(encoder: nn.Module) -> None:
 
 
 def _rounded(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """A mask that is added to scores, in their type, and finite: a token that sees no other must not become NaN."""
+    """Cast a mask that is added to scores to their type, and keep it finite: a token that sees no other must not become NaN."""
     return mask if mask.dtype == dtype else mask.to(dtype).clamp_(min=torch.finfo(dtype).min)
 
 
@@ -180,12 +180,12 @@ def _buckets(bucket_of: Callable[..., Tensor], length: int, device: torch.device
 
 @cache
 def _mpnet_classes() -> dict[type[nn.Module], type[nn.Module]]:
-    """The library's class, and what takes its place."""
+    """Return the library's attention class and its replacement."""
     from transformers.models.mpnet.modeling_mpnet import MPNetEncoder, MPNetSelfAttention
 
     class OneBias(MPNetEncoder):  # type: ignore[misc]
         def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, *given: Any, **named: Any) -> Any:
-            """The mask comes in the type of the weights, and is added to scores in that of the hidden states."""
+            """Cast the mask, which has the type of the weights, to that of the hidden states, to whose scores it is added."""
             mask = None if attention_mask is None else _rounded(attention_mask, hidden_states.dtype)
             return super().forward(hidden_states, mask, *given, **named)
 

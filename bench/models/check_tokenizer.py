@@ -1,7 +1,7 @@
-"""Whether a tokenizer.json is made of known parts: seen before the library that builds it reads the file.
+"""Check that a tokenizer.json consists of known parts, before the library that builds it reads the file.
 
 The file is data, but it can hold regular expressions that never end, dropout that splits words at random, and parts that
-nobody has looked at. What the encoders of the known families come with passes, and nothing else.
+no review has covered. The parts that encoders of the known families use pass, and nothing else.
 """
 
 from __future__ import annotations
@@ -27,16 +27,7 @@ _MODELS = {"WordPiece", "BPE", "Unigram", None}
 """Files of before 2021 do not name their model's type; the library tells it from the fields."""
 _PARTS = {
     "normalizer": {
-        "BertNormalizer",
-        "NFC",
-        "NFD",
-        "NFKC",
-        "NFKD",
-        "Lowercase",
-        "StripAccents",
-        "Strip",
-        "Precompiled",
-        "Replace",
+        "BertNormalizer", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Strip", "Precompiled", "Replace",
     },
     "pre_tokenizer": {"BertPreTokenizer", "ByteLevel", "Metaspace", "Whitespace", "WhitespaceSplit", "Punctuation", "Digits"},
     "post_processor": {"BertProcessing", "RobertaProcessing", "TemplateProcessing", "ByteLevel"},
@@ -102,7 +93,7 @@ def _wrong(found: Any) -> Iterator[str]:
 
 
 def _ids(found: dict[str, Any]) -> Iterator[tuple[Any, int]]:
-    """All that a tokenizer of known parts can give: token and id."""
+    """Yield what a tokenizer of known parts can give: token and id, of a list of unigrams only the last."""
     vocabulary = found["model"]["vocab"]
     if isinstance(vocabulary, dict):
         yield from vocabulary.items()
@@ -127,7 +118,7 @@ def _is_one_of(value: Any, known: set[Any]) -> bool:
 
 
 def _steps(part: Any, inside: str) -> Iterator[Any]:
-    """The steps of a part, one level deep: no known tokenizer has a Sequence in a Sequence."""
+    """List the steps of a part, one level deep: no known tokenizer has a Sequence in a Sequence."""
     if part is None:
         return
     if isinstance(part, dict) and part.get("type") == "Sequence":

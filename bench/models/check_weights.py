@@ -1,6 +1,4 @@
-"""Whether safetensors files hold the encoder that config.json describes: seen from their headers alone, before any library
-loads them and before anything is spent.
-"""
+"""Check by headers alone that safetensors files hold the encoder of config.json, before any library loads them."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ _FLOATS = {"F16", "BF16", "F32", "F64"}
 
 
 def expected(config: Mapping[str, Any], shape: EncoderShape) -> Iterator[tuple[str, Sizes]]:
-    """Name and sizes of every tensor of the body, as transformers names them without a prefix, in order of layers."""
+    """Yield name and sizes of every tensor of the body, as transformers names them without a prefix, in order of layers."""
     family, d = FAMILIES[shape.model_type], shape.width
     tables = {
         family.words: shape.vocabulary, "embeddings.position_embeddings": shape.positions,
@@ -54,7 +52,7 @@ def _with_biases(block: Mapping[str, Sizes], biased: bool) -> Iterator[tuple[str
 
 
 def names_of(keys: Iterable[str], shape: EncoderShape) -> dict[str, str]:
-    """Of the names in a checkpoint those that are used → what they are called in transformers' sequence-classification model.
+    """Map the names of a checkpoint that are used to those of transformers' sequence-classification model.
 
     Used is the body, and what of a head comes pre-trained, such as BERT's pooler.
     """
@@ -79,7 +77,7 @@ def _is_body(key: str, shape: EncoderShape) -> bool:
 
 
 def check_weights(name: str, files: list[Path], config: Mapping[str, Any], shape: EncoderShape) -> int | None:
-    """See that the files are whole, in floating point, and hold every tensor of the body under its name.
+    """Check that the files are whole, in floating point, and hold every tensor of the body under its name.
 
     Returns:
         The labels of the checkpoint's own classification head, which is not used; None where it has none.
@@ -118,7 +116,7 @@ def check_weights(name: str, files: list[Path], config: Mapping[str, Any], shape
 
 
 def _header(name: str, path: Path) -> Iterator[tuple[str, Sizes, str]]:
-    """Name, sizes and type of every tensor of a file."""
+    """Yield name, sizes and type of every tensor of a file."""
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -19,8 +19,6 @@ from bench.system.errors import ModelError
 
 __all__ = ["Classifier", "frozen_sha256", "load_classifier"]
 
-LABELS = 2
-
 
 class Classifier(nn.Module):
     """Encoder, pooling and head. Methods replace `encoder`; nothing else of it is theirs."""
@@ -29,10 +27,10 @@ class Classifier(nn.Module):
         super().__init__()
         self.encoder, self.pooling, self.head = encoder, pooling, head
         self.attention: Callable[[], AbstractContextManager[object]] = InBlocks
-        """What the encoder runs in on a CPU; nothing, for torch's own attention, is what `make ablations` compares it with."""
+        """Context of the encoder on a CPU; none, for torch's own attention, is what `make ablations` compares it with."""
 
     def features(self, input_ids: Tensor, attention_mask: Tensor, padded: bool = True) -> Tensor:
-        """What the head reads: one vector a review. ids and mask are [batch, length]; returns [batch, width] in fp32, whatever
+        """Pool to what the head reads: ids and mask are [batch, length]; returns [batch, width] in fp32, whatever
         the precision of the encoder. Not `padded` says that the mask hides nothing, which only a GPU has to be told.
         """
         with self.attention() if input_ids.device.type == "cpu" else MaskKnown(padded):
@@ -43,7 +41,7 @@ class Classifier(nn.Module):
         return (hidden * mask).sum(1, dtype=torch.float32) / mask.sum(1, dtype=torch.float32)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits [batch, 2] for ids and mask [batch, length]."""
+        """Logits [batch, classes] for ids and mask [batch, length]."""
         logits: Tensor = self.head(self.features(input_ids, attention_mask))
         return logits
 
@@ -107,11 +105,13 @@ _OWN_HEADS: dict[str, Callable[[Any], nn.Module]] = {
     "deberta-v2": _deberta_head,
     "modernbert": _modernbert_head,
 }
-"""How a family's sequence-classification head comes apart from its encoder, where it is not RoBERTa's way."""
+"""How to detach a family's sequence-classification head from its encoder, where it differs from RoBERTa's."""
 
 
-def load_classifier(pretrained: PretrainedModel, *, seed: int, dropout: float, attention_dropout: float) -> Classifier:
-    """A fresh classifier in fp32 on the CPU, in training mode.
+def load_classifier(
+    pretrained: PretrainedModel, *, seed: int, dropout: float, attention_dropout: float, classes: int = 2
+) -> Classifier:
+    """Build a fresh classifier in fp32 on the CPU, in training mode.
 
     Head weights come from a generator of their own, seeded with `seed`, so that every method starts from the same head; but
     for a pre-trained pooler that the checkpoint holds.
@@ -125,7 +125,7 @@ def load_classifier(pretrained: PretrainedModel, *, seed: int, dropout: float, a
     family = FAMILIES[pretrained.config["model_type"]]
     # Attention dropout must be in the config before the model exists: SDPA reads it from there.
     drop = dict.fromkeys(family.dropout, dropout) | {family.attention_dropout: attention_dropout}
-    config = AutoConfig.for_model(**pretrained.config, **drop, **family.settings, num_labels=LABELS)
+    config = AutoConfig.for_model(**pretrained.config, **drop, **family.settings, num_labels=classes)
     own = pretrained.pooling == "own head"
     auto: Any = AutoModelForSequenceClassification if own else AutoModel
     pooler = {"add_pooling_layer": False} if family.has_pooler and not own else {}
@@ -148,7 +148,7 @@ def load_classifier(pretrained: PretrainedModel, *, seed: int, dropout: float, a
         head = _OWN_HEADS.get(config.model_type, _roberta_head)(model)
         pooling = "mean" if getattr(config, "classifier_pooling", None) == "mean" else pooling
     else:
-        encoder, head = model, nn.Linear(int(config.hidden_size), LABELS)
+        encoder, head = model, nn.Linear(int(config.hidden_size), classes)
     kept = family.kept_head
     whole = kept is not None and not any(key.startswith(kept) for key in info["missing_keys"])
     _initialise(head, keep="pooler." if own and whole else None, std=config.initializer_range, seed=seed)
@@ -157,7 +157,7 @@ def load_classifier(pretrained: PretrainedModel, *, seed: int, dropout: float, a
 
 
 def _weights(pretrained: PretrainedModel, *, own: bool) -> dict[str, Tensor]:
-    """The weights that are used, as the library's sequence-classification model or, unless `own`, its bare model names them."""
+    """Read the weights that are used, named as in the library's sequence-classification model or, unless `own`, its bare one."""
     from safetensors.torch import load_file
 
     held: dict[str, Tensor] = {}
@@ -171,8 +171,8 @@ def _weights(pretrained: PretrainedModel, *, own: bool) -> dict[str, Tensor]:
 
 
 def _initialise(head: nn.Module, *, keep: str | None, std: float, seed: int) -> None:
-    """Normal weights, zero biases and LayerNorms that change nothing, as transformers has them (BERT, section A.2), from a
-    generator of the head's own.
+    """Draw normal weights, as transformers does (BERT, section A.2), from a generator of the head's own; biases are zero, and
+    LayerNorms change nothing.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Making a folder that can be used of an encoder that is saved in another way: the only place where a pickle is opened.
+"""Convert an encoder that is saved in another way into a folder that can be used: the only place where a pickle is opened.
 
 `torch.load` with `weights_only=True` builds tensors and plain containers and calls nothing else that a file names. It has had
 holes (CVE-2025-32434, before torch 2.6), so a person asks for this by a command of its own and no run does it. What is made
@@ -73,7 +73,7 @@ def convert(source: str, target: Path) -> tuple[PretrainedModel, list[str]]:
 
 
 def _source(source: str) -> tuple[str, Path, Path]:
-    """Name, folder of the files and folder of modules.json of what is to be converted."""
+    """Find the name of what is to be converted, the folder of its files and that of modules.json."""
     path = Path(source).expanduser()
     if path.is_dir():
         folder, root = layout(path)
@@ -90,7 +90,7 @@ def _source(source: str) -> tuple[str, Path, Path]:
 
 
 def _weights(name: str, folder: Path, shape: EncoderShape) -> tuple[dict[str, Tensor], str]:
-    """The weights that are used, each on its own, and what they come from."""
+    """Read the weights that are used, each on its own, and say what they come from."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -123,7 +123,7 @@ def _unpickled(file: Path) -> dict[str, Tensor]:
 
 
 def _tokenizer(name: str, folder: Path, family: str) -> tuple[str, str]:
-    """The content of tokenizer.json, and what it comes from."""
+    """Read or make the content of tokenizer.json, and say what it comes from."""
     if (folder / "tokenizer.json").is_file():
         return (folder / "tokenizer.json").read_text(encoding="utf-8"), "tokenizer.json"
     words = _WORDS.get(family, ())
@@ -147,7 +147,7 @@ def _tokenizer(name: str, folder: Path, family: str) -> tuple[str, str]:
 
 
 def _from_vocabulary(family: str, files: list[str], settings: dict[str, bool]) -> Any:
-    """A tokenizer of WordPiece or byte pairs, as the library makes it of files that are named to it."""
+    """Make a tokenizer of WordPiece or byte pairs by the library, from files that are named to it."""
     import transformers
 
     known = settings.items() - {(flag, settings.get(flag)) for flag in ("keep_accents", "split_by_punct")}
@@ -157,7 +157,7 @@ def _from_vocabulary(family: str, files: list[str], settings: dict[str, bool]) -
 
 
 def _from_sentencepiece(family: str, files: list[str], settings: dict[str, bool]) -> Any:
-    """A tokenizer of unigrams, by the library's converter, which asks a slow tokenizer for these few things."""
+    """Make a tokenizer of unigrams by the library's converter, which asks a slow tokenizer for these few things."""
     from tokenizers import AddedToken
     from transformers.convert_slow_tokenizer import AlbertConverter, DebertaV2Converter, XLMRobertaConverter
 
@@ -190,7 +190,7 @@ def _write(folder: Path, config: dict[str, Any], weights: dict[str, Tensor], tok
 
 
 def _pooling_files(pooling: str) -> Iterator[tuple[str, Any]]:
-    """The two files of sentence-transformers that name the pooling, as all its versions read them."""
+    """Yield the two files of sentence-transformers that name the pooling, as all its versions read them."""
     types = ("Transformer", "Pooling")
     modules = [
         {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{types[i]}"}

@@ -1,4 +1,4 @@
-"""The families of encoders that are supported, one entry each: what weights, configuration and heads are called.
+"""Families of encoders that are supported, one entry each: names of weights, fields of configurations, heads.
 
 Names are those of transformers. What counts of parameters and methods depend on is in `methods`: `EncoderShape` and `Targets`.
 """

@@ -1,4 +1,4 @@
-"""Where encoders come from: packages, folders, the hub. Nothing here imports torch or trusts a checkpoint.
+"""Sources of encoders: packages, folders, the hub. Nothing here imports torch or trusts a checkpoint.
 
 transformers 4.57 can be made to run code by a crafted config.json (CVE-2026-4372), so no library is ever given a
 checkpoint's folder. A checkpoint is three files, each checked before any library sees it: config.json, read here field by
@@ -21,7 +21,7 @@ from typing import Any, Literal
 from bench.models.check_tokenizer import check_tokenizer
 from bench.models.check_weights import check_weights
 from bench.models.families import FAMILIES, is_count
-from bench.models.split_archive import IN_PIECES, unpack
+from bench.models.split_archive import SPLIT_ARCHIVES, unpack
 from bench.models.weight_files import INDEX, SAFETENSORS, WEIGHTS, read_json, weight_files
 from bench.system.errors import ModelError, brief
 from bench.system.files import name_of, sha256_bytes, sha256_file
@@ -99,26 +99,26 @@ class PretrainedModel:
 
 
 def find(name: str) -> PretrainedModel:
-    """The checkpoint called `name`: a packaged encoder, a local folder, or a hub id such as `FacebookAI/roberta-base`.
+    """Find the encoder called `name`: a packaged one, a local folder, or a hub id such as `FacebookAI/roberta-base`.
 
     Raises:
         ModelError: if there is none, or it fails a check.
     """
     if name in PACKAGED:
         return _check(name, _packaged(name))
-    if name in IN_PIECES:
+    if name in SPLIT_ARCHIVES:
         return _check(name, unpack(name))
     try:
         folder = Path(name).expanduser()
         is_folder, exists = bool(name) and folder.is_dir(), folder.exists()
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of nobody
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of an unknown user
         is_folder = exists = False
     if is_folder:
         return _check(name_of(layout(folder)[1]), folder)
     if not exists and re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, flags=re.ASCII):
         return _from_hub(name)
     raise ModelError(
-        f"encoder {name!r} is none of {', '.join((*PACKAGED, *IN_PIECES))}, a folder or a hub id; give one of these "
+        f"encoder {name!r} is none of {', '.join((*PACKAGED, *SPLIT_ARCHIVES))}, a folder or a hub id; give one of these "
         "(a folder holds config.json, tokenizer.json and model.safetensors)"
     )
 
@@ -142,7 +142,7 @@ def _from_hub(name: str) -> PretrainedModel:
 
 
 def layout(folder: Path) -> tuple[Path, Path]:
-    """The folder of the encoder's files, and that of modules.json: in old folders of sentence-transformers the encoder lies
+    """Find the folder of the encoder's files, and that of modules.json: in old folders of sentence-transformers the encoder lies
     in `0_Transformer`, or another folder whose name begins so.
     """
     if folder.name.startswith("0_") and (folder.parent / "modules.json").is_file():
@@ -183,7 +183,7 @@ def _check(name: str, folder: Path, revision: str | None = None) -> PretrainedMo
 
 
 def _lacking(name: str, folder: Path, needed: str, source: str, *, anywhere: bool) -> str:
-    """What to say where a file is not there; `anywhere` where the hub may have more files than the folder."""
+    """Say that a file is not there, and what to do; `anywhere` where the hub may have more files than the folder."""
     why = ": weights are only loaded from safetensors" if needed == WEIGHTS else ""
     if needed in _OTHERS and (anywhere or any((folder / other).exists() for other in _OTHERS[needed])):
         how = f"make a folder that has it with: python -m bench convert {shlex.quote(source)} FOLDER"
@@ -206,7 +206,7 @@ _SOUND: dict[tuple[str, ...], Callable[[Any], bool]] = {
 
 
 def allowed(name: str, config: Any) -> dict[str, Any]:
-    """The fields of a configuration that are passed on, each checked.
+    """Check the fields of a configuration, and return those that are passed on.
 
     Raises:
         ModelError: for another model type or a value that cannot be one; `name` is the encoder's.
@@ -223,7 +223,7 @@ def allowed(name: str, config: Any) -> dict[str, Any]:
         value = config.get(field)
         if value is not None and not sound(value):
             shown = brief(value)
-            raise ModelError(f"encoder {name!r}: config.json gives {field} as {shown}, which is not what it should be")
+            raise ModelError(f"encoder {name!r}: config.json gives {field} as {shown}, which is not a valid value")
         if value is not None:
             found[field] = value
     for field in ("hidden_act", "activation"):
@@ -241,7 +241,7 @@ def allowed(name: str, config: Any) -> dict[str, Any]:
 
 
 def pooling_of(name: str, folder: Path) -> Pooling:
-    """The pooling that a folder with modules.json names (rules, section 5); any other encoder uses its own head.
+    """Read the pooling that modules.json names (rules, section 5); without it, the encoder uses its own head.
 
     sentence-transformers writes a flag for each kind, and from 5.4 on the name of one, or of several.
 

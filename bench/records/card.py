@@ -1,4 +1,4 @@
-"""A model card for a saved run: README.md in the hub's format, with numbers and how to load it without this suite."""
+"""Write the model card of a saved run: README.md in the hub's format, with numbers and how to load it without this suite."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Interval = tuple[float, float]
 
 
 def model_card(saved: Saved, record: Record, interval: Interval) -> str:
-    """The text of a model card, metadata first; `interval` is the 95 % interval of the accuracy.
+    """Write the text of a model card, metadata first; `interval` is the 95 % interval of the accuracy.
 
     Raises:
         RecordError: unless the record is that of the saved run, with a test.
@@ -75,7 +75,7 @@ The tokenizer of the library keeps the beginning of a text that is longer than {
 
 
 def _plain(name: str) -> str:
-    """A name in a cell of Markdown."""
+    """Escape a name for a cell of Markdown."""
     return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", harmless(name))
 
 
@@ -111,7 +111,7 @@ def _encoder(saved: Saved) -> str:
 
 
 def _library(folder: Path) -> str | None:
-    """The library in whose layout a folder is saved; None where weights stand under their own names."""
+    """Find the library in whose layout a folder is saved; None where weights stand under their own names."""
     return next((name for file, name in _LAYOUTS.items() if (folder / file).is_file()), None)
 
 
@@ -128,7 +128,7 @@ def _use(saved: Saved) -> str:
 
 
 def snippet(saved: Saved) -> str | None:
-    """Python that loads and asks the saved run with its library alone, to be run in its folder; None where there is none."""
+    """Write Python that loads and asks the saved run with its library alone, to be run in its folder; None where none can."""
     whole = saved.card.encoder.pooling == "own head"
     change = _change(saved.folder, "model.base_model" if whole else "model")
     if change is None:
@@ -149,7 +149,7 @@ def snippet(saved: Saved) -> str | None:
 
 
 def _change(folder: Path, encoder: str) -> str | None:
-    """Code that puts what was trained into the encoder of that name; None where it needs modules that only the suite makes."""
+    """Write code that puts what was trained into the encoder of that name; None where it needs modules that only the suite makes."""
     library = _library(folder)
     if library == "adapters":
         interface = (folder / "adapter_interface.json").is_file()
@@ -170,7 +170,7 @@ def _change(folder: Path, encoder: str) -> str | None:
 
 
 def _names(weights: Path) -> list[str]:
-    """The names in a safetensors file, from its header: eight bytes of length, then JSON."""
+    """Read the names in a safetensors file from its header: eight bytes of length, then JSON."""
     with weights.open("rb") as file:
         header: dict[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     return list(header)

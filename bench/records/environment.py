@@ -1,4 +1,4 @@
-"""What a record says of the machine and the software, without naming a host, a person or a path."""
+"""Machine and software of a run, without names of hosts, persons or paths."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def library_versions() -> dict[str, str]:
 
 @cache
 def commit() -> tuple[str | None, bool | None]:
-    """The suite's commit and whether tracked files differ from it; (None, None) where that is not known."""
+    """Read the suite's commit and whether tracked files differ from it; (None, None) where that is not known."""
     root = Path(__file__).resolve().parents[2]
 
     def git(*arguments: str) -> str:
@@ -49,7 +49,7 @@ def commit() -> tuple[str | None, bool | None]:
 
 
 def environment(*, device: str, threads: int, engine: str = "local") -> Environment:
-    """The environment of a run on the processor or GPU model `device`."""
+    """Describe the environment of a run on the processor or GPU model `device`."""
     sha, dirty = commit()
     return Environment(
         device=device,

@@ -1,4 +1,4 @@
-"""What can be seen of an edited record at once: figures that its own fields rule out. The whole of it is the audit's.
+"""Quick checks of a record: figures that its own fields rule out. The audit checks the rest.
 
 Nothing here is a defence against someone who edits a record and makes the rest fit; the audit and the predictions are.
 """
@@ -21,14 +21,14 @@ _SLACK = 1e-9
 
 
 def flaw(record: AnyRecord) -> str | None:
-    """What does not hold in a record, in a few words; None where nothing is seen to be wrong."""
+    """Say in a few words what does not hold in a record; None where no flaw is seen."""
     if isinstance(record, Calibration):
         return _number(record.__dict__.items()) or _identity(record)
     return _number(record.__dict__.items()) or _identity(record) or _counts("test", record.test) or _elsewhere(record)
 
 
 def expected_id(record: AnyRecord) -> str:
-    """The id from spec, encoder, reviews and rules version; of a baseline from spec, reviews and rules version; of a
+    """Derive the id from spec, encoder, reviews and rules version; of a baseline from spec, reviews and rules version; of a
     calibration from setting, methods, device and the time of its end.
     """
     if isinstance(record, Calibration):
@@ -63,7 +63,7 @@ def _counts(name: str, test: Evaluation | None) -> str | None:
 
 
 def _number(items: Iterable[tuple[object, Any]], where: tuple[object, ...] = (), least: float = 0) -> str | None:
-    """The first number that is below `least`, not finite, or beyond any use."""
+    """Find the first number that is below `least`, not finite, or beyond any use."""
     for name, value in items:
         kind = type(value)
         if value is None or kind is str or kind is bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["STEPS", "Json", "migrated"]
+__all__ = ["STEPS", "Json", "migrate"]
 
 Json = dict[str, Any]
 _RATES = {"matmul_before", "matmul_after", "matmul_quiet", "contended"}
@@ -38,8 +38,8 @@ STEPS: dict[int, Callable[[Json], Json]] = {1: _from_1, 2: _from_2}
 """How to leave each old version. A step does not change what it is given, and whatever it does not know it keeps."""
 
 
-def migrated(record: Json) -> Json:
-    """The record at the newest version that steps lead to; one of an unknown version comes back as it is."""
+def migrate(record: Json) -> Json:
+    """Bring a record to the newest version that steps lead to; one of an unknown version comes back as it is."""
     while True:
         version = record.get("schema_version")
         # True is equal to 1 and 1.0 too, but neither is a version.

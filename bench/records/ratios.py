@@ -14,18 +14,8 @@ import numpy as np
 from bench.records.schema import CalibrationSetting, Slice
 
 __all__ = [
-    "FEWEST",
-    "LEVEL",
-    "QUIET",
-    "RULE",
-    "Ratio",
-    "Rule",
-    "calibration_id",
-    "counted",
-    "interval_of_median",
-    "ratio",
-    "speed",
-]
+    "FEWEST", "LEVEL", "QUIET", "RULE", "Ratio", "Rule", "calibration_id", "counted", "interval_of_median", "ratio", "speed",
+]  # fmt: skip
 
 Rule = Literal["reference", "both"]
 """Which rounds a ratio is the median of, where at least `FEWEST` are: those in which the reference was within `QUIET` of its
@@ -69,7 +59,7 @@ class Ratio(NamedTuple):
 
 @cache
 def _rank(count: int) -> int | None:
-    """The largest k for which the k-th smallest and the k-th largest of `count` values hold the median at `LEVEL`."""
+    """Find the largest k for which the k-th smallest and the k-th largest of `count` values hold the median at `LEVEL`."""
     tail, found = 0.0, None
     for below in range(count // 2):
         tail += math.comb(count, below) / 2**count
@@ -80,7 +70,7 @@ def _rank(count: int) -> int | None:
 
 
 def interval_of_median(values: Sequence[float]) -> tuple[float, float] | None:
-    """The interval of the median at `LEVEL` by order statistics (Conover 1999, section 3.2), whatever the distribution.
+    """Bound the median at `LEVEL` by order statistics (Conover 1999, section 3.2), whatever the distribution.
 
     None for fewer than `FEWEST` values, whose extremes do not hold it as often.
     """
@@ -97,7 +87,7 @@ def _pace(one: Slice) -> float:
 
 
 def counted(slices: Iterable[Slice], rule: Rule = RULE) -> set[int]:
-    """Rounds in which a method met a free machine, by its own slices."""
+    """List the rounds in which a method met a free machine, by its own slices."""
     paces = {one.round: _pace(one) for one in slices}
     if not paces:
         return set()
@@ -106,7 +96,7 @@ def counted(slices: Iterable[Slice], rule: Rule = RULE) -> set[int]:
 
 
 def ratio(slices: Sequence[Slice], reference: Sequence[Slice], rule: Rule = RULE) -> Ratio | None:
-    """The median over the rounds that count of the ratio within a round.
+    """Take the median over the rounds that count of the ratio within a round.
 
     Where fewer than `FEWEST` rounds count: over all (rule "both"), or over the `FEWEST` with the fastest reference.
     None where the method has no slice beside one of the reference.

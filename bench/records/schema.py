@@ -30,7 +30,7 @@ SCHEMA_VERSION = 3
 bench/records/migrate.py reads both."""
 State = Literal["complete", "out-of-memory", "diverged", "cancelled", "failed"]
 FINAL: tuple[State, ...] = ("complete", "out-of-memory", "diverged")
-"""States that the same command would reach again; a run that ended in another is run again."""
+"""States that are final: a run that ended in any other is repeated by the same command."""
 
 
 class _Part(BaseModel):
@@ -46,13 +46,13 @@ class Encoder(_Part):
     model_type: str
     """Architecture, as config.json names it."""
     pooling: Literal["mean", "cls", "own head"]
-    """How token vectors become one: mean, the first token, or the first token into the checkpoint's own head."""
+    """Pooling of token vectors: mean, the first token, or the first token through the checkpoint's own head."""
     revision: str | None = None
     """Commit on the hub, if it came from there."""
 
 
 class DataCut(_Part):
-    """The reviews, by content, and how they were split."""
+    """The data set, by content, and its split."""
 
     sha256: str
     """Hash of all texts and labels in order."""
@@ -65,7 +65,7 @@ class DataCut(_Part):
     test: int
     """Reviews of the whole test, before any `test_limit`."""
     duplicates_removed: int
-    """Train rows dropped because their text came before."""
+    """Training texts removed as duplicates of an earlier one."""
     leaked: int
     """Test reviews whose text is also in train."""
     revision: str | None = None
@@ -73,7 +73,7 @@ class DataCut(_Part):
 
 
 class Conversion(_Part):
-    """How a calibration turned the budget that was asked for into the tokens of this run (rules, section 1)."""
+    """Conversion of the requested budget into tokens of this run by a calibration (rules, section 1)."""
 
     calibration: str
     """Id of the calibration's record."""
@@ -82,37 +82,37 @@ class Conversion(_Part):
     threads: int
     """Threads it was calibrated with."""
     asked: str
-    """The budget as it was asked for: `60 s`, `1,000,000 reference tokens`."""
+    """The budget as requested: `60 s`, `1,000,000 reference tokens`."""
     ratio: float
-    """Time of a token under this method over its time under the reference, median over rounds."""
+    """Time per token under this method over that under the reference method; median over rounds."""
     low: float
     """95 % interval of the ratio."""
     high: float
     expected_seconds: float
-    """What the budget should take on the machine of the calibration: reference tokens over the reference's speed."""
+    """Expected seconds on the machine of the calibration: reference tokens over the reference's speed."""
 
 
 class Trial(_Part):
-    """One learning rate that was tried, over all tuning seeds."""
+    """Result of one learning rate over all tuning seeds."""
 
     learning_rate: float
     accuracies: list[float]
-    """Accuracy on validation at the end of the budget, one a tuning seed; fewer where a trial did not finish."""
+    """Validation accuracy at the end of the budget, one value per tuning seed; fewer where a trial did not finish."""
     collapsed: bool
-    """Whether any of its seeds ended at chance, diverged or ran out of memory: the rate is then out."""
+    """Whether any seed ended at chance, diverged or ran out of memory, which excludes the rate."""
 
 
 class Choice(_Part):
-    """How the learning rate of this run was chosen, frozen before its test (rules, section 6)."""
+    """Selection of the learning rate of this run, frozen before its test (rules, section 6)."""
 
     trials: list[Trial]
-    """Every rate that was tried, ascending."""
+    """Every learning rate tried, ascending."""
     seeds: list[int]
     """The tuning seeds."""
     budget: str
-    """The budget of the trials, as asked for."""
+    """The budget of the trials, as requested."""
     extended: bool
-    """Whether the grids of all methods were extended by one rate, since one had its best at an edge."""
+    """Whether the grids of all methods were extended by one rate because the best of one lay at an edge."""
     at_edge: bool
     """Whether the chosen rate is the smallest or largest of those tried."""
     seconds: float
@@ -120,16 +120,16 @@ class Choice(_Part):
 
 
 class Parameters(_Part):
-    """Counts of weights; head and body apart."""
+    """Parameter counts of encoder (`body`) and head."""
 
     body: int
-    """Trainable, in the encoder."""
+    """Trainable parameters of the encoder."""
     head: int
-    """In the head, all trainable under every method; a BERT pooler counts as head."""
+    """Parameters of the head, all trainable under every method; a BERT pooler counts as head."""
     total: int
-    """All weights, frozen ones and added modules included."""
+    """All parameters, frozen ones and added modules included."""
     closed_form: int
-    """What the method's formula says `body` must be."""
+    """Value of `body` by the method's formula."""
 
 
 class CurvePoint(_Part):
@@ -152,7 +152,7 @@ class CurvePoint(_Part):
 
 
 class Training(_Part):
-    """What the budget bought."""
+    """Counts, loss and validation curve of training."""
 
     steps: int
     """Optimizer steps."""
@@ -161,7 +161,7 @@ class Training(_Part):
     reviews_distinct: int
     """Different reviews among them."""
     reviews_trained: int
-    """Reviews that optimizer steps were taken on, counted each time; more than seen where encoder output is cached."""
+    """Reviews in optimizer steps, counted each time; more than `reviews_seen` where encoder output is cached."""
     tokens_seen: int
     """Tokens passed through the encoder, padding excluded."""
     tokens_padded: int
@@ -169,9 +169,9 @@ class Training(_Part):
     spent: float
     """Budget spent, in the budget's unit."""
     overshoot: float
-    """What was spent beyond the budget, in its unit: at most one step."""
+    """Amount spent beyond the budget, in its unit: at most one step."""
     longest_step_seconds: float
-    """Device seconds of the longest step; for a head on kept features, of the longest step or batch that was encoded."""
+    """Device seconds of the longest step; for a head on cached features, of the longest step or encoded batch."""
     loss_first: float
     """Loss of the first step."""
     loss_last: float
@@ -185,23 +185,23 @@ class Training(_Part):
 
 
 class Seconds(_Part):
-    """Where the run's wall time went."""
+    """Wall seconds of the run by phase."""
 
     setup: float
     """Loading, tokenising, attaching and the untimed dummy step."""
     charged: float
-    """Training: what a time budget counts."""
+    """Training, which a time budget counts."""
     paused: float
     """Validation and checkpoints within training, not charged."""
     test: float
     """The test after training, not charged."""
     total: float
-    """The process's life by its own clock."""
+    """From start to end of the process, by its own clock."""
     outside: float | None = None
     """The same by the clock of the process that started it."""
     before: float = 0.0
-    """Of `charged` and `paused` together, what passed in processes of this run that ended before; the other fields, and the
-    timeline, are of the last process alone.
+    """Part of `charged` and `paused` that passed in earlier processes of this run; the other fields and the timeline are of the
+    last process only.
     """
     outside_training: float | None = None
     """Training with its pauses, `charged` and `paused` together without `before`, by the clock of the process that started it.
@@ -209,7 +209,7 @@ class Seconds(_Part):
 
 
 class Timeline(_Part):
-    """Seconds since the process began, to show in which order things happened."""
+    """Seconds since the start of the process, to show the order of phases."""
 
     training_started: float
     training_ended: float
@@ -223,41 +223,41 @@ class MemorySplit(_Part):
     weights: int
     """Parameters and buffers, frozen ones included."""
     gradients: int
-    """Gradients of what trains."""
+    """Gradients of the trainable parameters."""
     optimizer: int
     """AdamW's two moments and its counters."""
     activations: int
-    """The rest of the peak: activations, work space of kernels, encoder output that is kept, the allocator's slack."""
+    """The rest of the peak: activations, work space of kernels, cached encoder output, the allocator's slack."""
 
 
 class Memory(_Part):
     """Bytes. The process holds one run, and the high-water mark is reset before it."""
 
     baseline: int
-    """Resident before the encoder was loaded."""
+    """Resident memory before the encoder was loaded."""
     peak: int
-    """Most resident in training, evaluation excluded."""
+    """Peak resident memory in training, evaluation excluded."""
     peak_above_baseline: int
-    """What training itself took."""
+    """Peak minus baseline: the memory of training itself."""
     cuda_allocated: int | None = None
     """Peak of torch's CUDA allocations."""
     cuda_reserved: int | None = None
-    """Peak of what torch's CUDA allocator held."""
+    """Peak of memory reserved by torch's CUDA allocator."""
     ru_maxrss: int | None = None
-    """The most that getrusage gave for the process in its whole life, set-up and evaluation included. Resetting the
-    high-water mark resets the kernel's own figure as well, so it is read before every reset.
+    """Peak resident memory of the whole process by getrusage, set-up and evaluation included. Resetting the high-water mark
+    resets the kernel's own figure too, so it is read before every reset.
     """
     split: MemorySplit | None = None
-    """Weights, gradients, optimizer state and activations apart."""
+    """The peak by purpose."""
 
     @property
-    def taken(self) -> int:
-        """The memory of every table, figure and cap: what CUDA's allocator held, else what was resident above the baseline."""
+    def training_bytes(self) -> int:
+        """Memory of training in tables, figures and caps: reserved by CUDA's allocator, else resident above the baseline."""
         return self.peak_above_baseline if self.cuda_reserved is None else self.cuda_reserved
 
 
 class Compute(_Part):
-    """How much of the processor the run had."""
+    """Processor time and utilisation."""
 
     cpu_seconds: float
     """Processor seconds of all threads while the clock charged."""
@@ -266,27 +266,27 @@ class Compute(_Part):
 
 
 class Energy(_Part):
-    """Joules that the device's own counter gave while the clock charged."""
+    """Energy by the device's own counter while the clock charged."""
 
     joules: float
     source: str
 
 
 class Latency(_Part):
-    """Milliseconds from ids to logits without gradients, medians of calls that took turns; reviews of full length."""
+    """Inference latency in milliseconds, ids to logits: medians over interleaved calls on reviews of full length."""
 
     batch: int
-    """Reviews a call."""
+    """Reviews per call."""
     milliseconds: float
     """The trained classifier."""
     bare_milliseconds: float
-    """The same encoder without what the method added, under the same head."""
+    """The same encoder without the method's additions, under the same head."""
     merged_milliseconds: float | None = None
     """The trained classifier with its updates merged into the encoder's weights; null where a method has none."""
 
 
 class Evaluation(_Part):
-    """A test: the four counts, what follows from them, and what every single review got."""
+    """A test: the confusion matrix, its metrics, and the prediction for every review."""
 
     reviews: int
     """Reviews tested."""
@@ -311,14 +311,14 @@ class Evaluation(_Part):
 
 
 class Environment(_Part):
-    """The machine and the software, without anything that names a person, a host or a path."""
+    """Machine and software, without names of persons, hosts or paths."""
 
     device: str
     """Model of the processor or GPU that the run was charged on."""
     cpu: str
     """Model of the processor."""
     cores: int
-    """Processors that the process could use."""
+    """Processor cores available to the process."""
     threads: int
     """Threads of torch's operators."""
     python: str
@@ -331,15 +331,15 @@ class Environment(_Part):
     dirty: bool | None
     """Whether tracked files differed from the commit."""
     engine: str = "local"
-    """What the run executed under."""
+    """The launcher that executed the run."""
 
 
 class Record(_Part):
     """One run, whole. Written once, by the process that started the run."""
 
     checksum: str | None = Field(default=None, exclude=True)
-    """SHA-256 of the file without the line that holds this: `grep -v '^ "checksum"' FILE | sha256sum`. It tells that a file
-    was changed, not who made it. Null once the file is read.
+    """SHA-256 of the file without the line that holds this: `grep -v '^ "checksum"' FILE | sha256sum`. It shows that a file
+    was changed, not its origin. Null once the file is read.
     """
     schema_version: Literal[3] = 3
     kind: Literal["run"] = "run"
@@ -350,22 +350,22 @@ class Record(_Part):
     state: State
     """How the run ended."""
     reason: str | None = None
-    """One line on why, where the state is not `complete`."""
+    """Reason in one line, where the state is not `complete`."""
     finished: str
     """UTC time of the end, ISO 8601."""
     spec: RunSpec
-    """All that was decided before the run."""
+    """The specification of the run."""
     environment: Environment
     encoder: Encoder
     data: DataCut
     conversion: Conversion | None = None
-    """Null: the budget was counted as it was asked for."""
+    """Null: the budget was counted as requested."""
     choice: Choice | None = None
-    """Null: the method's declared learning rate, or one that was given."""
+    """Null: the learning rate is the method's default, or was given."""
     replaced: str | None = None
-    """Checksum of the earlier record of the same run, which is kept as an attempt; null: there was none."""
+    """Checksum of the earlier record of the same run, which is kept as an attempt. Null: none."""
     resumed: int = 0
-    """How often the run went on from its checkpoint after its process had ended."""
+    """Number of times that the run resumed from its checkpoint."""
     parameters: Parameters | None = None
     training: Training | None = None
     seconds: Seconds | None = None
@@ -377,28 +377,28 @@ class Record(_Part):
     latency: list[Latency] | None = None
     """Null: not measured."""
     bytes_to_ship: int | None = None
-    """Bytes of the files that a user of the trained model needs beside the encoder, head included."""
+    """Bytes of the trained files that inference needs beside the encoder, head included."""
     test: Evaluation | None = None
-    """The test, touched once, after training."""
+    """The test, evaluated once, after training."""
     out_of_domain: Evaluation | None = None
-    """The same on sentences of Rotten Tomatoes reviews, on which nothing was trained. Null: not measured."""
+    """The test on sentences of Rotten Tomatoes reviews, which no training saw. Null: not measured."""
 
 
 class BaselineSpec(_Part):
-    """All that determines a baseline: TF-IDF features and a linear classifier, without any encoder."""
+    """Specification of a baseline: TF-IDF features and a linear classifier, without an encoder."""
 
     train_reviews: int
-    """How many reviews it was fitted on: all, or the very ones that the reference method saw."""
+    """Reviews it was fitted on: all, or those that the reference method saw."""
     rows_sha256: str
     """Hash of their positions in the train split."""
     test_limit: int | None
-    """As in the runs that it is held against."""
+    """Test limit, as in the runs that it is compared with."""
     vectorizer: str
     classifier: str
 
     @property
     def model(self) -> str:
-        """What features and classifier are called in a table. Up to rules version 2 it was a logistic regression."""
+        """Name in tables. Up to rules version 2 the classifier was a logistic regression."""
         return f"TF-IDF + {'linear SVM' if self.classifier.startswith('LinearSVC') else 'logistic regression'}"
 
 
@@ -423,7 +423,7 @@ class Baseline(_Part):
     """As in the record of a run."""
     schema_version: Literal[3] = 3
     kind: Literal["floor"] = "floor"
-    """The name that a baseline had up to rules 2, kept so that files of every version say the same."""
+    """`floor`, the name of a baseline up to rules version 2, in files of every version."""
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
     """Hash of spec, data and rules version."""
     rules_version: int
@@ -435,13 +435,12 @@ class Baseline(_Part):
     fit_seconds: float
     """Wall seconds of vectorising, and of fitting every C."""
     trials: list[BaselineTrial] | None = None
-    """The values of C that were tried, of which the best on validation was tested, in a tie the smallest. Null: none (rules 1
-    and 2)."""
+    """The values of C tried; the best on validation was tested, the smallest in a tie. Null: not tuned (rules 1 and 2)."""
     test: Evaluation
 
 
 class CalibrationSetting(_Part):
-    """What a ratio of speeds depends on. A calibration is valid for runs of an equal setting."""
+    """Conditions of a calibration, which is valid for runs under equal ones."""
 
     encoder_sha256: str
     data_sha256: str
@@ -469,11 +468,11 @@ class Slice(_Part):
 
 
 class MethodSpeed(_Part):
-    """What a calibration found of one method."""
+    """Speed of one method in a calibration."""
 
     method: str
     hyperparameters: dict[str, float | int | str | bool | None]
-    """Without the learning rate, which changes no time."""
+    """Hyperparameters except the learning rate, which does not affect speed."""
     state: Literal["complete", "out-of-memory", "failed"] = "complete"
     reason: str | None = None
     slices: list[Slice] = []
@@ -497,15 +496,15 @@ class Calibration(_Part):
     finished: str
     """UTC time of the end, ISO 8601."""
     encoder: str
-    """How the encoder was asked for, for people."""
+    """The encoder as requested, for display."""
     data: str
-    """How the texts were asked for, for people."""
+    """The data set as requested, for display."""
     setting: CalibrationSetting
     environment: Environment
     reference: str
-    """The method that ratios are to, at its default hyperparameters."""
+    """The reference method of the ratios, at its default hyperparameters."""
     seconds_asked: float
-    """Wall seconds that the calibration was given."""
+    """Wall seconds requested for the calibration."""
     seconds: float
     """Wall seconds that its rounds took."""
     rounds: int
@@ -513,7 +512,7 @@ class Calibration(_Part):
     """Which rounds enter a median: those in which the reference was within 15 % of its fastest slice, or those in which method
     and reference both were within 15 % of the lower quartile of their own."""
     rounds_counted: int
-    """Rounds whose reference slice met a free machine by that rule."""
+    """Rounds that enter a median by that rule."""
     tokens_per_second: float
     """90th percentile of the reference's slices."""
     methods: list[MethodSpeed]
@@ -521,7 +520,7 @@ class Calibration(_Part):
 
 
 AnyRecord = Annotated[Record | Baseline | Calibration, Field(discriminator="kind")]
-"""What a file among the results may hold."""
+"""A file of results: a run, a baseline or a calibration."""
 
 
 def pack_bits(bits: npt.ArrayLike) -> str:
@@ -530,7 +529,7 @@ def pack_bits(bits: npt.ArrayLike) -> str:
 
 
 def unpack_bits(packed: str, count: int) -> npt.NDArray[np.uint8]:
-    """The first `count` bits of what `pack_bits` made.
+    """Unpack the first `count` bits of what `pack_bits` made.
 
     Raises:
         ValueError: if there are not enough for that, or the text is not base64.

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bench.rules import RULES_VERSION, TUNING_SEED, Precision
 from bench.system.errors import SpecError
 
-__all__ = ["Budget", "RunSpec", "Truncation", "checked_spec", "parse_seeds", "parse_size", "run_id", "tuning_seeds"]
+__all__ = ["Budget", "RunSpec", "Truncation", "spec_from_fields", "parse_seeds", "parse_size", "run_id", "tuning_seeds"]
 
 Truncation = Literal["head", "tail", "head+tail"]
 
@@ -24,12 +24,12 @@ _BUDGETS = 'write it as "60s", "10m", "1M reference tokens", "500 steps", "3 epo
 
 
 def _match(pattern: str, text: str) -> re.Match[str] | None:
-    """A match of the whole text. Nobody needs sixty letters for an amount, and on very long ones patterns are slow."""
+    """Match the whole text, of at most sixty letters: no amount needs more, and patterns are slow on very long ones."""
     return re.fullmatch(pattern, text, flags=re.ASCII) if len(text) <= 60 else None
 
 
 class Budget(BaseModel):
-    """How much of one resource a run may spend on training.
+    """Amount of one resource that a run may spend on training.
 
     A run counts tokens, steps or epochs. Seconds and reference tokens are what a person asks for: a calibration converts
     them, once, into tokens of each method (rules, section 1).
@@ -40,7 +40,7 @@ class Budget(BaseModel):
     amount: float = Field(gt=0)
     """Device seconds, reference tokens, optimizer steps, epochs, or tokens that are not padding."""
     unit: Literal["seconds", "reference tokens", "steps", "epochs", "tokens"]
-    """What is counted."""
+    """Unit of the amount."""
 
     @classmethod
     def parse(cls, text: str) -> Budget:
@@ -98,13 +98,13 @@ class RunSpec(BaseModel):
     hyperparameters: dict[str, float | int | str | bool | None]
     """The method's own hyperparameters, the peak learning rate among them."""
     encoder: str
-    """How the encoder was asked for, for people; a folder by its last part. Its content hash identifies it."""
+    """The encoder as requested, for display; a folder by its last part. Its content hash identifies it."""
     data: str
-    """How the reviews were asked for, for people; a folder by its last part. Their content hash identifies them."""
+    """The data set as requested, for display; a folder by its last part. Its content hash identifies it."""
     budget: Budget
     """What training may spend. Rules 3: this method's own share, in tokens, of a budget in seconds or reference tokens."""
     reference_tokens: int | None = Field(default=None, ge=1)
-    """Tokens that the reference method gets of a calibrated budget; None: the budget is counted as it was asked for."""
+    """Tokens that the reference method gets of a calibrated budget; None: the budget is counted as requested."""
     seed: int = Field(ge=0, lt=2**32)
     """Seeds the head's first weights, the order of reviews and the method's own weights, each by its own generator."""
     max_length: int = Field(ge=4)
@@ -112,7 +112,7 @@ class RunSpec(BaseModel):
     truncation: Truncation
     """Which part of a longer review is kept: its head, its tail, or a quarter head and three quarters tail."""
     batch_size: int = Field(ge=1)
-    """Reviews an optimizer step."""
+    """Reviews per optimizer step."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Hidden dropout of encoder and head, the same for every method."""
     attention_dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -136,9 +136,9 @@ class RunSpec(BaseModel):
     purpose: Literal["run", "trial"] = "run"
     """A run of the comparison, or a tuning trial, which is never tested."""
     tuning: int | None = None
-    """Learning rates a method that were tried to choose that of this run; None: the method's declared default."""
+    """Learning rates tried per method to choose that of this run; None: the method's default."""
     tuning_seeds: int | None = None
-    """Seeds each of them was tried with (rules, section 6); None: one under rules 2, or no tuning."""
+    """Seeds per learning rate (rules, section 6); None: one under rules 2, or no tuning."""
 
     @property
     def asked(self) -> Budget:
@@ -149,7 +149,7 @@ class RunSpec(BaseModel):
 
 
 def tuning_seeds(count: int) -> list[int]:
-    """The seeds of `count` trials of one learning rate."""
+    """Return the seeds of `count` trials of one learning rate."""
     return [TUNING_SEED - i for i in range(count)]
 
 
@@ -157,7 +157,7 @@ def run_id(spec: RunSpec, *, encoder_sha256: str, data_sha256: str, rules_versio
     """Sixteen hex digits that identify a run by what determines it: the spec (without the names that people gave to
     encoder and data), the contents of both, and the version of the rules.
     """
-    # Fields at their defaults stay out, so that a later field whose default is what was done before changes no id.
+    # Fields at their defaults stay out, so that a later field whose default is the earlier behaviour changes no id.
     determined = spec.model_dump(mode="json", exclude={"encoder", "data"}, exclude_defaults=True)
     if rules_version < 2:  # every field of that version was in its ids, and `tuning` was none
         determined = spec.model_dump(mode="json", exclude={"encoder", "data", "tuning"}) | determined
@@ -202,8 +202,8 @@ def parse_size(text: str) -> int:
     return int(size)
 
 
-def checked_spec(**fields: Any) -> RunSpec:
-    """A spec from fields that a person chose.
+def spec_from_fields(**fields: Any) -> RunSpec:
+    """Make a spec from fields that a person chose.
 
     Raises:
         SpecError: naming the first field that is out of range.

@@ -17,14 +17,14 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from bench.records.integrity import flaw
-from bench.records.migrate import migrated
+from bench.records.migrate import migrate
 from bench.records.schema import FINAL, SCHEMA_VERSION, AnyRecord, Calibration, Record
 from bench.system.errors import RecordError
 from bench.system.files import atomic_write, sha256_bytes
 
 __all__ = [
-    "Damaged", "calibrations", "checksum_flaw", "checksum_of", "finished", "finished_file", "load", "load_logits",
-    "logits_sha256", "path_of", "prepare_folder", "read", "refuse_damaged", "save", "schema", "sealed",
+    "Damaged", "calibrations", "checksum_flaw", "checksum_of", "examine", "finished", "finished_file", "load", "load_logits",
+    "logits_sha256", "path_of", "prepare_folder", "read", "refuse_damaged", "save", "schema", "seal",
 ]  # fmt: skip
 
 LARGEST = 64 * 2**20
@@ -39,10 +39,16 @@ _FIRST: int = Calibration.model_fields["schema_version"].default
 
 @dataclass(frozen=True)
 class Damaged:
-    """A file among the records that is not a whole one, and why; it is left as it is."""
+    """A file among the records that is not a whole record, and why; it is left unchanged."""
 
     path: Path
     reason: str
+    foreign: bool = False
+    """Whether it is whole JSON of another kind, and no record at all."""
+
+
+class _Foreign(ValueError):
+    """Whole JSON that is no record."""
 
 
 def path_of(folder: Path, record: AnyRecord) -> Path:
@@ -70,13 +76,13 @@ def _logits_bytes(logits: npt.NDArray[np.float32]) -> bytes:
 
 
 def logits_sha256(logits: npt.NDArray[np.float32]) -> str:
-    """The name of the sidecar for these logits, [reviews, 2]."""
+    """Name the sidecar for these logits, [reviews, 2]."""
     return sha256_bytes(_logits_bytes(logits))
 
 
 def prepare_folder(folder: Path) -> None:
-    """See that the folder can be written, or made, before anything is spent on a run. It is not made for that, since
-    removing it again would pull it from under another process: the first record makes it.
+    """Check that the folder can be written, or made, before a run starts. It is not made yet, since removing it again could
+    interfere with another process: the first record makes it.
 
     Raises:
         RecordError: if it cannot.
@@ -98,17 +104,17 @@ def save(folder: Path, record: AnyRecord, logits: npt.NDArray[np.float32] | None
             file.write(data)
     path = path_of(folder, record)
     with atomic_write(path) as file:
-        file.write(sealed(record.model_dump_json(indent=1).encode() + b"\n"))
+        file.write(seal(record.model_dump_json(indent=1).encode() + b"\n"))
     return path
 
 
-def sealed(text: bytes) -> bytes:
-    """The JSON of a record, indented by one, with a second line that holds the checksum of all the others."""
+def seal(text: bytes) -> bytes:
+    """Seal the JSON of a record, indented by one, with a second line that holds the checksum of all the others."""
     return _HEAD + sha256_bytes(text).encode() + b'",\n' + text.removeprefix(b"{\n")
 
 
 def load_logits(folder: Path, sha256: str) -> npt.NDArray[np.float32]:
-    """The logits of a run, [reviews, 2].
+    """Load the logits of a run, [reviews, 2].
 
     Raises:
         RecordError: if the sidecar is missing or is not what its name says.
@@ -125,7 +131,7 @@ def load_logits(folder: Path, sha256: str) -> npt.NDArray[np.float32]:
 
 
 def read(path: Path) -> AnyRecord:
-    """The record in a file, whether or not its figures agree: that is for the audit to find.
+    """Read the record in a file, whether or not its figures agree: that is for the audit to find.
 
     Raises:
         RecordError: if there is none.
@@ -134,6 +140,8 @@ def read(path: Path) -> AnyRecord:
         return _record(_json(_content(path)[0]))
     except FileNotFoundError:
         raise RecordError(f"there is no record {str(path)!r}") from None
+    except _Foreign as error:
+        raise RecordError(f"{str(path)!r}: {error}") from None
     except (OSError, ValueError) as error:
         raise RecordError(f"{str(path)!r} is not a record: {_why(error)}") from None
 
@@ -144,18 +152,18 @@ def load(folder: Path, pattern: str = "*.json") -> Iterator[AnyRecord | Damaged]
     Records of older schema versions come as the present one. One that was edited is damaged as far as that shows at once.
     """
     for path in sorted(folder.glob(pattern)):
-        yield _examined(path)
+        yield examine(path)
 
 
 def calibrations(folder: Path) -> Iterator[Calibration]:
-    """The whole calibrations of a folder, in the order of file names."""
+    """Load the whole calibrations of a folder, in the order of file names."""
     for found in load(folder, "calibration-*.json"):
         if isinstance(found, Calibration):
             yield found
 
 
 def checksum_flaw(path: Path) -> str | None:
-    """What is wrong with the checksum of a record's file; None where it holds, or where the file is too old to have one.
+    """Say what is wrong with the checksum of a record's file; None where it holds, or where the file is too old to have one.
 
     Raises:
         OSError, ValueError: if the file holds no JSON.
@@ -165,7 +173,7 @@ def checksum_flaw(path: Path) -> str | None:
 
 
 def checksum_of(path: Path) -> str:
-    """The checksum of a record's file: what its other lines give, also where the file is too old to hold one.
+    """Compute the checksum of a record's file from its other lines, also where the file is too old to hold one.
 
     Raises:
         OSError, ValueError: if there is no such file.
@@ -176,19 +184,20 @@ def checksum_of(path: Path) -> str:
 _ANY: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
 
 
-def _examined(path: Path) -> AnyRecord | Damaged:
+def examine(path: Path, *, figures: bool = True) -> AnyRecord | Damaged:
+    """Read a record, or say why there is none; with `figures`, one whose checksum or derived figures do not hold is damaged."""
     try:
         text, checksum = _content(path)
         found = _json(text)
         record = _record(found)
-        broken = _unlike(checksum, text, found) or flaw(record)
+        broken = (_unlike(checksum, text, found) or flaw(record)) if figures else None
     except (OSError, ValueError) as error:
-        return Damaged(path, _why(error))
+        return Damaged(path, _why(error), isinstance(error, _Foreign))
     return Damaged(path, broken) if broken else record
 
 
 def _unlike(checksum: str | None, text: bytes, found: Any) -> str | None:
-    """What is wrong with a checksum for the other lines of a file, which hold `found`."""
+    """Say what is wrong with a checksum for the other lines of a file, which hold `found`."""
     if checksum is not None:
         return None if checksum == sha256_bytes(text) else "it was changed after it was written: its checksum does not hold"
     old = isinstance(found, dict) and found.get("schema_version") == 1
@@ -196,7 +205,7 @@ def _unlike(checksum: str | None, text: bytes, found: Any) -> str | None:
 
 
 def _content(path: Path) -> tuple[bytes, str | None]:
-    """The text of a file without the line of its checksum, and the checksum where it has one."""
+    """Read a file without the line of its checksum, and the checksum where it has one."""
     status = path.stat()
     # Opening a pipe would wait for a writer, for ever.
     if not stat.S_ISREG(status.st_mode):
@@ -216,15 +225,16 @@ def _json(text: bytes) -> Any:
 
 
 def _record(found: Any) -> AnyRecord:
-    if isinstance(found, dict):
-        version = found.get("schema_version", SCHEMA_VERSION)
-        found = migrated(found)
-        # Calibrations begin at their version, whatever that of runs was then.
-        newest = max(SCHEMA_VERSION, _FIRST) if found.get("kind") == "calibration" else SCHEMA_VERSION
-        # Said before anything else is looked at: what else another version has is not known.
-        if "schema_version" in found and (type(version) is not int or found["schema_version"] != newest):
-            newer = ", made by a newer version" if type(version) is int and version > newest else ""
-            raise ValueError(f"its schema version is {str(version)[:20]!r}{newer}; this suite reads versions 1 to {newest}")
+    if not isinstance(found, dict) or not {"schema_version", "run_id"} & found.keys():
+        raise _Foreign("it is not a record of this suite")
+    version = found.get("schema_version", SCHEMA_VERSION)
+    found = migrate(found)
+    # Calibrations begin at their version, whatever that of runs was then.
+    newest = max(SCHEMA_VERSION, _FIRST) if found.get("kind") == "calibration" else SCHEMA_VERSION
+    # Said before anything else is looked at: what else another version has is not known.
+    if "schema_version" in found and (type(version) is not int or found["schema_version"] != newest):
+        newer = ", made by a newer version" if type(version) is int and version > newest else ""
+        raise ValueError(f"its schema version is {str(version)[:20]!r}{newer}; this suite reads versions 1 to {newest}")
     return _ANY.validate_python(found)
 
 
@@ -239,7 +249,7 @@ def _why(error: Exception) -> str:
 
 
 def finished(folder: Path, run_id: str, *, or_damaged: bool = False) -> AnyRecord | None:
-    """The record of a run or baseline that has ended in a final state in this folder; None if it is still to be run.
+    """Find the record of a run or baseline that ended in a final state in this folder; None if it is still to be run.
 
     Raises:
         RecordError: if what is there under this id is damaged: doing the run again would write over it. With `or_damaged`
@@ -250,9 +260,9 @@ def finished(folder: Path, run_id: str, *, or_damaged: bool = False) -> AnyRecor
 
 
 def finished_file(folder: Path, run_id: str, *, or_damaged: bool = False) -> tuple[Path, AnyRecord] | None:
-    """The same with the file that holds it."""
+    """Find the same with the file that holds it."""
     for path in folder.glob(f"*-{run_id}.json"):
-        record = _examined(path)
+        record = examine(path)
         if isinstance(record, Damaged):
             if or_damaged:
                 continue
@@ -263,14 +273,14 @@ def finished_file(folder: Path, run_id: str, *, or_damaged: bool = False) -> tup
 
 
 def refuse_damaged(folder: Path, run_ids: Collection[str]) -> None:
-    """See before anything is spent that no run would write over a file that is not a whole record.
+    """Check before any run that none would overwrite a file that is not a whole record.
 
     Raises:
         RecordError: naming the first that is damaged.
     """
     wanted = set(run_ids)
     for path in sorted(folder.glob("*.json")):
-        if path.stem.rpartition("-")[2] in wanted and isinstance(found := _examined(path), Damaged):
+        if path.stem.rpartition("-")[2] in wanted and isinstance(found := examine(path), Damaged):
             raise _in_the_way(found)
 
 
@@ -282,5 +292,5 @@ def _in_the_way(found: Damaged) -> RecordError:
 
 
 def schema() -> str:
-    """The JSON schema of a record, with the meaning of every field."""
+    """Format the JSON schema of a record, with the meaning of every field."""
     return json.dumps(_ANY.json_schema(), indent=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,46 +12,103 @@ from pathlib import Path
 import methods
 from bench.analysis.comparison import Group, compare
 from bench.analysis.sensitivity import Sensitivity, sensitivities
-from bench.records.attempts import attempts
-from bench.records.schema import AnyRecord, Baseline, Calibration, Record
+from bench.records.attempts import attempts, folder_of
+from bench.records.schema import AnyRecord, Baseline, Record
 from bench.records.store import Damaged, load
 from bench.rules import MARGIN
 from bench.system.errors import RecordError, SpecError
 from bench.system.text import harmless
 
-__all__ = ["read"]
+__all__ = ["folders", "quoted", "read", "records"]
 
 
 def read(
-    folder: Path, reference: str, left_out: list[Damaged] | None = None, margin: float = MARGIN
+    sources: Path | Sequence[Path], reference: str, left_out: list[Damaged] | None = None, margin: float = MARGIN
 ) -> tuple[list[Group], list[Sensitivity]]:
-    """The comparable groups among the records of a folder and the tuning trials, of which one may be empty. What is no record
-    is named on the error stream, left alone, and added to `left_out`. Differences within `margin` count as equivalent.
+    """Read records, files and folders of them, into comparable groups and tuning trials, of which one may be empty.
+
+    Differences within `margin` count as equivalent. What is no record in a folder is added to `left_out`.
 
     Raises:
-        BenchError: if there is no record of a run, or none of a method called `reference`.
+        RecordError: as `records`.
+        SpecError: if there is no record of a method called `reference`.
     """
-    left_out, records = [] if left_out is None else left_out, list[Record | Baseline]()
-    for item in load(folder) if folder.is_dir() else ():
-        if isinstance(item, Damaged):
-            print(harmless(f"left out {item.path.name}: {item.reason}"), file=sys.stderr)
-            left_out.append(item)
-        elif not isinstance(item, Calibration):
-            records.append(item)
-    compared, trials = compare(records, reference, methods.names(), margin), sensitivities(records, methods.names())
+    found = records(sources, left_out)
+    compared, trials = compare(found, reference, methods.names(), margin), sensitivities(found, methods.names())
     if not compared and not trials:
-        raise RecordError(f"{str(folder)!r} holds no records of runs; make some with: python -m bench run --method all")
+        raise _nothing(sources)
     known = sorted({row.method for group in compared for row in group.rows})
     if compared and reference not in known:
         near = difflib.get_close_matches(reference, known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise SpecError(f"no run here is of the reference {reference!r}{hint} There are: {', '.join(known)}")
-    earlier = list(attempts(folder))
+    earlier = [attempt for place in folders(sources) for attempt in attempts(place)]
     return [replace(group, attempts=_replaced(group, earlier)) for group in compared], trials
 
 
+def records(sources: Path | Sequence[Path], left_out: list[Damaged] | None = None) -> list[Record | Baseline]:
+    """Read the records of runs, trials and baselines in files and folders.
+
+    One that is there several times counts once: complete rather than not, else the latest. What is no record in a folder is
+    named on the error stream, left alone, and added to `left_out`.
+
+    Raises:
+        RecordError: if a source has no record, or a file that is named is none.
+    """
+    left_out = [] if left_out is None else left_out
+    named = [sources] if isinstance(sources, Path) else list(sources)
+    places = list({place.resolve(): place for place in named}.values()) if len(named) > 1 else named
+    found = [_records(place, left_out) for place in places]
+    unique: dict[str, Record | Baseline] = {}
+    for record in sorted((record for part in found for record in part), key=_preference):
+        unique[record.run_id] = record
+    empty = [place for place, part in zip(places, found, strict=True) if not part]
+    if empty:
+        raise _nothing(empty)
+    if len(places) > 1:
+        counts = ", ".join(f"{len(part)} of {str(place)!r}" for place, part in zip(places, found, strict=True))
+        print(harmless(f"merged {counts} into {len(unique)} records"), file=sys.stderr)
+    return list(unique.values())
+
+
+def _nothing(sources: Path | Sequence[Path]) -> RecordError:
+    return RecordError(f"{quoted(sources)} holds no records of runs; make some with: python -m bench run --method all")
+
+
+def quoted(sources: Path | Sequence[Path]) -> str:
+    """Name sources in a message."""
+    return ", ".join(repr(str(place)) for place in ([sources] if isinstance(sources, Path) else sources))
+
+
+def folders(sources: Path | Sequence[Path]) -> list[Path]:
+    """List the folders of results that these records, and folders of them, are in."""
+    places = [sources] if isinstance(sources, Path) else sources
+    return list(dict.fromkeys(folder_of(place) if place.is_file() else place for place in places))
+
+
+def _records(place: Path, left_out: list[Damaged]) -> list[Record | Baseline]:
+    """Read the records of a folder, or the one in a file."""
+    if place.is_dir():
+        items = list(load(place))
+    else:
+        items = list(load(place.parent, glob.escape(place.name))) if place.is_file() else []
+        for item in items:
+            if isinstance(item, Damaged):
+                raise RecordError(f"{str(place)!r} is not a whole record ({item.reason}); name records, or folders of them")
+    for item in items:
+        if isinstance(item, Damaged):
+            print(harmless(f"left out {item.path.name}: {item.reason}"), file=sys.stderr)
+            left_out.append(item)
+    return [item for item in items if isinstance(item, (Record, Baseline))]
+
+
+def _preference(record: Record | Baseline) -> tuple[bool, str]:
+    """Sort what is complete, and of that the latest, last."""
+    return isinstance(record, Baseline) or record.state == "complete", record.finished
+
+
 def _replaced(group: Group, earlier: Sequence[AnyRecord]) -> int:
-    """How many earlier attempts there are of a group's runs."""
+    """Count the earlier attempts of a group's runs."""
     shown = {record.run_id: record for row in group.rows for record in (*row.runs, *row.others)}
     # A process that was killed as it replaced a record leaves the copy beside it: that is no earlier attempt.
     return sum(found.run_id in shown and found != shown[found.run_id] for found in earlier)

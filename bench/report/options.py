@@ -32,6 +32,7 @@ class View(StrEnum):
 class Figure(StrEnum):
     accuracy_parameters = "accuracy-parameters"
     accuracy_memory = "accuracy-memory"
+    accuracy_time = "accuracy-time"
     forest = "forest"
     curves = "curves"
     memory_split = "memory-split"

@@ -16,7 +16,7 @@ DOCUMENTS = ("README.md", "results/README.md")
 
 
 def between_marks(text: str, name: str, made: Callable[[re.Match[str]], str]) -> str:
-    """The text with what is made of a mark's name, a pattern with groups, between that mark and its end."""
+    """Fill in what is made of a mark's name, a pattern with groups, between that mark and its end."""
     marks = re.compile(rf"(?P<begin><!-- {name}: begin, written by make readme -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
     return marks.sub(lambda mark: f"{mark['begin']}{made(mark)}\n{mark['end']}", text)
 
@@ -29,7 +29,7 @@ def rewrite(path: Path, update: Callable[[str], str]) -> None:
 
 
 def updated(text: str, results: Path) -> str:
-    """The text with views of records in folders of `results` between the marks that name both."""
+    """Fill in views of records in folders of `results` between the marks that name both."""
 
     def table(mark: re.Match[str]) -> str:
         return render(results / mark["folder"], reference="houlsby", style="markdown", view=mark["view"])

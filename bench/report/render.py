@@ -1,29 +1,36 @@
-"""The report as text or figures: reads records, puts them in groups, and writes the views that were asked for."""
+"""The report as text or figures: read records, group them, write the views that were asked for."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from bench.analysis.budget_sweep import sweeps
 from bench.analysis.comparison import Group
-from bench.analysis.confidence import available, confidences
+from bench.analysis.confidence import Folders, available, confidences
 from bench.analysis.sensitivity import Sensitivity
 from bench.analysis.statistics import clopper_pearson
 from bench.records.store import Damaged
-from bench.report.load import read
+from bench.report.load import folders, quoted, read
 from bench.report.options import Figure
-from bench.report.tables import budgets, confidence, costs, curves, pairs, table, tuning
-from bench.report.tables.comparison import cells, headers, markdown, terminal
+from bench.report.tables import budgets, comparison, confidence, costs, curves, pairs, tuning
 from bench.report.tables.csv_export import spreadsheet
 from bench.report.tables.footnotes import notes, title
 from bench.report.tables.latex import latex
-from bench.report.tables.table import Section
+from bench.report.tables.markdown import markdown
+from bench.report.tables.table import Section, terminal
 from bench.rules import MARGIN
 from bench.system.errors import RecordError, SpecError
 
-__all__ = ["VIEWS", "draw", "render"]
+__all__ = ["FILE_WIDTH", "VIEWS", "draw", "render"]
+
+FILE_WIDTH = 100
+"""Columns of a table in a file."""
 
 VIEWS = ("comparison", "pairs", "confidence", "curves", "budgets", "costs", "tuning")
 """What a report can show, in the order in which it does."""
@@ -39,7 +46,7 @@ _MISSING = {
 
 
 def draw(
-    folder: Path,
+    folder: Folders,
     *,
     reference: str,
     style: str,
@@ -48,40 +55,43 @@ def draw(
     left_out: list[Damaged] | None = None,
     margin: float = MARGIN,
 ) -> str:
-    """Figures as `svg` or `png` in a file or folder `out`; what is to be printed of it: their names, or the SVG itself.
+    """Draw figures as `svg` or `png` in a file or folder `out`; return what to print: their names, or the SVG itself.
 
     Raises:
         BenchError: if there is no record of a run or none of the reference, and as `bench.report.figures.export.written`.
     """
     # The libraries that draw take longer to import than a table takes to write.
     from bench.report.figures import drawings
-    from bench.report.figures.export import written
+    from bench.report.figures.export import write_figures
 
     compared, _ = read(folder, reference, left_out, margin)
-    return written(drawings(compared), figure=figure, kind="png" if style == "png" else "svg", out=out)
+    return write_figures(drawings(compared), figure=figure, kind="png" if style == "png" else "svg", out=out)
 
 
 def render(
-    folder: Path,
+    folder: Folders,
     *,
     reference: str,
     style: str,
     view: str | Sequence[str] | None = None,
     left_out: list[Damaged] | None = None,
     margin: float = MARGIN,
+    wide: bool = False,
+    width: int | None = None,
 ) -> str:
-    """The report as text: `table` for a terminal, `markdown`, `latex`, `csv`, `json`, or `html` with its figures.
+    """Return the report as text: `table` for a terminal, `markdown`, `latex`, `csv`, `json`, or `html` with its figures.
 
     `view` is one of `VIEWS`, several, or "all" for those that have anything to show. By default it is the comparison; where
     there are only tuning trials, those. JSON and HTML hold everything whatever the view, CSV the comparison alone. What is no
     whole record is named on the error stream and added to `left_out`. Differences within `margin`, a share of 1, are
-    equivalent.
+    equivalent. `wide` shows every column of the comparison, `width` is that of the terminal, by default its own.
 
     Raises:
         BenchError: if there is no record of a run or none of the reference, for a view that does not exist or has nothing to
             show, and for another than the comparison as CSV.
     """
     compared, trials = read(folder, reference, left_out, margin)
+    named, folder = quoted(folder), folders(folder)
     asked = [view] if isinstance(view, str) else list(view or ())
     for name in asked:
         if name not in {*VIEWS, "all"}:
@@ -98,36 +108,39 @@ def render(
         if set(shown) - {"comparison"} or not compared:
             raise SpecError("csv holds the comparison alone; take --format json for the other views")
         return spreadsheet(compared)
+    write = {"markdown": markdown, "latex": latex}.get(style, partial(terminal, width=width or _columns()))
     tables = []
     for name in VIEWS:
-        made = _tables(name, compared, trials, folder, style) if {name, "all"} & set(shown) else []
+        made = [write(part) for part in _sections(name, compared, trials, folder, wide)] if {name, "all"} & set(shown) else []
         if name in shown and not made:
-            raise RecordError(f"{str(folder)!r} has nothing to show as --view {name}: {_MISSING[name]}")
+            raise RecordError(f"{named} has nothing to show as --view {name}: {_MISSING[name]}")
         tables += made
     if not asked and style == "table":
         more = [name for name in VIEWS if name not in shown and _has(name, compared, trials, folder)]
-        tables += [f"Further views of these records, with --view: {', '.join(more)}, all"] if more else []
+        said = f"Further views of these records, with --view: {', '.join(more)}, all"
+        tables += [textwrap.fill(said, width or _columns())] if more else []
     return "\n\n\n".join(tables)
 
 
-def _has(view: str, compared: list[Group], trials: list[Sensitivity], folder: Path) -> bool:
+def _columns() -> int:
+    """Return the columns of the terminal; a pipe gets those of a file."""
+    return max(40, shutil.get_terminal_size().columns) if sys.stdout.isatty() else FILE_WIDTH
+
+
+def _has(view: str, compared: list[Group], trials: list[Sensitivity], folder: Folders) -> bool:
     """Whether a view has anything to show, without computing what takes long."""
     if view == "confidence":
         return any(available(group, folder) for group in compared)
     return any(True for _ in _sections(view, compared, trials, folder))
 
 
-def _tables(view: str, compared: list[Group], trials: list[Sensitivity], folder: Path, style: str) -> list[str]:
+def _sections(
+    view: str, compared: list[Group], trials: list[Sensitivity], folder: Folders, wide: bool = False
+) -> Iterator[Section]:
+    """Yield the tables of a view as they are asked for; none where there is nothing for it."""
     if view == "comparison":
-        whole = {"markdown": markdown, "latex": latex}.get(style, terminal)
-        return [whole(group) for group in compared]
-    write = {"markdown": table.markdown, "latex": table.latex}.get(style, table.terminal)
-    return [write(part) for part in _sections(view, compared, trials, folder)]
-
-
-def _sections(view: str, compared: list[Group], trials: list[Sensitivity], folder: Path) -> Iterator[Section]:
-    """The tables of a view other than the comparison, made as they are asked for; none where there is nothing for it."""
-    if view == "pairs":
+        yield from (comparison.section(group, wide=wide) for group in compared)
+    elif view == "pairs":
         yield from (part for group in compared if (part := pairs.section(group)))
     elif view == "confidence":
         yield from (part for group in compared if (part := confidence.section(group, confidences(group, folder))))
@@ -142,7 +155,7 @@ def _sections(view: str, compared: list[Group], trials: list[Sensitivity], folde
         yield from (tuning.section(found) for found in trials)
 
 
-def _everything(compared: list[Group], trials: list[Sensitivity], folder: Path) -> dict[str, object]:
+def _everything(compared: list[Group], trials: list[Sensitivity], folder: Folders) -> dict[str, object]:
     return {
         "groups": [
             _as_json(group)
@@ -164,7 +177,8 @@ def _as_json(group: Group) -> dict[str, object]:
         "minimum_detectable_difference": group.detectable,
         "seed_variance_pooled": group.pools,
         "seed_variance_p": group.variance_p,
-        "table": [dict(zip(headers(group), row, strict=True)) for row in cells(group)],
+        "device_shared": group.shared,
+        "table": comparison.as_json(group),
         "methods": [
             {
                 "label": row.label,
@@ -172,6 +186,7 @@ def _as_json(group: Group) -> dict[str, object]:
                 "run_ids": [record.run_id for record in row.runs],
                 "seeds": row.seeds,
                 "collapsed_seeds": row.collapsed,
+                "one_class_seeds": row.one_class,
                 "collapse_rate_interval": clopper_pearson(len(row.collapsed), len(row.runs)) if row.runs else None,
                 "states": {record.run_id: record.state for record in row.others},
                 "accuracy": row.accuracy,
@@ -192,5 +207,5 @@ def _as_json(group: Group) -> dict[str, object]:
             }
             for row in group.rows
         ],
-        "notes": notes(group),
+        "notes": [note.text for note in notes(group)],
     }

@@ -1,4 +1,4 @@
-"""Calibrated budgets of a matrix in the tokens of each method, before anything is run."""
+"""Conversion of a matrix's calibrated budgets into tokens of each method, before anything runs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ from bench.training.job import Job
 __all__ = ["counted", "counted_if_calibrated"]
 
 
-def counted(
-    matrix: Matrix, out: Path, *, elsewhere: bool = False, seconds: float | None = None, say: Callable[[str], None]
-) -> Matrix:
-    """The matrix with every budget counted; what lacks a calibration is calibrated now, and its record saved in `out`.
+def counted(matrix: Matrix, out: Path, *, elsewhere: bool = False, say: Callable[[str], None]) -> Matrix:
+    """Convert every calibrated budget; calibrate what lacks a calibration now, and save its record in `out`.
 
     With `elsewhere`, runs execute on other machines, whose speed this one cannot measure: the calibration must be named.
 
@@ -33,9 +31,7 @@ def counted(
         return matrix
     if elsewhere and matrix.calibration is None:
         raise SpecError("a budget in seconds or reference tokens needs --calibration FILE where runs execute on a cluster")
-    found = calibrated(
-        subject_of(jobs[0]), _methods(jobs), out, file=matrix.calibration, seconds=seconds, progress=say
-    )  # fmt: skip
+    found = calibrated(subject_of(jobs[0]), _methods(jobs), out, file=matrix.calibration, progress=say)
     for one in found:
         for line in warnings(one, _methods(jobs)):
             say(line)
@@ -43,7 +39,7 @@ def counted(
 
 
 def counted_if_calibrated(matrix: Matrix, out: Path) -> Matrix:
-    """The same where the calibration is there already; else the matrix as it is.
+    """Convert where the calibration is there already; else return the matrix unchanged.
 
     Raises:
         RecordError: if the calibration that was named is not one for these jobs.
@@ -67,12 +63,12 @@ def _calibrated_jobs(matrix: Matrix) -> list[Job]:
 
 
 def _methods(jobs: Sequence[Job]) -> list[Named]:
-    """Each method of these jobs with its setting, once."""
+    """List each method of these jobs with its setting, once."""
     return list({(job.spec.method, repr(sorted(job.setting.items()))): (job.spec.method, job.setting) for job in jobs}.values())
 
 
 def _converted(matrix: Matrix, calibrations: Sequence[Calibration]) -> Matrix:
     spec = _calibrated_jobs(matrix)[0].spec
-    task = prepare(matrix.pretrained, matrix.data.sha256, lambda: matrix.cut)
+    task = prepare(matrix.pretrained, matrix.data.sha256, lambda: matrix.splits)
     batch_tokens = spec.batch_size * float(task.lengths(task.train, spec.max_length).mean())
     return converted(matrix, lambda job: convert(calibrations, job.spec.budget, job.spec.method, job.setting, batch_tokens))

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 import methods as registry
-from bench.data.sources import read
-from bench.data.task import Cut, Ints, cut, prepare
+from bench.data.task import Ints, prepare, splits_of
 from bench.models.pretrained import PretrainedModel
 from bench.records.environment import environment
 from bench.records.ratios import RULE, calibration_id, counted, speed
@@ -28,26 +27,17 @@ from bench.runs.calibration_store import covering, find_calibrations, named, sam
 from bench.runs.rounds import REFERENCE, Group, Lost, Measured, Worker, measure, slices_of
 from bench.runs.workers import ProcessWorker
 from bench.system.device import device_model
-from bench.system.errors import DataError, MethodError
+from bench.system.errors import MethodError
 from bench.training.job import Job, job_of
 
 __all__ = [
-    "ALONE",
-    "RESIDENT",
-    "SECONDS",
-    "Named",
-    "Subject",
-    "calibrate",
-    "calibrated",
-    "setting_of",
-    "subject_of",
-    "warnings",
-]
+    "ALONE", "RESIDENT", "SECONDS", "Named", "Subject", "calibrate", "calibrated", "setting_of", "subject_of", "warnings",
+]  # fmt: skip
 
 RESIDENT = 5
 """Methods that are resident at a time, the reference among them: the five compared; more would not fit beside each other."""
 SECONDS = 60.0
-"""Wall seconds of the rounds of a group of `RESIDENT` methods, unless told otherwise."""
+"""Wall seconds of the rounds of a group of `RESIDENT` methods, by default."""
 ALONE = 15.0
 """The same where there is one method beside the reference."""
 WIDE = 0.10
@@ -72,7 +62,7 @@ class Subject:
 
 
 def setting_of(job: Job) -> CalibrationSetting:
-    """The setting whose calibration is valid for a run."""
+    """Return the setting whose calibration is valid for a run."""
     spec = job.spec
     return CalibrationSetting(
         encoder_sha256=job.pretrained.sha256, data_sha256=job.data.sha256, cut=job.data.cut, max_length=spec.max_length,
@@ -83,7 +73,7 @@ def setting_of(job: Job) -> CalibrationSetting:
 
 
 def subject_of(job: Job) -> Subject:
-    """The subject of a run."""
+    """Return the subject of a run."""
     return Subject(setting_of(job), job.pretrained, job.data_argument, job.data, job.spec.data)
 
 
@@ -96,10 +86,10 @@ def calibrated(
     seconds: float | None = None,
     progress: Progress = lambda line: None,
 ) -> list[Calibration]:
-    """Calibrations that hold these methods between them, the one that budgets in seconds are converted by first.
+    """Return calibrations that hold these methods between them, first the one that converts budgets in seconds.
 
-    With `file` that one alone, wherever it was made. Else those of the folder `out`; methods that none of them holds are
-    calibrated now against the same reference, and the record is saved there.
+    With `file` only that one, of any machine. Else those of the folder `out`; methods that none of them holds are calibrated
+    now against the same reference, and the record is saved there.
 
     Raises:
         BenchError: if a file is no calibration, was changed, is of another setting or rules version, or lacks a method; if the
@@ -175,7 +165,7 @@ def _full(measured: Measured, method: int) -> bool:
 
 
 def _with_reference(methods: Sequence[Named]) -> list[Named]:
-    """The reference at its default hyperparameters, then the others, all without learning rates."""
+    """List the reference at its default hyperparameters, then the others, all without learning rates."""
     name = registry.names(core=True)[0]
     found: list[Named] = []
     for method, own in [(name, registry.get(name).hyperparameters()), *methods]:
@@ -191,18 +181,12 @@ def _groups(others: list[int], seconds: float) -> list[Group]:
 
 
 def _lengths(subject: Subject) -> Ints:
-    def made() -> Cut:
-        source = read(subject.data_argument)
-        if source.sha256 != subject.data.sha256:
-            raise DataError("the texts changed after the calibration was asked for; ask again")
-        return cut(source)
-
-    task = prepare(subject.pretrained, subject.data.sha256, made)
+    task = prepare(subject.pretrained, subject.data.sha256, lambda: splits_of(subject.data_argument, subject.data.sha256))
     return task.lengths(task.train, subject.setting.max_length)
 
 
 def _job(subject: Subject, method: Named) -> Job:
-    """What a worker is to attach. The budget is never spent: a slice is counted by its batches."""
+    """Make the job of a worker. Its budget is never spent: a slice is counted by its batches."""
     setting, (name, own) = subject.setting, method
     spec = RunSpec(
         method=name, hyperparameters={**own, "learning_rate": RATE}, encoder=subject.pretrained.name, data=subject.data_name,
@@ -250,7 +234,7 @@ def _speeds(timed: list[Named], measured: Measured) -> Iterator[MethodSpeed]:
 
 
 def warnings(made: Calibration, methods: Sequence[Named]) -> list[str]:
-    """Reasons to doubt the ratios of these methods, a line each."""
+    """List reasons to doubt the ratios of these methods, a line each."""
     lines: list[str] = []
     if 2 * made.rounds_counted < made.rounds:
         lines.append(

@@ -1,4 +1,4 @@
-"""Calibrations that were made before: those of a folder, or the one in a file that a person names."""
+"""Saved calibrations: those of a folder, or the one in a file that is named."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from bench.records.store import Damaged, checksum_flaw, load, path_of, read
 from bench.rules import RULES_VERSION
 from bench.system.errors import RecordError
 
-__all__ = ["covering", "find_calibration", "find_calibrations", "named", "same_method", "speed_of"]
+__all__ = ["covering", "find_calibrations", "named", "same_method", "speed_of"]
 
 _OF_MACHINE = ("device", "threads")
 """Fields of the setting that a calibration which is named need not share."""
 _WORDS = {"encoder_sha256": "encoder", "data_sha256": "data", "memory_cap": "memory"}
-"""What a person calls a field, where that is not its name."""
+"""The option of a field, where that is not its name."""
 
 _Named = tuple[str, Mapping[str, Any]]
 
 
 def same_method(one: _Named, other: _Named) -> bool:
-    """Whether both are one method at the same hyperparameters but for the learning rate."""
+    """Return whether both are one method at the same hyperparameters but for the learning rate."""
     first, second = ({k: v for k, v in own.items() if k != "learning_rate"} for _, own in (one, other))
     return one[0] == other[0] and first == second
 
 
 def speed_of(calibration: Calibration, method: _Named) -> MethodSpeed | None:
-    """What a calibration found of a method; None where it was not calibrated, or failed for a reason that may pass."""
+    """Return the speed of a method; None if it was not calibrated, or failed for a reason that may pass."""
     for one in calibration.methods:
         if same_method((one.method, one.hyperparameters), method) and one.state != "failed":
             return one
@@ -36,13 +36,14 @@ def speed_of(calibration: Calibration, method: _Named) -> MethodSpeed | None:
 
 
 def covering(calibrations: Sequence[Calibration], method: _Named) -> Calibration | None:
-    """The first of the calibrations that holds a method."""
+    """Return the first of the calibrations that holds a method."""
     return next((one for one in calibrations if speed_of(one, method) is not None), None)
 
 
 def find_calibrations(folder: Path, setting: CalibrationSetting, model: str) -> list[Calibration]:
-    """The calibrations of a folder that are valid for a setting on the processor or GPU `model`, those with the most methods
-    first, and of these the newest: one that was made for methods that came later does not take the place of the first.
+    """Find the calibrations of a folder that are valid for a setting on the processor or GPU `model`.
+
+    Those with the most methods come first, and of these the newest, so that one for later methods does not replace the first.
 
     Raises:
         RecordError: if one of them was changed, or all are of another kind of machine.
@@ -74,24 +75,12 @@ def find_calibrations(folder: Path, setting: CalibrationSetting, model: str) -> 
 def _there(folder: Path) -> bool:
     try:
         return folder.is_dir()
-    except OSError:  # a name that no folder can have: whoever writes there says so
+    except OSError:  # a name that no folder can have: writing there will say so
         return False
 
 
-def find_calibration(folder: Path, setting: CalibrationSetting, methods: Sequence[_Named], model: str) -> Calibration | None:
-    """The newest calibration of a folder that is valid for a setting and holds all of the methods.
-
-    Raises:
-        RecordError: as `find_calibrations`.
-    """
-    whole = [
-        one for one in find_calibrations(folder, setting, model) if all(speed_of(one, method) is not None for method in methods)
-    ]
-    return max(whole, key=lambda one: one.finished, default=None)
-
-
 def named(path: Path, setting: CalibrationSetting, methods: Sequence[_Named]) -> Calibration:
-    """The calibration in a file, which is valid on any machine for an equal setting.
+    """Read the calibration in a file, which is valid on any machine for an equal setting.
 
     Raises:
         RecordError: if the file holds no calibration, was changed, or is of another setting or rules version; if it lacks one
@@ -122,15 +111,15 @@ def named(path: Path, setting: CalibrationSetting, methods: Sequence[_Named]) ->
         )
     for name, own in methods:
         if speed_of(found, (name, own)) is None:
-            raise RecordError(f"{where} does not hold {_said(name, own)}; calibrate it, or leave --calibration out")
+            raise RecordError(f"{where} does not hold {_label(name, own)}; calibrate it, or leave --calibration out")
     return found
 
 
-def _said(name: str, own: Mapping[str, Any]) -> str:
+def _label(name: str, own: Mapping[str, Any]) -> str:
     settings = ", ".join(f"{field} {value}" for field, value in own.items() if field != "learning_rate")
     return f"{name} ({settings})" if settings else name
 
 
 def _unlike(one: CalibrationSetting, other: CalibrationSetting) -> list[str]:
-    """Fields in which two settings differ."""
+    """List the fields in which two settings differ."""
     return [name for name in CalibrationSetting.model_fields if getattr(one, name) != getattr(other, name)]

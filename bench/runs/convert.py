@@ -1,4 +1,4 @@
-"""From the budget that a person asks for to the tokens of each method."""
+"""From a budget in seconds or reference tokens to the tokens of each method."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROUNDED = 1000
 
 
 class Converted(NamedTuple):
-    """What a method gets of a calibrated budget."""
+    """The share of a method in a calibrated budget."""
 
     budget: Budget
     """Its tokens."""
@@ -27,7 +27,7 @@ class Converted(NamedTuple):
 
 
 def reference_tokens(asked: Budget, calibration: Calibration) -> int:
-    """Tokens, padding excluded, that the reference gets of a budget in seconds or reference tokens.
+    """Compute the tokens, without padding, of the reference under a budget in seconds or reference tokens.
 
     Raises:
         SpecError: if the seconds are too few for `ROUNDED` / 2 tokens.
@@ -45,7 +45,7 @@ def reference_tokens(asked: Budget, calibration: Calibration) -> int:
 def convert(
     calibrations: Sequence[Calibration], asked: Budget, method: str, hyperparameters: Mapping[str, Any], batch_tokens: float
 ) -> Converted:
-    """A method's share of a budget: the tokens of the reference divided by its ratio.
+    """Compute a method's share of a budget: the tokens of the reference divided by its ratio.
 
     `calibrations` are what `calibrated` returned: the first says what a second is worth, and the first that holds the method
     its ratio. `batch_tokens` is the mean number of tokens of a batch.

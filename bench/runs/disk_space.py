@@ -1,4 +1,4 @@
-"""Room on the disk: seen to before anything is trained, and held for the record until it is written."""
+"""Room on the disk: checked before anything is trained, and reserved for the record until it is written."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ __all__ = ["check_room", "record_bytes", "reserved", "checkpoint_bytes"]
 _RECORD = 2**18
 """Bytes for a record beside its predictions; those of the reference results take 20 kB."""
 _HEADER = 2**20
-"""Bytes for a snapshot's names, counters and losses."""
+"""Bytes for a checkpoint's names, counters and losses."""
 
 
 def record_bytes(job: Job) -> int:
-    """The most that the record and the logits of a run take: two numbers of four bytes for each test review, and two bits."""
+    """Bound the bytes of a record and its logits: two numbers of four bytes for each test review, and two bits."""
     return _RECORD + 9 * (job.spec.test_limit or job.data.test)
 
 
 def trained_bytes(job: Job) -> int:
-    """What a run trains, body and head, in fp32. The largest head is BERT's: a pooler and a layer of two classes."""
+    """Compute the bytes that a run trains in fp32, head included: at most BERT's, a pooler and a layer of two classes."""
     shape = job.pretrained.shape
     method = methods.build(job.spec.method, job.spec.hyperparameters)
     return 4 * (method.trainable_parameters(shape) + shape.width * (shape.width + 1) + 2 * (shape.width + 1))
 
 
 def checkpoint_bytes(job: Job) -> int:
-    """The most that a snapshot of a run takes: what trains with AdamW's two moments, and encoder output where it is kept."""
+    """Bound the bytes of a checkpoint: what trains with AdamW's two moments, and encoder output where it is kept."""
     kept = 4 * job.pretrained.shape.width if methods.get(job.spec.method).encodes_once else 0
     return 3 * trained_bytes(job) + job.data.train * (kept + 9) + _HEADER
 
 
 def check_room(out: Path, jobs: Sequence[Job], *, keep: bool = False) -> None:
-    """See that the disk of `out` has room for the records and logits of these runs and for the largest snapshot twice, since
-    the old one stays until the new one is written; with `keep` also for what the runs train.
+    """Check that the disk of `out` has room for these runs: records, logits, the largest checkpoint twice (the old one stays
+    until the new one is written), and with `keep` what they train.
 
     Raises:
         RecordError: if it has not.
@@ -62,7 +62,7 @@ def check_room(out: Path, jobs: Sequence[Job], *, keep: bool = False) -> None:
 
 @contextmanager
 def reserved(out: Path, size: int) -> Iterator[Callable[[], None]]:
-    """Hold `size` bytes of the disk of `out` until the function that this gives is called, or the end.
+    """Reserve `size` bytes of the disk of `out` until the function that this yields is called, or the end.
 
     Raises:
         RecordError: if they are not there.

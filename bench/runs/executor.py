@@ -1,4 +1,4 @@
-"""Doing runs and baselines, as many at once as there is room for: no process does another's work, and each leaves a record."""
+"""Execute runs and baselines, as many at once as the engine has slots; a per-run lock prevents duplicates."""
 
 from __future__ import annotations
 
@@ -12,212 +12,196 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.task import Ints, Task
-from bench.records.artifacts import publish, staged
+from bench.records.artifacts import publish, stage
 from bench.records.attempts import save_anew
-from bench.records.schema import FINAL, AnyRecord, Baseline, Record, State, baseline_id
+from bench.records.schema import FINAL, AnyRecord, Baseline, Record, State
 from bench.records.store import checksum_of, finished, finished_file, path_of, save
 from bench.runs.disk_space import record_bytes, reserved
 from bench.runs.launchers.base import Engine
-from bench.runs.launchers.process import Died, Watch
-from bench.runs.plan import Matrix
+from bench.runs.launchers.process import Died
 from bench.runs.progress import Progress
-from bench.runs.status import going_on, read_status
-from bench.system.locks import alone, lock_path
+from bench.runs.status import is_running, read_status
+from bench.system.locks import exclusive, lock_path
 from bench.system.signals import Interrupts
-from bench.training.baseline import BaselineJob, baseline_spec
-from bench.training.job import Job, Notify, Outcome, checkpoint_path, record_of, run_name
+from bench.training.baseline import BaselineJob
+from bench.training.job import Job, Notify, Outcome, Result, Watch, cancelled, checkpoint_path, record_of, run_name
 
-__all__ = ["Doing", "Tell"]
+__all__ = ["Context", "Tell", "run_all", "run_baseline", "run_job"]
 
 Tell = Callable[[Record | Baseline, Path, bool], None]
-"""Called with each record, where it is, and whether it is new."""
+"""Called with each record, its path, and whether it is new."""
 
 
-@dataclass
-class Doing:
-    """Does runs and baselines of one matrix in one folder."""
+@dataclass(frozen=True)
+class Context:
+    """What the runs of one command share."""
 
-    matrix: Matrix
     out: Path
     force: bool
+    keep: bool
+    """Whether to save what runs train."""
     tell: Tell
     engine: Engine
     progress: Progress
-    keep: bool
-    """Whether to save what runs trained."""
     interrupts: Interrupts
-    whole: AbstractContextManager[object]
-    """A stretch in which no interrupt is raised. Interrupts are raised in the main thread alone; in others it is any."""
-    in_threads: bool = False
-    """Whether this is one of several threads that each have a run in hand."""
-    telling: threading.Lock = field(default_factory=threading.Lock)
-    """Held while lines are told that belong together."""
-    baselines: set[str] = field(default_factory=set)
-    """Ids of the baselines seen to."""
-    all_baselines: bool = True
-    """Whether each of them is there."""
+    output: threading.Lock = field(default_factory=threading.Lock)
+    """Held while the lines of one record are printed."""
 
-    def known(self, run_id: str) -> AnyRecord | None:
+    def finished(self, run_id: str) -> AnyRecord | None:
+        """Return the finished record of a run; None with --force."""
         return None if self.force else finished(self.out, run_id)
 
-    def all(self, jobs: Sequence[Job]) -> list[Record]:
-        """The records of these jobs, in their order; as many runs are in hand at once as the engine has places."""
-        if self.engine.places == 1:
-            return self._one_by_one(jobs)
-        doing, over = replace(self, whole=nullcontext(), in_threads=True), threading.Event()
-
-        def one(job: Job) -> Record | None:
-            if over.is_set() or self.interrupts.asked:
-                return None
-            try:
-                return doing.run(job)
-            except BaseException:
-                over.set()  # no other is begun, and those that are in hand come to their end
-                raise
-
-        with self.interrupts, ThreadPoolExecutor(self.engine.places) as pool:
-            records = list(pool.map(one, jobs))
-        return [record for record in records if record is not None]
-
-    def _one_by_one(self, jobs: Sequence[Job]) -> list[Record]:
-        """The same, each after the other. What another process has in hand comes last, so that commands in one folder share the
-        work.
-        """
-        waiting, records = list(jobs), dict[str, Record]()
-        while waiting:
-            free = (job for job in waiting if not _in_hand(lock_path(self.out, job.run_id)))
-            job = next(free, waiting[0])
-            waiting.remove(job)
-            records[job.run_id] = self.run(job)
-        return [records[job.run_id] for job in jobs]
-
-    def run(self, job: Job) -> Record:
-        """One run, or its record if it is finished. No other process does it meanwhile."""
-        known, checkpoint = self.known(job.run_id), checkpoint_path(self.out, job.run_id).absolute()
-        if isinstance(known, Record) and not checkpoint.exists():
-            return self.finished_before(known)
-        with self.alone(job.run_id, run_name(job.spec)):
-            # Whoever was waited for may have finished it; whoever was killed then left a snapshot that nobody needs.
-            known = self.known(job.run_id)
-            if isinstance(known, Record):
-                _forget(replace(job, checkpoint=checkpoint))
-                return self.finished_before(known)
-            with self.progress.run(run_name(job.spec), _setting(job), lock_path(self.out, job.run_id)) as listen:
-                replaced = finished_file(self.out, job.run_id, or_damaged=True) if self.force else None
-                job = replace(job, checkpoint=checkpoint, replaces=checksum_of(replaced[0]) if replaced else None)
-                if not self.keep or job.spec.purpose != "run":
-                    return self.anew(job, listen)
-                with staged(self.out, job.run_id) as folder:
-                    return self.anew(replace(job, keep=folder), listen)
-
-    def finished_before(self, known: Record) -> Record:
-        self.progress.ends()
-        self.told(known, path_of(self.out, known), new=False)
-        return known
-
-    def told(self, record: Record | Baseline, path: Path, *, new: bool) -> None:
-        with self.telling:
+    def report(self, record: Record | Baseline, path: Path, *, new: bool) -> None:
+        """Print the lines of a record."""
+        with self.output:
             self.tell(record, path, new)
 
-    def alone(self, run_id: str, name: str) -> AbstractContextManager[None]:
-        said = False
+    def uninterrupted(self) -> AbstractContextManager[object]:
+        """Defer interrupts; a no-op in worker threads."""
+        return self.interrupts if threading.current_thread() is threading.main_thread() else nullcontext()
 
-        def waits() -> None:
-            nonlocal said
-            if not said:
-                self.progress.note(f"{name}: waits for the process that does it")
-            said = True
-            # The main thread is interrupted as it waits; another has to ask.
-            if self.in_threads and self.interrupts.asked:
+    def lock(self, run_id: str, name: str) -> AbstractContextManager[None]:
+        """Wait for the lock of a run, and say so once.
+
+        Raises:
+            KeyboardInterrupt: if an interrupt comes while waiting.
+        """
+        noted = False
+
+        def wait() -> None:
+            nonlocal noted
+            if not noted:
+                self.progress.note(f"{name}: waits for the process that runs it")
+            noted = True
+            if self.interrupts.asked:  # only the main thread is interrupted by itself
                 raise KeyboardInterrupt
 
-        return alone(lock_path(self.out, run_id), waits)
+        return exclusive(lock_path(self.out, run_id), wait)
 
-    def anew(self, job: Job, listen: Notify) -> Record:
-        """One run, whether or not it is finished; it goes on from its snapshot if it has one."""
-        with self.whole, reserved(self.out, record_bytes(job)) as release:
-            interrupted = False
-            try:
-                outcome, watch = self.engine.run("bench.training.run:execute", job, listen=listen)
-            except Died as error:
-                state: State = "out-of-memory" if error.out_of_memory else "failed"
-                outcome, watch = Outcome(_where(error, record_of(job, state, str(error)))), Watch()
-            except KeyboardInterrupt as interrupt:
-                stopped = Outcome(record_of(job, "cancelled", "stopped by a signal"))
-                interrupted, (outcome, watch) = True, interrupt.args if len(interrupt.args) == 2 else (stopped, Watch())
-            record: Record = outcome.record
-            if record.seconds is not None:
-                seen = {"outside": watch.seconds, "outside_training": watch.between("training")}
-                record = record.model_copy(update={"seconds": record.seconds.model_copy(update=seen)})
-            release()
-            try:
-                # Whoever finds the record finds what was saved with it.
-                if job.keep is not None and record.state == "complete":
-                    publish(job.keep, self.out, record)
-            finally:
-                record = self.saved(job, record, outcome.logits)
-            if record.state in FINAL:
-                _forget(job)
-            if interrupted:
-                raise KeyboardInterrupt
-        return record
 
-    def saved(self, job: Job, record: Record, logits: npt.NDArray[np.float32] | None) -> Record:
-        """The record once it is on disk; where the disk does not take it, one that says so."""
-        if job.replaces is not None and record.state not in FINAL:
-            self.progress.note(f"{run_name(job.spec)}: {record.state}, {record.reason}; the finished record stays")
-            return record
+def run_all(context: Context, jobs: Sequence[Job]) -> list[Record]:
+    """Run jobs, as many at once as the engine has slots. Return their records in the order of the jobs."""
+    if context.engine.slots == 1:
+        return _run_in_turn(context, jobs)
+    stop = threading.Event()
+
+    def run(job: Job) -> Record | None:
+        if stop.is_set() or context.interrupts.asked:
+            return None
         try:
-            path = (save if job.replaces is None else save_anew)(self.out, record, logits)
-        except OSError as error:
-            why = f"the record cannot be written ({error.strerror})"
-            mend = f"free some room in {str(self.out)!r}, then the same command goes on from its checkpoint"
-            self.progress.note(f"{run_name(job.spec)}: {why}; {mend}")
-            return record.model_copy(update={"state": "failed", "reason": why})
-        if record.state != "cancelled":
-            self.told(record, path, new=True)
+            return run_job(context, job)
+        except BaseException:
+            stop.set()  # start no other; those that run come to their end
+            raise
+
+    with context.interrupts, ThreadPoolExecutor(context.engine.slots) as pool:
+        records = list(pool.map(run, jobs))
+    return [record for record in records if record is not None]
+
+
+def _run_in_turn(context: Context, jobs: Sequence[Job]) -> list[Record]:
+    """Run jobs one after another; those that another process runs come last, so that commands in one folder share the work."""
+    waiting, records = list(jobs), dict[str, Record]()
+    while waiting:
+        free = (job for job in waiting if not is_running(path := lock_path(context.out, job.run_id), read_status(path)))
+        job = next(free, waiting[0])
+        waiting.remove(job)
+        records[job.run_id] = run_job(context, job)
+    return [records[job.run_id] for job in jobs]
+
+
+def run_job(context: Context, job: Job) -> Record:
+    """Execute a run, or return its record if it is finished."""
+    job = replace(job, checkpoint=checkpoint_path(context.out, job.run_id).absolute())
+    assert job.checkpoint is not None
+    known, name, lock = context.finished(job.run_id), run_name(job.spec), lock_path(context.out, job.run_id)
+    if isinstance(known, Record) and not job.checkpoint.exists():
+        return _report_finished(context, known)
+    with context.lock(job.run_id, name):
+        # Another process may have finished it meanwhile; one that was killed right after that leaves a checkpoint of no use.
+        if isinstance(known := context.finished(job.run_id), Record):
+            job.checkpoint.unlink(missing_ok=True)
+            return _report_finished(context, known)
+        save_adapter = context.keep and job.spec.purpose == "run"
+        with (
+            context.progress.run(name, f"{job.spec.encoder} on {job.spec.data}", lock) as listen,
+            stage(context.out, job.run_id) if save_adapter else nullcontext() as folder,
+        ):
+            replaced = finished_file(context.out, job.run_id, or_damaged=True) if context.force else None
+            return _execute(context, replace(job, keep=folder, replaces=checksum_of(replaced[0]) if replaced else None), listen)
+
+
+def _report_finished(context: Context, record: Record) -> Record:
+    context.progress.finish_one()
+    context.report(record, path_of(context.out, record), new=False)
+    return record
+
+
+def _execute(context: Context, job: Job, listen: Notify) -> Record:
+    """Execute a run, or resume it from its checkpoint; save its adapter, then its record."""
+    with context.uninterrupted(), reserved(context.out, record_bytes(job)) as release:
+        try:
+            result = context.engine.run("bench.training.run:execute", job, listen=listen)
+        except Died as error:
+            state: State = "out-of-memory" if error.out_of_memory else "failed"
+            died = record_of(job, state, str(error))
+            where = {} if error.environment is None else {"environment": error.environment}
+            result = Result(Outcome(died.model_copy(update=where)))
+        outcome: Outcome = result.outcome or cancelled(job)
+        record = _with_outside_clock(outcome.record, result.watch)
+        release()
+        if job.keep is not None and record.state == "complete":
+            publish(job.keep, context.out, record)  # before the record: a reader of that finds both
+        record = _save(context, job, record, outcome.logits)
+        if record.state in FINAL and job.checkpoint is not None:
+            job.checkpoint.unlink(missing_ok=True)
+        if result.interrupted:
+            raise KeyboardInterrupt
+    return record
+
+
+def _with_outside_clock(record: Record, watch: Watch) -> Record:
+    if record.seconds is None:
         return record
-
-    def baseline(self, task: Task, rows: Ints) -> None:
-        """The baseline on these rows of the train split, or nothing if it is known."""
-        spec = baseline_spec(rows, self.matrix.jobs[0].spec.test_limit)
-        identity = baseline_id(spec, data_sha256=self.matrix.data.sha256)
-        # Two budgets may have seen the same reviews; --force fits a baseline again, but once.
-        if identity in self.baselines or self.known(identity) is not None:
-            return
-        self.baselines.add(identity)
-        name, asked = f"baseline on {len(rows):,} reviews", self.matrix.jobs[0]
-        with self.alone(identity, name), self.whole:
-            if self.known(identity) is not None:
-                return
-            with self.progress.run(name, _setting(asked), lock_path(self.out, identity)) as listen:
-                job = BaselineJob(identity, spec, rows, self.matrix.cut, task, self.matrix.data, asked.spec.threads)
-                try:
-                    record, _ = self.engine.run("bench.training.baseline:fit_baseline", job, listen=listen)
-                    path = (save_anew if self.force else save)(self.out, record)
-                except (Died, OSError) as error:
-                    self.all_baselines, why = False, error.strerror if isinstance(error, OSError) else str(error)
-                    self.progress.note(f"{name}: {why}; the same command tries again")
-                    return
-            self.told(record, path, new=True)
+    seen = {"outside": watch.seconds, "outside_training": watch.between("training")}
+    return record.model_copy(update={"seconds": record.seconds.model_copy(update=seen)})
 
 
-def _where(error: Died, record: Record) -> Record:
-    """The record of a run that died, with the machine on which it did."""
-    return record if error.environment is None else record.model_copy(update={"environment": error.environment})
+def _save(context: Context, job: Job, record: Record, logits: npt.NDArray[np.float32] | None) -> Record:
+    """Save a record and report it. Return it; on a full disk, a failed one that says so."""
+    name = run_name(job.spec)
+    if job.replaces is not None and record.state not in FINAL:
+        context.progress.note(f"{name}: {record.state}, {record.reason}; the finished record stays")
+        return record
+    try:
+        path = (save if job.replaces is None else save_anew)(context.out, record, logits)
+    except OSError as error:
+        why = f"the record cannot be written ({error.strerror})"
+        mend = f"free some room in {str(context.out)!r}, then repeat the command to resume from the checkpoint"
+        context.progress.note(f"{name}: {why}; {mend}")
+        return record.model_copy(update={"state": "failed", "reason": why})
+    if record.state != "cancelled":
+        context.report(record, path, new=True)
+    return record
 
 
-def _forget(job: Job) -> None:
-    """Remove the snapshot of a run that is finished."""
-    if job.checkpoint is not None:
-        job.checkpoint.unlink(missing_ok=True)
-
-
-def _setting(job: Job) -> str:
-    return f"{job.spec.encoder} on {job.spec.data}"
-
-
-def _in_hand(lock: Path) -> bool:
-    """Whether another process does the run of this lock now."""
-    return going_on(lock, read_status(lock))
+def run_baseline(context: Context, job: BaselineJob, setting: str) -> bool:
+    """Fit a baseline unless it is finished. Return whether its record is saved."""
+    name, lock = f"baseline on {len(job.rows):,} reviews", lock_path(context.out, job.run_id)
+    if context.finished(job.run_id) is not None:
+        return True
+    with context.lock(job.run_id, name), context.uninterrupted():
+        if context.finished(job.run_id) is not None:
+            return True
+        with context.progress.run(name, setting, lock) as listen:
+            try:
+                record = context.engine.run("bench.training.baseline:fit_baseline", job, listen=listen).outcome
+                if record is None:
+                    raise KeyboardInterrupt
+                path = (save_anew if context.force else save)(context.out, record)
+            except (Died, OSError) as error:
+                why = error.strerror if isinstance(error, OSError) else str(error)
+                context.progress.note(f"{name}: {why}; repeat the command to try again")
+                return False
+        context.report(record, path, new=True)
+    return True

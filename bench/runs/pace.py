@@ -1,61 +1,65 @@
-"""How long runs take, from those that are complete."""
+"""How long runs will take: what is left of the budget, and the median overhead of finished runs."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from statistics import median
 
-from bench.records.schema import Conversion, Record
-from bench.records.spec import RunSpec
-from bench.runs.status import SHARES
+from bench.records.schema import Record
+from bench.runs.status import Status
+from bench.training.job import Job
 
-__all__ = ["AROUND", "Pace"]
+__all__ = ["OVERHEAD", "Pace", "until_all_done"]
 
-AROUND = 25.0
-"""Seconds that a run takes beside its budget, where no other has shown how long: set-up and test of the smallest encoder."""
+OVERHEAD = 25.0
+"""Seconds that a run takes beside its training, before any is finished: set-up and test of the smallest encoder."""
+SOON = 0.03
+"""Share of a phase before which its pace tells nothing."""
 
 
 class Pace:
-    """How long runs take, from those that are complete."""
+    """Seconds of training and of all else in finished runs."""
 
-    def __init__(self, records: list[Record]) -> None:
-        self._seconds: dict[tuple[str, ...], list[float]] = defaultdict(list)
-        self._phases: dict[tuple[str, ...], list[tuple[float, float]]] = defaultdict(list)
-        """Shares of training and test in a whole run."""
-        for record in records:
-            if record.state == "complete" and (took := record.seconds) is not None and took.total > 0:
-                spec, whole = record.spec, took.total + took.before
-                for key in _kinds(spec):
-                    self._seconds[key].append(whole)
-                    self._phases[key].append(((took.charged + took.paused) / whole, took.test / whole))
+    def __init__(self, records: Iterable[Record]) -> None:
+        times = [(record, record.seconds) for record in records if record.state == "complete" and record.seconds is not None]
+        self._trained: dict[str | None, list[float]] = defaultdict(list)
+        """By budget, and of all under None."""
+        for record, seconds in times:
+            for budget in (str(record.spec.asked), None):
+                self._trained[budget].append(seconds.charged)
+        self.overhead = median(max(0.0, took.total + took.before - took.charged) for _, took in times) if times else OVERHEAD
 
-    def of(self, spec: RunSpec, conversion: Conversion | None = None) -> float | None:
-        """Seconds that a run takes: like others of its method and budget, else of its budget, else what its training should
-        take by its calibration and what is around it.
-        """
-        for key in _kinds(spec):
-            if key in self._seconds:
-                return median(self._seconds[key])
-        if conversion is not None:
-            return conversion.expected_seconds + AROUND
-        return spec.budget.amount + AROUND if spec.budget.unit == "seconds" else None
+    def training(self, run: Job | Record | None) -> float | None:
+        """Return the seconds of training: of the budget, else by its calibration, else the median of finished ones like it."""
+        if run is not None and run.conversion is not None:
+            return run.conversion.expected_seconds
+        if run is not None and run.spec.budget.unit == "seconds":
+            return run.spec.budget.amount
+        others = self._trained.get(None if run is None else str(run.spec.asked))
+        return median(others) if others else None
 
-    def shares(self, spec: RunSpec | None) -> dict[str, tuple[float, float]]:
-        """What `SHARES` says, as runs like it had it: on a long test it is most of a run."""
-        for key in () if spec is None else _kinds(spec):
-            if key in self._phases:
-                training, test = (median(part) for part in zip(*self._phases[key], strict=True))
-                rest = max(0.0, 1.0 - training - test)
-                return {"training": (0.0, training), "test": (training, test), "elsewhere": (1.0 - rest, rest)}
-        return SHARES
+    def whole(self, run: Job | Record | None) -> float | None:
+        """Return the seconds of a run from start to end."""
+        training = self.training(run)
+        return None if training is None else training + self.overhead
 
-    @property
-    def typical(self) -> float | None:
-        """The same for any run."""
-        every = [seconds for key, found in self._seconds.items() if len(key) == 2 for seconds in found]
-        return median(every) if every else None
+    def left(self, status: Status, run: Job | Record | None, now: float) -> float | None:
+        """Return the seconds until a run ends; None where neither its budget nor its pace tells."""
+        rest, done = 1.0 - status.share, status.share - status.found
+        paced = (now - status.since) / done * rest if status.since is not None and done > SOON else None
+        if status.phase not in ("set-up", "training"):
+            return self.overhead * rest if paced is None else paced
+        whole = self.training(run)
+        planned = None if whole is None else whole * rest
+        training = planned if paced is None or status.phase == "set-up" else paced
+        return None if training is None else training + self.overhead
 
 
-def _kinds(spec: RunSpec) -> tuple[tuple[str, ...], ...]:
-    """What runs must share to take about as long, the nearest first."""
-    return (spec.purpose, str(spec.asked), spec.method), (spec.purpose, str(spec.asked))
+def until_all_done(running: Sequence[float | None], waiting: Sequence[float | None]) -> float | None:
+    """Return the seconds until all runs end if as many execute at once as do now; None where one is unknown."""
+    parts = [*running, *waiting]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    return max(sum(known) / max(1, len(running)), max((part or 0.0 for part in running), default=0.0))

@@ -1,4 +1,4 @@
-"""What a person sees while runs go on: a bar for each, how many are left, and when all will be done. `watch` sees it too."""
+"""Progress bars of the runs of a command, and the status that `watch` reads."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """Bars on the standard error stream; on one that is no terminal, a line at each start. Several runs may be in hand, each
-    begun and ended by a thread of its own.
-    """
+    """Bars on the standard error stream, or, if that is no terminal, a line at each start. Threads may each show a run."""
 
     def __init__(self, runs: int) -> None:
         self._console = Console(stderr=True)
@@ -41,8 +39,8 @@ class Progress:
         self._runs, self._done = runs, 0
         self._all: TaskID | None = None
         self._tokenising: TaskID | None = None
-        self._in_hand: dict[TaskID, float] = {}
-        """How much of each run is done, by its bar."""
+        self._running: dict[TaskID, float] = {}
+        """Bar → share of its run that is done."""
 
     def __enter__(self) -> Progress:
         self._bars.start()
@@ -52,7 +50,7 @@ class Progress:
         self._bars.stop()
 
     def tokenising(self, done: int, total: int) -> None:
-        """Reviews tokenised so far, which happens once for an encoder and a data set."""
+        """Show how many reviews are tokenised, which happens once for an encoder and a data set."""
         if self._tokenising is None:
             self._say("tokenising the reviews, once for this encoder")
             self._tokenising = self._bars.add_task("tokenising reviews", total=total)
@@ -63,47 +61,47 @@ class Progress:
 
     @contextmanager
     def run(self, name: str, setting: str, locked: Path) -> Iterator[Notify]:
-        """A run, from beginning to end. Gives what hears how it goes; `locked` is the file that its process has locked."""
+        """Show a run from start to end. Yield its listener; `locked` is its lock file."""
         with self._lock:
             if self._all is None and self._runs > 1:
                 self._all = self._bars.add_task("all runs", total=self._runs)
             bar = self._bars.add_task(f"{name}: set-up", total=1.0)
-            self._in_hand[bar] = 0.0
-            number, runs = self._done + len(self._in_hand), self._runs
+            self._running[bar] = 0.0
+            number, runs = self._done + len(self._running), self._runs
         self._say(f"{name} ({number} of {runs})" if number <= runs else name)
         note = Note(locked, name, setting, number, runs)
 
-        def hears(phase: str, share: float, line: str | None = None) -> None:
+        def update(phase: str, share: float, line: str | None = None) -> None:
             if line is not None:
                 self.note(f"{name}: {line}")
                 return
-            note.hears(phase, share)
+            note.update(phase, share)
             self._bars.update(bar, description=f"{name}: {phase}", completed=share)
             with self._lock:
-                self._in_hand[bar] = share_of_run(phase, share)
+                self._running[bar] = share_of_run(phase, share)
                 self._count()
 
         try:
-            yield hears
+            yield update
         finally:
             note.close()
             with self._lock:
-                del self._in_hand[bar]
+                del self._running[bar]
             self._bars.remove_task(bar)
-            self.ends()
+            self.finish_one()
 
     def note(self, line: str) -> None:
-        """Something that a person should know, above the bars."""
+        """Print a line above the bars."""
         self._console.print(harmless(line), highlight=False, markup=False, soft_wrap=True)
 
-    def ends(self) -> None:
-        """One run less is left; also one that was finished before."""
+    def finish_one(self) -> None:
+        """Count a run as done; also one that was finished before."""
         with self._lock:
             self._done += 1
             self._count()
 
-    def fewer(self, runs: int) -> None:
-        """So many of the runs will not be made."""
+    def reduce(self, runs: int) -> None:
+        """Expect fewer runs by this number."""
         with self._lock:
             self._runs -= runs
             if self._all is not None:
@@ -111,7 +109,7 @@ class Progress:
 
     def _count(self) -> None:
         if self._all is not None:
-            self._bars.update(self._all, completed=min(self._runs, self._done + sum(self._in_hand.values())))
+            self._bars.update(self._all, completed=min(self._runs, self._done + sum(self._running.values())))
 
     def _say(self, line: str) -> None:
         if not self._console.is_terminal:

@@ -39,14 +39,14 @@ State = Literal["out-of-memory", "failed"]
 
 
 class Timed(NamedTuple):
-    """What a slice took."""
+    """Time and size of a slice."""
 
     seconds: float
     tokens: int
 
 
 class Lost(Exception):
-    """A worker cannot go on."""
+    """A worker cannot continue."""
 
     def __init__(self, state: State, reason: str) -> None:
         self.state, self.reason = state, reason
@@ -71,7 +71,7 @@ class Worker(Protocol):
 
 @dataclass
 class Measured:
-    """What the rounds gave."""
+    """Results of the rounds."""
 
     slices: dict[int, list[Slice]] = field(default_factory=dict)
     """By the position of the method; the reference is 0."""
@@ -81,7 +81,7 @@ class Measured:
     """Wall seconds of the rounds alone."""
 
     def ratio(self, method: int) -> Ratio | None:
-        """The ratio of a method to the reference so far."""
+        """Return the ratio of a method to the reference so far."""
         return ratio(self.slices.get(method, []), self.slices.get(REFERENCE, []))
 
 
@@ -136,7 +136,7 @@ class _Crew:
                 self._lose(method, lost)
 
     def time(self, method: int, batches: list[Ints]) -> Timed | None:
-        """What a slice took; None where the worker was lost over it."""
+        """Time a slice; None if the worker was lost over it."""
         try:
             return self.workers[method].time(batches)
         except Lost as lost:
@@ -213,7 +213,7 @@ def _warmed_up(crew: _Crew, slices: Callable[[int], Iterator[list[Ints]]], devic
 
 
 def _enough(group: Group, crew: _Crew, measured: Measured, done: int, spent: float) -> bool:
-    """Whether a group needs, or has time for, no further round."""
+    """Return whether a group needs, or has time for, no further round."""
     others = [method for method in crew.workers if method != REFERENCE]
     if not others:
         return measured.rounds >= REFERENCE_ROUNDS

@@ -1,20 +1,21 @@
-"""Doing a matrix: trials, then runs, then the baseline. What is finished is left alone, and every run leaves a record."""
+"""Schedule a matrix: trials, then runs, then baselines. What is finished is skipped, and every run leaves a record."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
 from bench.analysis.tuning import Decision, decide, one_more_rate
-from bench.data.task import prepare
-from bench.records.artifacts import kept_of
+from bench.data.task import Ints, Task, prepare
+from bench.records.artifacts import find_folder
 from bench.records.attempts import ATTEMPTS
+from bench.records.schema import Record, baseline_id
 from bench.records.store import finished, prepare_folder, refuse_damaged
 from bench.runs.disk_space import check_room
-from bench.runs.executor import Doing, Tell
+from bench.runs.executor import Context, Tell, run_all, run_baseline
 from bench.runs.launchers.base import Engine
 from bench.runs.launchers.process import LocalEngine
 from bench.runs.launchers.ray_cluster import Cluster
@@ -23,19 +24,19 @@ from bench.runs.progress import Progress
 from bench.system.files import cache_dir, sweep
 from bench.system.locks import tidy
 from bench.system.signals import Interrupts
-from bench.training.baseline import rows_seen
+from bench.training.baseline import BaselineJob, baseline_spec, rows_seen
 from bench.training.job import Job
 
 __all__ = ["REFERENCE", "carry_out"]
 
 REFERENCE = "houlsby"
-"""The method that the comparison is centred on; a baseline is fitted on as many reviews as it saw."""
+"""The reference method of the comparison; a baseline is fitted on as many reviews as it saw."""
 Announce = Callable[[Decision], None]
-"""Called with each learning rate that trials chose, or did not."""
+"""Called with the decision on each learning rate that was tuned."""
 
 
 def _sweep(out: Path) -> None:
-    """Remove what processes that were killed had not finished writing, in the results and in the cache."""
+    """Remove unfinished files of killed processes from the results and the cache."""
     cache = cache_dir()
     cached = [] if cache is None else [cache, *(part for part in cache.iterdir() if part.is_dir())]
     sweep(out, out / "logits", out / "checkpoints", out / "adapters", out / ATTEMPTS, *cached)
@@ -54,28 +55,29 @@ def carry_out(
     keep: bool = False,
     cluster: Cluster | None = None,
 ) -> bool:
-    """Do what is missing in the folder `out`, on this machine or on a cluster. Whether all that was asked for is complete:
-    every run, and with tuning a learning rate for every method, which a trial that diverged or ran out of memory does not
-    stand in the way of.
+    """Run what the folder `out` lacks of a matrix, on this machine or on a cluster. With `keep`, also save what runs train.
 
-    With `keep`, what each run trains is saved, and is part of what was asked for; a run that was finished without it is not
-    run again for that.
+    Return whether everything is there: every run and baseline complete, with `keep` its adapter, and with tuning a learning
+    rate for every method. Trials that diverged or ran out of memory do not count against that.
 
     Raises:
-        BenchError: if `out` cannot be written, has no room, or holds a damaged record of what was asked for, or the tokenizer
-            cannot be used; nothing is written then. Also if the cluster has, or is left with, no machine for the runs.
-        KeyboardInterrupt: after a run that was interrupted has left its record.
+        BenchError: before anything is written, if `out` cannot be written, lacks room or holds a damaged record of these runs,
+            or if the tokenizer cannot be used; later, if the cluster has no machine for the runs.
+        KeyboardInterrupt: after an interrupted run has saved its record.
     """
     prepare_folder(out)
-    asked = [*matrix.trials, *matrix.jobs]
+    jobs = [*matrix.trials, *matrix.jobs]
     if not force:
-        refuse_damaged(out, [job.run_id for job in asked])
+        refuse_damaged(out, [job.run_id for job in jobs])
     _sweep(out)
-    check_room(out, [job for job in asked if force or finished(out, job.run_id) is None], keep=keep)
+    check_room(out, [job for job in jobs if force or finished(out, job.run_id) is None], keep=keep)
+    interrupts = Interrupts()
     try:
-        return _carried_out(matrix, out, force=force, tell=tell, announce=announce, keep=keep, cluster=cluster)
+        with Progress(len(jobs)) as progress, _engine(matrix, cluster, interrupts, progress) as engine:
+            task = prepare(matrix.pretrained, matrix.data.sha256, lambda: matrix.splits, progress.tokenising)
+            return _run_matrix(Context(out, force, keep, tell, engine, progress, interrupts), matrix, task, announce)
     finally:
-        _sweep(out)  # once more: a process whose parent was killed may have been writing still
+        _sweep(out)  # again: a process whose parent was killed may have gone on writing
 
 
 @contextmanager
@@ -83,44 +85,52 @@ def _engine(matrix: Matrix, cluster: Cluster | None, interrupts: Interrupts, pro
     if cluster is None:
         yield LocalEngine(matrix.device, interrupts)
         return
-    asked = [*matrix.trials, *matrix.jobs]
-    with cluster.engine(matrix.device, asked[0].spec.threads, len(asked), interrupts, progress.note) as engine:
+    jobs = [*matrix.trials, *matrix.jobs]
+    with cluster.engine(matrix.device, jobs[0].spec.threads, len(jobs), interrupts, progress.note) as engine:
         yield engine
 
 
-def _carried_out(
-    matrix: Matrix, out: Path, *, force: bool, tell: Tell, announce: Announce, keep: bool, cluster: Cluster | None
-) -> bool:
-    interrupts, asked = Interrupts(), len(matrix.trials) + len(matrix.jobs)
-    with Progress(asked) as progress, _engine(matrix, cluster, interrupts, progress) as engine:
-        task = prepare(matrix.pretrained, matrix.data.sha256, lambda: matrix.cut, progress.tokenising)
-        doing = Doing(matrix, out, force, tell, engine, progress, keep, interrupts, whole=interrupts)
-        jobs, choices = matrix.jobs, []
-        if matrix.trials:
-            choices = _decided(doing, matrix.trials, progress)
-            for choice in choices:
-                announce(choice)
-            jobs = tuned(matrix.jobs, choices)
-            progress.fewer(len(matrix.jobs) - len(jobs))
-        records = doing.all(jobs)
-        if matrix.with_baseline:
-            doing.baseline(task, np.arange(len(task.train)))
-            for record in records:
-                if record.spec.method == REFERENCE and record.training is not None:
-                    spec, seen = record.spec, record.training.reviews_distinct
-                    limit = spec.train_limit
-                    doing.baseline(task, rows_seen(task, spec.max_length, spec.batch_size, spec.seed, seen, limit))
-    if not doing.all_baselines or (keep and not all(kept_of(out, record) for record in records)):
-        return False
-    return all(choice.rate is not None for choice in choices) and all(record.state == "complete" for record in records)
+def _run_matrix(context: Context, matrix: Matrix, task: Task, announce: Announce) -> bool:
+    decisions = _tune(context, matrix.trials)
+    for decision in decisions:
+        announce(decision)
+    jobs = tuned(matrix.jobs, decisions) if matrix.trials else matrix.jobs
+    context.progress.reduce(len(matrix.jobs) - len(jobs))
+    records = run_all(context, jobs)
+    baselines = _run_baselines(context, matrix, task, records) if matrix.with_baseline else True
+    kept = not context.keep or all(find_folder(context.out, record) for record in records)
+    complete = all(record.state == "complete" for record in records)
+    return baselines and kept and complete and all(decision.rate is not None for decision in decisions)
 
 
-def _decided(doing: Doing, trials: list[Job], progress: Progress) -> list[Decision]:
-    """Do the trials, and where a best rate stands at the edge of its grid, those of one more rate for every method."""
-    pairs = list(zip(trials, doing.all(trials), strict=False))
+def _tune(context: Context, trials: list[Job]) -> list[Decision]:
+    """Run the trials, and, where a best rate is at the edge of its grid, those of one more rate for every method."""
+    pairs = list(zip(trials, run_all(context, trials), strict=False))
     more = one_more_rate(pairs)
     if more:
         extra = extended(trials, more)
-        progress.fewer(-len(extra))
-        pairs += zip(extra, doing.all(extra), strict=False)
+        context.progress.reduce(-len(extra))
+        pairs += zip(extra, run_all(context, extra), strict=False)
     return decide(pairs, extended=bool(more))
+
+
+def _run_baselines(context: Context, matrix: Matrix, task: Task, records: Sequence[Record]) -> bool:
+    """Fit a baseline on the whole train split, and one on what each run of the reference saw. Return whether all are there."""
+    spec = matrix.jobs[0].spec
+
+    def job(rows: Ints) -> BaselineJob:
+        own = baseline_spec(rows, spec.test_limit)
+        return BaselineJob(
+            baseline_id(own, data_sha256=matrix.data.sha256), own, rows, matrix.splits, task, matrix.data, spec.threads
+        )
+
+    jobs = [job(np.arange(len(task.train)))]
+    for record in records:
+        if record.spec.method == REFERENCE and (training := record.training) is not None:
+            ran = record.spec
+            seen = training.reviews_distinct
+            jobs.append(job(rows_seen(task, ran.max_length, ran.batch_size, ran.seed, seen, ran.train_limit)))
+    # Two budgets may have seen the same reviews: with --force their baseline is fitted once.
+    unique = {one.run_id: one for one in jobs}
+    fitted = [run_baseline(context, one, f"{spec.encoder} on {spec.data}") for one in unique.values()]
+    return all(fitted)

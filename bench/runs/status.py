@@ -1,11 +1,11 @@
-"""What a run tells of itself while it goes on: a line in the file that its process holds locked, for `watch` to read.
+"""The status of a run while it executes: a line in its lock file, for `watch` to read.
 
-That file is there as long as the run is, so that nothing more has to be made, swept away or told apart from what is stale. A
-line is written in one piece, and at most once a second; where it cannot be, the run goes on without.
+The file exists as long as the run, so that nothing more has to be made, swept away or told from what is stale. A line is
+written in one piece, at most once a second; where it cannot be written, the run continues without.
 
-Whether the process lives is asked of the kernel by its number. Trying the lock would tell as well, but whoever tries a lock
-holds it for that moment, and a run that begins in that moment would take the watcher for a process that does the same run. The
-kernel's list of locks names files by numbers that are not those of `stat` on every file system.
+The kernel is asked by number whether the process lives. Trying the lock would tell as well, but takes it for that moment, and a
+run that starts then would take the watcher for a process that executes the same run. The kernel's list of locks names files by
+numbers that are not those of `stat` on every file system.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.system.files import sha256_bytes
 
-__all__ = ["SHARES", "Note", "Status", "going_on", "read_status", "share_of_run"]
+__all__ = ["Note", "Status", "is_running", "read_status", "share_of_run"]
 
-SHARES = {"training": (0.0, 0.75), "test": (0.75, 0.2), "elsewhere": (0.95, 0.05)}
-"""What part of a run is done when a phase begins, and how much the phase adds."""
+_SHARES = {"training": (0.0, 0.75), "test": (0.75, 0.2), "elsewhere": (0.95, 0.05)}
+"""Share of a run that is done when a phase starts, and the share of the phase."""
 EVERY = 1.0
 """Seconds between two lines of a phase."""
 SILENCE = 120.0
-"""Seconds without a line after which a run on another machine, whose processes cannot be asked for, counts as ended."""
+"""Seconds without a line after which a run on another machine, whose processes cannot be looked up, counts as ended."""
 _WIDTH = 2**11
-"""Bytes of a line, the same for all: a shorter one leaves nothing of a longer one behind."""
+"""Bytes of every line: a shorter one leaves nothing of a longer one behind."""
 _LONGEST = 100
-"""Letters of a name, which JSON may write in six bytes each."""
+"""Letters of a name, each of up to six bytes in JSON."""
 
 
 class Status(BaseModel):
@@ -40,37 +40,37 @@ class Status(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False)
 
     name: str = Field(max_length=_LONGEST)
-    """What a person calls the run."""
+    """As `run_name` gives it."""
     setting: str = Field(max_length=_LONGEST)
     """Encoder and reviews, by name."""
     phase: str = Field(default="set-up", max_length=20)
     share: float = Field(default=0.0, ge=0, le=1)
     """How much of the phase is done."""
     since: float | None = None
-    """When the phase was begun, in seconds of the system's clock; None in set-up, and where an older version writes."""
+    """When the phase started, in seconds of the system's clock; None in set-up, and from older versions."""
     found: float = Field(default=0.0, ge=0, le=1)
-    """How much of the phase was done then: a run that goes on from a checkpoint begins in the middle of its training."""
+    """Share of the phase that was done then: a resumed run starts in the middle of its training."""
     began: float
-    """When the run was begun, in seconds of the system's clock."""
+    """When the run started, in seconds of the system's clock."""
     number: int = Field(ge=0)
-    """Which of the runs that its process was asked for it is, from 1."""
+    """Its place among the runs of its process, from 1."""
     runs: int = Field(ge=0)
-    """How many those are."""
+    """Number of runs of its process."""
     machine: str = Field(max_length=_LONGEST)
-    """Where numbers of processes mean the same: a hash of the system's start and the process namespace."""
+    """Where process ids mean the same: a hash of the system's start and the process namespace."""
     process: int = Field(gt=0)
     born: int
-    """When that process started, in the kernel's ticks: another may get its number."""
+    """When that process started, in the kernel's ticks: another may get its id."""
 
 
-def share_of_run(phase: str, share: float, shares: dict[str, tuple[float, float]] = SHARES) -> float:
-    """How much of a whole run is done."""
-    before, weight = shares.get(phase, (0.0, 0.0))
+def share_of_run(phase: str, share: float) -> float:
+    """Return the share of a whole run that is done."""
+    before, weight = _SHARES.get(phase, (0.0, 0.0))
     return before + weight * share
 
 
 class Note:
-    """Writes lines into the locked file of a run. Nothing that goes wrong here is the run's concern."""
+    """Writer of status lines into the lock file of a run. Its failures do not reach the run."""
 
     def __init__(self, path: Path, name: str, setting: str, number: int, runs: int) -> None:
         self._handle: int | None = None
@@ -78,24 +78,24 @@ class Note:
             self._handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
         own = os.getpid()
         self._status = Status(
-            name=_said(name), setting=_said(setting), began=time.time(), number=number, runs=runs,
+            name=_writable(name), setting=_writable(setting), began=time.time(), number=number, runs=runs,
             machine=_machine(), process=own, born=_born(own) or 0,
         )  # fmt: skip
         self._written = 0.0
         self._write()
 
-    def hears(self, phase: str, share: float) -> None:
-        """The run tells how much of a phase is done."""
-        begins = phase != self._status.phase
-        if begins or time.monotonic() - self._written >= EVERY:
+    def update(self, phase: str, share: float) -> None:
+        """Write the share of a phase that is done."""
+        starts = phase != self._status.phase
+        if starts or time.monotonic() - self._written >= EVERY:
             now: dict[str, str | float] = {"phase": phase[:20], "share": min(1.0, share)}
-            if begins:
+            if starts:
                 now |= {"since": time.time(), "found": now["share"]}
             self._status = self._status.model_copy(update=now)
             self._write()
 
     def close(self) -> None:
-        """The run is over; the line goes with the lock."""
+        """Close the file; the line goes with the lock."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
@@ -109,13 +109,13 @@ class Note:
                     os.pwrite(self._handle, line.ljust(_WIDTH - 1) + b"\n", 0)
 
 
-def _said(name: str) -> str:
-    """A name in a form that can be written: one that came from a path may be any bytes."""
+def _writable(name: str) -> str:
+    """Make a name that can be written: one that came from a path may be any bytes."""
     return name[:_LONGEST].encode(errors="replace").decode()
 
 
 def read_status(path: Path) -> Status | None:
-    """The line in a locked file; None where there is none, or none that is whole just now."""
+    """Read the line in a lock file; None if there is none, or none that is whole just now."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
@@ -127,8 +127,8 @@ def read_status(path: Path) -> Status | None:
         return None
 
 
-def going_on(path: Path, status: Status | None) -> bool:
-    """Whether the run of a locked file goes on, and was not left there by a process that was killed."""
+def is_running(path: Path, status: Status | None) -> bool:
+    """Return whether the run of a lock file executes, and the file was not left by a killed process."""
     if status is not None and status.machine == _machine():
         return _born(status.process) == status.born
     try:
@@ -138,7 +138,7 @@ def going_on(path: Path, status: Status | None) -> bool:
 
 
 def _born(process: int) -> int | None:
-    """When a process started; None if there is none, or it has ended and nobody has asked how."""
+    """Return when a process started; None if there is none, or only a zombie."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -6,7 +6,8 @@ import difflib
 import json
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,11 +18,12 @@ import bench
 import methods
 from bench.analysis.tuning import rates
 from bench.records.spec import Budget, Truncation, parse_seeds, parse_size
-from bench.runs.plan import Matrix, Request, plan
+from bench.runs.plan import Matrix, plan
+from bench.runs.request import Request, option_of
 from bench.system.errors import BenchError, SpecError
 from bench.system.strict_yaml import read_yaml
 
-__all__ = ["Suite", "load_suite", "matrices", "shipped", "suites_text"]
+__all__ = ["Suite", "load_suite", "matrices", "overridden", "shipped", "suites_text"]
 
 _PLACES = (Path(bench.__file__).resolve().parents[1] / "suites", Path(sys.prefix) / "share" / "adapter-bench" / "suites")
 """Where shipped suites lie: in a checkout, and where an installation without one puts them."""
@@ -71,7 +73,7 @@ class Suite(BaseModel):
     tune_seeds: int = Field(default=2, ge=1, le=100, examples=[2])
     """Seeds each of those rates is tried with."""
     calibration: str | None = Field(default=None, examples=["results/study/calibration-mpnet-cuda-0123456789abcdef.json"])
-    """Record of the calibration that converts budgets in seconds and reference tokens, whatever machine it is of."""
+    """Record of the calibration that converts budgets in seconds and reference tokens, of any machine."""
 
     @cached_property
     def settings(self) -> dict[str, dict[str, Any]]:
@@ -96,27 +98,63 @@ class Suite(BaseModel):
         return str(self.seeds) if isinstance(self.seeds, int) else ",".join(map(str, self.seeds)) + ","
 
     def requests(self, device: str = "auto") -> list[Request]:
-        """What it asks for: one request for each encoder and data source, in the order of the file."""
+        """Cross encoders and data sources, in the order of the file."""
+        same = {field.name for field in fields(Request)} & Suite.model_fields.keys() - {"methods", "data", "seeds"}
+        shared = {name: getattr(self, name) for name in same}
         return [
             Request(
-                self.entries, encoder, data, ",".join(self.budgets), self.seeds_text, self.max_length,
-                self.truncation, self.batch_size, self.precision, device, self.memory, self.test_limit, self.tune,
-                self.tune_seeds, calibration=self.calibration, hyperparameters=self.settings, dropout=self.dropout,
-                attention_dropout=self.attention_dropout, train_limit=self.train_limit,
+                self.entries, encoder, data, ",".join(self.budgets), self.seeds_text, device=device,
+                hyperparameters=self.settings, **shared,
             )
             for encoder in self.encoders
             for data in self.data
         ]  # fmt: skip
 
 
+def overridden(requests: list[Request], changes: Mapping[str, Any]) -> list[Request]:
+    """Replace fields of a suite's requests; hyperparameters are merged, and kept for those methods that still run."""
+    settings = changes.get("hyperparameters", {})
+    found: list[Request] = []
+    for request in requests:
+        changed = replace(request, **changes)
+        runs = {name for entry in changed.methods for name in methods.expand(entry)}
+        own = {name: values for name, values in request.hyperparameters.items() if name in runs}
+        own |= {name: {**own.get(name, {}), **values} for name, values in settings.items()}
+        changed = replace(changed, hyperparameters=own)
+        if changed not in found:
+            found.append(changed)
+    return found
+
+
+def _overrides(requests: list[Request], changes: Mapping[str, Any]) -> Iterator[str]:
+    """Say of each change what it overrides."""
+    for name, value in changes.items():
+        if name == "hyperparameters":
+            for method, own in value.items():
+                file = requests[0].hyperparameters.get(method, {})
+                yield from (_override(f"--set {method}.{key}={new}", _text(file.get(key))) for key, new in own.items())
+        else:
+            before = "; ".join(dict.fromkeys(_text(getattr(request, name)) for request in requests))
+            yield _override(f"{option_of(name)} {_text(value)}".rstrip(), before)
+
+
+def _override(given: str, before: str) -> str:
+    return f"{given} overrides the suite's {before}" if before else f"{given} is added to the suite"
+
+
+def _text(value: Any) -> str:
+    """Write a value as an option takes it; nothing for a flag or none."""
+    return ", ".join(value) if isinstance(value, list) else "" if value is None or isinstance(value, bool) else str(value)
+
+
 def shipped() -> dict[str, Path]:
-    """The suites that come with the project, by name."""
+    """List the suites that come with the project, by name."""
     folder = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
     return {path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
 
 
 def load_suite(name: str) -> Suite:
-    """The suite called `name`: a shipped one, or, where the name has a slash, the file at that path.
+    """Load the suite called `name`: a shipped one, or, where the name has a slash, the file at that path.
 
     Raises:
         SpecError: naming the file, the field and what to write.
@@ -132,38 +170,36 @@ def load_suite(name: str) -> Suite:
     try:
         suite = Suite.model_validate(fields)
     except ValidationError as error:
-        raise SpecError(f"{where}: {_said(error)}") from None
+        raise SpecError(f"{where}: {_message(error)}") from None
     _check(suite, where)
     return suite
 
 
-def _said(error: ValidationError) -> str:
-    """The first thing that is wrong, where, and an example of what would be right."""
+def _message(error: ValidationError) -> str:
+    """Say the first thing that is wrong, where, and an example of what would be right."""
     errors = error.errors()
     # An entry of methods that is neither a name nor a mapping is two errors, of which the deeper says more.
     first = max((one for one in errors if one["loc"][:2] == errors[0]["loc"][:2]), key=lambda one: len(one["loc"]))
     field, *rest = first["loc"]
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(field), Suite.model_fields, n=1)
-        return f"no field {str(field)[:40]!r}" + (f"; did you mean {near[0]!r}?" if near else f"; there are {_fields()}")
+        return f"no field {str(field)[:40]!r}" + (
+            f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(Suite.model_fields)}"
+        )
     path = f"{field}[{rest[0]}]" if rest and isinstance(rest[0], int) else str(field)
     if first["type"] == "missing":
         return f"{path} is missing; {_example(str(field))}"
     return f"{path} {repr(first['input'])[:60]}: {first['msg'].lower()}; {_example(str(field))}"
 
 
-def _fields() -> str:
-    return ", ".join(Suite.model_fields)
-
-
 def _example(field: str) -> str:
-    """A line for a field; JSON on one line is YAML too."""
+    """Write an example of a field; JSON on one line is YAML too."""
     examples = Suite.model_fields[field].examples or []
     return f"write it like {field}: {json.dumps(examples[0])}"
 
 
 def _check(suite: Suite, where: str) -> None:
-    """Everything about it that can be checked without encoders and reviews."""
+    """Check what can be checked without encoders and reviews."""
 
     def checked(field: str, look: Any, *values: Any) -> None:
         try:
@@ -192,23 +228,34 @@ def _once(items: list[str]) -> None:
         raise SpecError(f"{twice!r} is there twice; name each once")
 
 
-def matrices(name: str, device: str = "auto", *, elsewhere: bool = False) -> list[Matrix]:
-    """The matrices of a suite, each checked as far as it can be before time is spent on the first.
+def matrices(
+    name: str,
+    device: str = "auto",
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    elsewhere: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Matrix]:
+    """Plan the matrices of a suite, each checked as far as possible before time is spent on the first.
 
+    `overrides` are fields of `Request` that replace those of the file; `say` is called with one line that names them.
     `elsewhere` is as for `plan`.
 
     Raises:
         SpecError: if the suite, or anything that it names, is not as it should be.
     """
-    suite = load_suite(name)
+    requests = load_suite(name).requests(device)
     try:
-        return [plan(request, elsewhere=elsewhere) for request in suite.requests(device)]
+        found = [plan(request, elsewhere=elsewhere) for request in overridden(requests, overrides or {})]
     except BenchError as error:
         raise SpecError(f"suite {name}: {error}") from None
+    if overrides:
+        say("; ".join(_overrides(requests, overrides)))
+    return found
 
 
 def suites_text() -> str:
-    """The shipped suites: what each is for, and what it comes to."""
+    """Describe the shipped suites: what each is for, and how much it runs."""
     return "\n\n".join(_entry(name, load_suite(name)) for name in shipped())
 
 
@@ -219,21 +266,14 @@ def _entry(name: str, suite: Suite) -> str:
     trials_each = (suite.tune or 0) * suite.tune_seeds
     runs, each = cells * len(budgets) * seeds, seeds + trials_each
     trials = f" and {cells * len(budgets) * trials_each} trials" if suite.tune else ""
+    own = {name: _text([f"{field} {value}" for field, value in own.items()]) for name, own in suite.settings.items()}
+    named = [f"{name} ({values})" if values else name for name, values in own.items()]
     lines = [
         *textwrap.wrap(f"{name}: {suite.description}", 110, subsequent_indent="  "),
-        f"  {_listed(suite.encoders)} on {_listed(suite.data)}; {_listed(_methods(suite))}; budget {_listed(suite.budgets)}",
+        f"  {_text(suite.encoders)} on {_text(suite.data)}; {_text(named)}; budget {_text(suite.budgets)}",
         f"  {runs} run{'s' * (runs > 1)}{trials}",
     ]
     if all(budget.unit == "seconds" for budget in budgets):
         minutes = cells * each * sum(budget.amount for budget in budgets) / 60
         lines[-1] += f", {minutes:,.0f} minutes of device time and what loading and testing take"
     return "\n".join(lines)
-
-
-def _methods(suite: Suite) -> list[str]:
-    said = {name: _listed(f"{field} {value}" for field, value in own.items()) for name, own in suite.settings.items()}
-    return [f"{name} ({own})" if own else name for name, own in said.items()]
-
-
-def _listed(items: Iterable[str]) -> str:
-    return ", ".join(items)

@@ -1,4 +1,4 @@
-"""How far runs are, on a terminal and kept up to date; where there is none, a line from time to time."""
+"""Show how far runs are: on a terminal a screen that is kept up to date, elsewhere a line from time to time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.runs.budgets import counted_if_calibrated
-from bench.runs.monitor import Best, Folder, Going, Standing, standing
+from bench.runs.monitor import Best, Folder, Overview, Running, overview
 from bench.runs.plan import Matrix
 from bench.system.errors import RecordError
 from bench.system.text import harmless, percent
@@ -23,20 +23,20 @@ from bench.system.text import harmless, percent
 __all__ = ["follow", "line", "screen"]
 
 MOST = 12
-"""Runs, methods or names that are shown of a kind; of more the number is."""
+"""Runs, methods or names that are shown of a kind; the rest are counted."""
 _SHOWN_BEST = 4
-_ASTRAY = (
-    "the runs that go on here are none of these: the device and the number of cores are part of a run; say --device, or watch "
-    "the folder alone"
+_UNMATCHED = (
+    "the runs that execute here are none of these: the device and the number of cores are part of a run; say --device, or "
+    "watch the folder alone"
 )
 _ORDER = ("complete", "failed", "cancelled", "diverged", "out-of-memory")
 
 
 def follow(out: Path, asked: Sequence[Matrix] | None, *, once: bool, interval: float | None = None) -> None:
-    """Show how far the runs of these matrices are, or all in the folder, until an interrupt or the end of what was asked for.
+    """Show how far the runs of these matrices are, or all in the folder, until an interrupt or until all have ended.
 
-    Their calibrated budgets are counted as soon as `out` holds a calibration for them. `interval` is in seconds between two
-    looks; without one, short on a terminal and a minute where lines are kept.
+    Calibrated budgets are converted as soon as `out` holds a calibration for them. `interval` is in seconds; by default 2 on a
+    terminal and 60 elsewhere.
 
     Raises:
         BenchError: if `out` is no folder (one that is not there yet is empty), or the calibration that was named is not one
@@ -46,59 +46,59 @@ def follow(out: Path, asked: Sequence[Matrix] | None, *, once: bool, interval: f
         raise RecordError(f"{str(out)!r} is not a folder of records; name one with --out")
     console, folder = Console(highlight=False), Folder(out)
 
-    def looked() -> Standing:
+    def look() -> Overview:
         nonlocal asked
         asked = None if asked is None else [counted_if_calibrated(matrix, out) for matrix in asked]
-        return standing(folder, asked)
+        return overview(folder, asked)
 
     interval = interval or (2 if console.is_terminal else 60)
     try:
-        now = looked()
+        now = look()
         if once:
             console.print(screen(now, out))
         elif console.is_terminal:
             with Live(screen(now, out), console=console, auto_refresh=False) as live:
                 while not now.over:
                     time.sleep(interval)
-                    now = looked()
+                    now = look()
                     live.update(screen(now, out), refresh=True)
         else:
             print(line(now), flush=True)
             while not now.over:
                 time.sleep(interval)
-                now = looked()
+                now = look()
                 print(line(now), flush=True)
     except KeyboardInterrupt:
         return
     except BrokenPipeError:
-        sys.stdout = None  # whoever read has left; what is left of the output would fail once more at the end
+        sys.stdout = None  # the reader has left; flushing at exit would fail again
 
 
-def line(now: Standing) -> str:
-    """All in one line."""
+def line(now: Overview) -> str:
+    """Write all in one line."""
     parts = [f"{datetime.now():%H:%M:%S}", _counts(now)]
-    parts += [f"{run.name}: {run.phase} {run.share:.0%}" for run in now.going[:MOST]]
+    parts += [f"{run.name}: {run.phase} {run.share:.0%}" for run in now.running[:MOST]]
     if now.left:
         parts.append(f"about {_span(now.left)} left")
     parts += [_ranking(best, 1) for best in now.best[:1]]
-    parts += [_ASTRAY] if now.astray else []
+    parts += [_UNMATCHED] if now.unmatched else []
     return harmless("  ".join(parts))
 
 
-def screen(now: Standing, out: Path) -> RenderableType:
-    """All with a bar for each run that goes on."""
+def screen(now: Overview, out: Path) -> RenderableType:
+    """Write all, with a bar for each run."""
     parts: list[RenderableType] = [_text(f"{out}  {datetime.now():%H:%M:%S}", "bold")]
-    for setting in dict.fromkeys(run.setting for run in now.going[:MOST]):
+    for setting in dict.fromkeys(run.setting for run in now.running[:MOST]):
         parts += [_text(setting)] if setting else []
-        parts.append(_bars([run for run in now.going[:MOST] if run.setting == setting]))
-    if len(now.going) > MOST:
-        parts.append(_text(f"and {len(now.going) - MOST} more"))
+        parts.append(_bars([run for run in now.running[:MOST] if run.setting == setting]))
+    if len(now.running) > MOST:
+        parts.append(_text(f"and {len(now.running) - MOST} more"))
     left = f"; about {_span(now.left)} left" if now.left else ""
     parts.append(_text(_counts(now) + left))
-    parts += [_text(_ASTRAY)] if now.astray else []
+    parts += [_text(_UNMATCHED)] if now.unmatched else []
     if now.stopped:
         more = f" and {len(now.stopped) - MOST} more" if len(now.stopped) > MOST else ""
-        parts.append(_text(f"stopped, with a checkpoint to go on from: {'; '.join(now.stopped[:MOST])}{more}"))
+        parts.append(_text(f"stopped, with a checkpoint to resume from: {'; '.join(now.stopped[:MOST])}{more}"))
     if now.damaged:
         parts.append(_text(f"files that are no whole records: {now.damaged}; `report` names them"))
     parts += [_text(_ranking(best, MOST)) for best in now.best[:_SHOWN_BEST]]
@@ -111,23 +111,23 @@ def _text(text: str, style: str = "") -> Text:
     return Text(harmless(text), style=style)
 
 
-def _bars(going: list[Going]) -> Table:
+def _bars(running: list[Running]) -> Table:
     table = Table.grid(padding=(0, 2))
-    for run in going:
-        passed = "" if run.seconds is None else _span(run.seconds)
+    for run in running:
+        elapsed = "" if run.seconds is None else _span(run.seconds)
         left = "" if run.left is None else f"about {_span(run.left)} left"
-        told = f"{run.phase} {run.share:.0%}"
+        phase = f"{run.phase} {run.share:.0%}"
         bar = ProgressBar(total=1.0, completed=run.share, width=16)
-        table.add_row(_text(f"  {run.name}"), bar, *(_text(cell) for cell in (told, passed, left)))
+        table.add_row(_text(f"  {run.name}"), bar, *(_text(cell) for cell in (phase, elapsed, left)))
     return table
 
 
-def _counts(now: Standing) -> str:
-    """How many runs ended in which state, go on, and are left; what failed or was stopped is among those that are left."""
+def _counts(now: Overview) -> str:
+    """Count the runs by state, those that run, and those to do; failed and stopped ones are among the latter."""
     parts = [f"{now.states[state]} {state}" for state in _ORDER if now.states.get(state)]
-    parts += [f"{len(now.going)} running"] if now.going else []
+    parts += [f"{len(now.running)} running"] if now.running else []
     if now.asked is not None:
-        parts.append(f"{now.to_do} of {now.asked} to do" if now.to_do else f"all {now.asked} in hand or done")
+        parts.append(f"{now.to_do} of {now.asked} to do" if now.to_do else f"all {now.asked} running or done")
     return ", ".join(parts) or "nothing yet"
 
 
@@ -139,7 +139,7 @@ def _ranking(best: Best, most: int) -> str:
 
 
 def _span(seconds: float) -> str:
-    """A length of time as a clock shows it: 0:45, 12:05, 3:07:10."""
+    """Write seconds as a clock shows them: 0:45, 12:05, 3:07:10."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

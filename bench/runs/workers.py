@@ -1,4 +1,4 @@
-"""Processes that each hold one method, seen from the one that asks them."""
+"""Calibration workers: processes that each hold one method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of freed memory: in the C library, where it is glibc (any other is left as it is), and in Arrow's own pool."""
+"""What happens to freed memory: in glibc (other C libraries are left as they are) and in Arrow's own pool."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import suppress
 
-__all__ = ["give_back", "keep_freed"]
+__all__ = ["trim", "keep_freed"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of mallopt(3)."""
@@ -17,10 +17,10 @@ _NEVER = 2**31 - 1
 
 
 def keep_freed() -> bool:
-    """Keep what is freed from now on for what this process allocates next; returns whether the C library does.
+    """Keep memory that is freed from now on for the next allocations of this process; returns whether the C library does.
 
     A step frees its activations and the next one needs as many: by itself glibc returns them to the kernel, which then hands
-    out pages that it has to clear first. `make ablations` measures it. Whoever has set this in the environment is obeyed.
+    out pages that it has to clear first. `make ablations` measures it. A setting in the environment takes precedence.
     """
     own = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & os.environ.keys()
     if own or "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", ""):
@@ -33,8 +33,8 @@ def keep_freed() -> bool:
     return bool(large and mallopt(_M_TRIM_THRESHOLD, _NEVER))
 
 
-def give_back() -> None:
-    """Return to the kernel what is freed now, so that resident memory is what is in use.
+def trim() -> None:
+    """Return freed memory to the kernel, so that resident memory is memory in use.
 
     Arrow, which may have read the reviews, keeps a pool of its own; what it holds after that may go when it is next used.
     """

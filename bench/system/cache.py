@@ -1,15 +1,14 @@
-"""Arrays that take long to make, kept in the cache between runs."""
+"""Arrays that take long to make, cached between runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any
-from zipfile import BadZipFile
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.system.files import atomic_write, cache_dir
+from bench.system.files import cached
 
 __all__ = ["Arrays", "cached_arrays"]
 
@@ -17,21 +16,10 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 def cached_arrays(place: str, names: Collection[str], make: Callable[[], Arrays]) -> Arrays:
-    """The arrays called `names` from the file `place` of the cache; where it is absent or damaged, made and put there."""
-    cache = cache_dir()
-    path = cache / place if cache else None
-    if path is not None:
-        try:
-            # Opened here, since numpy leaves a damaged archive open.
-            with path.open("rb") as archive, np.load(archive, allow_pickle=False) as stored:
-                return {name: stored[name] for name in names}
-        except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, BadZipFile):
-            pass  # absent or damaged: made again below
-    arrays = make()
-    if path is not None:
-        try:
-            with atomic_write(path) as file:
-                np.savez(file, allow_pickle=False, **arrays)
-        except OSError:
-            pass  # a cache that cannot be written costs time, not a run
-    return arrays
+    """Load the arrays called `names` from the file `place` of the cache; where it is absent or damaged, make and write it."""
+
+    def load(file: IO[bytes]) -> Arrays:
+        with np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in names}
+
+    return cached(place, load, make, lambda file, arrays: np.savez(file, allow_pickle=False, **arrays))

@@ -1,4 +1,4 @@
-"""Which device a run gets, found out without importing torch where there is no GPU to ask about."""
+"""Device and precision of a run; torch is imported only where the system shows a GPU."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _has_cuda() -> bool:
 
 
 def resolve_device(name: str) -> Literal["cpu", "cuda"]:
-    """The device for `auto`, `cpu` or `cuda`.
+    """Resolve `auto`, `cpu` or `cuda` to a device.
 
     Raises:
         SpecError: if CUDA is asked for and there is none.
@@ -80,7 +80,7 @@ def usable_cores() -> int:
 
 @cache
 def cpu_model() -> str:
-    """The processor's name, as the kernel tells it."""
+    """Read the processor's name from the kernel."""
     try:
         match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.M)
     except OSError:

@@ -11,8 +11,9 @@ SOURCE = "NVML total energy consumption"
 
 
 def energy_counter(device: Literal["cpu", "cuda"]) -> Callable[[], float] | None:
-    """A function that reads the joules which the GPU in use has spent since its driver was loaded; None where NVML cannot
-    be read or the GPU has no such counter (those before Volta have none), and on a CPU.
+    """Return a function that reads the joules which the GPU in use has spent since its driver was loaded.
+
+    None where NVML cannot be read or the GPU has no such counter (those before Volta have none), and on a CPU.
     """
     if device != "cuda":
         return None

@@ -8,33 +8,26 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, TypeVar
+from zipfile import BadZipFile
 
 from bench.system.errors import RecordError
 
 __all__ = [
-    "TEMPORARY",
-    "atomic_write",
-    "cache_dir",
-    "name_of",
-    "present",
-    "sha256_bytes",
-    "sha256_file",
-    "sweep",
-    "temporary_file",
-    "temporary_folder",
-    "write_out",
-]
+    "TEMPORARY", "atomic_write", "cache_dir", "cached", "in_folder", "name_of", "present", "sha256_bytes", "sha256_file",
+    "sweep", "temporary_file", "temporary_folder", "write_out",
+]  # fmt: skip
 
+T = TypeVar("T")
 TEMPORARY = ".bench.tmp"
 """How the names of unfinished files and folders end; they begin with a dot."""
 
 
 def cache_dir() -> Path | None:
-    """The folder for what can be made again (tokenised reviews, content hashes).
+    """Return the folder for what can be made again (tokenised reviews, content hashes).
 
     `ADAPTER_BENCH_CACHE`, or `adapter-bench` under `XDG_CACHE_HOME` or `~/.cache`; None where it cannot be written,
     and then nothing is cached.
@@ -78,34 +71,28 @@ def write_out(path: Path, content: bytes, what: str) -> None:
         raise RecordError(f"{what} cannot be written to {str(path)!r} ({error.strerror}); choose another --out") from None
 
 
-def temporary_file(path: Path, tries: int = 20) -> tuple[int, Path]:
-    """A new file beside `path`, open and locked for as long as this process has it open, so that `sweep` leaves it alone.
-
-    Its folder is made; another process may be removing that as long as it is empty.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=TEMPORARY, dir=path.parent)
-    except FileNotFoundError:
-        if not tries:
-            raise
-        return temporary_file(path, tries - 1)
-    with suppress(OSError):  # a file system without locks: nothing is ever swept there
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    if os.fstat(handle).st_nlink or not tries:
-        return handle, Path(name)
-    os.close(handle)  # swept away between its making and its lock
-    return temporary_file(path, tries - 1)
-
-
-@contextmanager
-def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
-    """A new empty folder in `parent`, which is made, to be removed at the end; `sweep` leaves it alone until then.
+def temporary_file(path: Path) -> tuple[int, Path]:
+    """Make a file beside `path`, open and locked while this process has it open, so that `sweep` leaves it alone.
 
     Raises:
         OSError: if it cannot be made.
     """
-    handle, folder = _locked_folder(parent, name)
+    return _locked(path.parent, path.name, tempfile.mkstemp)
+
+
+@contextmanager
+def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Make an empty folder in `parent`, locked against `sweep`, and remove it with what is in it at the end.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+
+    def make(*named: Any) -> tuple[int, str]:
+        made = tempfile.mkdtemp(*named)
+        return os.open(made, os.O_RDONLY), made
+
+    handle, folder = _locked(parent, name, make)
     try:
         yield folder
     finally:
@@ -113,49 +100,61 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
         os.close(handle)
 
 
-def _locked_folder(parent: Path, name: str, tries: int = 20) -> tuple[int, Path]:
+def _locked(parent: Path, name: str, make: Callable[[str, str, Path], tuple[int, str]]) -> tuple[int, Path]:
+    """Make a temporary file or folder and lock it; again if `sweep` of another process removes it between the two."""
+    while True:
+        handle, made = in_folder(parent, lambda: make(TEMPORARY, f".{name[:80]}.", parent))
+        with suppress(OSError):  # a file system without locks: nothing is ever swept there
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if (path := Path(made)).exists():
+            return handle, path
+        os.close(handle)
+
+
+def in_folder(folder: Path, act: Callable[[], T], tries: int = 100) -> T:
+    """Make `folder` and act in it; again if another process, which finds the folder empty, removes it between the two.
+
+    Raises:
+        OSError: if either cannot be done.
+    """
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{name[:80]}.", suffix=TEMPORARY, dir=parent))
-        handle = os.open(folder, os.O_RDONLY)
+        folder.mkdir(parents=True, exist_ok=True)
+        return act()
     except FileNotFoundError:
         if not tries:
             raise
-        return _locked_folder(parent, name, tries - 1)
-    with suppress(OSError):
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    if folder.exists() or not tries:
-        return handle, folder
-    os.close(handle)
-    return _locked_folder(parent, name, tries - 1)
+    return in_folder(folder, act, tries - 1)
 
 
 def present(folder: Path, pattern: str) -> list[Path]:
-    """What matches in a folder now; nothing where there is no folder, also if another process removes it this moment."""
+    """List what matches in a folder; nothing where there is no folder, also if another process removes it meanwhile."""
     try:
         return list(folder.glob(pattern))
     except FileNotFoundError:
         return []
 
 
-def sweep(*folders: Path) -> None:
-    """Remove from these folders the temporary files and folders that a process left when it was killed.
+def sweep(*folders: Path, pattern: str = f".*{TEMPORARY}") -> None:
+    """Remove from these folders the temporary files and folders that killed processes left.
 
-    The lock of one whose writer lives is taken, and it stays.
+    Those whose writer lives are locked, and stay.
     """
     for folder in folders:
-        for path in present(folder, f".*{TEMPORARY}"):
+        for path in present(folder, pattern):
             with suppress(OSError):
-                handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                # NFS locks only what is open for writing; a folder cannot be.
+                access = os.O_RDONLY if path.is_dir() else os.O_RDWR
+                handle = os.open(path, access | os.O_NOFOLLOW | os.O_NONBLOCK)
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                    if os.fstat(handle).st_nlink:  # else it was removed meanwhile, and the name may be another file's
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
                 finally:
                     os.close(handle)
 
 
 def name_of(folder: Path) -> str:
-    """The last part of a folder's path, as text that a record can hold: a path may be any bytes."""
+    """Return the last part of a folder's path as text that a record can hold: a path may be any bytes."""
     return os.fsencode(folder.resolve().name).decode("utf-8", "replace")
 
 
@@ -165,23 +164,34 @@ def sha256_bytes(data: bytes) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    """Hex SHA-256 of a file's content, remembered by path, size and time of last change."""
+    """Hex SHA-256 of a file's content, cached by path, size, inode and time of last change."""
     status = path.stat()
-    cache = cache_dir()
     about = f"\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}"
     key = sha256_bytes(os.fsencode(path.resolve()) + about.encode())
-    remembered = cache / "hashes" / f"{key}.json" if cache else None
-    if remembered is not None:
-        try:
-            return str(json.loads(remembered.read_text())["sha256"])
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if remembered is not None:
-        try:
-            with atomic_write(remembered) as out:
-                out.write(json.dumps({"sha256": digest}).encode())
-        except OSError:
-            pass  # a cache that cannot be written costs time, not a run
-    return digest
+
+    def make() -> str:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    return cached(
+        f"hashes/{key}.json",
+        lambda file: str(json.load(file)["sha256"]),
+        make,
+        lambda file, digest: file.write(json.dumps({"sha256": digest}).encode()),
+    )
+
+
+def cached(place: str, load: Callable[[IO[bytes]], T], make: Callable[[], T], dump: Callable[[IO[bytes], T], object]) -> T:
+    """Load a value from the file `place` of the cache; where that is absent or damaged, make it and write it there."""
+    cache = cache_dir()
+    if cache is None:
+        return make()
+    with (
+        suppress(OSError, ValueError, LookupError, EOFError, AttributeError, TypeError, BadZipFile),
+        (cache / place).open("rb") as file,
+    ):
+        return load(file)
+    value = make()
+    with suppress(OSError), atomic_write(cache / place) as file:  # a cache that cannot be written costs time, not a run
+        dump(file, value)
+    return value

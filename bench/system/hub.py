@@ -1,4 +1,4 @@
-"""Folders from the Hugging Face hub: from its cache where they are whole, else by one download that is pinned to a commit."""
+"""Folders from the Hugging Face hub: from its cache where complete, else by one download pinned to a commit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Snapshot:
 
 
 def cached(name: str, kind: Kind, needed: list[str]) -> Snapshot | None:
-    """What the hub's cache holds under `name`, without asking the network; None unless every pattern in `needed` is met."""
+    """Find what the hub's cache holds under `name`, without the network; None unless every pattern in `needed` is met."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -40,13 +40,13 @@ def cached(name: str, kind: Kind, needed: list[str]) -> Snapshot | None:
 
 
 def fetch(name: str, kind: Kind, *, needed: list[str], optional: list[str] | None = None, instead: str) -> Snapshot:
-    """The files of `name` that match the patterns. What is in the cache is used as it is: it names its own commit, and
+    """Fetch the files of `name` that match the patterns. What is in the cache is used as it is: it names its own commit, and
     runs made on different days with it agree.
 
     `instead` ends the message of a failure with what else can be done.
 
     Raises:
-        ModelError, DataError: by `kind`, if they are neither cached nor to be had.
+        ModelError, DataError: by `kind`, if they are neither cached nor available.
     """
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError

@@ -8,15 +8,15 @@ from __future__ import annotations
 import gc
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
-from bench.system.allocator import give_back
+from bench.system.allocator import trim
 
 __all__ = ["DeviceClock", "MemoryMeter", "MemoryPeak"]
 
@@ -33,6 +33,7 @@ class DeviceClock:
         self._energy = energy
         self._charged = 0.0
         self._since: float | None = None
+        self._stopped = 0.0
         self._cpu_charged = 0.0
         self._cpu_since = 0.0
         self._joules_charged = 0.0
@@ -44,25 +45,23 @@ class DeviceClock:
         return time.monotonic()
 
     def _wait(self) -> None:
-        """Until the device has done what it was given."""
+        """Wait until the device has finished its work."""
         if self._cuda:
             torch.cuda.synchronize()
 
     def start(self) -> None:
-        """Begin, or go on, charging."""
+        """Start charging, or resume it."""
         self._wait()
-        self._since = self._now()
-        self._cpu_since = time.process_time()
-        if self._energy is not None:
-            self._joules_since = self._energy()
+        # One statement, so that no signal finds half of it done.
+        self._since, self._cpu_since, self._joules_since = self._now(), time.process_time(), self._counter()
 
     def stop(self) -> None:
         """Stop charging; `seconds` keeps what was charged."""
         self._wait()
-        self._charged = self.seconds
-        self._cpu_charged = self.cpu_seconds
-        self._joules_charged = self.joules or 0.0
-        self._since = None
+        now = self._now()
+        charged = self._charged + (0.0 if self._since is None else now - self._since)
+        state = charged, self.cpu_seconds, self.joules or 0.0
+        (self._charged, self._cpu_charged, self._joules_charged), self._since, self._stopped = state, None, now
 
     @property
     def seconds(self) -> float:
@@ -80,27 +79,35 @@ class DeviceClock:
         """Energy by the counter that the clock was given, while it ran; None without a counter."""
         if self._energy is None:
             return None
-        return self._joules_charged + (self._energy() - self._joules_since if self._since is not None else 0.0)
+        return self._joules_charged + (self._counter() - self._joules_since if self._since is not None else 0.0)
 
-    def go_on_from(self, *, seconds: float, cpu_seconds: float, joules: float | None, paused_seconds: float) -> None:
-        """Count on from what a process that ended before this one was charged. The clock must not be running."""
-        self._charged, self._cpu_charged, self._joules_charged = seconds, cpu_seconds, joules or 0.0
-        self.paused_seconds = paused_seconds
+    def _counter(self) -> float:
+        return 0.0 if self._energy is None else self._energy()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was charged so far."""
+        names = ("seconds", "cpu_seconds", "joules", "paused_seconds")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what an earlier process was charged. The clock must not be running."""
+        self._charged, self._cpu_charged, self._joules_charged = state["seconds"], state["cpu_seconds"], state["joules"] or 0.0
+        self.paused_seconds = state["paused_seconds"]
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Charge nothing inside: for evaluation and writing, never for work that trains."""
+        """Charge nothing inside: for evaluation and checkpoints, never for training."""
         self.stop()
-        began = time.monotonic()
         try:
             yield
         finally:
+            stopped = self._stopped
             self.start()
-            self.paused_seconds += time.monotonic() - began
+            self.paused_seconds += (self._since or stopped) - stopped
 
 
 def _status_bytes(name: str) -> int:
-    """A field of /proc/self/status, in bytes."""
+    """Read a field of /proc/self/status, in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
@@ -122,8 +129,8 @@ class MemoryPeak:
     def above_baseline(self) -> int:
         return max(0, self.peak - self.baseline)
 
-    def or_more(self, other: MemoryPeak) -> MemoryPeak:
-        """The one that is further above its baseline, with the most that CUDA held in either."""
+    def larger(self, other: MemoryPeak) -> MemoryPeak:
+        """Return the peak further above its baseline, with the larger CUDA figures of both."""
         larger = self if self.above_baseline >= other.above_baseline else other
         allocated, reserved = (
             None if mine is None or others is None else max(mine, others)
@@ -139,9 +146,9 @@ class MemoryMeter:
     device: Literal["cpu", "cuda"]
     baseline: int = 0
     largest: int = 0
-    """The most resident memory that getrusage has told of before any reset, in bytes."""
+    """Peak resident memory by getrusage before any reset, in bytes."""
     earlier: MemoryPeak | None = None
-    """What a process that ended before this one took for the same run."""
+    """Peak of an earlier process of the same run."""
     _peaks: list[tuple[int, int, int]] = field(default_factory=list)
 
     def start(self) -> None:
@@ -149,7 +156,7 @@ class MemoryMeter:
         if self.device == "cuda":
             torch.cuda.init()  # type: ignore[no-untyped-call]  # resetting its peaks fails before, and nothing else may have used it in this process
         gc.collect()  # what goes away later must not make the baseline look large
-        give_back()
+        trim()
         self._reset()
         self.baseline = _status_bytes("VmRSS")
 
@@ -162,7 +169,7 @@ class MemoryMeter:
             torch.cuda.reset_peak_memory_stats()
 
     def look(self) -> None:
-        """Keep what getrusage tells of the process's maximum so far."""
+        """Update the process's maximum by getrusage."""
         self.largest = max(self.largest, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
     def _read(self) -> tuple[int, int, int]:
@@ -171,14 +178,14 @@ class MemoryMeter:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave what happens inside, such as evaluation, out of the peak."""
+        """Exclude the block, such as evaluation, from the peak."""
         self._peaks.append(self._read())
         before = _status_bytes("VmRSS")
         try:
             yield
         finally:
             if _status_bytes("VmRSS") > before + 2**20:  # kept by the allocator, it would be in the peak that follows
-                give_back()
+                trim()
             self._reset()
 
     def above_baseline(self) -> int:
@@ -187,8 +194,18 @@ class MemoryMeter:
         return peak.cuda_reserved if peak.cuda_reserved is not None else peak.above_baseline
 
     def peak(self) -> MemoryPeak:
-        """The peak so far, of this process or an earlier one of the run."""
+        """Read the peak so far, of this process or an earlier one of the run."""
         resident, allocated, reserved = (max(column) for column in zip(*self._peaks, self._read(), strict=True))
         cuda = self.device == "cuda"
         own = MemoryPeak(self.baseline, resident, allocated if cuda else None, reserved if cuda else None)
-        return own if self.earlier is None else own.or_more(self.earlier)
+        return own if self.earlier is None else own.larger(self.earlier)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the peak so far and the largest resident memory, in bytes."""
+        self.look()
+        return {**asdict(self.peak()), "ru_maxrss": self.largest}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Count what an earlier process of the same run took, too."""
+        self.earlier = MemoryPeak(*(state[name] for name in ("baseline", "peak", "cuda_allocated", "cuda_reserved")))
+        self.largest = max(self.largest, state["ru_maxrss"])

@@ -29,7 +29,7 @@ def without_main() -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """End this process when the one that asked for it is gone.
+    """End this process when its parent is gone.
 
     The kernel's own parent-death signal would not do: the fork server, which is this process's parent to the kernel,
     lives as long as any process that it forked.

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in the process that starts runs: heard at a moment when nothing is half done."""
+"""Ctrl-C and SIGTERM in the process that starts runs, deferred to a moment when nothing is half done."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 class Interrupts:
-    """A stretch in which SIGINT and SIGTERM are counted; KeyboardInterrupt is raised at its end. Stretches can be nested."""
+    """Defers SIGINT and SIGTERM and raises KeyboardInterrupt at its end; a no-op in worker threads. Can be nested."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -53,7 +53,7 @@ class Interrupts:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Within a stretch, a part in which nothing can be lost and which may wait long: interrupts are raised as they come.
+        """Raise interrupts as they come, in a part that may wait long and in which nothing can be lost.
 
         Raises:
             KeyboardInterrupt: also if one came before.

@@ -15,7 +15,7 @@ _LARGEST = 65_536
 
 
 def read_yaml(path: Path, where: str) -> dict[str, Any]:
-    """The fields of a YAML file that holds a mapping. `where` begins the message of an error.
+    """Read the fields of a YAML file that holds a mapping. `where` begins the message of an error.
 
     Raises:
         SpecError: if it cannot be read, or is not a mapping from texts.

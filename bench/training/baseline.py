@@ -1,4 +1,4 @@
-"""The baseline: TF-IDF of word 1–2-grams and a linear SVM on the same reviews, without any encoder.
+"""The baseline: TF-IDF of word 1–2-grams and a linear SVM on the same texts, without any encoder.
 
 A strong linear model for sentiment (Wang and Manning, Baselines and Bigrams, ACL 2012).
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.data.batches import stream
 from bench.data.sources import plain
-from bench.data.task import Cut, Ints, Task, sampled
+from bench.data.task import Ints, Splits, Task, sample
 from bench.records.environment import environment
 from bench.records.schema import Baseline, BaselineSpec, BaselineTrial, DataCut
 from bench.rules import RULES_VERSION
@@ -30,31 +30,31 @@ STRENGTHS = (0.1, 0.3, 1.0, 3.0)
 
 @dataclass(frozen=True)
 class BaselineJob:
-    """A baseline to be fitted."""
+    """A baseline to fit."""
 
     run_id: str
     spec: BaselineSpec
     rows: Ints
     """Positions in the train split to fit on."""
-    cut: Cut
+    splits: Splits
     task: Task
     data: DataCut
     threads: int
 
 
 def rows_seen(task: Task, max_length: int, batch_size: int, seed: int, count: int, train_limit: int | None = None) -> Ints:
-    """The first `count` different train reviews in the order that every method reads them with this seed."""
+    """Return the rows of the first `count` different train texts in the order of a seed, ascending."""
     rows: list[int] = []
-    sample = sampled(len(task.train), train_limit, seed)
-    for batch in stream(task.lengths(task.train, max_length)[sample], batch_size, seed):
+    chosen = sample(len(task.train), train_limit, seed)
+    for batch in stream(task.lengths(task.train, max_length)[chosen], batch_size, seed):
         rows += batch.tolist()
-        if len(rows) >= min(count, len(sample)):
-            return sample[np.sort(np.array(rows[:count], dtype=np.int64))]
+        if len(rows) >= min(count, len(chosen)):
+            return chosen[np.sort(np.array(rows[:count], dtype=np.int64))]
     raise AssertionError("the stream of batches has no end")
 
 
 def baseline_spec(rows: Ints, test_limit: int | None) -> BaselineSpec:
-    """All that determines a baseline on these train rows."""
+    """Make the spec of a baseline on these train rows."""
     return BaselineSpec(
         train_reviews=len(rows),
         rows_sha256=sha256_bytes(rows.astype("<i8").tobytes()),
@@ -65,12 +65,12 @@ def baseline_spec(rows: Ints, test_limit: int | None) -> BaselineSpec:
 
 
 def fit_baseline(job: BaselineJob, notify: Callable[[str, float], None] = lambda phase, share: None) -> Baseline:
-    """Fit on the job's rows, choose C on validation, and test once on the same reviews as the runs."""
+    """Fit on the job's rows, choose C on validation, and test once on the same texts as the runs."""
     from bench.inference.evaluation import evaluation_of, rows_to_test
 
     notify("training", 0.0)
     began = time.monotonic()
-    train, validation, test = job.cut.train.texts, job.cut.validation.texts, job.cut.test.texts
+    train, validation, test = (split.texts for split in (job.splits.train, job.splits.validation, job.splits.test))
     labels = job.task.train.labels[job.rows]
     tested = rows_to_test(job.task.test, job.spec.test_limit)
     vectorizer = _vectorizer(len(job.rows))
@@ -105,13 +105,13 @@ def fit_baseline(job: BaselineJob, notify: Callable[[str, float], None] = lambda
 def _vectorizer(reviews: int) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    # A term of one review alone takes most of the memory and a third of the time, and gains nothing on validation.
+    # Terms of a single text take most of the memory and a third of the time, and gain nothing on validation.
     fewest = 2 if reviews >= 100 else 1
     return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=fewest, dtype=np.float32)
 
 
 def _classifier(strength: float, labels: Ints) -> Any:
-    """A linear SVM, one against the rest; for reviews of one class, which a tiny budget may have seen, that class."""
+    """Make a linear SVM; for texts of one class, all that a tiny budget may have seen, a constant."""
     from sklearn.dummy import DummyClassifier
     from sklearn.svm import LinearSVC
 

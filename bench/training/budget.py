@@ -1,8 +1,10 @@
-"""The ledger of a run: what has been spent, what was bought with it, and the learning rate that follows."""
+"""The ledger of a run: what it has spent, what that bought, and the learning rate schedule."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from bench.records.schema import CurvePoint, Training
 from bench.records.spec import Budget
@@ -13,7 +15,7 @@ __all__ = ["Ledger", "schedule"]
 
 
 def schedule(fraction: float) -> float:
-    """Share of the peak learning rate when `fraction` of training is done: linear up over `WARM_UP`, then linear to 0."""
+    """Return the share of the peak learning rate after `fraction` of training: linear up over `WARM_UP`, then linear to 0."""
     if fraction < WARM_UP:
         return fraction / WARM_UP
     return max(0.0, (1.0 - fraction) / (1.0 - WARM_UP))
@@ -21,17 +23,17 @@ def schedule(fraction: float) -> float:
 
 @dataclass
 class Ledger:
-    """Counts one run's training. The clock is read and shown; it decides nothing."""
+    """Counts one run's training. The clock is read and recorded; it decides nothing."""
 
     budget: Budget
-    """In steps, epochs or tokens: what is asked for in seconds is converted before a run starts."""
+    """In steps, epochs or tokens: a budget in seconds is converted before a run starts."""
     clock: DeviceClock
     train_reviews: int
-    """Reviews in an epoch."""
+    """Texts in an epoch."""
     encodes_once: bool = False
-    """Whether the budget limits encoding only, and training is passes over what was kept (rules, section 4)."""
+    """Whether the budget limits encoding only, and training is passes over the kept features (rules, section 4)."""
     batches: int = 0
-    """Batches that went through the encoder whole; with `reviews_spent` and `tokens_spent` what the budget counts."""
+    """Batches encoded whole; with `reviews_spent` and `tokens_spent` what the budget counts."""
     reviews_spent: int = 0
     tokens_spent: int = 0
     pass_steps: int = 0
@@ -46,13 +48,13 @@ class Ledger:
     distinct: set[int] = field(default_factory=set)
     longest_step: float = 0.0
     seconds: float = 0.0
-    """Device seconds charged at the end of the last step, or of the last batch that was encoded."""
+    """Device seconds charged at the end of the last step, or of the last encoded batch."""
     curve_from: int = 0
     """The first loss that the next point of the curve counts."""
 
     @property
     def spent(self) -> float:
-        """Budget spent at the end of the last batch, in the budget's unit.
+        """Return the budget spent at the end of the last batch, in its unit.
 
         Raises:
             ValueError: for a budget that a calibration should have converted.
@@ -67,19 +69,19 @@ class Ledger:
 
     @property
     def encoding(self) -> bool:
-        """Whether a method that encodes once still reads new reviews."""
+        """Whether a method that encodes once still encodes."""
         return self.encodes_once and not self.pass_steps
 
     @property
     def fraction(self) -> float:
-        """Share of training that is done, at most 1; what the learning rate follows. 0 while encoding."""
+        """Share of training done, in [0, 1], which the learning rate follows; 0 while encoding."""
         if self.encodes_once:
             return self.steps / self.pass_steps if self.pass_steps else 0.0
         return min(1.0, self.spent / self.budget.amount)
 
     @property
     def progress(self) -> float:
-        """Share of the run's work that is done, for people: encoding and passes count half each."""
+        """Share of the run done, in [0, 1], to show: encoding and passes count half each."""
         if not self.encodes_once:
             return self.fraction
         return (min(1.0, self.spent / self.budget.amount) if self.encoding else 1.0) / 2 + self.fraction / 2
@@ -90,12 +92,12 @@ class Ledger:
 
     @property
     def units(self) -> int:
-        """Batches that were worked on, those of passes over kept features too: how far a checkpoint is."""
+        """Batches processed, those of passes over kept features included: the position of a checkpoint."""
         return self.batches + (self.steps if self.encodes_once else 0)
 
     @property
     def marks(self) -> tuple[float, ...]:
-        """Shares of training at which validation is read; a head over kept features is read at its end alone."""
+        """Shares of training at which validation is read; for a head over kept features its end alone."""
         return MARKS[-1:] if self.encodes_once else MARKS
 
     @property
@@ -103,23 +105,23 @@ class Ledger:
         """Whether the next point of the curve is due."""
         return len(self.curve) < len(self.marks) and self.fraction >= self.marks[len(self.curve)]
 
-    def encoded(self, rows: list[int], tokens: int, padded: int) -> None:
-        """Reviews passed through the encoder."""
+    def count_encoded(self, rows: list[int], tokens: int, padded: int) -> None:
+        """Count texts that passed through the encoder, with their tokens, padding excluded and included."""
         self.reviews_seen += len(rows)
         self.distinct.update(rows)
         self.tokens_seen += tokens
         self.tokens_padded += padded
 
     def charge(self, reviews: int, tokens: int) -> None:
-        """Count a batch that went through the encoder against the budget. While encoding, the clock is read here."""
+        """Charge a batch that passed through the encoder to the budget. While encoding, this reads the clock."""
         self.batches += 1
         self.reviews_spent += reviews
         self.tokens_spent += tokens
         if self.encoding:
             self._read_clock()
 
-    def step_taken(self, reviews: int, loss: float) -> None:
-        """Count an optimizer step that ended; the clock is read here."""
+    def count_step(self, reviews: int, loss: float) -> None:
+        """Count an optimizer step that ended, and read the clock."""
         self.steps += 1
         self.reviews_trained += reviews
         self.losses.append(loss)
@@ -129,8 +131,8 @@ class Ledger:
         before, self.seconds = self.seconds, self.clock.seconds
         self.longest_step = max(self.longest_step, self.seconds - before)
 
-    def validated(self, accuracy: float) -> None:
-        """Add a point to the curve, as often as marks were passed since the last one."""
+    def add_point(self, accuracy: float) -> None:
+        """Add a point to the curve for each mark passed since the last one."""
         since = self.losses[self.curve_from :] or self.losses[-1:]
         point = CurvePoint(
             fraction=self.fraction, seconds=self.seconds, step=self.steps, reviews=self.reviews_seen,
@@ -140,8 +142,17 @@ class Ledger:
         while self.mark_reached:
             self.curve.append(point)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return all counters, losses, the curve and the rows encoded, by name."""
+        return {name: getattr(self, name) for name in _COUNTERS}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        for name in _COUNTERS:
+            setattr(self, name, state[name])
+
     def summary(self, frozen_before: str, frozen_after: str) -> Training:
-        """The ledger as a record keeps it."""
+        """Return the ledger as a record keeps it."""
         return Training(
             steps=self.steps, reviews_seen=self.reviews_seen, reviews_distinct=len(self.distinct),
             reviews_trained=self.reviews_trained, tokens_seen=self.tokens_seen, tokens_padded=self.tokens_padded,
@@ -150,3 +161,7 @@ class Ledger:
             loss_first=self.losses[0] if self.losses else 0.0, loss_last=self.losses[-1] if self.losses else 0.0,
             curve=self.curve, frozen_sha256_before=frozen_before, frozen_sha256_after=frozen_after,
         )  # fmt: skip
+
+
+_COUNTERS = [one.name for one in fields(Ledger) if one.name not in ("budget", "clock", "train_reviews", "encodes_once")]
+"""All that changes during a run."""

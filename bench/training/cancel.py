@@ -1,4 +1,4 @@
-"""SIGTERM in the process of a run: heard at once, but never in the middle of a step."""
+"""SIGTERM in the process of a run: raised at once, except in the middle of a step."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ from collections.abc import Callable
 __all__ = ["Cancelled", "Stop"]
 
 PATIENCE = 2.0
-"""Seconds that a step has to end; after them it is given up, and with it what was not yet kept."""
+"""Seconds that a step has to end; after them it is abandoned, with all since the last checkpoint."""
 
 
 class Cancelled(BaseException):
-    """The person who started the run wants it to end."""
+    """The run was asked to end."""
 
 
 class Stop:
-    """Raises `Cancelled` when SIGTERM comes, once."""
+    """Raises `Cancelled` once, when SIGTERM comes."""
 
     def __init__(self) -> None:
         self.asked = False
         self.busy: Callable[[], bool] = lambda: False
-        """Whether something is half done that a moment will finish; whoever does it calls `check` then."""
+        """Whether something is half done that ends in a moment, with a call of `check`."""
 
     def listen(self) -> None:
-        """From now on hear SIGTERM."""
+        """Handle SIGTERM from now on."""
         signal.signal(signal.SIGTERM, self._hear)
         signal.signal(signal.SIGALRM, self._impatient)
 
     def end(self) -> None:
-        """Hear nothing any more."""
+        """Raise nothing from now on."""
+        self.asked = True
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
 
     def check(self) -> None:
-        """Raise what was asked for while something was half done, or was lost: an exception in a destructor goes nowhere."""
+        """Raise `Cancelled` if it was deferred, or was lost: an exception in a destructor is swallowed."""
         if self.asked:
             signal.setitimer(signal.ITIMER_REAL, 0)
             raise Cancelled

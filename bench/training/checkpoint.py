@@ -1,7 +1,6 @@
-"""The file that a run goes on from after it was killed: `checkpoints/<run id>.safetensors` beside the records.
+"""The file from which a killed run resumes: `checkpoints/<run id>.safetensors` beside the records.
 
-What the papers call a checkpoint of training is a snapshot in this code, where a checkpoint is an encoder's. It is a plain
-safetensors file: tensors, and one JSON text that says whose they are and how far training was. Nothing in it can run.
+A plain safetensors file: the tensors of a trainer's state, and a JSON text with its numbers and owner. It holds no code.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import json
 import mmap
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,13 +21,13 @@ from torch import Tensor
 from bench.records.schema import CurvePoint
 from bench.system.files import atomic_write
 
-__all__ = ["Counts", "Owner", "Place", "Checkpoint", "Unusable", "read", "write"]
+__all__ = ["Checkpoint", "Counts", "Meta", "Owner", "Unusable", "check_tensors", "read", "write"]
 
 _TYPES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
     torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
 }  # fmt: skip
-"""Names that safetensors gives to types."""
+"""Names of types in safetensors."""
 
 
 class _Part(BaseModel):
@@ -35,11 +35,11 @@ class _Part(BaseModel):
 
 
 class Owner(_Part):
-    """Whose training it is. A run only goes on where nothing of this has changed: the rest would be another experiment."""
+    """The run and machine of a checkpoint. A run resumes only where all of it is equal: else it were another experiment."""
 
     run_id: str
     replaces: str | None
-    """Hash of the finished record that the run is to replace; None: there is none."""
+    """Checksum of the finished record that the run is to replace; None: there is none."""
     device: str
     cpu: str
     threads: int
@@ -49,7 +49,7 @@ class Owner(_Part):
 
 
 class Counts(_Part):
-    """The counters of a ledger, under its own names; its losses and different reviews are tensors."""
+    """The counters of a ledger, under its names; its losses and encoded rows are tensors."""
 
     batches: int
     reviews_spent: int
@@ -66,15 +66,15 @@ class Counts(_Part):
     curve: list[CurvePoint]
 
 
-class Place(_Part):
-    """How far a run was, and what had been measured of it."""
+class Meta(_Part):
+    """The numbers of a trainer's state, and its owner."""
 
     version: Literal[2] = 2
     owner: Owner
     resumed: int
-    """How often the run had gone on after its process ended."""
+    """How often the run had resumed."""
     frozen_sha256: str
-    """Hash of the weights that do not train."""
+    """Hash of the frozen weights."""
     counts: Counts
     cpu_seconds: float
     joules: float | None
@@ -88,32 +88,31 @@ class Place(_Part):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What `write` keeps and `read` gives back."""
+    """What `write` takes and `read` returns."""
 
-    place: Place
+    meta: Meta
     tensors: dict[str, Tensor]
 
 
 class Unusable(Exception):
-    """A file from which the run cannot go on; the message says why, in a few words."""
+    """The run cannot resume from this checkpoint. The message is a clause that says why."""
 
 
 def write(path: Path, checkpoint: Checkpoint) -> int:
-    """Write a snapshot, whole and on disk or not at all; returns its bytes.
+    """Write a checkpoint atomically and return its size in bytes.
 
-    Tensors go to the file from where they are. The library's writer would copy them all first, and a run's memory with them.
+    Each tensor is written from where it is. The library's writer copies all of them first, which would double a run's memory.
 
     Raises:
         OSError: if the disk does not take it.
     """
-    place = checkpoint.place.model_dump_json()
-    header: dict[str, Any] = {"__metadata__": {"place": place, "crc32": "0" * 8}}
+    header: dict[str, Any] = {"__metadata__": {"place": checkpoint.meta.model_dump_json(), "crc32": "0" * 8}}
     end = 0
     for name, tensor in checkpoint.tensors.items():
         start, end = end, end + tensor.nbytes
         header[name] = {"dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
     with atomic_write(path) as file:
-        checksum = zlib.crc32(_described(header))
+        checksum = zlib.crc32(_covered(header))
         file.write(_head(header))
         for tensor in checkpoint.tensors.values():
             data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
@@ -127,8 +126,8 @@ def write(path: Path, checkpoint: Checkpoint) -> int:
     return size
 
 
-def _described(header: dict[str, Any]) -> bytes:
-    """What the checksum covers of a header: all but itself."""
+def _covered(header: dict[str, Any]) -> bytes:
+    """Return what the checksum covers of a header: all but itself."""
     tensors = {name: about for name, about in header.items() if name != "__metadata__"}
     return json.dumps([header["__metadata__"]["place"], tensors]).encode()
 
@@ -140,7 +139,7 @@ def _head(header: dict[str, Any]) -> bytes:
 
 
 def read(path: Path) -> Checkpoint:
-    """The snapshot in a file; its tensors are read from there when they are used.
+    """Read a checkpoint; its tensors are mapped from the file.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -154,10 +153,10 @@ def read(path: Path) -> Checkpoint:
             if not 0 < length <= len(view) - 8:
                 raise Unusable("it is damaged")
             header = json.loads(bytes(view[8 : 8 + length]))
-            checksum = zlib.crc32(view[8 + length :], zlib.crc32(_described(header)))
+            checksum = zlib.crc32(view[8 + length :], zlib.crc32(_covered(header)))
             if header["__metadata__"]["crc32"] != f"{checksum:08x}":
                 raise Unusable("it is damaged")
-            place = Place.model_validate_json(header["__metadata__"]["place"])
+            meta = Meta.model_validate_json(header["__metadata__"]["place"])
             with safe_open(path, framework="pt") as opened:
                 tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  it is no mapping
     except FileNotFoundError:
@@ -170,7 +169,19 @@ def read(path: Path) -> Checkpoint:
     broken = next((name for name, tensor in tensors.items() if not _finite(tensor)), None)
     if broken is not None:
         raise Unusable(f"{broken} holds what is no number")
-    return Checkpoint(place, tensors)
+    return Checkpoint(meta, tensors)
+
+
+def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[tuple[int, ...], torch.dtype]]) -> None:
+    """Compare tensors with the names, shapes and types that are expected.
+
+    Raises:
+        Unusable: naming the first that differs.
+    """
+    odd = sorted(expected.keys() ^ tensors.keys())
+    odd += [name for name, own in expected.items() if not odd and (tuple(tensors[name].shape), tensors[name].dtype) != own]
+    if odd:
+        raise Unusable(f"{odd[0][:80]!r} is missing, or is not what this run has")
 
 
 def _finite(tensor: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Why training ends early."""
+"""Errors that end training early."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ __all__ = ["AuditError", "Diverged", "MemoryCapReached"]
 
 
 class AuditError(RuntimeError):
-    """The attached model is not what its method says it is, so training it would measure something else."""
+    """The attached model differs from its method's closed form, so training it would measure something else."""
 
 
 class MemoryCapReached(RuntimeError):
-    """Training took more memory than the spec allows."""
+    """Training exceeded the memory cap of its spec."""
 
 
 class Diverged(RuntimeError):
-    """The loss is no longer a number."""
+    """The loss is not finite."""

@@ -1,8 +1,8 @@
-"""A run to be done and what comes back of it: what travels between the process that asks and the one that runs."""
+"""A run as a job, and its result: what travels between the process that asks for a run and the one that executes it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,12 +16,15 @@ from bench.records.schema import Choice, Conversion, DataCut, Encoder, Record, S
 from bench.records.spec import Budget, RunSpec, run_id
 from bench.rules import RULES_VERSION, TUNING_SEED
 
-__all__ = ["KEPT", "Job", "Notify", "Outcome", "job_of", "ignore_progress", "record_of", "run_name", "checkpoint_path"]
+__all__ = [
+    "CHECKPOINT_WRITTEN", "Job", "Notify", "Outcome", "Result", "Watch", "cancelled", "checkpoint_path", "ignore_progress",
+    "job_of", "record_of", "run_name",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run to be done: its spec, and where its encoder and reviews are on this machine, which is not recorded."""
+    """A spec, and where its encoder and reviews are on this machine. Only the spec and their contents make the run id."""
 
     run_id: str
     spec: RunSpec
@@ -30,37 +33,35 @@ class Job:
     data: DataCut
     device_model: str
     keep: Path | None = None
-    """An empty folder to save what was trained into; None: nothing is saved. No part of what determines the run."""
+    """An empty folder for the trained weights; None: they are not saved."""
     checkpoint: Path | None = None
-    """The file from which the run goes on after its process ended; None: it would start anew. No part of it either."""
+    """The file from which the run resumes after its process ended; None: it starts from scratch."""
     replaces: str | None = None
-    """Checksum of the finished record that the run replaces: an interrupted --force goes on only while that is still there."""
-
+    """Checksum of the finished record that the run replaces: an interrupted --force resumes only while that is still there."""
     side_tests: bool = True
-    """Whether latency and the out-of-domain test are measured as well: on a method's first seed. No part of it either."""
-
+    """Whether to measure latency and the out-of-domain test too: on a method's first seed."""
     conversion: Conversion | None = None
-    """How a calibration turned the budget that was asked for into tokens."""
+    """How a calibration converted the requested budget into tokens."""
     choice: Choice | None = None
     """How its learning rate was chosen."""
 
     @property
     def asked(self) -> Budget:
-        """The budget that was asked for, before any conversion."""
+        """The budget as requested, before any conversion."""
         return self.spec.budget if self.conversion is None else Budget.parse(self.conversion.asked)
 
     @property
     def setting(self) -> dict[str, Any]:
-        """The hyperparameters that change the speed: all but the learning rate."""
+        """Hyperparameters that change the speed: all but the learning rate."""
         return {name: value for name, value in self.spec.hyperparameters.items() if name != "learning_rate"}
 
     def at_rate(self, learning_rate: float, choice: Choice | None = None) -> Job:
-        """The same run at another learning rate, which makes it another run."""
+        """Return this job at another learning rate, and so with another run id."""
         hyperparameters = {**self.spec.hyperparameters, "learning_rate": learning_rate}
         return replace(self._respecified(hyperparameters=hyperparameters), choice=choice)
 
     def converted(self, budget: Budget, reference_tokens: int, conversion: Conversion) -> Job:
-        """The same run with its share of a calibrated budget, in tokens."""
+        """Return this job with its share of a calibrated budget, in tokens."""
         return replace(self._respecified(budget=budget, reference_tokens=reference_tokens), conversion=conversion)
 
     def _respecified(self, **fields: Any) -> Job:
@@ -70,25 +71,24 @@ class Job:
 
 
 class Notify(Protocol):
-    """Called in the process of a run with a phase ("training", "test", "elsewhere") and the share of it that is done, and with
-    a line for the person who started it where there is something to say.
+    """Report progress from the process of a run: a phase ("training", "test", "elsewhere"), its share done in [0, 1], and
+    optionally a line to show.
     """
 
     def __call__(self, phase: str, share: float, line: str | None = None) -> None: ...
 
 
-KEPT = "kept"
-"""The phase of which a run tells when it has written a snapshot, and its clock stands still: whoever started the run may copy
-the file before the call returns. It is no part of the progress, and nobody hears of it who has no use for copies.
-"""
+CHECKPOINT_WRITTEN = "kept"
+"""Phase of the event after a checkpoint is written. The clock is paused; the run blocks until the call returns, so that a
+launcher can copy the file. Not part of the progress."""
 
 
 def ignore_progress(phase: str, share: float, line: str | None = None) -> None:
-    """Tell nobody."""
+    """Discard progress."""
 
 
 def run_name(spec: RunSpec) -> str:
-    """What a person calls a run, among the others of its command."""
+    """Name a run for people, among the others of its command."""
     rate = spec.hyperparameters.get("learning_rate")
     trial = f"trial at {rate:g}" if isinstance(rate, int | float) else "trial"
     which = f"{trial}, tuning seed {TUNING_SEED - spec.seed + 1}" if spec.purpose == "trial" else f"seed {spec.seed}"
@@ -96,26 +96,62 @@ def run_name(spec: RunSpec) -> str:
 
 
 def checkpoint_path(out: Path, run_id: str) -> Path:
-    """Where the snapshot of a run is whose record belongs in `out`."""
+    """Return the checkpoint file of a run whose record belongs in `out`."""
     return out / "checkpoints" / f"{run_id}.safetensors"
 
 
 def job_of(spec: RunSpec, pretrained: PretrainedModel, data_argument: str, data: DataCut, device_model: str) -> Job:
-    """The job of a spec, with the id that follows from it and from the contents of encoder and data."""
+    """Make the job of a spec; its id follows from the spec and from the contents of encoder and data."""
     identity = run_id(spec, encoder_sha256=pretrained.sha256, data_sha256=data.sha256)
     return Job(identity, spec, pretrained, data_argument, data, device_model)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What comes back from the process of a run."""
+    """What the process of a run returns: its record, whatever its state, and the logits [reviews, 2] of a complete test."""
 
     record: Record
     logits: npt.NDArray[np.float32] | None = None
 
 
+@dataclass
+class Watch:
+    """Times of a run by the clock of the process that launched it: an outside check of what the run reports."""
+
+    seconds: float = 0.0
+    """From the start of the process to its result."""
+    phases: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """First and last sign of each phase, in seconds from the start."""
+
+    def hear(self, phase: str, since: float) -> None:
+        """Note a sign of a phase, `since` seconds after the start."""
+        first, _ = self.phases.get(phase, (since, since))
+        self.phases[phase] = (first, since)
+
+    def between(self, phase: str) -> float | None:
+        """Return the seconds between the first and the last sign of a phase; None if there was none."""
+        seen = self.phases.get(phase)
+        return None if seen is None else seen[1] - seen[0]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a launcher returns for one piece of work."""
+
+    outcome: Any
+    """What the work returned: an `Outcome` for a run, a `Baseline` for a baseline; None if an interrupt left it none."""
+    watch: Watch = field(default_factory=Watch)
+    interrupted: bool = False
+    """Whether SIGINT or SIGTERM came meanwhile: save the outcome, then raise KeyboardInterrupt."""
+
+
+def cancelled(job: Job) -> Outcome:
+    """Make the outcome of a run that was stopped before it measured anything."""
+    return Outcome(record_of(job, "cancelled", "stopped by a signal"))
+
+
 def record_of(job: Job, state: State, reason: str | None = None, **parts: Any) -> Record:
-    """The record of a job that ended in `state`, with whatever parts were measured."""
+    """Make the record of a job that ended in `state`, from the parts that were measured."""
     pretrained = job.pretrained
     return Record(
         run_id=job.run_id,

@@ -1,7 +1,7 @@
 """Losses of training steps, read when the device has them: at once on a CPU, one step late on CUDA.
 
-To read a number from a GPU is to wait until it has done all that it was given, and then it idles while the CPU prepares the
-next step. So a loss is copied to the host behind its step, and read when the next step was launched.
+Reading a number from a GPU waits for all of its queue, and then it idles while the CPU prepares the next step. So a loss is
+copied to the host behind its step, and read once the next step is launched.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ __all__ = ["LateLosses"]
 
 
 class LateLosses:
-    """Reads losses into a ledger, to which the caller gives what `read` returns, one number a step."""
+    """Reads losses for a ledger, to which the caller adds what `read` returns, one number a step."""
 
     def __init__(self, ledger: Ledger, device: str) -> None:
         self._ledger, self._device = ledger, device
-        self._pending: tuple[Tensor, Any] | None = None
-        """The last step's loss on its way to the host, and the event that says that it is there."""
+        self._pending: tuple[int, Tensor, Any] | None = None
+        """Index of the last step, its loss on the way to the host, and the event of its arrival."""
 
     def read(self, parts: Sequence[Tensor]) -> float:
-        """The sum of a step's losses, each a tensor of no dimension. On CUDA 0 stands for it until the next call or `settle`.
+        """Return the sum of a step's losses, each a scalar tensor; on CUDA 0 until the next call of this or `settle`.
 
         Raises:
-            Diverged: on CUDA, where the loss of the step before is no number.
+            Diverged: on CUDA, if the loss of the previous step is not finite.
         """
         if self._device != "cuda":
             total = 0.0
             for part in parts:
                 total += float(part)
             return total
-        sent = self._sent(torch.stack([*parts]).sum())
+        host, event = self._send(torch.stack([*parts]).sum())
         self.settle()
-        self._pending = sent
+        self._pending = len(self._ledger.losses), host, event
         return 0.0
 
-    def _sent(self, loss: Tensor) -> tuple[Tensor, Any]:
-        """A loss on its way to the host, and the event of its arrival."""
+    def _send(self, loss: Tensor) -> tuple[Tensor, Any]:
+        """Start the copy of a loss to the host; return it and the event of its arrival."""
         host = torch.empty((), dtype=torch.float32, pin_memory=True)
         host.copy_(loss, non_blocking=True)
         event = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -52,16 +52,18 @@ class LateLosses:
         return host, event
 
     def settle(self) -> None:
-        """Put the last loss into its place, waiting for its step; nothing to do on a CPU.
+        """Wait for the last step and put its loss into the ledger; nothing to do on a CPU. It may be called again.
 
         Raises:
-            Diverged: if it is no number, which is then not in the list.
+            Diverged: if the loss is not finite; it is then not in the ledger.
         """
         if self._pending is None:
             return
-        (host, event), self._pending = self._pending, None
+        step, host, event = self._pending
         event.synchronize()
-        losses = self._ledger.losses
-        losses[-1] = float(host)
-        if not math.isfinite(losses[-1]):
-            raise Diverged(f"the loss became {losses.pop()} at step {len(losses) + 1}")
+        losses, loss = self._ledger.losses, float(host)
+        if step < len(losses):  # else a stop came between a step and its count
+            losses[step:] = [loss] if math.isfinite(loss) else []
+        self._pending = None
+        if not math.isfinite(loss):
+            raise Diverged(f"the loss became {loss} at step {step + 1}")

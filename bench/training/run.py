@@ -1,95 +1,265 @@
-"""One run from spec to record, in a process of its own. Whatever ends it, there is a record."""
+"""One run, in a process of its own: set up, train, test, measure, record. Whatever ends it, there is a record."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 
-import methods
 from bench.data.out_of_domain import sentences
-from bench.data.sources import read
-from bench.data.task import Cut, Task, cut, prepare
 from bench.data.tokenization import Split
 from bench.inference.evaluation import evaluation_of, rows_to_test
-from bench.inference.latency import latencies
+from bench.inference.latency import measure_latency
 from bench.inference.predict import predict
-from bench.models.classifier import Classifier, load_classifier
 from bench.records.artifacts import write
-from bench.records.schema import Compute, Energy, Evaluation, Memory, MemorySplit, Parameters, Seconds, State, Timeline
+from bench.records.schema import (
+    Compute,
+    Energy,
+    Evaluation,
+    Latency,
+    Memory,
+    MemorySplit,
+    Parameters,
+    Seconds,
+    State,
+    Timeline,
+    Training,
+)
 from bench.records.store import logits_sha256
 from bench.rules import SENTENCES
-from bench.system.allocator import keep_freed
 from bench.system.energy import SOURCE, energy_counter
-from bench.system.errors import BenchError, DataError
+from bench.system.errors import BenchError
 from bench.system.files import temporary_folder
 from bench.system.meters import DeviceClock, MemoryMeter
 from bench.system.text import without_paths
 from bench.training.budget import Ledger
 from bench.training.cancel import Cancelled, Stop
-from bench.training.checkpointer import Keeper, owner_of
+from bench.training.checkpointer import Checkpointer, owner_of
 from bench.training.failures import AuditError, Diverged, MemoryCapReached
-from bench.training.job import KEPT, Job, Notify, Outcome, ignore_progress, record_of
+from bench.training.job import CHECKPOINT_WRITTEN, Job, Notify, Outcome, ignore_progress, record_of
+from bench.training.setup import Setup, set_up
 from bench.training.trainer import Trainer
-from bench.training.warm_up import touch
 
-__all__ = ["attached", "cap_cuda", "ending", "execute"]
-
+__all__ = ["ending", "execute"]
 
 SHORT_SECONDS, SHORT_TEST = 60.0, 500
-"""A run with less training, in device seconds, or fewer reviews to test on has its latency measured in fewer calls."""
+"""A run with less training, in device seconds, or fewer texts to test on has its latency measured in fewer calls."""
 QUICK = 1.0
-"""Seconds that a snapshot may take while someone waits for a cancelled run to end."""
+"""Seconds that the last checkpoint of a cancelled run may take."""
 
 
-def attached(job: Job) -> tuple[Classifier, methods.Method, Parameters]:
-    """A fresh classifier on its device, in training mode, with the method of a job attached, and its parameters."""
-    spec, pretrained = job.spec, job.pretrained
-    classifier = load_classifier(pretrained, seed=spec.seed, dropout=spec.dropout, attention_dropout=spec.attention_dropout)
-    method = methods.build(spec.method, spec.hyperparameters)
-    torch.manual_seed(spec.seed)
-    classifier.encoder = method.attach(classifier.encoder)
-    classifier.head.requires_grad_(True)
-    counts = Parameters(
-        body=sum(p.numel() for p in classifier.encoder.parameters() if p.requires_grad),
-        head=sum(p.numel() for p in classifier.head.parameters()),
-        total=sum(p.numel() for p in classifier.parameters()),
-        closed_form=method.trainable_parameters(pretrained.shape),
-    )
-    return classifier.to(spec.device).train(), method, counts
+class Trained(NamedTuple):
+    """The parts of a record that training leaves, whatever ended it."""
+
+    training: Training
+    memory: Memory
+    compute: Compute
+    energy: Energy | None
 
 
-def cap_cuda(memory_cap: int | None) -> None:
-    """Let CUDA's allocator refuse what the cap in bytes does not allow."""
-    if memory_cap is not None:
-        total = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, memory_cap / total))
+class Tested(NamedTuple):
+    """The parts of a record that a complete run alone has: one that resumes is tested whole."""
+
+    test: Evaluation | None
+    out_of_domain: Evaluation | None
+    latency: list[Latency] | None
+    timeline: Timeline
+    seconds: Seconds
 
 
-@dataclass
-class _Work:
-    """What a run has so far, so that an error leaves a record of everything before it."""
+def execute(job: Job, notify: Notify = ignore_progress) -> Outcome:
+    """Execute a job and return its record, in every case: an error ends in a state, not in a traceback.
 
-    job: Job
-    notify: Notify
-    began: float = field(default_factory=time.monotonic)
-    parts: dict[str, Any] = field(default_factory=dict)
-    logits: npt.NDArray[np.float32] | None = None
-    memory: MemoryMeter = field(init=False)
-    stop: Stop = field(default_factory=Stop)
-    keeper: Keeper | None = None
-    answered: bool = True
-    """Whether whoever copies snapshots has answered to the last."""
+    SIGTERM ends the run as `cancelled`. The process should hold this run alone.
+    """
+    run = _Run(job, notify)
+    state: State = "complete"
+    reason, tested = None, None
+    try:
+        run.stop.listen()
+        try:
+            tested = run.complete()
+        except Exception as error:
+            # The last line of defence: whatever a library raises becomes a row of the table and not a lost run.
+            state, reason = ending(error)
+        run.stop.end()
+    except Cancelled:
+        run.stop.end()
+        state, reason, tested = "cancelled", "stopped by a signal", None
+    return run.record(state, reason, tested)  # no stop is raised any more
 
-    def __post_init__(self) -> None:
-        self.memory = MemoryMeter(self.job.spec.device)
+
+class _Run:
+    """The steps of one run, in their order, and what its record has so far."""
+
+    def __init__(self, job: Job, notify: Notify) -> None:
+        self.job, self.spec, self.notify = job, job.spec, notify
+        self.began = time.monotonic()
+        self.stop = Stop()
+        self.memory = MemoryMeter(job.spec.device)
+        self.parameters: Parameters | None = None
+        self.trainer: Trainer | None = None
+        self.checkpointer: Checkpointer | None = None
+        self.trained: Trained | None = None
+        self.bytes_to_ship: int | None = None
+        self.logits: npt.NDArray[np.float32] | None = None
+        self.acknowledged = True
+        """Whether the launcher has answered to the last checkpoint."""
+
+    def complete(self) -> Tested:
+        """Set up, train, test and measure."""
+        clock = DeviceClock(self.spec.device, energy_counter(self.spec.device))
+        setup = set_up(self.job, self.memory)
+        self.parameters = setup.parameters
+        trainer = self.prepare(setup, clock)
+        training_started = self.since()
+        self.tell("training", trainer.ledger.progress)
+        trainer.run()
+        training_ended = self.since()
+        self.trained = self.training_part(trainer)
+        self.bytes_to_ship = self.ship(setup)
+        self.tell("test", 0.0)
+        test_started = self.since()
+        test = self.test(setup)
+        test_ended = self.since()
+        out_of_domain, latency = self.measure(setup, clock)
+        timeline = Timeline(
+            training_started=training_started, training_ended=training_ended, test_started=test_started, test_ended=test_ended
+        )
+        seconds = Seconds(
+            setup=training_started, charged=clock.seconds, paused=clock.paused_seconds, test=test_ended - test_started,
+            total=self.since(), before=0.0 if self.checkpointer is None else self.checkpointer.seconds_before,
+        )  # fmt: skip
+        return Tested(test, out_of_domain, latency, timeline, seconds)
+
+    def prepare(self, setup: Setup, clock: DeviceClock) -> Trainer:
+        """Audit what is attached, warm up the trainer, and load the checkpoint, if there is one.
+
+        Raises:
+            AuditError: if the method trains other parameters than its closed form gives.
+        """
+        job, counts = self.job, setup.parameters
+        if counts.body != counts.closed_form:
+            raise AuditError(
+                f"{self.spec.method} trains {counts.body:,} parameters of the body, but its closed form says "
+                f"{counts.closed_form:,}"
+            )
+        trainer = Trainer(setup.classifier, setup.task, self.spec, setup.method.encodes_once, clock, self.memory, self.on_step)
+        trainer.warm_up()
+        checkpointer = None
+        if job.checkpoint is not None:
+            checkpointer = Checkpointer(
+                job.checkpoint, owner_of(job), trainer,
+                say=lambda line: self.notify("training", 0.0, line), on_write=self.on_checkpoint,
+            )  # fmt: skip
+            with self.memory.paused():
+                checkpointer.probe_disk()
+                checkpointer.load()
+        self.stop.busy = lambda: not (trainer.between_steps and self.acknowledged)
+        self.trainer, self.checkpointer = trainer, checkpointer
+        return trainer
+
+    def on_step(self, ledger: Ledger) -> None:
+        if self.checkpointer is not None:
+            self.checkpointer.save_if_due()
+        self.tell("training", ledger.progress)
+
+    def on_checkpoint(self) -> None:
+        # No stop comes in between: the answer would then be taken for the one to the next checkpoint.
+        self.acknowledged = False
+        self.notify(CHECKPOINT_WRITTEN, 1.0)
+        self.acknowledged = True
+
+    def training_part(self, trainer: Trainer) -> Trained:
+        """Return what training did and took of the machine. It may be called again after an interruption."""
+        clock = trainer.clock
+        clock.stop()
+        peak, (weights, gradients, optimizer) = self.memory.peak(), trainer.tensor_bytes()
+        above = peak.above_baseline if peak.cuda_allocated is None else peak.cuda_allocated
+        split = MemorySplit(
+            weights=weights, gradients=gradients, optimizer=optimizer,
+            activations=max(0, above - weights - gradients - optimizer),
+        )  # fmt: skip
+        memory = Memory(**asdict(peak), peak_above_baseline=peak.above_baseline, split=split)
+        energy = None if clock.joules is None else Energy(joules=clock.joules, source=SOURCE)
+        return Trained(trainer.summary(), memory, Compute(cpu_seconds=clock.cpu_seconds), energy)
+
+    def ship(self, setup: Setup) -> int:
+        """Save the trained weights where they are kept. Returns the bytes that a user needs beside the plain encoder: what the
+        method saves, and the head.
+        """
+        method, classifier, size = setup.method, setup.classifier, 0
+        folders = [Path(tempfile.gettempdir())]
+        if self.job.checkpoint is not None:
+            folders.insert(0, self.job.checkpoint.parent)
+        for folder in folders:
+            try:
+                with temporary_folder(folder, "shipped") as shipped:
+                    method.save(classifier.encoder, shipped / "method")
+                    size = sum(file.stat().st_size for file in shipped.rglob("*") if file.is_file())
+                break
+            except (OSError, SafetensorError):  # a full disk
+                if folder is folders[-1]:
+                    raise
+        if self.job.keep is not None:
+            write(method, classifier, self.job.keep)
+        return size + sum(p.numel() * p.element_size() for p in classifier.head.parameters())
+
+    def test(self, setup: Setup) -> Evaluation | None:
+        """Test the last weights, once; a tuning trial is not tested."""
+        if self.spec.purpose != "run":
+            return None
+        task = setup.task
+        rows, self.logits = self.predict(setup, task.test, "test")
+        predictions, name = self.logits.argmax(1).astype(np.int64), logits_sha256(self.logits)
+        return evaluation_of(task.test, rows, predictions, leaked=task.leaked, logits_sha256=name)
+
+    def measure(self, setup: Setup, clock: DeviceClock) -> tuple[Evaluation | None, list[Latency] | None]:
+        """Test on sentences of another source, with the same limit as the test, and measure latency, if the job asks for it."""
+        if self.spec.purpose != "run" or not self.job.side_tests:
+            return None, None
+        out_of_domain, limit = None, self.spec.test_limit
+        if self.spec.data != SENTENCES:
+            split = sentences(self.job.pretrained)
+            rows, logits = self.predict(setup, split, "elsewhere")
+            out_of_domain = evaluation_of(split, rows, logits.argmax(1).astype(np.int64))
+        latency = measure_latency(
+            setup.classifier, setup.method, self.job.pretrained, self.spec, filler=int(setup.task.suffix[0]),
+            short=clock.seconds < SHORT_SECONDS or (limit is not None and limit < SHORT_TEST),
+        )  # fmt: skip
+        return out_of_domain, latency
+
+    def predict(self, setup: Setup, split: Split, phase: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Return the rows [n] of a split that are tested, and their logits [n, 2]."""
+        rows = rows_to_test(split, self.spec.test_limit)
+        return rows, predict(setup.classifier, setup.task, split, self.spec, rows, lambda share: self.tell(phase, share))
+
+    def record(self, state: State, reason: str | None, tested: Tested | None) -> Outcome:
+        """Return the record of all that was measured. What a stop left of the training part is measured now."""
+        trained = self.trained
+        if trained is None and self.trainer is not None:
+            with suppress(Exception):  # a device that has failed may not answer any more
+                trained = self.training_part(self.trainer)
+        parts: dict[str, Any] = {"parameters": self.parameters, "bytes_to_ship": self.bytes_to_ship}
+        if self.checkpointer is not None:
+            parts["resumed"] = self.checkpointer.resumed
+            if state == "cancelled" and self.checkpointer.trainer.between_steps and self.checkpointer.cost < QUICK:
+                self.checkpointer.save()
+        if trained is not None:
+            self.memory.look()
+            memory = trained.memory.model_copy(update={"ru_maxrss": self.memory.largest})
+            parts |= trained._replace(memory=memory)._asdict()
+        if tested is not None:
+            parts |= tested._asdict()
+        return Outcome(record_of(self.job, state, reason, **parts), None if tested is None else self.logits)
 
     def tell(self, phase: str, share: float) -> None:
         self.stop.check()
@@ -98,193 +268,9 @@ class _Work:
     def since(self) -> float:
         return time.monotonic() - self.began
 
-    def do(self) -> None:
-        spec, pretrained = self.job.spec, self.job.pretrained
-        torch.set_num_threads(spec.threads)
-        torch.set_float32_matmul_precision("highest")  # no TF32: fp32 is fp32 on every device
-        keep_freed()
-        task = prepare(pretrained, self.job.data.sha256, self._cut).sampled(spec.train_limit, spec.seed)
-        clock, memory = DeviceClock(spec.device, energy_counter(spec.device)), self.memory
-        if spec.device == "cpu":
-            touch(spec.precision)
-        memory.start()
-        if spec.device == "cuda":
-            cap_cuda(spec.memory_cap)  # on a CPU the loop looks after each step
-        classifier, method = self._attached()
-        trainer = Trainer(classifier, task, spec, method.encodes_once, clock, memory, self._step_taken)
-        trainer.warm_up()
-        before_this = self._go_on(trainer)
-        self.stop.busy = lambda: not (trainer.whole and self.answered)
-        started = self.since()
-        self.tell("training", trainer.ledger.progress)
-        try:
-            trainer.run()
-        finally:
-            ended = self.since()
-            self.parts["training"] = trainer.summary()
-            self._meter(trainer)
-        self.parts["bytes_to_ship"] = self._bytes_to_ship(method, classifier)
-        if self.job.keep is not None:
-            write(method, classifier, self.job.keep)
-        self.tell("test", 0.0)
-        test_started = self.since()
-        if spec.purpose == "run":
-            rows = rows_to_test(task.test, spec.test_limit)
-            self.logits = predict(classifier, task, task.test, spec, rows, lambda share: self.tell("test", share))
-            predictions, name = self.logits.argmax(1).astype(np.int64), logits_sha256(self.logits)
-            self.parts["test"] = evaluation_of(task.test, rows, predictions, leaked=task.leaked, logits_sha256=name)
-        test_ended = self.since()
-        if spec.purpose == "run" and self.job.side_tests:
-            if spec.data != SENTENCES:
-                self.parts["out_of_domain"] = self._tested_on(sentences(pretrained), classifier, task)
-            self.parts["latency"] = latencies(
-                classifier, method, pretrained, spec, filler=int(task.suffix[0]), short=self._short(clock)
-            )
-        self.parts["timeline"] = Timeline(
-            training_started=started, training_ended=ended, test_started=test_started, test_ended=test_ended
-        )
-        self.parts["seconds"] = Seconds(
-            setup=started, charged=clock.seconds, paused=clock.paused_seconds,
-            test=test_ended - test_started, total=self.since(), before=before_this,
-        )  # fmt: skip
-
-    def _short(self, clock: DeviceClock) -> bool:
-        """Whether the run is so short that side tests of full length would outlast it."""
-        limit = self.job.spec.test_limit
-        return clock.seconds < SHORT_SECONDS or (limit is not None and limit < SHORT_TEST)
-
-    def _go_on(self, trainer: Trainer) -> float:
-        """Go on from where an earlier process of this run was, if there was one. Returns the seconds of training, with their
-        pauses, that passed there.
-        """
-        if self.job.checkpoint is None:
-            return 0.0
-        keeper = Keeper(
-            self.job.checkpoint, owner_of(self.job), trainer,
-            say=lambda line: self.notify("training", 0.0, line), kept=self._kept,
-        )  # fmt: skip
-        with self.memory.paused():
-            keeper.try_disk()
-            keeper.restore()
-        self.keeper, self.parts["resumed"] = keeper, keeper.resumed
-        return keeper.before
-
-    def _kept(self) -> None:
-        # No stop comes in between: the answer that nobody waited for would then be taken for the one to the next snapshot.
-        self.answered = False
-        self.notify(KEPT, 1.0)
-        self.answered = True
-
-    def keep(self) -> None:
-        """Keep what was trained so far, if it is of one piece and kept in a moment."""
-        if self.keeper is not None and self.keeper.trainer.whole and self.keeper.cost < QUICK:
-            self.keeper.write()
-
-    def _tested_on(self, split: Split, classifier: Classifier, task: Task) -> Evaluation:
-        """A test on reviews from elsewhere, with the same limit as the test."""
-        spec = self.job.spec
-        rows = rows_to_test(split, spec.test_limit)
-        logits = predict(classifier, task, split, spec, rows, lambda share: self.tell("elsewhere", share))
-        return evaluation_of(split, rows, logits.argmax(1).astype(np.int64))
-
-    def _cut(self) -> Cut:
-        """The reviews once more from their source, where no cache could keep them tokenised."""
-        source = read(self.job.data_argument)
-        if source.sha256 != self.job.data.sha256:
-            raise DataError("the reviews changed after the run was asked for; ask again")
-        return cut(source)
-
-    def _attached(self) -> tuple[Classifier, methods.Method]:
-        """The run's classifier, audited against the closed form."""
-        classifier, method, counts = attached(self.job)
-        self.parts["parameters"] = counts
-        if counts.body != counts.closed_form:
-            raise AuditError(
-                f"{self.job.spec.method} trains {counts.body:,} parameters of the body, but its closed form says "
-                f"{counts.closed_form:,}"
-            )
-        return classifier, method
-
-    def _bytes_to_ship(self, method: methods.Method, classifier: Classifier) -> int:
-        """Bytes that a user of the model needs beside the plain encoder: what the method saves, and the head."""
-        body, elsewhere = 0, Path(tempfile.gettempdir())
-        places = [elsewhere] if self.job.checkpoint is None else [self.job.checkpoint.parent, elsewhere]
-        for place in places:
-            try:
-                with temporary_folder(place, "shipped") as folder:
-                    method.save(classifier.encoder, folder / "method")
-                    body = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-                break
-            except (OSError, SafetensorError):  # a full disk
-                if place is places[-1]:
-                    raise
-        return body + sum(p.numel() * p.element_size() for p in classifier.head.parameters())
-
-    def _step_taken(self, ledger: Ledger) -> None:
-        if self.keeper is not None:
-            self.keeper.offer()
-        self.tell("training", ledger.progress)
-
-    def _meter(self, trainer: Trainer) -> None:
-        """What training took of the machine, read at its end whatever ended it."""
-        clock, peak = trainer.clock, self.memory.peak()
-        weights, gradients, optimizer = trainer.tensors()
-        taken = peak.above_baseline if peak.cuda_allocated is None else peak.cuda_allocated
-        self.parts["memory"] = Memory(
-            baseline=peak.baseline, peak=peak.peak, peak_above_baseline=peak.above_baseline,
-            cuda_allocated=peak.cuda_allocated, cuda_reserved=peak.cuda_reserved,
-            split=MemorySplit(
-                weights=weights, gradients=gradients, optimizer=optimizer,
-                activations=max(0, taken - weights - gradients - optimizer),
-            ),
-        )  # fmt: skip
-        if clock.joules is not None:
-            self.parts["energy"] = Energy(joules=clock.joules, source=SOURCE)
-        self.parts["compute"] = Compute(cpu_seconds=clock.cpu_seconds)
-
-
-def execute(job: Job, notify: Notify = ignore_progress) -> Outcome:
-    """Do a run and return its record, in every case: an error ends in a state, not in a traceback.
-
-    SIGTERM ends the run as `cancelled`. The process should hold this run alone.
-    """
-    work = _Work(job, notify)
-    try:
-        work.stop.listen()
-        state, reason = _ended(work)
-    except Cancelled:  # in the very moment in which it ended
-        state, reason = _CANCELLED
-    work.stop.end()
-    if state == "cancelled":
-        work.keep()
-    if "memory" in work.parts:
-        work.memory.look()
-        work.parts["memory"] = work.parts["memory"].model_copy(update={"ru_maxrss": work.memory.largest})
-    if state == "complete":
-        return Outcome(record_of(job, state, reason, **work.parts), work.logits)
-    parts = {name: part for name, part in work.parts.items() if name not in _AFTER_TEST}
-    return Outcome(record_of(job, state, reason, **parts))
-
-
-_AFTER_TEST = ("test", "out_of_domain", "latency")
-"""What only a complete run has: one that goes on is tested whole."""
-_CANCELLED: tuple[State, str] = ("cancelled", "stopped by a signal")
-
-
-def _ended(work: _Work) -> tuple[State, str | None]:
-    """Do the work; how it ended, and why."""
-    try:
-        work.do()
-        return "complete", None
-    except Cancelled:
-        return _CANCELLED
-    except Exception as error:
-        # The last line of defence: whatever a library raises becomes a row of the table and not a lost run.
-        return ending(error)
-
 
 def ending(error: Exception) -> tuple[State, str]:
-    """The state in which an error ends training, and why."""
+    """Return the state in which an error ends a run, and why."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError | MemoryCapReached):
         return "out-of-memory", without_paths(str(error) or "the device has no more memory")
     if isinstance(error, Diverged):

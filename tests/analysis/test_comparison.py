@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from bench.analysis.comparison import Group, compare
-from bench.records.schema import Baseline, DataCut, Parameters, Record
+from bench.records.schema import Baseline, Choice, DataCut, Parameters, Record, pack_bits, unpack_bits
 from bench.records.spec import Budget
-from bench.report.tables.comparison import HEADERS, cells
-from bench.report.tables.comparison_rows import lines, listed
+from bench.report.tables.answer import sentences
+from bench.report.tables.comparison import as_json
 from bench.report.tables.footnotes import notes, title
+from bench.report.tables.formatting import run_line, seed_list
+from bench.report.tables.rows import rows
 from tests.factories import DATA, MACHINE, baseline, ended, run
 
 ORDER = ["houlsby", "pfeiffer", "lora", "full", "head-only"]
@@ -22,8 +24,9 @@ def one_group(records: list[Record | Baseline], reference: str = "houlsby") -> G
     return group
 
 
-def said(group: Group, words: str) -> bool:
-    return any(words in note for note in notes(group))
+def said(group: Group) -> dict[str, str]:
+    """The notes of a group by their kind."""
+    return {note.kind: note.text for note in notes(group)}
 
 
 def test_means_and_differences_are_paired_by_seed() -> None:
@@ -35,7 +38,7 @@ def test_means_and_differences_are_paired_by_seed() -> None:
     assert lora.f1_difference == pytest.approx(0.05)
     assert lora.seeds == [0, 1]
     assert (lora.memory, lora.reviews_seen, lora.reviews_per_second) == (300 * 2**20, 1600, 25)
-    assert not said(group, "same complete seeds")
+    assert "incomplete" not in said(group)
 
 
 def test_only_shared_seeds_enter_a_difference_and_unequal_seeds_are_said() -> None:
@@ -44,10 +47,12 @@ def test_only_shared_seeds_enter_a_difference_and_unequal_seeds_are_said() -> No
     _, pfeiffer, lora = group.rows
     assert lora.accuracy_difference == pytest.approx(-0.05)
     assert pfeiffer.accuracy_difference is None
-    assert said(group, "houlsby: 0; pfeiffer: 2; lora: 0, 1")
-    assert said(group, "pfeiffer lacks seed 0; pfeiffer has seed 2 more; lora has seed 1 more")
-    verdicts = [cell[HEADERS.index("verdict")] for cell in cells(group)]
-    assert verdicts[:3] == ["", "incomplete on none of seeds 0, 2", "incomplete on seeds 0 of 0, 1"]
+    assert "having seed 0: pfeiffer lacks 0 and has 2 more; lora has 1 more" in said(group)["incomplete"]
+    assert [row["verdict"] for row in as_json(group)][:3] == [
+        "",
+        "incomplete on none of seeds 0, 2",
+        "incomplete on seeds 0 of 0, 1",
+    ]
 
 
 def test_order_is_reference_then_registry_then_name() -> None:
@@ -116,7 +121,7 @@ def test_no_difference_is_taken_across_groups() -> None:
     groups = compare([run(), run("lora", spec={"max_length": 256})], "houlsby", ORDER)
     without = next(group for group in groups if group.reference is None)
     assert without.rows[0].accuracy_difference is None
-    assert said(without, "No run of the reference method is complete here")
+    assert "reference" in said(without)
 
 
 @pytest.mark.parametrize("state", ["out-of-memory", "diverged", "cancelled", "failed"])
@@ -126,8 +131,8 @@ def test_other_states_are_rows(state: str) -> None:
     )
     _, full = group.rows
     assert (full.runs, full.accuracy, full.accuracy_difference, full.body) == ([], None, None, 7)
-    assert lines(group)[1].others == f"1 {state}"
-    assert said(group, f"full, seed 0: {state}, the reason.")
+    assert as_json(group)[1]["seeds"] == f"1 {state}"
+    assert said(group)["state"] == f"Not complete: full seed 0 {state} (the reason)."
 
 
 OFFICIAL = DATA.model_copy(update={"cut": "imdb-v1", "test": 25_000, "leaked": 123})
@@ -147,20 +152,20 @@ OFFICIAL = DATA.model_copy(update={"cut": "imdb-v1", "test": 25_000, "leaked": 1
 )
 def test_the_published_result_says_what_it_does_not_share(data: DataCut, spec: dict[str, Any], differs: str) -> None:
     group = one_group([run(data=data, spec=spec), ended("lora", "failed", data=data, spec=spec)])
-    assert lines(group)[-1].label == f"published: RoBERTa-base + adapters ({differs})"
+    assert rows(group)[-1].label == f"published: RoBERTa-base + adapters ({differs})"
 
 
 def test_a_reference_that_failed_is_no_reference() -> None:
     group = one_group([ended("houlsby", "failed"), run("lora")])
     assert group.reference is None
     assert [row.method for row in group.rows] == ["houlsby", "lora"]
-    assert {line.role for line in lines(group)} == {"method", "published"}
+    assert {row.role for row in rows(group)} == {"method", "published"}
 
 
 def test_complete_without_a_test_counts_as_no_result() -> None:
     group = one_group([run(), run("lora", test=None)])
     assert group.rows[1].runs == []
-    assert said(group, "no reason was recorded")
+    assert "no reason was recorded" in said(group)["state"]
 
 
 def test_two_settings_of_one_method_are_two_rows() -> None:
@@ -213,7 +218,7 @@ def test_baselines_attach_to_the_right_groups() -> None:
 
 def test_a_baseline_stands_beside_the_reference() -> None:
     of_all, of_seen = [
-        line for line in lines(one_group([run(wrong=20), baseline(22404, 0), baseline(1600, 40)])) if line.role == "baseline"
+        row for row in rows(one_group([run(wrong=20), baseline(22404, 0), baseline(1600, 40)])) if row.role == "baseline"
     ]
     assert (of_all.accuracy_difference, of_seen.accuracy_difference) == (pytest.approx(0.1), pytest.approx(-0.1))
     assert "all reviews" in of_all.label
@@ -221,26 +226,56 @@ def test_a_baseline_stands_beside_the_reference() -> None:
 
 
 def test_one_seed_is_a_smoke_comparison() -> None:
-    assert said(one_group([run(), run("lora")]), "Smoke comparison: one seed, and the standard error")
     # sqrt(0.9 * 0.1 / 200) is 2.1 points.
-    assert said(one_group([run(), run("lora")]), "on 200 reviews is 2.1 points")
-    assert not said(one_group([run(seed=s) for s in (0, 1)]), "Smoke")
+    assert "on 200 reviews is 2.1 points" in said(one_group([run(), run("lora")]))["one seed"]
+    assert "one seed" not in said(one_group([run(seed=s) for s in (0, 1)]))
 
 
 def test_verdicts_are_explained() -> None:
     several = [run("houlsby", seed, 20 + seed) for seed in range(3)] + [run("lora", seed, 60 + 2 * seed) for seed in range(3)]
     group = one_group([*several])
-    assert said(group, "over 3 seeds and the same reviews")
-    assert said(group, "for other films they are too sure")
-    assert said(group, "on so many seeds: lora 3 of 3")
-    assert not said(group, "With one seed")
-    row = dict(zip(HEADERS, cells(group)[1], strict=True))
+    assert "over 3 seeds and reviews" in said(group)["verdicts"]
+    assert f"difference {100 * (group.detectable or 0):.2f} points" in said(group)["verdicts"]
+    assert "one seed" not in said(group)
+    row = as_json(group)[1]
     assert (row["verdict"], row["Δ points"].split()[0]) == ("worse", "-20.50")
     assert row["p (Holm)"].startswith(("0.0", "<0.001"))
-    one = one_group([run(), run("lora")])
-    assert said(one, "With one seed there is neither an interval nor a verdict")
-    assert not said(one, "a verdict needs")
-    assert not said(one_group([run()]), "for other films")
+    assert "verdicts" not in said(one_group([run(), run("lora")]))
+
+
+def test_predictions_of_one_class_are_named_and_a_verdict_against_them_says_so() -> None:
+    def answering(method: str, seed: int) -> Record:
+        """All 200 reviews are called negative, half of them wrongly."""
+        whole = run(method, seed)
+        assert whole.test
+        labels = unpack_bits(whole.test.predictions, 200) == unpack_bits(whole.test.correct, 200)
+        test = whole.test.model_copy(
+            update={"tp": 0, "fp": 0, "fn": 100, "tn": 100, "accuracy": 0.5, "precision": 0.0, "recall": 0.0, "f1": 0.0,
+                    "predictions": pack_bits([0] * 200), "correct": pack_bits(labels == 0)}
+        )  # fmt: skip
+        return whole.model_copy(update={"test": test})
+
+    usual = [run(seed=seed, wrong=20) for seed in range(4)]
+    group = one_group([*usual, *(answering("lora", seed) if seed else run("lora") for seed in range(4))])
+    assert (group.rows[1].collapsed, group.rows[1].one_class) == ([1, 2, 3], [1, 2, 3])
+    (note,) = (note for note in notes(group) if note.kind == "collapse")
+    assert note.where == ("lora",)
+    assert "lora on seeds 1, 2, 3 (75 % [19.4, 99.4], one class)" in note.text
+    assert "answering one class on seeds 1, 2, 3" in sentences(group)[1]
+    assert "COLLAPSED: it answers one class" in run_line(group.rows[1].runs[1])
+    assert "COLLAPSED" not in run_line(group.rows[1].runs[0])
+    # Nothing is learned of a method from a reference that answers one class.
+    against = one_group([*(answering("houlsby", seed) for seed in range(4)), *(run("lora", seed, 20) for seed in range(4))])
+    assert as_json(against)[1]["verdict"] == "too few seeds, against one class on none of seeds 0–3"
+    assert "houlsby, which answers one class" in sentences(against)[1]
+
+
+def test_a_rate_at_the_edge_of_its_grid_is_said() -> None:
+    choice = Choice(trials=[], seeds=[-1], budget="60 s", extended=True, at_edge=True, seconds=1.0)
+    group = one_group([run(), run("lora", choice=choice)])
+    assert said(group)["edge"] == "Learning rates chosen at the edge of their grids: lora 0.001."
+    assert "learning rate 0.001 at the edge of its grid" in run_line(group.rows[1].runs[0])
+    assert "edge" not in said(one_group([run(choice=choice.model_copy(update={"at_edge": False}))]))
 
 
 @pytest.mark.parametrize(
@@ -248,13 +283,13 @@ def test_verdicts_are_explained() -> None:
     [([], "none"), ([3], "3"), ([2, 0, 1], "0, 1, 2"), ([0, 1, 2, 3], "0–3"), ([9, *range(5), 7], "0–4, 7, 9")],
 )
 def test_seeds_in_words(seeds: list[int], text: str) -> None:
-    assert listed(seeds) == text
+    assert seed_list(seeds) == text
 
 
 def test_leaks_are_said_with_the_accuracy_without_them() -> None:
     # Of 20 wrong predictions two are on leaked reviews: 18 of the 198 others are wrong.
     group = one_group([run(wrong=20, leaked=(0, 1))])
-    assert said(group, "2 test reviews are also in train, word for word. Accuracy without them: houlsby 90.91.")
+    assert said(group)["leak"] == "2 test reviews are also in train; accuracy without them: houlsby 90.91."
 
 
 def test_versions_and_dirty_checkouts_are_said() -> None:
@@ -262,5 +297,4 @@ def test_versions_and_dirty_checkouts_are_said() -> None:
     assert len(compare([run(), run("lora", environment=other)], "houlsby", ORDER)) == 2
     other = MACHINE.model_copy(update={"versions": {"torch": "2.13.0+cu126", "numpy": "2"}, "dirty": True})
     group = one_group([run(), run("lora", environment=other)])
-    assert said(group, "different versions")
-    assert said(group, "uncommitted changes")
+    assert {"versions", "uncommitted"} <= said(group).keys()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.analysis.verdicts import Analysis, Paired, analysed
+from bench.analysis.verdicts import Analysis, Paired, analyse
 from bench.records.schema import pack_bits
 from bench.rules import ALPHA, LEAST_SEEDS, MARGIN, POWER
 
@@ -81,7 +81,7 @@ def _run(seed: int, labels: np.ndarray, right: np.ndarray) -> Any:
 def tables(world: World, count: int) -> list[Analysis]:
     """The analyses of `count` tables, by the function that the report uses."""
     rng = np.random.default_rng([world.seeds, world.texts, round(1e6 * world.deviation), round(1e9 * abs(world.truth)), count])
-    return [analysed(drawn(rng, world)) for _ in range(count)]
+    return [analyse(drawn(rng, world)) for _ in range(count)]
 
 
 def share(found: list[bool]) -> float:
@@ -178,5 +178,5 @@ def test_the_tables_are_as_described() -> None:
     assert accuracy.std(axis=2, ddof=1).mean() == pytest.approx(0.02, abs=0.003)
     fallen = drawn(rng, World(5, 2000, collapse=(0, 1, 0, 0, 0)))
     assert [run.test.accuracy for run in fallen[1] if run.test] == [0.5] * 5
-    assert [p.collapsed for p in analysed(fallen).against_first] == [[0, 1, 2, 3, 4], [], [], []]
-    assert next(p.verdict for p in analysed(fallen).against_first) == "too few seeds"
+    assert [p.collapsed for p in analyse(fallen).against_first] == [[0, 1, 2, 3, 4], [], [], []]
+    assert next(p.verdict for p in analyse(fallen).against_first) == "too few seeds"

@@ -17,9 +17,9 @@ from bench.records.spec import Budget, tuning_seeds
 from bench.records.store import load
 from bench.report.tables.formatting import choice_line, run_line
 from bench.rules import TUNING_SEED
-from bench.runs.launchers.process import LocalEngine, Watch
+from bench.runs.launchers.process import LocalEngine
 from bench.system.errors import SpecError
-from bench.training.job import Job, Outcome, record_of
+from bench.training.job import Job, Outcome, Result, record_of
 from tests.factories import baseline, ended, run
 
 DEFAULT = 1e-3
@@ -297,19 +297,19 @@ def done(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """
     asked: Asked = []
 
-    def instant(engine: LocalEngine, work: str, job: Any, **named: Any) -> tuple[Any, Watch]:
+    def instant(engine: LocalEngine, work: str, job: Any, **named: Any) -> Result:
         if work == "bench.training.baseline:fit_baseline":
             asked.append(("baseline", "", len(job.rows), 0))
-            return baseline(len(job.rows)).model_copy(update={"run_id": job.run_id, "spec": job.spec}), Watch()
+            return Result(baseline(len(job.rows)).model_copy(update={"run_id": job.run_id, "spec": job.spec}))
         spec = job.spec
         method, rate, seed = spec.method, spec.hyperparameters["learning_rate"], spec.seed
         asked.append((method, str(spec.budget), rate, seed))
         if method == "full":
-            return Outcome(record_of(job, "diverged", "the loss became nan at step 2")), Watch()
+            return Result(Outcome(record_of(job, "diverged", "the loss became nan at step 2")))
         training = trial(rate, accuracy=ACCURACY[method](rate, seed)).training
         assert training is not None
         seen = training.model_copy(update={"reviews_distinct": int(10 * spec.budget.amount)})
-        return Outcome(record_of(job, "complete", training=seen)), Watch()
+        return Result(Outcome(record_of(job, "complete", training=seen)))
 
     monkeypatch.setattr(LocalEngine, "run", instant)
     return asked

@@ -12,7 +12,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 import methods
 from bench.data.batches import collate
 from bench.data.sources import Reviews, Source
-from bench.data.task import Task, _tokenised, cut, prepare
+from bench.data.task import Task, _tokenize, prepare, split
 from bench.inference.predict import predict
 from bench.models.pretrained import PretrainedModel
 from bench.report.render import render
@@ -28,7 +28,7 @@ REPORT_SECONDS = 2.0
 
 @pytest.fixture(scope="module")
 def task(minilm: PretrainedModel, small_source: Source) -> Task:
-    return prepare(minilm, small_source.sha256, lambda: cut(small_source))
+    return prepare(minilm, small_source.sha256, lambda: split(small_source))
 
 
 def step_of(trainer: Trainer) -> Work:
@@ -62,11 +62,11 @@ def test_tokenisation(benchmark: BenchmarkFixture, minilm: PretrainedModel, smal
     half = TOKENISED // 2
     rows = [*range(half), *range(300, 300 + half)]
     texts, labels = small_source.train.texts, small_source.train.labels
-    made = cut(Source("500", Reviews([texts[i] for i in rows], [labels[i] for i in rows]), None))
+    made = split(Source("500", Reviews([texts[i] for i in rows], [labels[i] for i in rows]), None))
     arrays = benchmark_against(
         benchmark,
         python_loop,
-        lambda: _tokenised(minilm.folder / "tokenizer.json", made, lambda done, total: None),
+        lambda: _tokenize(minilm.folder / "tokenizer.json", made, lambda done, total: None),
         rounds=9,
     )
     assert len(arrays["test_labels"]) == len(made.test)

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 import bench.system.device
 from bench.cli.app import main
 from bench.data.sources import read
-from bench.data.tokenization import open_tokenizer, tokenised
+from bench.data.tokenization import open_tokenizer, tokenize
 from bench.system.files import cache_dir
 from tests.factories import kept
 from tests.factories import run as record
@@ -59,6 +59,24 @@ CASES: list[tuple[list[str], str]] = [
     ([*LORA, "--colour", "red"], "No such option"),
     ([*LORA, "--batch-size"], "requires an argument"),
     ([*LORA, "extra"], "unexpected extra argument"),
+    ([*LORA, "--budget", "5s", "--budget", "9s"], "--budget is given 2 times, and takes one value"),
+    (["run", "-m", "lora", "-o", "a", "--out", "b"], "--out is given 2 times"),
+    (["predict", "a", "b", "--csv", "c", "--csv", "d"], "--csv is given 2 times"),
+    # Hyperparameters
+    ([*LORA, "--set", "lora.rang=4"], "lora has no hyperparameter 'rang'; did you mean 'rank'?"),
+    ([*LORA, "--set", "lorra.rank=4"], "unknown method 'lorra'; did you mean 'lora'?"),
+    ([*LORA, "--set", "lora.rank=few"], "lora: rank must be a whole number more than 0, not 'few'"),
+    ([*LORA, "--set", "lora.rank=4.5"], "lora: rank must be a whole number"),
+    ([*LORA, "--set", "lora.rank=NaN"], "lora: rank must be a whole number"),
+    ([*LORA, "--set", "lora.rank=[4]"], "lora: rank must be a whole number"),
+    ([*LORA, "--set", "lora.rank=" + "9" * 5000], "lora: rank must be a whole number"),
+    ([*LORA, "--set", "lora.rank"], "--set 'lora.rank' is not understood; write METHOD.HYPERPARAMETER=VALUE"),
+    ([*LORA, "--set", "rank=4"], "--set 'rank=4' is not understood"),
+    ([*LORA, "--set", "=4"], "--set '=4' is not understood"),
+    ([*LORA, "--set", "lora.rank=4", "--set", "lora.rank=8"], "--set lora.rank is given twice"),
+    ([*LORA, "--set", "houlsby.bottleneck=4"], "set for houlsby, which is not run; add it with --method houlsby"),
+    ([*LORA, "--set", "lora.learning_rate=1e-3", "--tune", "2"], "tuning chooses the learning rate of lora"),
+    (["run", "--suite", "quick", "--set", "houlsby.non_linearity=cube"], "'cube' is not one of relu"),
     # Methods
     (["run", "--method", "houlsbi"], "unknown method 'houlsbi'; did you mean 'houlsby'?"),
     (["run", "--method", ""], "unknown method ''"),
@@ -150,8 +168,10 @@ CASES: list[tuple[list[str], str]] = [
     ([*LORA, *SMALL, "--out", "/proc/nowhere"], "results cannot be written to '/proc/nowhere'"),
     ([*LORA, *SMALL, "--out", "{pipe}"], "results cannot be written to"),
     ([*LORA, *SMALL, "--out", "x" * 300], "(File name too long); choose another --out"),
-    ([*LORA, *SMALL, "--out", "a\0b"], "Invalid value for '--out': Value error, embedded null byte"),
-    (["report", "--results", "{file}"], "holds no records of runs"),
+    ([*LORA, *SMALL, "--out", "a\0b"], "Value error, embedded null byte"),
+    (["report", "--results", "{file}"], "is not a whole record (it is not whole JSON); name records, or folders of them"),
+    (["report", "{runs}", "nowhere"], "'nowhere' holds no records of runs"),
+    (["report", "{runs}", "{file}"], "is not a whole record"),
     (["report", "--results", "{pipe}"], "holds no records of runs"),
     (["report", "--results", "{runs}", "--reference", "hulsby"], "reference 'hulsby'; did you mean 'houlsby'?"),
     (["report", "--results", "{runs}", "--reference", ""], "no run here is of the reference ''"),
@@ -160,8 +180,8 @@ CASES: list[tuple[list[str], str]] = [
     (["report", "--results", "{runs}", "--out", "{runs}"], "the report cannot be written to"),
     (["report", "--results", "{runs}", "--out", "/proc/report"], "the report cannot be written to '/proc/report'"),
     (["report", "--results", "{runs}", "--out", "x" * 300], "the report cannot be written to"),
-    (["report", "--results", "{runs}", "--out", "a\0b"], "Invalid value for '--out': Value error, embedded null byte"),
-    (["report", "--strict", "yes"], "unexpected extra argument"),
+    (["report", "--results", "{runs}", "--out", "a\0b"], "Value error, embedded null byte"),
+    (["report", "--strict", "yes"], "'yes' holds no records of runs"),
     (["audit"], "name at least one record or folder"),
     (["audit", "nowhere.json"], "there is no record 'nowhere.json'"),
     (["audit", "{pipe}"], "is not a record: it is not a file"),
@@ -389,13 +409,13 @@ def test_a_report_that_leaves_something_out_says_so_and_with_strict_exits_1(
 
 
 @pytest.mark.slow
-def test_a_review_of_ten_megabytes_is_read_and_tokenised(tiny_folder: Path, tmp_path: Path) -> None:
+def test_a_review_of_ten_megabytes_is_read_and_tokenized(tiny_folder: Path, tmp_path: Path) -> None:
     long = f"long, {'o' * 200} film " * (10 * 2**20 // 212)
     for split in ("train", "test"):
         pd.DataFrame({"text": [long, "short"], "label": [1, 0]}).to_csv(tmp_path / f"{split}.csv", index=False)
     reviews = read(str(tmp_path)).train
     assert reviews.texts == [long, "short"]
-    split_ = tokenised(open_tokenizer(tiny_folder / "tokenizer.json"), reviews)
+    split_ = tokenize(open_tokenizer(tiny_folder / "tokenizer.json"), reviews)
     assert len(split_.ids) == 4 * (10 * 2**20 // 212) + 1, "a word of more than 100 letters is one unknown token"
 
 

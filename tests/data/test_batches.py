@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.data.batches import POOL, collate, epoch_batches, in_length_order, rounded, stream
+from bench.data.batches import POOL, collate, epoch_batches, in_length_order, round_up, stream
 from bench.data.task import Task
 
 lengths = st.lists(st.integers(3, 512), min_size=1, max_size=300).map(np.array)
@@ -69,7 +69,7 @@ def test_collate_pads_with_the_encoders_own_id(small_task: Task) -> None:
 
 
 def test_widths_are_few_and_never_above_the_maximum(small_task: Task) -> None:
-    assert [rounded(longest, 32, 80) for longest in (1, 32, 33, 64, 65, 80)] == [32, 32, 64, 64, 80, 80]
+    assert [round_up(longest, 32, 80) for longest in (1, 32, 33, 64, 65, 80)] == [32, 32, 64, 64, 80, 80]
     lengths = small_task.lengths(small_task.train, 10_000)
     rows = np.argsort(lengths)[:2]
     most = int(lengths[rows].max()) + 5

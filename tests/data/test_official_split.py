@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.data.sources import Source, read
-from bench.data.task import cut
+from bench.data.task import split
 from bench.data.tokenization import Split
 from bench.inference.evaluation import evaluation_of, rows_to_test
 from bench.report.readme import ROOT
@@ -22,7 +22,7 @@ def test_the_whole_official_test_with_and_without_the_leaked_reviews(embedded: S
     # The same reviews as the package's, in another order.
     ours, theirs = (Counter(zip(reviews.texts, reviews.labels, strict=True)) for reviews in (source.train, embedded.train))
     assert ours == theirs
-    made = cut(source)
+    made = split(source)
     assert (made.name, len(made.train), len(made.validation), len(made.test)) == ("imdb-v2", 22_904, 2_000, 25_000)
     assert (made.duplicates_removed, len(made.leaked)) == (96, 123)
     assert not set(made.train.texts) & set(made.validation.texts)

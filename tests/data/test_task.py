@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bench.data.sources import Reviews, Source, plain
-from bench.data.task import Cut, Task, cut, prepare
+from bench.data.task import Splits, Task, prepare, split
 from bench.models.pretrained import PretrainedModel, find
 from bench.records.spec import Truncation
 from bench.system.errors import DataError, ModelError
@@ -19,8 +19,8 @@ from tests.conftest import write_encoder
 
 
 @pytest.fixture(scope="module")
-def embedded_cut(embedded: Source) -> Cut:
-    return cut(embedded)
+def embedded_cut(embedded: Source) -> Splits:
+    return split(embedded)
 
 
 def same(a: Task, b: Task) -> bool:
@@ -33,25 +33,25 @@ def same(a: Task, b: Task) -> bool:
     )
 
 
-def test_the_embedded_cut_has_its_published_sizes(embedded_cut: Cut) -> None:
+def test_the_embedded_cut_has_its_published_sizes(embedded_cut: Splits) -> None:
     assert (len(embedded_cut.train), len(embedded_cut.validation), len(embedded_cut.test)) == (20_904, 2_000, 2_000)
     assert embedded_cut.duplicates_removed == 96
     assert len(embedded_cut.leaked) == 0
 
 
-def test_no_text_of_the_embedded_cut_is_in_two_parts_or_twice_in_one(embedded_cut: Cut) -> None:
+def test_no_text_of_the_embedded_cut_is_in_two_parts_or_twice_in_one(embedded_cut: Splits) -> None:
     texts = [*embedded_cut.train.texts, *embedded_cut.validation.texts, *embedded_cut.test.texts]
     assert len(set(texts)) == len(texts)
 
 
-def test_the_held_out_parts_are_balanced(embedded_cut: Cut) -> None:
+def test_the_held_out_parts_are_balanced(embedded_cut: Splits) -> None:
     assert Counter(embedded_cut.validation.labels) == {0: 1000, 1: 1000}
     assert Counter(embedded_cut.test.labels) == {0: 1000, 1: 1000}
     train = Counter(embedded_cut.train.labels)
     assert abs(train[0] - train[1]) < 100
 
 
-def test_texts_keep_their_labels(embedded: Source, embedded_cut: Cut) -> None:
+def test_texts_keep_their_labels(embedded: Source, embedded_cut: Splits) -> None:
     first: dict[str, int] = {}
     for text, label in zip(embedded.train.texts, embedded.train.labels, strict=True):
         first.setdefault(text, label)
@@ -64,7 +64,7 @@ def test_texts_keep_their_labels(embedded: Source, embedded_cut: Cut) -> None:
 def test_small_sources_still_get_three_parts(size: int, own_test: bool) -> None:
     train = Reviews([f"review {i}" for i in range(2 * size)], [i % 2 for i in range(2 * size)])
     test = Reviews(["review 3", "new a", "new b"], [1, 0, 1]) if own_test else None
-    made = cut(Source("small", train, test))
+    made = split(Source("small", train, test))
     assert all(set(part.labels) == {0, 1} for part in (made.train, made.validation, made.test))
     held_out = 0 if own_test else len(made.test)
     assert len(made.train) + len(made.validation) + held_out == 2 * size
@@ -74,7 +74,7 @@ def test_small_sources_still_get_three_parts(size: int, own_test: bool) -> None:
 def test_too_few_different_reviews_are_refused() -> None:
     train = Reviews([*["same"] * 50, *(f"review {i}" for i in range(24))], [*[1] * 50, *(i % 3 // 2 for i in range(24))])
     with pytest.raises(DataError, match="9 different train reviews of a class; at least 10"):
-        cut(Source("few", train, None))
+        split(Source("few", train, None))
 
 
 def review(task: Task, row: int) -> list[int]:
@@ -112,7 +112,7 @@ def test_ids_are_those_of_the_tokenizer_without_line_breaks(
     tokenizer = Tokenizer.from_file(str(tiny.folder / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    made = cut(small_source)
+    made = split(small_source)
     for row in (0, 57, len(made.test) - 1):
         assert (
             small_task.encode(small_task.test, row, 8192, "head").tolist() == tokenizer.encode(plain(made.test.texts[row])).ids
@@ -120,7 +120,7 @@ def test_ids_are_those_of_the_tokenizer_without_line_breaks(
         assert small_task.test.labels[row] == made.test.labels[row]
 
 
-def never() -> Cut:
+def never() -> Splits:
     raise AssertionError("the cache was there and must be used")
 
 
@@ -129,7 +129,7 @@ def test_a_cached_task_equals_a_fresh_one(
 ) -> None:
     monkeypatch.setenv("ADAPTER_BENCH_CACHE", str(tmp_path))
     seen: list[tuple[int, int]] = []
-    fresh = prepare(tiny, small_source.sha256, lambda: cut(small_source), lambda done, total: seen.append((done, total)))
+    fresh = prepare(tiny, small_source.sha256, lambda: split(small_source), lambda done, total: seen.append((done, total)))
     assert seen[-1][0] == seen[-1][1] == len(fresh.train) + len(fresh.validation) + len(fresh.test)
     cached = prepare(tiny, small_source.sha256, never)
     assert same(fresh, cached)
@@ -163,10 +163,10 @@ def test_a_damaged_cache_is_made_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ADAPTER_BENCH_CACHE", str(tmp_path))
-    prepare(tiny, small_source.sha256, lambda: cut(small_source))
+    prepare(tiny, small_source.sha256, lambda: split(small_source))
     [file] = (tmp_path / "tasks").iterdir()
     file.write_bytes(damage(file.read_bytes()))  # type: ignore[operator]
-    assert same(prepare(tiny, small_source.sha256, lambda: cut(small_source)), small_task)
+    assert same(prepare(tiny, small_source.sha256, lambda: split(small_source)), small_task)
     assert same(prepare(tiny, small_source.sha256, never), small_task)
 
 
@@ -177,7 +177,7 @@ def test_no_cache_costs_time_and_nothing_else(
     (tmp_path / "a-file").write_text("")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ADAPTER_BENCH_CACHE", cache)
-    assert same(prepare(tiny, small_source.sha256, lambda: cut(small_source)), small_task)
+    assert same(prepare(tiny, small_source.sha256, lambda: split(small_source)), small_task)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a-file"]
 
 
@@ -185,7 +185,7 @@ def test_a_tokenizer_that_does_not_fit_is_refused(tiny: PretrainedModel, small_s
     small = find(str(write_encoder(tmp_path / "small-vocabulary", vocab_size=1000)))
     for _ in range(2):  # tokenised now, and from the cache
         with pytest.raises(ModelError, match="but its vocabulary has 1,000 entries"):
-            prepare(small, small_source.sha256, lambda: cut(small_source))
+            prepare(small, small_source.sha256, lambda: split(small_source))
 
 
 @pytest.mark.parametrize("content", ["", "{}", "not json", '{"version": "1.0"}'])
@@ -196,7 +196,7 @@ def test_a_tokenizer_that_cannot_be_read_is_refused(
     shutil.copytree(tiny.folder, folder)
     (folder / "tokenizer.json").write_text(content)
     with pytest.raises(ModelError, match=r"tokenizer\.json cannot be read"):
-        prepare(find(str(folder)), small_source.sha256, lambda: cut(small_source))
+        prepare(find(str(folder)), small_source.sha256, lambda: split(small_source))
 
 
 def test_a_task_is_cached_by_tokenizer_and_reviews_not_by_encoder(

@@ -8,7 +8,7 @@ import torch
 import methods
 from bench.data.task import Task
 from bench.inference import latency
-from bench.inference.latency import BATCHES, latencies
+from bench.inference.latency import BATCHES, measure_latency
 from bench.models.pretrained import PretrainedModel
 from tests.conftest import make_spec
 from tests.methods.test_methods import IDS, MASK, trained
@@ -22,7 +22,7 @@ def test_every_batch_size_beside_the_bare_encoder(
     classifier, method = trained(tiny, small_task, name).classifier, methods.get(name)
     with torch.no_grad():
         before = classifier(IDS, MASK)
-    measured = latencies(classifier, method, tiny, make_spec(name), filler=102)
+    measured = measure_latency(classifier, method, tiny, make_spec(name), filler=102)
     assert [one.batch for one in measured] == list(BATCHES)
     assert all(one.milliseconds > 0 and one.bare_milliseconds > 0 for one in measured)
     assert all((one.merged_milliseconds is not None) == method.merges for one in measured)
@@ -38,5 +38,5 @@ def test_what_is_timed_is_the_whole_length(tiny: PretrainedModel, small_task: Ta
     classifier.encoder.register_forward_pre_hook(
         lambda module, args, kwargs: shapes.add(tuple(kwargs["input_ids"].shape)), with_kwargs=True
     )
-    latencies(classifier, methods.get("pfeiffer"), tiny, make_spec("pfeiffer", max_length=24), filler=102)
+    measure_latency(classifier, methods.get("pfeiffer"), tiny, make_spec("pfeiffer", max_length=24), filler=102)
     assert shapes == {(1, 24), (32, 24)}

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bench.cli.app import main
 from bench.data.sources import read, read_sentences
-from bench.data.task import cut
+from bench.data.task import split
 from bench.inference.inputs import LONGEST
 from bench.records.artifacts import CARD, HEAD
 from bench.records.audit import audit
@@ -103,7 +104,7 @@ def test_saving_is_no_part_of_what_determines_a_run(
 
 
 def test_sentences_are_cut_like_reviews_and_not_tested_out_of_domain(runs: dict[str, Record], out: Path) -> None:
-    made, record = cut(read(SENTENCES)), runs[SENTENCES]
+    made, record = split(read(SENTENCES)), runs[SENTENCES]
     assert (len(made.validation), len(made.test)) == (500, 2000)
     assert len(made.train) + 2500 + made.duplicates_removed == len(read_sentences())
     assert (record.data.train, record.data.cut) == (len(made.train), "rotten-tomatoes-v2")
@@ -143,7 +144,7 @@ def test_other_weights_are_told_from_the_run_s_own(out: Path, runs: dict[str, Re
 def test_single_texts_agree_with_the_run(
     name: str, runs: dict[str, Record], out: Path, small_folder: Path, tmp_path: Path, ask: Any
 ) -> None:
-    test, record = cut(read(str(small_folder))).test, runs[name]
+    test, record = split(read(str(small_folder))).test, runs[name]
     assert record.test is not None
     assert record.test.logits_sha256 is not None
     own = load_logits(out, record.test.logits_sha256)
@@ -180,6 +181,19 @@ def test_answers_as_text_csv_and_json(runs: dict[str, Record], tmp_path: Path, a
     assert [row[:3] for row in found] == [["7", "A film,\nin two lines", ""], ["8", "Dull.", 'a "note"']]
     assert {row[3] for row in found} <= {"negative", "positive"}
     assert all(0 <= float(row[4]) <= 1 for row in found)
+
+
+def test_answers_to_texts_with_carriage_returns_are_read_again(runs: dict[str, Record], tmp_path: Path, ask: Any) -> None:
+    run, case = runs["houlsby"].run_id, Path(__file__).parents[1] / "cases" / "carriage.csv"
+    once, twice = tmp_path / "once.csv", tmp_path / "twice.csv"
+    ask(run, "--csv", str(case), "--out", str(once))
+    ask(run, "--csv", str(once), "--out", str(twice))
+    tables = [list(csv.reader(io.StringIO(path.read_bytes().decode(), newline=""))) for path in (case, once, twice)]
+    assert [len(table) for table in tables] == [4, 4, 4]
+    assert [[row[0] for row in table] for table in tables] == [[row[0] for row in tables[0]]] * 3
+    assert tables[2][0] == ["text", "prediction", "probability", "prediction_2", "probability_2"]
+    assert all(row[1:3] == row[3:] for row in tables[2][1:]), "the same texts have the same answers"
+    assert pd.read_csv(twice).text.tolist() == [row[0] for row in tables[0][1:]]
 
 
 def test_a_pipe_in_a_process_of_its_own_gives_the_same(out: Path, runs: dict[str, Record], tiny_folder: Path, ask: Any) -> None:
@@ -235,7 +249,6 @@ FILES: dict[str, bytes] = {
     "twice.csv": b"text,text\na,b\n",
     "quote.csv": b'text\n"good\n',
     "empty.csv": b"id,text\n1,good\n2,\n",
-    "taken.csv": b"text,prediction\ngood,yes\n",
     "nul.csv": b"text\na\0b\n",
     "long.csv": b"text\n" + b"a" * (LONGEST + 1) + b"\n",
 }
@@ -266,7 +279,6 @@ CASES: list[tuple[list[str], str, str]] = [
     (["{houlsby}", "--csv", "{ragged.csv}"], "", "ragged.csv, row 2 has 3 fields, its header 2"),
     (["{houlsby}", "--csv", "{latin1.csv}"], "", "latin1.csv, line 3 is not UTF-8"),
     (["{houlsby}", "--csv", "{quote.csv}"], "", "quote.csv, after row 0: it is not CSV"),
-    (["{houlsby}", "--csv", "{taken.csv}"], "", "the table has a column 'prediction' already"),
     (["{houlsby}", "good", "--test"], "", "--test takes the run's own test reviews"),
     (["{houlsby}", "good", "--format", "pdf"], "", "'pdf' is not one of"),
     (["{houlsby}", "good", "--encoder", "minilm"], "", "the encoder 'minilm' is not the one of run"),

@@ -64,7 +64,7 @@ def train(
     import numpy as np
     import torch
 
-    from bench.data.task import Task, cut, prepare
+    from bench.data.task import Task, prepare, split
     from bench.models.classifier import load_classifier
     from bench.models.pretrained import find
     from bench.records.spec import Budget, RunSpec
@@ -72,7 +72,7 @@ def train(
     from bench.system.meters import DeviceClock, MemoryMeter
     from bench.training.budget import Ledger
     from bench.training.trainer import Trainer
-    from bench.training.warm_up import touch
+    from bench.training.warm_up import warm_up_libraries
     from tests.measurements.measuring import matrix_products, seconds
 
     torch.set_num_threads(threads)
@@ -82,13 +82,13 @@ def train(
         os.environ[_CACHE] = empty
         for _ in ("cold", "warm"):
             began = time.perf_counter()
-            task = prepare(pretrained, source.sha256, lambda: cut(source))
+            task = prepare(pretrained, source.sha256, lambda: split(source))
             took.append(time.perf_counter() - began)
     rows = np.random.default_rng(0).permutation(len(task.train))[:reviews].tolist()
     few = part(task.validation, [0, len(task.validation) - 1])  # nothing is validated here
     task = Task(part(task.train, rows), few, few, np.array([], dtype=np.int64), task.prefix, task.suffix, task.pad_id)
     matrix_products()
-    touch(precision)
+    warm_up_libraries(precision)
     memory = MemoryMeter("cpu")
     memory.start()
     spec = RunSpec(
@@ -157,7 +157,7 @@ def main() -> None:
         read(given.data)
     environment = about(threads)
     for count in COUNTS:
-        grown, _ = engine.run(f"{__spec__.name}:train", given.method, given.data, count, threads, precision)
+        grown = engine.run(f"{__spec__.name}:train", given.method, given.data, count, threads, precision).outcome
         found.append(grown)
         print(f"{grown.reviews:,} reviews: {grown.seconds:.0f} s", flush=True)
     print("\n" + table(found))

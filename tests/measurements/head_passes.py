@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 
 from bench.data.batches import collate, in_length_order, stream
 from bench.data.sources import read
-from bench.data.task import Ints, Split, Task, cut, prepare
+from bench.data.task import Ints, Split, Task, prepare, split
 from bench.models.classifier import LABELS, load_classifier
 from bench.models.pretrained import find
 from bench.system.cache import Arrays, cached_arrays
@@ -194,7 +194,7 @@ def main() -> None:
     with in_one_line():
         pretrained, source = find(given.encoder), read("embedded")
     environment = about(threads)
-    train, validation = read_once(given.encoder, pretrained.sha256, prepare(pretrained, source.sha256, lambda: cut(source)))
+    train, validation = read_once(given.encoder, pretrained.sha256, prepare(pretrained, source.sha256, lambda: split(source)))
     torch.set_num_threads(1)
     runs = [
         run

@@ -22,7 +22,7 @@ from bench.records.schema import (
     pack_bits,
 )
 from bench.records.spec import Budget, RunSpec, run_id
-from bench.records.store import sealed
+from bench.records.store import seal
 from bench.training.job import Job, record_of
 from tests.conftest import make_spec
 
@@ -73,5 +73,5 @@ def write_records(folder: Path, pretrained: PretrainedModel, count: int) -> Path
         spec = RunSpec.model_validate({**base["spec"], **own})
         identity = run_id(spec, encoder_sha256=pretrained.sha256, data_sha256=DATA.sha256)
         record = {**base, "run_id": identity, "spec": spec.model_dump(mode="json"), "test": tests[i % 7]}
-        (folder / f"{name}-{identity}.json").write_bytes(sealed(json.dumps(record, indent=1).encode()))
+        (folder / f"{name}-{identity}.json").write_bytes(seal(json.dumps(record, indent=1).encode()))
     return folder

@@ -111,10 +111,9 @@ def measure(
     engine, rows = LocalEngine("cpu"), []
     with tempfile.TemporaryDirectory() as folder:
         for name in (*names, full):
-            saved, _ = engine.run(f"{__spec__.name}:prepare", pretrained, name, max(counts), f"{folder}/{name}")
+            saved = engine.run(f"{__spec__.name}:prepare", pretrained, name, max(counts), f"{folder}/{name}").outcome
             for k in counts:
-                row, _ = engine.run(f"{__spec__.name}:held", pretrained, saved[:k], name != full)
-                rows.append(row)
+                rows.append(engine.run(f"{__spec__.name}:held", pretrained, saved[:k], name != full).outcome)
     return rows
 
 

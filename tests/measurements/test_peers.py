@@ -15,7 +15,7 @@ import bench.models.attention
 import bench.system.device
 from bench.data.batches import collate
 from bench.data.sources import Source
-from bench.data.task import Task, cut, prepare
+from bench.data.task import Task, prepare, split
 from bench.models.attention import attend
 from bench.models.pretrained import find
 from bench.system.meters import MemoryMeter
@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def task(folder: Path, small_source: Source) -> Task:
-    return prepare(find(str(folder)), small_source.sha256, lambda: cut(small_source))
+    return prepare(find(str(folder)), small_source.sha256, lambda: split(small_source))
 
 
 def suite_peer(name: str, recipe: Recipe, folder: Path, task: Task) -> SuitePeer:

@@ -17,10 +17,10 @@ import bench.models.split_archive
 import methods
 from bench.cli.doctor import diagnose
 from bench.data.sources import Source
-from bench.data.task import Task, cut, prepare
+from bench.data.task import Task, prepare, split
 from bench.models.classifier import Classifier, load_classifier
 from bench.models.pretrained import PretrainedModel, find
-from bench.models.split_archive import IN_PIECES, Archive, unpack
+from bench.models.split_archive import SPLIT_ARCHIVES, Archive, unpack
 from bench.system.errors import ModelError
 from bench.system.files import TEMPORARY
 from bench.system.meters import DeviceClock, MemoryMeter
@@ -71,7 +71,7 @@ def mpnet(folder: Path) -> PretrainedModel:
 
 @pytest.fixture(scope="module")
 def task(mpnet: PretrainedModel, small_source: Source) -> Task:
-    return prepare(mpnet, small_source.sha256, lambda: cut(small_source))
+    return prepare(mpnet, small_source.sha256, lambda: split(small_source))
 
 
 # The methods on the family
@@ -188,7 +188,7 @@ def packaged(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> l
         pieces[f"tiny-part-{i}"] = f"tiny-part_{i}/tiny.zip.{i}"
     files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
     monkeypatch.syspath_prepend(site)
-    monkeypatch.setitem(IN_PIECES, "mpnet", Archive(pieces, "tiny", files, "run: make it"))
+    monkeypatch.setitem(SPLIT_ARCHIVES, "mpnet", Archive(pieces, "tiny", files, "run: make it"))
     monkeypatch.setenv("ADAPTER_BENCH_CACHE", str(tmp_path / "cache"))
     return [site / inside for inside in pieces.values()]
 
@@ -286,7 +286,7 @@ def test_a_damaged_piece_is_refused_and_leaves_nothing(packaged: list[Path], tmp
 
 
 def test_another_content_than_the_known_one_is_refused(packaged: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(IN_PIECES["mpnet"].files, "model.safetensors", "0" * 64)
+    monkeypatch.setitem(SPLIT_ARCHIVES["mpnet"].files, "model.safetensors", "0" * 64)
     assert "tiny/model.safetensors has another content" in refused()
 
 
@@ -320,7 +320,7 @@ def test_the_doctor_offers_it_and_unpacks_nothing(packaged: list[Path], tmp_path
 
 @pytest.mark.slow
 def test_the_packaged_mpnet(embedded: Source) -> None:
-    if len(IN_PIECES["mpnet"].installed()) < 5:
+    if len(SPLIT_ARCHIVES["mpnet"].installed()) < 5:
         pytest.skip("the optional packages of all-mpnet-base-v2 are not installed (make mpnet)")
     pretrained = find("mpnet")
     assert (pretrained.pooling, pretrained.longest) == ("mean", 512)

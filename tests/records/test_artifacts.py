@@ -14,7 +14,7 @@ import torch
 import methods
 from bench.data.task import Task
 from bench.models.pretrained import PretrainedModel
-from bench.records.artifacts import CARD, HEAD, Saved, all_saved, find, kept_of, publish, staged, write
+from bench.records.artifacts import CARD, HEAD, Saved, find, find_folder, publish, saved_runs, stage, write
 from bench.records.store import save
 from bench.system.errors import RecordError
 from tests.conftest import make_spec
@@ -114,9 +114,9 @@ def test_nothing_stays_of_what_was_not_published(tiny: PretrainedModel, tmp_path
     classifier = attached(tiny, "lora")
 
     def interrupted() -> None:
-        with staged(tmp_path, "a" * 16) as folder:
+        with stage(tmp_path, "a" * 16) as folder:
             write(methods.get("lora"), classifier, folder)
-            assert all_saved(tmp_path) == [], "a folder that is not whole is not found"
+            assert saved_runs(tmp_path) == [], "a folder that is not whole is not found"
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -126,7 +126,7 @@ def test_nothing_stays_of_what_was_not_published(tiny: PretrainedModel, tmp_path
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "adapters").write_text("a file")
-    with pytest.raises(RecordError, match=r"nothing can be saved in .*; choose another --out"), staged(tmp_path, "a" * 16):
+    with pytest.raises(RecordError, match=r"nothing can be saved in .*; choose another --out"), stage(tmp_path, "a" * 16):
         pass
 
 
@@ -164,7 +164,7 @@ def test_a_card_that_cannot_be_read_is_said_and_left_out(content: str, houlsby: 
     (houlsby.folder / CARD).write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(RecordError, match=r"card\.json in .* cannot be read"):
         find(str(houlsby.folder), tmp_path)
-    assert all_saved(tmp_path) == []
+    assert saved_runs(tmp_path) == []
 
 
 def test_a_run_is_found_by_id_record_and_folder(houlsby: Saved, tiny: PretrainedModel, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_run_is_found_by_id_record_and_folder(houlsby: Saved, tiny: Pretrained
     record = record_of(tiny, make_spec("houlsby"))
     path = save(tmp_path, record)
     assert path.name == houlsby.card.record
-    assert kept_of(tmp_path, record) == houlsby.folder
+    assert find_folder(tmp_path, record) == houlsby.folder
     for way in (identity, identity[:4], str(path), str(houlsby.folder)):
         assert find(way, tmp_path) == houlsby
     moved = tmp_path / "moved"
@@ -188,7 +188,7 @@ def other_execution(record: Any) -> Any:
 def test_what_cannot_be_found_is_said(houlsby: Saved, tiny: PretrainedModel, tmp_path: Path) -> None:
     record = record_of(tiny, make_spec("houlsby"))
     later = other_execution(record)
-    assert kept_of(tmp_path, later) is None
+    assert find_folder(tmp_path, later) is None
     not_saved = run("lora")
     cases = {
         "ab": "neither the id of a run",
@@ -229,8 +229,8 @@ def test_a_disk_that_is_full_is_said(tiny: PretrainedModel, tmp_path: Path, monk
     record = record_of(tiny, make_spec("houlsby"))
     monkeypatch.setattr("os.fsync", full)
     with (
-        staged(tmp_path, "b" * 16) as folder,
-        pytest.raises(RecordError, match=r"houlsby trained cannot be saved \(No space left"),
+        stage(tmp_path, "b" * 16) as folder,
+        pytest.raises(RecordError, match=r"the weights of houlsby cannot be saved \(No space left"),
     ):
         publish(folder, tmp_path, record)
     assert list((tmp_path / "adapters").iterdir()) == []

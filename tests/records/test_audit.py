@@ -15,6 +15,7 @@ from bench.cli.app import main
 from bench.models.pretrained import find
 from bench.records.audit import CHECKS, Outcome, audit
 from bench.records.audit.calibration import CHECKS as OF_CALIBRATIONS
+from bench.records.audit.check import Case, Mismatch
 from bench.records.schema import Baseline, CurvePoint, Energy, Evaluation, Latency, Record, pack_bits, unpack_bits
 from bench.records.spec import Budget, run_id
 from bench.records.store import logits_sha256, save
@@ -211,6 +212,7 @@ DAMAGES: list[tuple[str, Damage]] = [
     ("curve fractions", point(0, fraction=0.3)),
     ("curve end", point(3, step=101)),
     ("validation accuracy", point(2, accuracy=0.8001)),
+    ("validation accuracy", point(3, accuracy=0.8001)),
     ("resumed", by(seconds={"before": 1.0})),
     ("resumed", by(resumed=1)),
     ("resumed", by(resumed=1, seconds={"before": 70.0})),
@@ -280,6 +282,28 @@ def test_whole_records_pass(tmp_path: Path) -> None:
     assert [name for name, _ in outcome.skipped] == [check.name for check in CHECKS if check.name in alone]
     assert len(outcome.held) + len(alone) + len(OF_CALIBRATIONS) == len(CHECKS)
     assert f": {len(outcome.held)} checks hold (12 do not apply)" in outcome.text()
+
+
+@pytest.mark.parametrize(
+    ("purpose", "at", "right", "holds"),
+    [
+        ("run", 2, 401, False), ("run", 2, 400, True), ("run", 3, 400, True), ("run", 3, 401, True), ("trial", 3, 401, True),
+        ("run", 3, 401.5, False), ("trial", 3, 401.5, False),
+    ],
+)  # fmt: skip
+def test_validation_is_read_in_part_and_at_the_end_perhaps_whole(purpose: str, at: int, right: float, holds: bool) -> None:
+    """Of 2,000 texts, of which 500 are read at a mark."""
+    record = put(whole(), rules_version=3, data={"validation": 2000}, spec={"purpose": purpose})
+    assert record.training is not None
+    curve = [p.model_copy(update={"fraction": mark}) for p, mark in zip(record.training.curve, MARKS, strict=True)]
+    record = point(at, accuracy=right / 2000)(put(record, training={"curve": curve}))
+    (check,) = [check for check in CHECKS if check.name == "validation accuracy"]
+    case = Case(Path("record.json"), record, {})
+    if holds:
+        check.function(case)
+    else:
+        with pytest.raises(Mismatch):
+            check.function(case)
 
 
 def test_a_head_on_kept_features_passes(tmp_path: Path) -> None:
@@ -465,10 +489,22 @@ def test_the_command_says_a_line_a_record_and_goes_on(tmp_path: Path, capsys: py
     assert call([str(tmp_path)]) == 0
 
 
+def test_other_files_of_a_folder_are_named_and_the_exit_code_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record, foreign = kept(tmp_path, whole()), tmp_path / "package.json"
+    foreign.write_text('{"name": "left-pad", "version": 1}')
+    assert call([str(tmp_path)]) == 3
+    assert capsys.readouterr().out.splitlines()[-1] == f"{foreign}: not a record of this suite"
+    (cut := tmp_path / "cut.json").write_bytes(record.read_bytes()[:-20])
+    assert call([str(tmp_path)]) == 1
+    assert f"{cut}: FAILED record: it is not whole JSON" in capsys.readouterr().out.splitlines()
+    assert call([str(foreign)]) == 2
+    assert capsys.readouterr().err == f"error: {str(foreign)!r}: it is not a record of this suite\n"
+
+
 def test_the_command_lists_its_checks(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("run id: The id is the hash of spec")
+    assert lines[0].startswith("run id: Check that the id is the hash of spec")
     assert len(lines) == sum(not check.name.startswith("out-of-domain") for check in CHECKS)
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.records.migrate import STEPS, migrated
+from bench.records.migrate import STEPS, migrate
 from bench.records.schema import SCHEMA_VERSION, Baseline, Record
-from bench.records.store import Damaged, checksum_flaw, load, read, sealed
+from bench.records.store import Damaged, checksum_flaw, load, read, seal
 from bench.report.render import render
 from tests.factories import baseline, run
 
@@ -33,7 +33,7 @@ def write(folder: Path, record: Record | Baseline, **fields: Any) -> Path:
 def test_there_is_a_step_from_every_old_version_to_the_present() -> None:
     assert sorted(STEPS) == list(range(1, SCHEMA_VERSION))
     for version in STEPS:
-        assert migrated({"schema_version": version})["schema_version"] == SCHEMA_VERSION
+        assert migrate({"schema_version": version})["schema_version"] == SCHEMA_VERSION
 
 
 def test_a_record_of_version_1_is_read_and_left_as_it_is(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_rates_of_the_machine_go(version: int, tmp_path: Path) -> None:
     old = {**made.model_dump(mode="json"), "schema_version": version, "compute": {"cpu_seconds": 100, **RATES}}
     text = json.dumps(old, indent=1).encode() + b"\n"
     path = tmp_path / f"{made.run_id}.json"
-    path.write_bytes(text if version == 1 else sealed(text))
+    path.write_bytes(text if version == 1 else seal(text))
     assert list(load(tmp_path)) == [made]
     assert checksum_flaw(path) is None
 
@@ -108,7 +108,7 @@ FIELDS = {"schema_version": st.integers(0, 4) | JSON, "rules_version": JSON, "me
 @given(st.fixed_dictionaries({}, optional=FIELDS))
 def test_migrating_never_fails_and_changes_nothing_that_it_is_given(record: dict[str, Any]) -> None:
     before = repr(record)
-    made = migrated(record)
+    made = migrate(record)
     assert repr(record) == before
     assert made.keys() == record.keys()
     version = record.get("schema_version")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bench.records.spec import Budget, RunSpec, checked_spec, parse_seeds, parse_size, run_id
+from bench.records.spec import Budget, RunSpec, parse_seeds, parse_size, run_id, spec_from_fields
 from bench.system.errors import BenchError, SpecError
 from tests.conftest import make_spec
 
@@ -200,5 +200,5 @@ def test_the_id_is_the_same_in_every_process_and_after_a_round_trip() -> None:
 )
 def test_a_field_out_of_range_is_named_as_its_option(field: str, value: Any, option: str) -> None:
     with pytest.raises(SpecError) as caught:
-        checked_spec(**{**make_spec().model_dump(), field: value})
+        spec_from_fields(**{**make_spec().model_dump(), field: value})
     assert str(caught.value).startswith(option)

@@ -39,16 +39,16 @@ from bench.report.figures import (
 from bench.report.figures import curves as curves_figure
 from bench.report.figures import sweep as sweep_figure
 from bench.report.figures.__main__ import FOLDER, committed
-from bench.report.figures.axes import Scale, lines_across, widened
-from bench.report.figures.export import mark, picture, written
-from bench.report.figures.label_placement import AROUND, Box, Text, settled, spread
+from bench.report.figures.axes import Scale, lines_across, widen
+from bench.report.figures.export import mark, picture, write_figures
+from bench.report.figures.label_placement import AROUND, Box, Text, place_labels, spread
 from bench.report.figures.points import CUT, names
 from bench.report.figures.style import COLOURS, SHAPES, looks
 from bench.report.options import Figure
 from bench.report.tables.budgets import sections
-from bench.report.tables.comparison_rows import lines
+from bench.report.tables.rows import rows
 from bench.system.errors import SpecError
-from tests.factories import baseline, ended, run
+from tests.factories import baseline, counted, ended, run, shared
 from tests.report.test_report import HOSTILE, hostile, usual
 from tests.report.test_tables import learning
 
@@ -160,7 +160,7 @@ def test_a_method_looks_the_same_in_every_figure() -> None:
 def test_points_are_the_means_of_the_table_and_the_runs_beside_them() -> None:
     group = one(*usual())
     points, single = scatter.means(group, scatter.PARAMETERS), scatter.runs(group, scatter.PARAMETERS)
-    table = [line for line in lines(group) if line.role in {"reference", "method"}]
+    table = [row for row in rows(group) if row.role in {"reference", "method"}]
     assert [point["label"] for point in points] == [line.label for line in table]
     for point, line, row in zip(points, table, group.rows, strict=True):
         assert point["accuracy"] == pytest.approx(100 * (line.accuracy or 0))
@@ -181,6 +181,33 @@ def test_memory_is_what_the_comparison_counts() -> None:
     assert [point["x"] for point in scatter.runs(group, scatter.MEMORY)] == [500, 500]
 
 
+def test_time_is_that_of_a_calibration_or_of_clocks_that_were_alone() -> None:
+    calibrated = one(shared(), shared("lora", tokens=800_000, low=0.9))
+    drawing = scatter.drawing(calibrated, looks([]), scatter.time(calibrated))
+    assert drawing
+    points = scatter.means(calibrated, scatter.time(calibrated) or scatter.MEMORY)
+    assert [(point["x"], point["left"], point["right"]) for point in points][1] == (1.25, 0.9, pytest.approx(1.2625))
+    timed = one(run(), run("lora"))
+    cost = scatter.time(timed)
+    assert cost
+    assert [point["x"] for point in scatter.means(timed, cost)] == [40, 40]
+    seconds = run().seconds
+    assert seconds
+    # It took 90 s where its calibration expects 60: the clock of no run in its table is drawn.
+    late = seconds.model_copy(update={"charged": 90.0})
+    plain = next(g for g in groups(shared(seconds=late), counted("full")) if "reference" not in g.key.budget)
+    assert scatter.time(replace(plain, rows=[replace(row, conversion=None) for row in plain.rows])) is None
+    said = [point["says"] for point in curves_figure.means(plain)]
+    assert not any(", 64.0 s," in words for words in said)
+
+
+def test_collapsed_runs_are_named_in_every_figure() -> None:
+    group = one(run(), run(seed=1), run("lora"), run("lora", 1, wrong=100))
+    for drawing in of_group(group, looks([])):
+        assert "lora on seed 1 (50 % [1.3, 98.7])" in drawing.caption
+        assert "lora on seed 1" in drawing.key
+
+
 def test_baselines_of_several_seeds_are_one_line_and_one_row() -> None:
     records = [*seeing(9000, 9100), run("lora"), run("lora", 1), baseline(22404, 30), baseline(9000, 36), baseline(9100, 44)]
     group = one(*records)
@@ -192,10 +219,10 @@ def test_baselines_of_several_seeds_are_one_line_and_one_row() -> None:
     assert "on 9,050 reviews, mean of 2, without an encoder: 80.00 %" in alike["says"]
     assert (of_all["text"], len(of_all["runs"])) == ("baseline, 22,404 reviews: 85.00", 1)
     assert lines_across(group, PICTURE, equal=False) == [of_all, published]
-    row = lines(group)[-2]
+    row = rows(group)[-2]
     assert row.label.endswith("as many reviews as the reference, mean of 2")
     assert (row.accuracy, row.reviews_seen, row.accuracy_difference) == (pytest.approx(0.8), 9050, pytest.approx(-0.1))
-    assert [line.role for line in lines(group)].count("baseline") == 2
+    assert [row.role for row in rows(group)].count("baseline") == 2
 
 
 def seeing(*reviews: int) -> list[Record]:
@@ -217,7 +244,7 @@ def test_captions_name_no_line_or_interval_that_is_not_there() -> None:
             assert said in drawn[name].caption
             assert "One run each." in drawn[name].caption
             assert "interval" not in drawn[name].caption + drawn[name].key
-    assert "across: baselines without an encoder, and" in of_group(one(*usual()), looks([]))[0].caption
+    assert "across: baselines without an encoder, and" in of_group(one(*usual()), looks([]))[3].caption
     several = next(drawing for drawing in one_of_each(swept()) if drawing.figure == "sweep")
     assert all("95 % interval over seeds" in said for said in (several.caption, several.key))
 
@@ -244,24 +271,29 @@ def test_intervals_end_where_accuracies_do() -> None:
 
 def test_the_front_is_said_to_be_one_of_estimates() -> None:
     group = one(*usual())
-    for cost, middle in ((scatter.PARAMETERS, "mean accuracy over"), (scatter.MEMORY, "mean accuracy and median memory over")):
+    costs = (
+        (scatter.PARAMETERS, "mean accuracy"),
+        (scatter.MEMORY, "accuracy and median memory"),
+        (scatter.time(group), "speed"),
+    )
+    for cost, middle in costs:
         drawing = scatter.drawing(group, looks([]), cost)
         assert drawing
         for said in (drawing.caption, drawing.key):
             assert "unresolved" in said
-            assert f"{middle} seeds" in said
+            assert f"{middle} over seeds" in said
 
 
 def test_figures_say_what_stands_beside_the_numbers_in_tables() -> None:
     group = one(*usual(), ended("lora", "out-of-memory"), ended("lora", "failed", seed=1))
     made = of_group(group, looks([]))
-    assert len(made) == 5
+    assert len(made) == 6
     for drawing in made:
         for said in (drawing.caption, drawing.key):
             assert "Without a number here: lora (1 failed, 1 out-of-memory)." in said
     assert not any("Without a number" in drawing.key for drawing in of_group(one(run(), run("lora")), looks([])))
     unmeasured = of_group(one(run(), run("lora", memory=None)), looks([]))
-    assert ["Without a number here: lora." in drawing.key for drawing in unmeasured] == [False, True, False, False, True]
+    assert ["Without a number here: lora." in drawing.key for drawing in unmeasured] == [False, False, True, False, False, True]
 
 
 def test_a_sweep_says_which_budgets_a_method_did_not_complete() -> None:
@@ -389,7 +421,7 @@ def test_a_crossing_is_told_as_the_table_tells_it() -> None:
     assert drawing
     said = " cross at about 1,400 steps."
     assert f"full and houlsby{said}" in drawing.caption
-    assert any(note.endswith(said) for section in sections(sweep) for note in section.notes)
+    assert any(note.text.endswith(said) for section in sections(sweep) for note in section.notes)
     assert drawing.shared in sections(sweep)[0].title
 
 
@@ -417,7 +449,7 @@ def test_names_of_points_that_almost_coincide_do_not() -> None:
     spots = [(200.0, 100.0), (212.0, 102.0), (195.0, 110.0), (30.0, 30.0), (515.0, 150.0)]
     texts = [Text(name, x, y, AROUND) for name, (x, y) in zip(ORDER, spots, strict=True)]
     frame, dots = Box(0, 0, 520, 340), [Box(x - 8, y - 8, x + 8, y + 8) for x, y in spots]
-    boxes = [text.box(place, 15) for text, place in zip(texts, settled(texts, dots, frame, 15), strict=True)]
+    boxes = [text.box(place, 15) for text, place in zip(texts, place_labels(texts, dots, frame, 15), strict=True)]
     for i, box in enumerate(boxes):
         assert not any(box.shared(other) for other in [*dots, *boxes[:i]])
         assert box.shared(frame) == pytest.approx(box.area)
@@ -442,7 +474,7 @@ def test_names_are_short_harmless_and_different() -> None:
 
 
 def test_a_scale_is_what_it_is_in_vega() -> None:
-    scale = widened([10, 1000], log=True)
+    scale = widen([10, 1000], log=True)
     assert scale.share(100) == pytest.approx(0.5)
     assert scale.low < 10 < 1000 < scale.high
     assert scale.ticks() == [10, 100, 1000]
@@ -544,7 +576,7 @@ def test_a_file_gets_one_figure_and_a_folder_all(runs: Path, tmp_path: Path, cap
     assert {path.name for path in (tmp_path / "all").iterdir()} == {
         f"{figure}-minilm-60s.svg" for figure in LACKING if figure != Figure.sweep
     }
-    assert len(capsys.readouterr().out.splitlines()) == 5
+    assert len(capsys.readouterr().out.splitlines()) == 6
     report(runs, "--format", "png", "--figure", "forest", "--out", str(tmp_path / "some"))
     (only,) = (tmp_path / "some").iterdir()
     assert only.read_bytes().startswith(b"\x89PNG\r\n")
@@ -557,13 +589,13 @@ def test_a_file_gets_one_figure_and_a_folder_all(runs: Path, tmp_path: Path, cap
     ("arguments", "message"),
     [
         (["--format", "svg", "--figure", "sweep"], "nothing to draw here as --figure sweep: no runs that differ in the amount"),
-        (["--format", "svg", "--figure", "all", "--out", "x.svg"], "--figure all is 5 pictures here (accuracy-parameters-"),
+        (["--format", "svg", "--figure", "all", "--out", "x.svg"], "--figure all is 6 pictures here (forest-minilm-"),
         (["--format", "png"], "a PNG is not text: name a file or a folder for it with --out"),
         (["--format", "png", "--out", "x.svg"], "--out 'x.svg' is no name for --format png: a picture ends in .png"),
-        (["--format", "svg", "--view", "curves"], "--view chooses tables; with --format svg say --figure"),
-        (["--figure", "forest"], "--figure goes with --format svg or png; --format table has no single figures"),
+        (["--format", "svg", "--view", "curves"], "--view chooses tables; with --format svg choose a figure"),
+        (["--figure", "forest"], "--figure needs --format svg or png"),
         (["--format", "svg", "--figure", "pie"], "'pie' is not one of"),
-        (["--format", "html"], "a page is not to be read in a terminal: name a file for it with --out"),
+        (["--format", "html"], "name a file for it with --out"),
         (["--format", "svg", "--out", "/dev/null/x.svg"], "the picture cannot be written to '/dev/null/x.svg'"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
@@ -588,7 +620,7 @@ def test_bad_input_is_one_line(
 def test_a_picture_of_several_groups_names_them() -> None:
     several = drawings(groups(run(), run("lora"), run(spec={"max_length": 256}), run("lora", spec={"max_length": 256})))
     with pytest.raises(SpecError, match=r"--figure curves is 2 pictures here \(curves-minilm-60s, curves-minilm-60s-2\)"):
-        written(several, figure=Figure.curves, kind="svg", out=Path("x.svg"))
+        write_figures(several, figure=Figure.curves, kind="svg", out=Path("x.svg"))
 
 
 def test_drawing_imports_no_library_of_models(runs: Path, tmp_path: Path) -> None:

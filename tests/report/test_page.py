@@ -34,7 +34,8 @@ from bench.records.store import save
 from bench.report.page import page
 from bench.report.page.content import comparison
 from bench.report.render import render
-from bench.report.tables.comparison import HEADERS, cells
+from bench.report.tables.answer import sentences
+from bench.report.tables.comparison import as_json, section
 from bench.report.tables.formatting import run_line
 from tests.factories import MACHINE, run, shared
 from tests.report.test_figures import ORDER, found_in, ugly
@@ -177,9 +178,13 @@ def test_the_tables_are_those_of_every_other_format(html: str) -> None:
     tables = Parsed(html).tables
     found = compare(records(), "houlsby", ORDER)
     for i, group in enumerate(found, 1):
-        header, *rows = tables[f"group-{i}-comparison"]
-        assert header == list(HEADERS)
-        assert rows == cells(group)
+        for name, wide in (("comparison", False), ("columns", True)):
+            shown = section(group, wide=wide)
+            found_rows = [[cell.replace("\n", " ") for cell in row] for row in (*shown.rows, *shown.below)]
+            header, *rows = tables[f"group-{i}-{name}"]
+            assert header == [text.replace("\n", " ") for text in shown.headers]
+            assert rows == found_rows
+        assert [list(row.values()) for row in as_json(group)] == rows
         every = [record for row in group.rows for record in (*row.runs, *row.others)]
         assert {row[0] for row in tables[f"group-{i}-runs"][1:]} == {record.run_id for record in every}
     whole = [row for i in range(len(found)) for row in tables[f"group-{i + 1}-runs"]]
@@ -189,9 +194,9 @@ def test_the_tables_are_those_of_every_other_format(html: str) -> None:
 
 def test_a_calibrated_table_is_sorted_by_the_ratio_of_its_calibration() -> None:
     (group,) = compare([shared(), shared("lora", tokens=800_000)], "houlsby", ORDER)
-    table = comparison(group, {})
-    place = [column.header for column in table.columns].index("time a token")
-    assert table.columns[place].number
+    table = comparison(group, {}, wide=False)
+    place = [column.header for column in table.columns].index("time\nper token")
+    assert not table.columns[place].words
     assert [(row[place].text.split()[0], row[place].value) for row in table.rows] == [("1.00", 1.0), ("1.25", 1.25)]
     assert [row[place].value for row in table.below] == [None]
 
@@ -212,7 +217,7 @@ def test_groups_never_share_a_figure(html: str) -> None:
     for i, group in enumerate(compare(records(), "houlsby", ORDER), 1):
         own = {record.run_id for row in group.rows for record in row.runs} | {baseline.run_id for baseline in group.baselines}
         of_group = [sizes for name, sizes in figures.items() if name.startswith(f"group-{i}-")]
-        assert len(of_group) == 5
+        assert len(of_group) == 6
         assert {run_id for sizes in of_group for point in points_of(sizes) for run_id in point["runs"]} <= own
     assert [name for name in figures if not name.startswith("group-")] == ["budgets-1-sweep"]
 
@@ -252,8 +257,23 @@ def test_the_memory_of_a_run_is_what_the_comparison_counts() -> None:
 
 def test_one_seed_is_said(html: str) -> None:
     words = " ".join(Parsed(html).words)
-    assert "Smoke comparison: one seed" in words
-    assert "full, seed 2: out-of-memory, why it ended." in words
+    assert "One seed gives no verdict" in words
+    assert "full seed 2 out-of-memory (why it ended)" in words
+
+
+def test_the_page_leads_with_the_answer(html: str) -> None:
+    words = " ".join(" ".join(Parsed(html).words).split())
+    number, group = first_group(records(), 5)
+    found = sentences(group)
+    assert found[1].startswith(
+        "pfeiffer: 88.00 ± 0.00 %, not resolved from houlsby (-1.50 points), 1.00 × its time per review, "
+    )
+    assert [words.index(sentence) for sentence in found] == sorted(words.index(sentence) for sentence in found)
+    anchors = [f'id="group-{number}"', found[1], f'id="group-{number}-comparison"', f'data-figure="group-{number}-forest"']
+    assert [html.index(anchor) for anchor in anchors] == sorted(html.index(anchor) for anchor in anchors)
+    figures = [name for name in data_of(Parsed(html))["figures"] if name.startswith(f"group-{number}-")]
+    assert [name.split("-", 2)[2] for name in figures[:3]] == ["forest", "accuracy-time", "accuracy-memory"]
+    assert "How to read this" in words
 
 
 def test_hostile_words_are_text_and_nothing_else(html: str, hostile_html: str) -> None:
@@ -366,7 +386,7 @@ def test_every_figure_is_drawn_and_nothing_is_fetched(browser: webdriver.Chrome,
     opened(browser, files["usual"])
     assert browser.get_log("browser") == []
     plots = browser.find_elements(By.CSS_SELECTOR, ".plot")
-    assert len(plots) == len(browser.find_elements(By.CSS_SELECTOR, ".plot > svg")) == 11
+    assert len(plots) == len(browser.find_elements(By.CSS_SELECTOR, ".plot > svg")) == 13
     assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
 
 
@@ -457,12 +477,14 @@ def test_points_are_reached_by_keys(browser: webdriver.Chrome, files: dict[str, 
 
     stops = "return [...document.querySelectorAll('.plot')].map((plot) => plot.querySelectorAll('[tabindex=\"0\"]').length)"
     assert set(browser.execute_script(stops)) == {1}
-    # The last place before the figures that Tab stops at is a heading of the comparison.
-    visible(browser, f"#group-{number}-comparison thead th:last-child button")
-    browser.execute_script(f"document.querySelector('#group-{number}-comparison thead th:last-child button').focus()")
-    assert pressed(Keys.TAB)[0] == f"group-{number}-accuracy-parameters"
-    assert pressed(Keys.TAB)[0] == f"group-{number}-accuracy-memory"
-    ActionChains(browser).key_down(Keys.SHIFT).send_keys(Keys.TAB).key_up(Keys.SHIFT).perform()
+    # A figure is one stop of Tab, and its words, folded, are the next.
+    browser.execute_script(f"document.querySelector('#group-{number}-columns').closest('details').firstElementChild.focus()")
+    assert pressed(Keys.TAB)[0] == f"group-{number}-forest"
+    ActionChains(browser).send_keys(Keys.TAB).perform()
+    assert pressed(Keys.TAB)[0] == f"group-{number}-accuracy-time"
+    browser.execute_script(
+        f"document.querySelector(\"[data-figure='group-{number}-accuracy-parameters'] [tabindex='0']\").focus()"
+    )
     figure, first = focused()
     assert figure == f"group-{number}-accuracy-parameters"
     passed = [first]
@@ -573,8 +595,10 @@ def test_a_filter_filters(browser: webdriver.Chrome, files: dict[str, Path]) -> 
 def test_a_sort_sorts_by_pointer_and_by_keys(browser: webdriver.Chrome, files: dict[str, Path]) -> None:
     opened(browser, files["usual"])
     number, group = first_group(records(), 5)
-    table = f"#group-{number}-comparison"
-    place = HEADERS.index("accuracy %")
+    table = f"#group-{number}-columns"
+    browser.execute_script("document.querySelector(arguments[0]).closest('details').open = true", table)
+    heads = [text.replace("\n", " ") for text in section(group, wide=True).headers]
+    place = heads.index("accuracy %")
 
     def column(index: int, body: int = 0) -> list[str]:
         rows = "[...document.querySelector(arguments[0]).tBodies[arguments[1]].rows]"
@@ -598,7 +622,7 @@ def test_a_sort_sorts_by_pointer_and_by_keys(browser: webdriver.Chrome, files: d
     assert column(0) == sorted(column(0))
     assert column(0, body=1) == below
     # p is not known of the reference and of methods without a verdict: they stay below those of which it is.
-    p = HEADERS.index("p (Holm)")
+    p = heads.index("p (Holm)")
     button = browser.find_elements(By.CSS_SELECTOR, f"{table} thead button")[p]
     for _ in range(2):
         button.click()
@@ -634,7 +658,7 @@ def test_light_and_dark_follow_the_system_and_then_the_button(browser: webdriver
 
 
 @in_browser
-@pytest.mark.parametrize("width", [360, 1920], ids=["telephone", "projector"])
+@pytest.mark.parametrize("width", [390, 1280, 1920], ids=["telephone", "laptop", "projector"])
 def test_the_page_follows_the_width_of_the_screen(browser: webdriver.Chrome, files: dict[str, Path], width: int) -> None:
     opened(browser, files["usual"])
     try:
@@ -643,6 +667,12 @@ def test_the_page_follows_the_width_of_the_screen(browser: webdriver.Chrome, fil
         drawn(browser)
         assert as_wide_as_what_holds_it(browser)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        # The columns that decide are all visible, and a row of runs is a line.
+        fits = "return [...document.querySelectorAll('.cards')].every((t) => t.scrollWidth <= t.parentElement.clientWidth)"
+        assert browser.execute_script(fits)
+        script = "return [...document.querySelectorAll('.runs tbody tr')].map((row) => row.offsetHeight)"
+        line = browser.execute_script("return parseFloat(getComputedStyle(document.querySelector('.runs')).lineHeight)")
+        assert 0 < max(browser.execute_script(script)) < 2 * line
         assert browser.get_log("browser") == []
     finally:
         resized(browser, WIDTH)

@@ -17,9 +17,9 @@ import pytest
 from bench.records.schema import Baseline, Parameters, Record
 from bench.records.store import save
 from bench.report.render import render
-from bench.report.tables.comparison import HEADERS, STACKED_HEADERS
-from bench.report.tables.csv_export import COLUMNS
+from bench.report.tables.csv_export import HEADERS
 from bench.report.tables.formatting import run_line
+from bench.report.tables.table import MOST_NOTES
 from bench.system.errors import RecordError, SpecError
 from tests.factories import MACHINE, baseline, counted, ended, run, shared
 
@@ -69,7 +69,7 @@ def hostile(text: str) -> list[Record | Baseline]:
 
 def test_every_figure_is_the_same_in_json_csv_and_table(tmp_path: Path) -> None:
     (group,) = json.loads(report(tmp_path, *usual(), style="json"))["groups"]
-    table = [dict(zip(HEADERS, line, strict=True)) for line in _pipes(render(tmp_path, reference="houlsby", style="markdown"))]
+    table = _pipes(render(tmp_path, reference="houlsby", style="markdown", wide=True))
     sheet = list(csv.DictReader(io.StringIO(render(tmp_path, reference="houlsby", style="csv"))))
     assert len(group["table"]) == len(table) == len(sheet) == 8
     for method, line, row in zip(group["methods"], group["table"], sheet, strict=False):
@@ -80,7 +80,7 @@ def test_every_figure_is_the_same_in_json_csv_and_table(tmp_path: Path) -> None:
         assert str(method["trainable_body"]) == row["trainable parameters in the encoder"]
         assert str(len(method["seeds"])) == row["complete runs"]
     for line, row in zip(group["table"], table, strict=True):
-        assert [html.unescape(re.sub(r"\\|\*\*", "", cell)) for cell in row.values()] == list(line.values())
+        assert [html.unescape(re.sub(r"\\|\*\*", "", cell)) for cell in row] == list(line.values())
     houlsby, pfeiffer, full = group["methods"][:3]
     assert houlsby["accuracy"] == pytest.approx(0.895)
     assert full["accuracy_difference"] == pytest.approx(0.0225)
@@ -101,19 +101,19 @@ def test_a_calibrated_group_shows_the_ratio_of_its_calibration_in_every_format(t
     assert [line["time a token"] for line in group["table"]] == ["1.00", "1.25 [0.90, 1.26]", ""]
     assert "reviews per s" not in group["table"][0]
     sheet = list(csv.DictReader(io.StringIO(render(tmp_path, reference="houlsby", style="csv"))))
-    columns = ("reviews per second", *(name for name in COLUMNS if name.startswith("time a token")))
+    columns = ("reviews per second", *(name for name in HEADERS if name.startswith("time a token")))
     cells = next([row[name] for name in columns] for row in sheet if row["method"] == "lora")
     assert cells == ["", "1.25", "0.9", "1.2625"]
     # A run of plain tokens beside a calibrated one has a dash: its own clock is not shown there either.
     mixed = next(group for group in found if "reference tokens" not in group["title"])
     assert [line["time a token"] for line in mixed["table"]] == ["1.00", "–", ""]
     text = {style: render(tmp_path, reference="houlsby", style=style) for style in ("table", "markdown", "latex")}
-    assert "1.25 [0.90, 1.26]" in text["table"]
-    assert "1.25 {[}0.90, 1.26{]}" in text["latex"]
+    assert "1.25 \\[0.90, 1.26\\]" in text["markdown"]
+    assert "$[0.90, 1.26]$" in text["latex"]
+    assert "[0.90, 1.26]" in text["table"]
     for shown in text.values():
-        assert "time a token" in shown
+        assert "per token" in shown
         assert "per s" not in shown
-    assert max(len(line) for line in text["table"].splitlines()) <= 132
 
 
 def _pipes(markdown: str) -> list[list[str]]:
@@ -122,20 +122,42 @@ def _pipes(markdown: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows[2:]]
 
 
-def test_the_table_fits_a_terminal(tmp_path: Path) -> None:
-    text = report(tmp_path, *usual())
-    assert max(len(line) for line in text.splitlines()) <= 132
-    said = [line for line in text.splitlines() if line.startswith(("- ", "  ")) and "%  " not in line]
-    assert said
-    assert max(len(line) for line in text.splitlines() if line.startswith("- ")) <= 110
-    houlsby = next(line for line in text.splitlines() if line.startswith("houlsby"))
-    assert houlsby.split()[1:3] == ["89.50", "ref."]
+@pytest.mark.parametrize("width", [40, 80, 100, 140])
+def test_the_columns_that_decide_fit_every_terminal(tmp_path: Path, width: int) -> None:
+    for record in [shared(low=1.0, high=1.0), *(shared("lora", seed, 800_000, low=0.9) for seed in range(3)), baseline(22404)]:
+        save(tmp_path / "calibrated", record)
+    for record in usual():
+        save(tmp_path / "usual", record)
+    for folder, last in (("calibrated", "time per token"), ("usual", "reviews per s")):
+        text = render(tmp_path / folder, reference="houlsby", style="table", width=width)
+        lines = text.splitlines()
+        assert max(map(len, lines)) <= width
+        table = text.split("\n- ")[0]
+        words = " ".join(table.split())
+        for name in ("accuracy %", "Δ points", "verdict", "F1 %", "trainable + head", "memory MiB", last):
+            assert all(part in words for part in name.split())
+        # A list says each name before its cell; a table has a rule below its headers.
+        assert ("\n  accuracy %: " in table) == (width <= 80) != ("───" in table)
+        assert "precision" not in text
+        assert "p (Holm)" not in text
+        assert 0 < sum(line.startswith("- ") for line in lines) <= MOST_NOTES
+    houlsby = next(line for line in lines if line.startswith("houlsby"))
+    assert width <= 80 or houlsby.split()[1:3] == ["89.50", "ref."] or houlsby.split()[1:4] == ["89.50", "±1.24", "ref."]
 
 
-def test_markdown_has_its_headers_on_one_line(tmp_path: Path) -> None:
+def test_wide_shows_every_column(tmp_path: Path) -> None:
+    report(tmp_path, *usual())
+    text = render(tmp_path, reference="houlsby", style="markdown", wide=True)
+    header = next(line for line in text.splitlines() if line.startswith("|"))
+    assert [cell.strip() for cell in header.split("|")[1:-1]] == [
+        "method", "accuracy %", "Δ points", "verdict", "p (Holm)", "precision %", "recall %", "F1 %", "trainable: encoder",
+        "head", "memory MiB", "reviews seen", "reviews per s", "seeds",
+    ]  # fmt: skip
+    assert "precision" in render(tmp_path, reference="houlsby", style="table", wide=True, width=80)
+
+
+def test_markdown_names_the_reference(tmp_path: Path) -> None:
     lines = report(tmp_path, *usual(), style="markdown").splitlines()
-    header = next(line for line in lines if line.startswith("|"))
-    assert [cell.strip() for cell in header.split("|")[1:-1]] == list(HEADERS)
     assert any(line.startswith("| **houlsby** ") for line in lines)
 
 
@@ -150,18 +172,21 @@ def test_several_groups(tmp_path: Path) -> None:
 
 def test_csv_holds_plain_numbers(tmp_path: Path) -> None:
     rows = list(csv.reader(io.StringIO(report(tmp_path, *usual(), style="csv"))))
-    assert tuple(rows[0]) == COLUMNS
-    assert {len(row) for row in rows} == {len(COLUMNS)}
+    assert tuple(rows[0]) == HEADERS
+    assert len(set(HEADERS)) == len(HEADERS)
+    assert {len(row) for row in rows} == {len(HEADERS)}
+    words = {"group", "role", "method", "verdict", "unconditional verdict", "runs in other states"}
+    words |= {name for name in HEADERS if name.startswith("seeds")}
     for row in rows[1:]:
-        numbers = [*row[3:18], *row[19:22], *row[26:35], row[36]]
+        numbers = [cell for name, cell in zip(HEADERS, row, strict=True) if name not in words]
         assert all(re.fullmatch(r"(-?[0-9]+(\.[0-9]+)?(e-[0-9]+)?)?", cell) for cell in numbers), row
-    cells = dict(zip(COLUMNS, rows[2], strict=True))
+    cells = dict(zip(HEADERS, rows[2], strict=True))
     assert cells["method"] == "pfeiffer"
     assert cells["accuracy minus reference (points)"] == "-1.5"
     assert cells["peak memory (MiB)"] == "300"
     assert (cells["verdict"], cells["seeds compared"], cells["seeds collapsed"]) == ("not resolved", "0 1 2", "")
     assert (cells["unconditional verdict"], cells["collapsed runs"]) == ("too few seeds", "0")
-    of_full = dict(zip(COLUMNS, rows[3], strict=True))
+    of_full = dict(zip(HEADERS, rows[3], strict=True))
     assert (of_full["verdict"], of_full["seeds compared"], of_full["seeds not compared"]) == ("incomplete", "0 1", "2")
 
 
@@ -173,16 +198,16 @@ def test_latex_is_a_booktabs_table(tmp_path: Path) -> None:
     assert rows[2].startswith("houlsby & 89.50 & ref. &")
     assert rows[3].startswith(r"& $\pm$1.24 &")
     assert rows[4].startswith(r"pfeiffer & 88.00 & $-1.50$ & not resolved &")
-    assert re.match(r"& \$\\pm\$0.00 & \$\[-[0-9.]+, -?[0-9.]+\]\$ & [0-9.]+ &", rows[5])
-    assert text.index(r"\caption{minilm on embedded-v1") < text.index(r"\toprule") < text.index("full, seed 2")
+    assert re.match(r"& \$\\pm\$0.00 & \$\[-[0-9.]+, -?[0-9.]+\]\$ &", rows[5])
+    assert text.index(r"\caption{minilm on embedded-v1") < text.index(r"\toprule") < text.index("full seed 2")
 
 
 def _check_latex(text: str) -> None:
     """As `check_latex`, and as many columns in each row as the comparison has."""
     bare = check_latex(text)
-    columns = {bare_row.count("&") for bare_row in bare.splitlines() if bare_row.endswith("\\\\")}
-    assert columns == {len(STACKED_HEADERS) - 1}
-    assert bare.count("&") == (len(STACKED_HEADERS) - 1) * sum(line.endswith("\\\\") for line in bare.splitlines())
+    rows = [line for line in bare.splitlines() if line.endswith("\\\\")]
+    assert {row.count("&") for row in rows} == {7}
+    assert bare.count("&") == 7 * len(rows)
 
 
 def check_latex(text: str) -> str:
@@ -195,7 +220,7 @@ def check_latex(text: str) -> str:
         assert depth >= 0
     assert depth == 0
     assert [line.count("%") for line in bare.splitlines() if "%" in line] == [1] * text.count("% needs")
-    signs = {r"$\Delta$", r"$\pm$", r"$\leq$", r"$\geq$"}
+    signs = {r"$\Delta$", r"$\pm$", r"$\leq$", r"$\geq$", r"$\times$", "$-$"}
     assert set(re.findall(r"\$[^$]*\$", bare)) <= signs | set(re.findall(r"\$[-+][0-9.]+\$|\$\[-?[0-9.]+, -?[0-9.]+\]\$", bare))
     assert bare.count("$") % 2 == 0
     assert not set("#~^") & set(bare)
@@ -203,7 +228,7 @@ def check_latex(text: str) -> str:
         assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}")
     known = (
         "usepackage begin end centering footnotesize setlength tabcolsep caption toprule midrule bottomrule par smallskip "
-        "raggedright Delta pm leq geq textperiodcentered textbackslash textasciitilde textasciicircum textless "
+        "raggedright Delta pm leq geq times textperiodcentered textbackslash textasciitilde textasciicircum textless "
         "textgreater textbar textasciigrave"
     )
     assert set(re.findall(r"\\([a-zA-Z]+)", bare.replace("\\\\", ""))) <= set(known.split())
@@ -222,8 +247,8 @@ def test_names_from_records_are_inert(tmp_path: Path, style: str, text: str) -> 
         assert group["methods"][1]["method"] == text
     elif style == "csv":
         rows = list(csv.reader(io.StringIO(written)))
-        assert {len(row) for row in rows} == {len(COLUMNS)}
-        names = [row[i] for row in rows for i in (0, 1, 2, 15)]
+        assert {len(row) for row in rows} == {len(HEADERS)}
+        names = [row[i] for row in rows for i in (0, 1, 2, HEADERS.index("runs in other states"))]
         assert not any(name.lstrip().startswith(("=", "+", "-", "@", "\t", "\r", "＝")) for name in names)
     elif style == "latex":
         _check_latex(written)
@@ -232,7 +257,7 @@ def test_names_from_records_are_inert(tmp_path: Path, style: str, text: str) -> 
 
 
 def _check_markdown(text: str) -> None:
-    assert {len(cells) for cells in _pipes(text)} == {len(HEADERS)}
+    assert {len(cells) for cells in _pipes(text)} == {8}
     check_markdown(text)
 
 

@@ -22,7 +22,8 @@ from bench.report.tables import costs as costs_tables
 from bench.report.tables import curves as curves_tables
 from bench.report.tables import tuning as tuning_tables
 from bench.report.tables.footnotes import notes
-from bench.report.tables.table import Section, latex, terminal
+from bench.report.tables.latex import latex
+from bench.report.tables.table import MOST_NOTES, MOST_WORDS, Note, Section, footnotes, terminal
 from bench.rules import MARKS, TUNING_SEED
 from bench.system.errors import RecordError, SpecError
 from tests.factories import MACHINE, ended, evaluation, run
@@ -62,8 +63,8 @@ def one_group(*records: Record | Baseline) -> Group:
 
 def cells(section: Section) -> dict[str, dict[str, str]]:
     """Label → header → cell."""
-    headers = [" ".join(part for part in header if part) for header in section.headers]
-    return {row[0]: dict(zip(headers, row, strict=True)) for row in section.rows}
+    headers = [header.replace("\n", " ") for header in section.headers]
+    return {row[0]: dict(zip(headers, (cell.replace("\n", " ") for cell in row), strict=True)) for row in section.rows}
 
 
 def kept(folder: Path, *records: Record | Baseline) -> Path:
@@ -153,7 +154,7 @@ def test_the_tables_of_curves() -> None:
     assert timed["lora"]["reviews by then"] == ""  # those of the last level, which it never had
     assert timed["full"]["time to 75 %"] == "not reached"
     # The standard error of 80 % on 500 validation reviews is 1.8 points.
-    assert "is 1.8 points" in curves_tables.sections(group)[0].notes[0]
+    assert "of one of 80 %: 1.8 points" in curves_tables.sections(group)[0].notes[0].text
 
 
 def test_no_curves_no_table() -> None:
@@ -189,7 +190,7 @@ def test_costs_are_medians_over_seeds() -> None:
         "method": "houlsby", "to ship": "2.0 KiB", "latency ms batch 1": "12.0 (+20 %)", "merged ms batch 1": "10.0",
         "out-of-domain accuracy %": f"79.50 ±{100 * half:.2f}",
     }  # fmt: skip
-    assert any("by a counter" in note for note in training.notes)
+    assert any("by a counter" in note.text for note in training.notes)
 
 
 def test_what_no_run_measured_is_named_and_takes_no_column() -> None:
@@ -200,8 +201,8 @@ def test_what_no_run_measured_is_named_and_takes_no_column() -> None:
     }  # fmt: skip
     training, use = costs_tables.sections(one_group(run(**old), run("lora", **old)))
     assert list(cells(training)["lora"]) == ["method", "device seconds"]
-    assert training.notes[-1] == "Not measured: weights MiB, gradients MiB, optimizer MiB, activations MiB, energy J."
-    assert use.notes[-1] == "Not measured: latency ms batch 1, latency ms batch 32, out-of-domain accuracy %."
+    assert training.notes[-1].text == "Not measured: weights MiB, gradients MiB, optimizer MiB, activations MiB, energy J."
+    assert use.notes[-1].text == "Not measured: latency ms batch 1, latency ms batch 32, out-of-domain accuracy %."
     # One that has them gives the others a dash.
     training, use = costs_tables.sections(one_group(run(), run("lora", **old)))
     assert cells(training)["lora"]["weights MiB"] == "–"
@@ -237,11 +238,8 @@ def test_trials_stand_at_the_rates_that_the_method_declares() -> None:
     assert shown["houlsby"]["device s of tuning"] == "192 s"
     # What the diverged trial took is not known.
     assert shown["lora"]["device s of tuning"] == "≥ 128 s"
-    assert any(note.startswith("lora, learning rate 0.015: diverged, why it ended.") for note in found_notes(found))
-
-
-def found_notes(found: Any) -> list[str]:
-    return tuning_tables.section(found).notes
+    (note,) = (note for note in tuning_tables.section(found).notes if note.kind == "state")
+    assert note.text == "Not complete: lora at 0.015, diverged (why it ended)."
 
 
 def test_nothing_is_chosen_while_a_trial_is_to_be_run_again() -> None:
@@ -303,21 +301,32 @@ def test_each_view_is_part_of_all(tmp_path: Path) -> None:
 def test_every_view_fits_a_terminal(tmp_path: Path) -> None:
     hours = [{"budget": run().spec.budget.model_copy(update={"amount": 3600 * (i + 1)})} for i in range(12)]
     folder = kept(tmp_path, *everything(), *(run(seed=seed, spec=spec) for spec in hours for seed in (0, 1)))
-    text = render(folder, reference="houlsby", style="table", view="all")
-    assert max(len(line) for line in text.splitlines()) <= 132
+    for width in (40, 80, 100, 140):
+        text = render(folder, reference="houlsby", style="table", view="all", width=width)
+        assert max(len(line) for line in text.splitlines()) <= width
 
 
-def test_a_wide_table_goes_on_below() -> None:
-    headers = [("method", ""), *(("", f"column {i}") for i in range(20))]
-    text = terminal(Section("wide", headers, [["a", *(f"cell {i}" for i in range(20))]]))
-    assert max(map(len, text.splitlines())) <= 132
-    shown = [cell for line in text.splitlines() if line.startswith("a ") for cell in re.findall(r"cell \d+", line)]
-    assert shown == [f"cell {i}" for i in range(20)]
+def test_a_table_wider_than_the_terminal_is_a_list() -> None:
+    headers = ["method", *(f"column\n{i}" for i in range(20))]
+    text = terminal(Section("wide", headers, [["a", *(f"cell\n{i}" for i in range(20))]]), 80)
+    assert text.splitlines()[2:] == ["a", *(f"  column {i}: cell {i}" for i in range(20))]
+
+
+def test_under_a_table_stand_five_short_notes(tmp_path: Path) -> None:
+    hours = [{"budget": run().spec.budget.model_copy(update={"amount": 3600 * (i + 1)})} for i in range(3)]
+    many = [run(method, seed, wrong=100 if seed else 20, spec=spec) for spec in hours for method in ORDER for seed in (0, 1)]
+    folder = kept(tmp_path, *everything(), *many, *(ended(method, "failed", "why " * 40, seed=7) for method in ORDER))
+    text = render(folder, reference="houlsby", style="markdown", view="all")
+    notes = [[line[2:] for line in table.splitlines() if line.startswith("- ")] for table in text.split("\n\n\n")]
+    assert 3 < max(map(len, notes)) <= MOST_NOTES
+    assert max(len(note.split()) for found in notes for note in found) == MOST_WORDS
+    many_notes = [Note("kind", f"note {i}") for i in range(9)]
+    assert footnotes(Section("", ["method"], [], many_notes)) == [f"note {i}" for i in range(MOST_NOTES)]
 
 
 def test_latex_has_the_signs_of_mathematics() -> None:
     rows = [["a", "-1.50 (worse)"], ["b", "≤ 15.0 s"], ["c", "80.00 ±0.50"], ["-1 ≥", "+2.00"]]
-    text = latex(Section("title", [("", ""), ("", "")], rows))
+    text = latex(Section("title", ["", ""], rows))
     for row in (r"a & $-1.50$ (worse)", r"b & $\leq$ 15.0 s", r"c & 80.00 $\pm$0.50", r"$-1$ $\geq$ & $+2.00$"):
         assert f"    {row} \\\\\n" in text
 
@@ -411,7 +420,7 @@ def test_names_from_records_are_inert_in_every_view(tmp_path: Path, view: str, t
     }
     for style in written.values():
         assert all(c.isprintable() or c == "\n" for c in style)
-    assert max(len(line) for line in written["table"].splitlines()) <= 132
+    assert max(len(line) for line in written["table"].splitlines()) <= 100
     check_markdown(written["markdown"])
     for table in written["markdown"].split("\n\n\n"):
         rows = [re.split(r"(?<!\\)\|", line) for line in table.splitlines() if line.startswith("|")]
@@ -419,7 +428,7 @@ def test_names_from_records_are_inert_in_every_view(tmp_path: Path, view: str, t
         assert len({len(row) for row in rows}) == 1
     bare = check_latex(written["latex"])
     for table in bare.split(r"\end{table}")[:-1]:
-        columns = len(re.search(r"\\begin\{tabular\}\{(l?r*)\}", table)[1])  # type: ignore[index]
+        columns = len(re.search(r"\\begin\{tabular\}\{([lr]+)\}", table)[1])  # type: ignore[index]
         assert {line.count("&") + 1 for line in table.splitlines() if line.endswith("\\\\")} == {columns}
 
 
@@ -427,7 +436,7 @@ def test_rates_that_no_data_chose_are_said_unless_trials_chose_them() -> None:
     def said(rate: float, tuning: int | None = None) -> list[str]:
         spec = {"hyperparameters": {"learning_rate": rate}, "tuning": tuning}
         group = one_group(run(spec={"tuning": tuning}), run("vera", spec=spec))
-        return [note for note in notes(group) if note.startswith("Learning rate not tuned: vera,")]
+        return [note for note in notes(group) if note.kind == "rates" and note.where == ("vera",)]
 
     default = methods.get("vera").learning_rate
     assert len(said(default)) == 1

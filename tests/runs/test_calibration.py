@@ -22,7 +22,7 @@ from bench.records.store import load, path_of, save
 from bench.report.load import read as read_report
 from bench.runs import calibration as module
 from bench.runs.calibration import RESIDENT, Subject, calibrate, calibrated, setting_of, subject_of, warnings
-from bench.runs.calibration_store import find_calibration, find_calibrations, named, speed_of
+from bench.runs.calibration_store import covering, find_calibrations, named, speed_of
 from bench.runs.convert import convert, reference_tokens
 from bench.runs.rounds import Lost, Timed, slices_of, steps_of
 from bench.system.errors import MethodError, RecordError, SpecError
@@ -262,8 +262,7 @@ def test_what_a_folder_holds_is_found_and_the_rest_is_calibrated_beside_it(
     first = simulated(subject, tmp_path, Machine())
     model = first.environment.device
     asked = [(name, registry.get(name).hyperparameters()) for name in ("lora", "bitfit")]
-    assert find_calibration(tmp_path, subject.setting, asked[:1], model) == first
-    assert find_calibration(tmp_path, subject.setting, asked, model) is None
+    assert [covering(find_calibrations(tmp_path, subject.setting, model), one) for one in asked] == [first, None]
     timed: list[list[str]] = []
 
     def short(subject: Subject, methods: object, out: Path, **fields: object) -> Calibration:
@@ -410,7 +409,7 @@ def test_a_real_calibration_of_a_tiny_encoder(tiny: PretrainedModel, small_folde
     assert made.setting == setting_of(job)
     assert [one.method for one in made.methods] == ["houlsby", "head-only"]
     assert all(one.state == "complete" and len(one.slices) == made.rounds >= 1 for one in made.methods)
-    assert find_calibration(tmp_path, setting_of(job), asked, made.environment.device) == made
+    assert find_calibrations(tmp_path, setting_of(job), made.environment.device) == [made]
 
 
 def test_a_method_beyond_its_memory_is_recorded_and_the_others_go_on(
@@ -477,7 +476,7 @@ def test_the_command_prints_a_table_and_saves_the_record(
         ((), "Missing option '--method'"),
         (("--method", "lora", "--seconds", "0"), "--seconds"),
         (("--method", "nothing"), "unknown method"),
-        (("--suite", "quick", "--dropout", "0.1"), "--dropout cannot stand beside --suite"),
+        (("--suite", "quick", "--max-length", "513"), "--max-length 513 is more than the 512 positions"),
     ],
 )
 def test_the_command_refuses_in_one_line(

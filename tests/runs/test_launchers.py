@@ -29,7 +29,8 @@ def engine() -> LocalEngine:
 
 def test_work_is_done_in_a_process_of_its_own(engine: LocalEngine) -> None:
     heard: list[tuple[str, float]] = []
-    (pid, parent), watch = engine.run("tests.work:where", listen=lambda phase, share: heard.append((phase, share)))
+    result = engine.run("tests.work:where", listen=lambda phase, share: heard.append((phase, share)))
+    (pid, parent), watch = result.outcome, result.watch
     assert pid != os.getpid()
     assert parent != os.getpid()  # forked from the server that imported
     assert heard == [("working", 0.0), ("working", 1.0)]
@@ -40,7 +41,7 @@ def test_work_is_done_in_a_process_of_its_own(engine: LocalEngine) -> None:
 
 
 def test_each_process_starts_with_the_libraries_loaded(engine: LocalEngine) -> None:
-    loaded, threads = engine.run("tests.work:what_is_loaded")[0]
+    loaded, threads = engine.run("tests.work:what_is_loaded").outcome
     assert loaded
     assert threads == 2  # the main one, and the one that waits for the parent's end
 
@@ -67,14 +68,14 @@ def test_a_kill_by_a_person_is_not(engine: LocalEngine) -> None:
 
 
 def test_memory_of_one_run_does_not_reach_the_next(engine: LocalEngine) -> None:
-    large = engine.run("tests.work:peak_of", 400)[0]
-    small = engine.run("tests.work:peak_of", 1)[0]
+    large = engine.run("tests.work:peak_of", 400).outcome
+    small = engine.run("tests.work:peak_of", 1).outcome
     assert large > 398 * 2**20  # the kernel counts pages in batches
     assert small < 100 * 2**20
 
 
 def test_the_peak_holds_what_was_freed_and_leaves_out_what_was_paused(engine: LocalEngine) -> None:
-    counted, with_paused, baseline, peak = engine.run("tests.work:peak_with_a_pause", 100, 400)[0]
+    counted, with_paused, baseline, peak = engine.run("tests.work:peak_with_a_pause", 100, 400).outcome
     assert 98 * 2**20 <= counted < 150 * 2**20
     assert with_paused < 150 * 2**20
     assert with_paused == peak - baseline
@@ -94,7 +95,7 @@ def test_the_peak_holds_what_was_freed_and_leaves_out_what_was_paused(engine: Lo
 def test_freed_memory_is_kept_where_that_is_asked_for(
     engine: LocalEngine, keep: bool, environment: dict[str, str], kept: bool
 ) -> None:
-    freed, given_back = engine.run("tests.work:kept_of_freed", 200, keep, environment)[0]
+    freed, given_back = engine.run("tests.work:kept_of_freed", 200, keep, environment).outcome
     assert (freed > 190 * 2**20) == kept
     assert max(given_back, 0 if kept else freed) < 10 * 2**20
 
@@ -102,7 +103,7 @@ def test_freed_memory_is_kept_where_that_is_asked_for(
 @pytest.mark.skipif(pyarrow.default_memory_pool().backend_name == "system", reason="Arrow has no pool of its own")
 def test_what_arrow_freed_is_given_back(engine: LocalEngine) -> None:
     """It would stand in a baseline, and be gone from the peak as soon as Arrow is used again."""
-    freed, given_back = engine.run("tests.work:left_by_arrow", 100)[0]
+    freed, given_back = engine.run("tests.work:left_by_arrow", 100).outcome
     assert freed > 50 * 2**20
     assert given_back < 20 * 2**20
 
@@ -110,11 +111,11 @@ def test_what_arrow_freed_is_given_back(engine: LocalEngine) -> None:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library is left as it is")
 def test_a_run_keeps_freed_memory(engine: LocalEngine, tiny: PretrainedModel, small_folder: Path) -> None:
     job = make_job(make_spec(purpose="trial"), tiny, small_folder)
-    assert engine.run("tests.work:kept_after_a_run", job, 200)[0] > 190 * 2**20
+    assert engine.run("tests.work:kept_after_a_run", job, 200).outcome > 190 * 2**20
 
 
 def test_what_is_kept_of_freed_memory_is_not_metered(engine: LocalEngine) -> None:
-    assert max(engine.run("tests.work:metered_beside_what_is_kept", 200)[0]) < 10 * 2**20
+    assert max(engine.run("tests.work:metered_beside_what_is_kept", 200).outcome) < 10 * 2**20
 
 
 @pytest.fixture
@@ -139,7 +140,7 @@ def test_a_forked_run_has_the_peak_of_a_cold_process(
     cold._context = multiprocessing.get_context("spawn")
     job = make_job(make_spec(name, max_length=128, batch_size=16, purpose="trial"), minilm, small_folder)
     blocks_mapped.run("bench.training.run:execute", job)  # tokenises, which the others then find done
-    forked, spawned = (one.run("bench.training.run:execute", job)[0].record.memory for one in (blocks_mapped, cold))
+    forked, spawned = (one.run("bench.training.run:execute", job).outcome.record.memory for one in (blocks_mapped, cold))
     assert forked.peak_above_baseline > 200 * 2**20
     assert forked.peak_above_baseline == pytest.approx(spawned.peak_above_baseline, rel=0.03)
 
@@ -179,6 +180,6 @@ def _alive(pid: int) -> bool:
 
 
 def test_the_largest_memory_survives_a_reset(engine: LocalEngine) -> None:
-    before, after, kept = engine.run("tests.work:largest_after_a_reset", 400)[0]
+    before, after, kept = engine.run("tests.work:largest_after_a_reset", 400).outcome
     assert after < before - 300 * 2**20, "resetting the mark resets the kernel's own figure; the meter need not look before"
     assert kept == before

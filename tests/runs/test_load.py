@@ -15,7 +15,7 @@ import pytest
 
 from bench.records.schema import Baseline, Record
 from bench.records.spec import run_id
-from bench.records.store import Damaged, finished, load, path_of, sealed
+from bench.records.store import Damaged, finished, load, path_of, seal
 from bench.report.render import render
 from tests.factories import baseline, run
 
@@ -80,7 +80,7 @@ def many(folder: Path, count: int) -> int:
         identity = run_id(spec, encoder_sha256=record.encoder.sha256, data_sha256=record.data.sha256, rules_version=1)
         records.append(record.model_copy(update={"spec": spec, "run_id": identity}))
     for made in records:
-        path_of(folder, made).write_bytes(sealed(made.model_dump_json(indent=1).encode() + b"\n"))
+        path_of(folder, made).write_bytes(seal(made.model_dump_json(indent=1).encode() + b"\n"))
     return len(records)
 
 

@@ -44,6 +44,6 @@ def test_the_runtime_hears_it(outside: dict[str, str]) -> None:
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_processes_of_runs_inherit_it(device: str) -> None:
     """Forked from the server on a CPU, a fresh interpreter as on CUDA."""
-    value = LocalEngine(device).run("tests.work:environment_variable", "GOMP_SPINCOUNT")[0]  # type: ignore[arg-type]
+    value = LocalEngine(device).run("tests.work:environment_variable", "GOMP_SPINCOUNT").outcome  # type: ignore[arg-type]
     assert value == os.environ.get("GOMP_SPINCOUNT")
     assert value is not None or "OMP_WAIT_POLICY" in os.environ

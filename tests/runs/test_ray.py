@@ -31,19 +31,19 @@ from bench.records.audit import audit
 from bench.records.schema import Record
 from bench.records.spec import Budget
 from bench.records.store import load
-from bench.runs.launchers.process import Died, LocalEngine, Watch
+from bench.runs.launchers.process import Died, LocalEngine
 from bench.runs.launchers.software import difference, software
 from bench.runs.launchers.transfer import saved
-from bench.runs.launchers.worker import Ended, Kept, Message, Runner, Told, _found
-from bench.runs.monitor import Folder, standing
+from bench.runs.launchers.worker import Checkpoint, Ended, Message, Progress, Runner, _found
+from bench.runs.monitor import Folder, overview
 from bench.runs.plan import Matrix, Request, plan
 from bench.runs.scheduler import carry_out
 from bench.runs.status import Note
 from bench.system.device import usable_cores
-from bench.system.errors import ClusterError
-from bench.system.locks import alone, lock_path
+from bench.system.errors import ClusterError, ModelError
+from bench.system.locks import exclusive, lock_path
 from bench.system.signals import Interrupts
-from bench.training.job import Job, Outcome, checkpoint_path, record_of
+from bench.training.job import Job, Outcome, Result, cancelled, checkpoint_path, record_of
 from tests.conftest import make_job, make_spec
 from tests.factories import run
 from tests.killing import SETTINGS, TIMED
@@ -108,8 +108,8 @@ def test_a_run_goes_on_at_another_runner_from_what_the_first_handed_out(
     first.start("tests.work:eager", asked, None)
     told: list[Message] = []
     for _ in range(12):  # past the first mark of the curve
-        told += heard(first, Kept, len(told))
-    assert isinstance(told[-1], Kept)
+        told += heard(first, Checkpoint, len(told))
+    assert isinstance(told[-1], Checkpoint)
     assert first.hear(len(told) - 1) == [told[-1]], "it waits, and an answer that was lost can be had again"
     first.stop()
     (*_, ended) = heard(first, Ended, len(told))
@@ -119,13 +119,13 @@ def test_a_run_goes_on_at_another_runner_from_what_the_first_handed_out(
     second.start("tests.work:eager", replace(asked, keep=tmp_path), told[-1].content)
     messages: list[Message] = []
     while not messages or not isinstance(messages[-1], Ended):
-        messages += heard(second, (Kept, Ended), len(messages))  # type: ignore[arg-type]
-        if sum(isinstance(message, Kept) for message in messages) == 1:
+        messages += heard(second, (Checkpoint, Ended), len(messages))  # type: ignore[arg-type]
+        if sum(isinstance(message, Checkpoint) for message in messages) == 1:
             time.sleep(3)
     (*_, ended) = messages
     assert isinstance(ended, Ended)
     record = ended.result.record
-    lines = [message.line for message in messages if isinstance(message, Told) and message.line]
+    lines = [message.line for message in messages if isinstance(message, Progress) and message.line]
     assert lines[0].startswith("resumes from its checkpoint: ")
     assert (record.resumed, result(record)) == (1, result(whole))
     assert (record.environment.engine, whole.environment.engine) == ("elsewhere", "local")
@@ -170,9 +170,10 @@ def test_a_stop_while_a_snapshot_is_copied_loses_nothing(
         time.sleep(0.3 * (copies > at))  # time enough for a run that does not wait to be gone
 
     engine = LocalEngine("cpu", interrupts, copy)
-    with pytest.raises(KeyboardInterrupt) as caught:
-        engine.run("tests.work:eager", replace(job, checkpoint=checkpoint_path(tmp_path, job.run_id)))
-    outcome, _ = caught.value.args
+    with pytest.raises(KeyboardInterrupt), interrupts:
+        result = engine.run("tests.work:eager", replace(job, checkpoint=checkpoint_path(tmp_path, job.run_id)))
+    outcome = result.outcome
+    assert result.interrupted
     assert outcome.record.state == "cancelled"
     assert outcome.record.training.steps == copies >= at, "each step was kept and copied once"
 
@@ -202,7 +203,7 @@ def test_a_folder_may_be_called_as_a_package_is(tiny_folder: Path, tmp_path: Pat
         assert asked.name == name
         assert _found(asked) == asked
         if name == "not-installed":
-            with pytest.raises(ClusterError, match="is not installed; run: pip install no-such-distribution"):
+            with pytest.raises(ModelError, match="is not installed; run: pip install no-such-distribution"):
                 _found(replace(asked, folder=tmp_path / "not here"))
     packaged = find("minilm")
     assert _found(packaged) == _found(replace(packaged, folder=tmp_path / "not here")) == packaged
@@ -237,15 +238,16 @@ class Pretended:
 
     def __init__(self, does: Callable[[Job, Interrupts], Any]) -> None:
         self.does = does
-        self.places = 2
+        self.slots = 2
 
     @contextmanager
     def engine(self, device: str, threads: int, runs: int, interrupts: Interrupts, note: object) -> Iterator[Any]:
         self.interrupts = interrupts
         yield self
 
-    def run(self, work: str, job: Job, listen: object) -> tuple[Any, Watch]:
-        return self.does(job, self.interrupts), Watch()
+    def run(self, work: str, job: Job, listen: object) -> Result:
+        outcome = self.does(job, self.interrupts)
+        return Result(outcome, interrupted=self.interrupts.asked > 0)
 
 
 @pytest.fixture
@@ -268,7 +270,7 @@ def left(out: Path) -> list[str]:
     return sorted(path.name for path in out.iterdir() if path.suffix != ".json")
 
 
-def test_as_many_runs_are_in_hand_as_there_are_places(four: Matrix, tmp_path: Path) -> None:
+def test_as_many_runs_run_at_once_as_there_are_slots(four: Matrix, tmp_path: Path) -> None:
     both = threading.Barrier(2)
 
     def does(job: Job, interrupts: Interrupts) -> Outcome:
@@ -281,7 +283,7 @@ def test_as_many_runs_are_in_hand_as_there_are_places(four: Matrix, tmp_path: Pa
     assert carried_out(four, tmp_path, lambda job, interrupts: 1 / 0), "all are finished, and nothing is done again"
 
 
-def test_an_interrupt_ends_all_that_are_in_hand_and_begins_no_other(four: Matrix, tmp_path: Path) -> None:
+def test_an_interrupt_ends_all_that_run_and_starts_no_other(four: Matrix, tmp_path: Path) -> None:
     both, begun = threading.Barrier(2), []
 
     def does(job: Job, interrupts: Interrupts) -> Outcome:
@@ -290,7 +292,7 @@ def test_an_interrupt_ends_all_that_are_in_hand_and_begins_no_other(four: Matrix
             os.kill(os.getpid(), signal.SIGTERM)
         while not interrupts.asked:
             time.sleep(0.01)
-        raise KeyboardInterrupt(Outcome(record_of(job, "cancelled", "stopped by a signal")), Watch())
+        return cancelled(job)
 
     with pytest.raises(KeyboardInterrupt):
         carried_out(four, tmp_path, does)
@@ -306,10 +308,10 @@ def test_a_wait_for_another_process_can_be_interrupted(four: Matrix, tmp_path: P
         os.kill(os.getpid(), signal.SIGTERM)
         while not interrupts.asked:
             time.sleep(0.01)
-        raise KeyboardInterrupt
+        return None
 
     for silent in (False, True):  # as one on another machine may be, which then seems to be gone
-        with alone(other, lambda: None):
+        with exclusive(other, lambda: None):
             if not silent:
                 Note(other, "lora", "", 1, 1)
             else:
@@ -357,7 +359,7 @@ def said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_what_keeps_a_cluster_from_being_reached(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     asked = ["run", "--method", "lora", "--address"]
-    assert "it needs --engine ray" in said([*asked, "auto"], capsys)
+    assert "--address needs --engine ray" in said([*asked, "auto"], capsys)
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "ray", None)
         assert "run: pip install 'adapter-bench[ray]'" in said([*asked, "auto", "--engine", "ray"], capsys)
@@ -432,7 +434,7 @@ def test_runs_on_ray_are_the_runs_at_home(
     process = python("-c", SCRIPT, *what, "--engine", "ray", "--address", address, "--out", str(out), on=on)
     seen: set[str] = set()
     while process.poll() is None and len(seen) < 2:
-        seen |= {run.name for run in standing(Folder(out), None).going} - {"a run"}
+        seen |= {run.name for run in overview(Folder(out), None).running} - {"a run"}
         time.sleep(0.05)
     said, err = process.communicate(timeout=300)
     assert said.splitlines()[-1] == "MODULES 0 ['ray']", said + err
@@ -555,7 +557,7 @@ def test_a_worker_that_is_killed_costs_no_run(what: list[str], home: Path, tmp_p
         for victim in victims:
             os.kill(victim, signal.SIGKILL)
         err = ended(process)
-    assert err.count("its worker is lost; it is begun again") == 2
+    assert err.count("its worker is lost; it starts again") == 2
     assert sum(same(tmp_path, home)) >= 1
 
 
@@ -569,7 +571,7 @@ def test_a_node_that_is_killed_costs_no_run(what: list[str], home: Path, tmp_pat
         for victim in (cluster.raylets[0], *workers(cluster.raylets[:1])):
             os.kill(victim, signal.SIGKILL)
         err = ended(process)
-    assert err.count("its worker is lost; it is begun again") >= 1
+    assert err.count("its worker is lost; it starts again") >= 1
     assert sum(same(tmp_path, home)) >= 1
 
 
@@ -606,7 +608,7 @@ def test_an_interrupt_keeps_all_that_was_trained(what: list[str], tmp_path: Path
 
     for record in found:
         assert record.training is not None
-        assert read(checkpoint_path(tmp_path, record.run_id)).place.counts.steps == record.training.steps > 0
+        assert read(checkpoint_path(tmp_path, record.run_id)).meta.counts.steps == record.training.steps > 0
 
 
 def memory() -> tuple[int, int]:
@@ -640,7 +642,7 @@ def test_a_run_that_ray_ends_for_want_of_memory_is_out_of_memory(
     (record,) = records(tmp_path)
     assert (record.state, process.returncode) == ("out-of-memory", 1), out + err
     assert record.environment.engine == "ray"
-    assert "it is begun again" not in err
+    assert "it starts again" not in err
     assert left(tmp_path) == []
 
 

@@ -9,42 +9,43 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import bench.training.trainer as module
 from bench.data.batches import first_balanced
 from bench.data.sources import Source, read
-from bench.data.task import Task, cut, sampled
+from bench.data.task import Task, sample, split
 from bench.models.pretrained import PretrainedModel
 from bench.runs.plan import Matrix, Request, plan
 from bench.system.errors import SpecError
 from bench.training.baseline import rows_seen
-from tests.methods.test_methods import loop_for
+from tests.methods.test_methods import trained
 
 
 def test_samples_of_a_seed_are_nested_and_others_differ() -> None:
-    large, small = sampled(1000, 300, 0), sampled(1000, 20, 0)
+    large, small = sample(1000, 300, 0), sample(1000, 20, 0)
     assert (len(large), len(small)) == (300, 20)
     assert set(small) < set(large) < set(range(1000))
     assert (np.diff(large) > 0).all()
-    assert set(sampled(1000, 300, 1)) != set(large)
-    for whole in (sampled(1000, None, 0), sampled(1000, 1000, 0)):
+    assert set(sample(1000, 300, 1)) != set(large)
+    for whole in (sample(1000, None, 0), sample(1000, 1000, 0)):
         assert whole.tolist() == list(range(1000))
 
 
 def test_a_limited_task_holds_the_sample_alone(small_task: Task) -> None:
-    rows = sampled(len(small_task.train), 20, 3)
-    limited = small_task.sampled(20, 3)
+    rows = sample(len(small_task.train), 20, 3)
+    limited = small_task.sample(20, 3)
     assert len(limited.train) == 20
     for i, row in enumerate(rows):
         expected = small_task.encode(small_task.train, int(row), 32, "head")
         assert (limited.encode(limited.train, i, 32, "head") == expected).all()
         assert limited.train.labels[i] == small_task.train.labels[row]
-    assert small_task.sampled(None, 3) is small_task
+    assert small_task.sample(None, 3) is small_task
 
 
 def test_the_baseline_reads_what_a_limited_run_read(small_task: Task) -> None:
     rows = rows_seen(small_task, 32, 8, 3, 16, 20)
     assert len(rows) == 16
-    assert set(rows) < set(sampled(len(small_task.train), 20, 3))
-    assert rows_seen(small_task, 32, 8, 3, 20, 20).tolist() == sampled(len(small_task.train), 20, 3).tolist()
+    assert set(rows) < set(sample(len(small_task.train), 20, 3))
+    assert rows_seen(small_task, 32, 8, 3, 20, 20).tolist() == sample(len(small_task.train), 20, 3).tolist()
 
 
 def test_the_first_of_each_class() -> None:
@@ -55,26 +56,24 @@ def test_the_first_of_each_class() -> None:
     assert first_balanced(uneven, 4).tolist() == [0, 1, 2, 4]
 
 
-def test_a_mark_reads_the_first_of_validation_and_the_end_all(
-    tiny: PretrainedModel, small_task: Task, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("purpose", "end"), [("run", 6), ("trial", 36)])
+def test_a_mark_reads_the_first_of_validation_and_the_end_of_a_trial_all(
+    tiny: PretrainedModel, small_task: Task, monkeypatch: pytest.MonkeyPatch, purpose: str, end: int
 ) -> None:
-    from bench.training import trainer
-
     read_rows: list[int] = []
-    monkeypatch.setattr(trainer, "VALIDATION_AT_MARKS", 6)
-    trainer = loop_for(tiny, small_task, "lora")
-    predict = trainer.predict
+    predict = module.predict
 
     def counted(*arguments: Any) -> Any:
         read_rows.append(len(arguments[4]))
         return predict(*arguments)
 
-    monkeypatch.setattr(trainer, "predict", counted)
-    trainer.warm_up()
-    trainer.run()
-    assert read_rows == [6, 6, 6, len(small_task.validation)]
-    for point in trainer.ledger.curve[:-1]:
-        assert point.accuracy * 6 == pytest.approx(round(point.accuracy * 6))
+    monkeypatch.setattr(module, "VALIDATION_AT_MARKS", 6)
+    monkeypatch.setattr(module, "predict", counted)
+    trainer = trained(tiny, small_task, "lora", purpose=purpose)
+    assert len(small_task.validation) == 36
+    assert read_rows == [6, 6, 6, end]
+    for point, texts in zip(trainer.ledger.curve, read_rows, strict=True):
+        assert point.accuracy * texts == pytest.approx(round(point.accuracy * texts))
 
 
 def test_a_validation_split_of_the_data_is_used(small_folder: Path, tmp_path: Path) -> None:
@@ -84,7 +83,7 @@ def test_a_validation_split_of_the_data_is_used(small_folder: Path, tmp_path: Pa
     held_out = pd.DataFrame({"text": ["good film", "bad film", "fine film"], "label": [1, 0, 1]})
     held_out.to_csv(tmp_path / "validation.csv", index=False)
     source = read(str(tmp_path))
-    made, other = cut(source), cut(Source(source.name, plain.train, plain.test))
+    made, other = split(source), split(Source(source.name, plain.train, plain.test))
     assert made.validation.texts == held_out["text"].tolist()
     assert len(made.train) == len(other.train) + len(other.validation)
     assert source.sha256 != plain.sha256 == Source("any", plain.train, plain.test).sha256

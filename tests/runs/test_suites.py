@@ -14,8 +14,8 @@ import methods
 from bench.cli.app import main
 from bench.report.readme import ROOT
 from bench.runs.plan import Request, plan
-from bench.runs.suite import Suite, load_suite, matrices, shipped, suites_text
-from bench.system.errors import SpecError
+from bench.runs.suite import Suite, load_suite, matrices, overridden, shipped, suites_text
+from bench.system.errors import BenchError, SpecError
 
 GOOD = """
 description: A test.
@@ -206,13 +206,50 @@ def said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int,
     return caught.value.code, capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "option", [["--method", "lora"], ["--budget", "60s"], ["--seeds", "1"], ["--tune", "2"], ["--trials-only"]]
-)
-def test_only_where_and_how_may_stand_beside_a_suite(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    code, line = said(["run", "--suite", "quick", *option], capsys)
-    assert code == 2
-    assert line == f"error: {option[0]} cannot stand beside --suite, whose file says it; copy the file and change it there\n"
+def test_options_override_the_file(tiny_suite: str) -> None:
+    notes: list[str] = []
+
+    def ids(**overrides: Any) -> set[str]:
+        return {
+            job.run_id for matrix in matrices(tiny_suite, "cpu", overrides=overrides, say=notes.append) for job in matrix.jobs
+        }
+
+    whole = ids()
+    assert notes == []
+    assert ids(budget="2 steps", seeds="3,", methods=["lora"]) < whole, "a run is the same whichever way it is asked for"
+    assert ids(hyperparameters={"houlsby": {"bottleneck": 5}}) == whole
+    assert ids(max_length=24).isdisjoint(whole)
+    (matrix,) = matrices(tiny_suite, "cpu", overrides={"hyperparameters": {"houlsby": {"bottleneck": 7}, "lora": {"rank": 3}}})
+    settings = {job.spec.method: job.spec.hyperparameters for job in matrix.jobs}
+    assert (settings["houlsby"]["bottleneck"], settings["houlsby"]["non_linearity"], settings["lora"]["rank"]) == (7, "relu", 3)
+    assert notes == [
+        "--budget 2 steps overrides the suite's 2 steps,60s; --seeds 3, overrides the suite's 0,3,; "
+        "--method lora overrides the suite's lora, houlsby",
+        "--set houlsby.bottleneck=5 overrides the suite's 5",
+        "--max-length 24 overrides the suite's 16",
+    ]
+    with pytest.raises(BenchError, match="hyperparameters are set for bitfit, which is not run; add it with --method bitfit"):
+        matrices(tiny_suite, overrides={"hyperparameters": {"bitfit": {"learning_rate": 1e-3}}})
+
+
+def test_encoders_that_an_option_makes_equal_are_run_once() -> None:
+    fields = {"description": "x", "encoders": ["a", "b"], "data": ["c", "d"], "methods": ["lora"], "budgets": ["1s"]}
+    asked = overridden(Suite.model_validate(fields).requests(), {"encoder": "e"})
+    assert [(one.encoder, one.data) for one in asked] == [("e", "c"), ("e", "d")]
+
+
+def test_an_override_through_the_command(tiny_suite: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The line is the only one on the error stream; a bad value is one line too."""
+    where = ["watch", "--once", "--device", "cpu", "-o", str(tmp_path / "none"), "--suite", tiny_suite]
+    with pytest.raises(SystemExit) as ended:
+        main([*where, "--budget", "4 steps", "-m", "houlsby", "--set", "houlsby.bottleneck=6"])
+    printed, told = capsys.readouterr()
+    assert not ended.value.code
+    assert "2 of 2 to do" in printed
+    assert told.count("\n") == 1
+    assert "--budget 4 steps overrides the suite's 2 steps,60s" in told
+    code, told = said([*where, "--budget", "soon"], capsys)
+    assert (code, told.count("\n")) == (2, 1)
 
 
 def test_neither_method_nor_suite(capsys: pytest.CaptureFixture[str]) -> None:

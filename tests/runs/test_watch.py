@@ -25,11 +25,12 @@ from bench.cli.app import main
 from bench.records.spec import Budget
 from bench.records.store import save
 from bench.runs.budgets import counted_if_calibrated
-from bench.runs.monitor import Folder, Going, Standing, standing
+from bench.runs.monitor import Folder, Overview, Running, overview
+from bench.runs.pace import OVERHEAD
 from bench.runs.plan import Matrix, Request, extended, plan
-from bench.runs.status import Note, going_on, read_status
+from bench.runs.status import Note, is_running, read_status
 from bench.system.device import device_model
-from bench.system.locks import alone, lock_path
+from bench.system.locks import exclusive, lock_path
 from bench.training.job import Job, record_of
 from tests.analysis.test_tuning import trial
 from tests.cli.test_bad_input import HEAVY, imported_by
@@ -43,7 +44,7 @@ RATIOS = {"houlsby": 1.0, "lora": 2.0}
 def held(out: Path, run_id: str = RUN, name: str = "lora seed 0, 60 s", number: int = 2, runs: int = 5) -> Iterator[Note]:
     """A run of this process that goes on."""
     path = lock_path(out, run_id)
-    with alone(path, lambda: None):
+    with exclusive(path, lambda: None):
         note = Note(path, name, "minilm on embedded", number, runs)
         yield note
         note.close()
@@ -111,10 +112,10 @@ def test_records_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_run_that_goes_on_tells_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with held(tmp_path) as note:
-        (now,) = standing(Folder(tmp_path), None).going
+        (now,) = overview(Folder(tmp_path), None).running
         assert (now.name, now.setting, now.phase, now.share) == ("lora seed 0, 60 s", "minilm on embedded", "set-up", 0.0)
-        note.hears("training", 0.4)
-        (now,) = standing(Folder(tmp_path), None).going
+        note.update("training", 0.4)
+        (now,) = overview(Folder(tmp_path), None).running
         assert (now.phase, now.share) == ("training", 0.4)
         before = everything(tmp_path)
         code, out, _ = said(tmp_path, "--once", capsys=capsys)
@@ -123,67 +124,62 @@ def test_a_run_that_goes_on_tells_how_far_it_is(tmp_path: Path, capsys: pytest.C
         assert "training 40%" in out
         assert "1 running" in out
         assert everything(tmp_path) == before
-    assert standing(Folder(tmp_path), None).going == []
+    assert overview(Folder(tmp_path), None).running == []
     assert list(tmp_path.iterdir()) == [], "the line goes with the lock"
 
 
 def test_how_long_it_will_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Others took 67 s; two are in hand, by one process that has one more to do."""
+    """Another trained for 64 s of its 67; two run, started by one process that has one more to do."""
     kept(tmp_path, run("houlsby", 5))
     now = 1000.0
     monkeypatch.setattr(time, "time", lambda: now)
     first, second = run("lora", 0).run_id, run("lora", 1).run_id
     with held(tmp_path, first, number=3, runs=5) as one, held(tmp_path, second, number=4, runs=5) as two:
         now += 30
-        one.hears("training", 0.5)
-        two.hears("test", 0.5)
-        found = standing(Folder(tmp_path), None)
-        by_half, by_most = 30 * (1 - 0.375) / 0.375, 30 * 0.15 / 0.85
-        assert sorted(run.left for run in found.going if run.left) == pytest.approx([by_most, by_half])
-        assert found.left == pytest.approx((by_half + by_most + 67) / 2)
+        one.update("training", 0.5)
+        two.update("test", 0.5)
+        found = overview(Folder(tmp_path), None)
+        assert sorted(run.left for run in found.running if run.left) == pytest.approx([3 / 2, 64 / 2 + 3])
+        assert found.left == pytest.approx((3 / 2 + 64 / 2 + 3 + 67) / 2)
 
 
 def test_a_phase_has_its_own_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run goes on from a checkpoint near the end of its training: what passed since then says nothing of the whole."""
+    """A resumed run starts near the end of its training: what passed since then tells nothing of the whole."""
     now = 1000.0
     monkeypatch.setattr(time, "time", lambda: now)
     monkeypatch.setattr(time, "monotonic", lambda: now)
 
     def left() -> float | None:
-        return standing(Folder(tmp_path), None).left
+        return overview(Folder(tmp_path), None).left
 
     with held(tmp_path, run("lora", 0).run_id, number=1, runs=1) as note:
+        assert left() is None, "neither its budget nor its pace is known"
         now += 10
-        note.hears("training", 0.9)
+        note.update("training", 0.9)
         now += 20
-        note.hears("training", 0.95)  # all of it would take 400 s
-        assert left() == pytest.approx(20 + 400 * (0.2 + 0.05) / 0.75)
-        note.hears("test", 0.0)
+        note.update("training", 0.95)  # all of it would take 400 s
+        assert left() == pytest.approx(20 + OVERHEAD)
+        note.update("test", 0.0)
         now += 300
-        note.hears("test", 0.1)
-        assert left() == pytest.approx(2700 + 3000 * 0.05 / 0.2)
-        # Another of its method is done, whose test was nearly all: so is this one's.
+        note.update("test", 0.1)
+        assert left() == pytest.approx(2700)
+        # A finished run took 3000 s beside its training; an older version does not write when the phase started.
         others = run("lora", 1)
         assert others.seconds is not None
-        took = others.seconds.model_copy(
-            update={"charged": 1000.0, "paused": 0.0, "before": 0.0, "test": 2990.0, "total": 4000.0}
-        )
+        took = others.seconds.model_copy(update={"charged": 1000.0, "before": 0.0, "total": 4000.0})
         kept(tmp_path, others.model_copy(update={"seconds": took}))
-        save(tmp_path, ended("lora", "cancelled"))  # of this run when it was stopped: tells what kind it is
-        assert left() == pytest.approx(2700 + 3000 * 10 / 2990)
-        # An older version does not write when the phase was begun.
         line = read_status(lock_path(tmp_path, run("lora", 0).run_id))
         assert line is not None
         lock_path(tmp_path, run("lora", 0).run_id).write_text(line.model_dump_json(exclude={"since", "found"}))
-        assert left() == pytest.approx(4000 - 1000 - 299)
+        assert left() == pytest.approx(3000 * 0.9)
 
 
 def test_a_run_that_was_killed_does_not_go_on(tmp_path: Path) -> None:
     """Its lock and its line are still there, and so is its checkpoint; nobody removes them but the next run."""
     code = (
-        "import os, pathlib, signal\nfrom bench.system.locks import alone\nfrom bench.runs.status import Note\n"
+        "import os, pathlib, signal\nfrom bench.system.locks import exclusive\nfrom bench.runs.status import Note\n"
         f"path = pathlib.Path({str(lock_path(tmp_path, RUN))!r})\n"
-        "with alone(path, print):\n    Note(path, 'lora', 'minilm', 1, 1)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "with exclusive(path, print):\n    Note(path, 'lora', 'minilm', 1, 1)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False)
     assert done.returncode == -signal.SIGKILL
@@ -193,16 +189,16 @@ def test_a_run_that_was_killed_does_not_go_on(tmp_path: Path) -> None:
     told = read_status(path)
     assert told is not None
     assert told.name == "lora"
-    found = standing(Folder(tmp_path), None)
-    assert (found.going, found.stopped) == ([], [RUN])
+    found = overview(Folder(tmp_path), None)
+    assert (found.running, found.stopped) == ([], [RUN])
     assert path.exists()
     # Another process with its number is not it.
-    assert not going_on(path, told.model_copy(update={"process": os.getpid()}))
+    assert not is_running(path, told.model_copy(update={"process": os.getpid()}))
     # Processes of another machine cannot be asked for: what counts is how long they have been silent.
     elsewhere = told.model_copy(update={"machine": "another"})
-    assert going_on(path, elsewhere)
+    assert is_running(path, elsewhere)
     os.utime(path, (time.time() - 2 * status.SILENCE,) * 2)
-    assert not going_on(path, elsewhere)
+    assert not is_running(path, elsewhere)
 
 
 def test_a_watcher_never_holds_a_run_up(tmp_path: Path) -> None:
@@ -212,7 +208,7 @@ def test_a_watcher_never_holds_a_run_up(tmp_path: Path) -> None:
     def look() -> None:
         folder = Folder(tmp_path)
         while not over.is_set():
-            standing(folder, None)
+            overview(folder, None)
 
     def waited() -> None:
         waits[0] += 1
@@ -222,7 +218,7 @@ def test_a_watcher_never_holds_a_run_up(tmp_path: Path) -> None:
         watcher.start()
     try:
         for number in range(300):
-            with alone(lock_path(tmp_path, RUN), waited):
+            with exclusive(lock_path(tmp_path, RUN), waited):
                 Note(lock_path(tmp_path, RUN), "lora", "minilm", number, 300).close()
     finally:
         over.set()
@@ -240,8 +236,8 @@ def test_any_lock_can_be_read(tmp_path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
     assert read_status(path) is None
-    (now,) = standing(Folder(tmp_path), None).going  # it may just be beginning
-    assert now == Going("a run", "", "set-up", 0.0, None, None)
+    (now,) = overview(Folder(tmp_path), None).running  # it may just be beginning
+    assert now == Running("a run", "", "set-up", 0.0, None, None)
 
 
 def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
@@ -251,7 +247,7 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
     (folder / "c.lock").symlink_to(folder / "nowhere")
     (folder / "d.lock").mkdir()
     os.mkfifo(tmp_path / "pipe.json")
-    assert standing(Folder(tmp_path), None).damaged == 1
+    assert overview(Folder(tmp_path), None).damaged == 1
 
 
 def test_a_line_is_written_once_a_second_and_where_it_cannot_be_nothing_happens(
@@ -264,8 +260,8 @@ def test_a_line_is_written_once_a_second_and_where_it_cannot_be_nothing_happens(
     with held(tmp_path) as note:
         for step in range(30):
             now += 0.1
-            note.hears("training", step / 30)
-        note.hears("test", 0.0)
+            note.update("training", step / 30)
+        note.update("test", 0.0)
         told = read_status(lock_path(tmp_path, RUN))
         assert told is not None
         assert told.phase == "test"
@@ -276,15 +272,15 @@ def test_a_line_is_written_once_a_second_and_where_it_cannot_be_nothing_happens(
 
     monkeypatch.setattr(os, "pwrite", full)
     with held(tmp_path) as note:
-        note.hears("test", 0.5)
+        note.update("test", 0.5)
     nowhere = Note(tmp_path / "none", "\ud800" * 300, "x" * 300, 1, 1)
-    nowhere.hears("training", 1.02)
+    nowhere.update("training", 1.02)
     nowhere.close()
 
 
 def test_names_command_no_terminal(tmp_path: Path) -> None:
     hostile = "\x1b[2J\u202eevil\n[red]"
-    now = Standing([Going(hostile, hostile, hostile, 0.5, 1.0, 2.0)], {"complete": 1}, 1, 2, [hostile], [], 3.0, 0)
+    now = Overview([Running(hostile, hostile, hostile, 0.5, 1.0, 2.0)], {"complete": 1}, 1, 2, [hostile], [], 3.0, 0)
     console = Console(file=io.StringIO(), record=True, width=200)
     console.print(watch.screen(now, Path(hostile)))
     shown = console.export_text() + watch.line(now)
@@ -306,21 +302,21 @@ def test_what_was_asked_for_and_is_left(asked: Callable[..., list[Matrix]], tmp_
     matrices, folder = asked(seeds="2"), Folder(tmp_path)
     first, second, third, fourth = matrices[0].jobs
     kept(tmp_path, run("full"))  # of somebody else
-    assert standing(folder, matrices).to_do == 4
+    assert overview(folder, matrices).to_do == 4
     save(tmp_path, record_of(first, "complete"))
     save(tmp_path, record_of(second, "diverged", "the loss became nan"))
     save(tmp_path, record_of(third, "failed", "its process died"))
     with held(tmp_path, third.run_id), held(tmp_path, "f" * 16, name="full seed 7"):
-        found = standing(folder, matrices)
-        assert [run.name for run in found.going] == ["lora seed 0, 60 s"]
+        found = overview(folder, matrices)
+        assert [run.name for run in found.running] == ["lora seed 0, 60 s"]
         assert (found.states, found.to_do, found.asked) == ({"complete": 1, "diverged": 1}, 1, 4)
         assert not found.over
-    found = standing(folder, matrices)
+    found = overview(folder, matrices)
     assert (found.states["failed"], found.to_do) == (1, 2)
     for job in (third, fourth):
         save(tmp_path, record_of(job, "complete"))
-    assert standing(folder, matrices).over
-    assert "all 4 in hand or done" in watch.line(standing(folder, matrices))
+    assert overview(folder, matrices).over
+    assert "all 4 running or done" in watch.line(overview(folder, matrices))
 
 
 def test_runs_of_another_device_are_not_taken_for_those_that_were_asked_for(
@@ -329,17 +325,17 @@ def test_runs_of_another_device_are_not_taken_for_those_that_were_asked_for(
     """Where a machine without a GPU watches what one with a GPU does, it has to be told the device; else it says so."""
     here, there, folder = asked(seeds="1"), asked(seeds="1", device="cuda", elsewhere=True), Folder(tmp_path)
     hint = "say --device, or watch the folder alone"
-    assert not standing(folder, here).astray, "nothing goes on"
+    assert not overview(folder, here).unmatched, "nothing goes on"
     with held(tmp_path, there[0].jobs[0].run_id):
-        found = standing(folder, here)
-        assert (found.going, found.to_do, found.astray) == ([], 2, True)
+        found = overview(folder, here)
+        assert (found.running, found.to_do, found.unmatched) == ([], 2, True)
         assert hint in watch.line(found)
-        found = standing(folder, there)
-        assert (len(found.going), found.to_do, found.astray) == (1, 1, False)
+        found = overview(folder, there)
+        assert (len(found.running), found.to_do, found.unmatched) == (1, 1, False)
         assert hint not in watch.line(found)
-        assert not standing(folder, None).astray
+        assert not overview(folder, None).unmatched
         save(tmp_path, record_of(here[0].jobs[0], "complete"))
-        assert not standing(folder, here).astray, "some of what was asked for was begun here"
+        assert not overview(folder, here).unmatched, "some of what was asked for was begun here"
 
 
 def test_runs_follow_from_the_trials(asked: Callable[..., list[Matrix]], tmp_path: Path) -> None:
@@ -356,22 +352,22 @@ def test_runs_follow_from_the_trials(asked: Callable[..., list[Matrix]], tmp_pat
 
     assert len(matrix.trials) == 8
     for job in matrix.trials:
-        assert standing(folder, matrices).asked == 10
+        assert overview(folder, matrices).asked == 10
         end(job)
     # Of two rates the best is at an edge: each method has one more rate, with both tuning seeds.
-    found = standing(folder, matrices)
+    found = overview(folder, matrices)
     assert (found.asked, found.to_do) == (14, 6)
     best = {name: methods.get(name).learning_rate for name in ("lora", "houlsby")}
     higher = {name: min(rate for rate in methods.get(name).learning_rates if rate > best[name]) for name in best}
     for job in extended(matrix.trials, {(name, Budget.parse("4 steps")): rate for name, rate in higher.items()}):
-        assert standing(folder, matrices).asked == 14
+        assert overview(folder, matrices).asked == 14
         end(job)
-    found = standing(folder, matrices)
+    found = overview(folder, matrices)
     assert (found.asked, found.to_do) == (14, 2)
     # The last were the best: the runs are at their rates, and have other ids than at the declared ones.
     for job in matrix.jobs:
         save(tmp_path, record_of(job.at_rate(higher[job.spec.method]), "complete"))
-    assert standing(folder, matrices).over
+    assert overview(folder, matrices).over
 
 
 def test_a_calibrated_budget_is_watched_from_before_its_calibration(
@@ -399,7 +395,7 @@ def test_a_calibrated_budget_is_watched_from_before_its_calibration(
     assert lines[0] == "2 of 2 to do  about 2:50 left", "budgets, and 25 s around each"
     assert lines[1] == "2 of 2 to do  about 2:50 left", "what the calibration expects"
     assert lines[2].startswith("1 complete, 1 of 2 to do")
-    assert lines[3] == "2 complete, all 2 in hand or done"
+    assert lines[3] == "2 complete, all 2 running or done"
     found = counted_if_calibrated(matrix, tmp_path)
     assert {job.spec.method: int(job.spec.budget.amount) for job in found.jobs} == {"houlsby": 60_000, "lora": 30_000}
 
@@ -421,7 +417,7 @@ def test_a_calibration_that_is_named_is_watched_by_and_a_wrong_one_is_refused(
         save(out, record_of(job, "complete"))
     code, shown, err = said(out, *what, "--calibration", str(file), capsys=capsys)
     assert (code, err) == (0, "")
-    assert "1 complete, all 1 in hand or done" in shown
+    assert "1 complete, all 1 running or done" in shown
     code, shown, err = said(out, *what, "--max-length", "64", "--calibration", str(file), capsys=capsys)
     assert (code, shown, err.count("\n")) == (2, "", 1)
     assert "is of another setting" in err
@@ -435,20 +431,20 @@ def test_a_real_run_is_seen_in_all_its_phases(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The run is in this thread, as in a process of its own. One watcher looks from another thread, and one at each sign."""
-    seen: list[Standing] = []
-    told, hears = Folder(tmp_path / "out"), Note.hears
+    seen: list[Overview] = []
+    told, update = Folder(tmp_path / "out"), Note.update
 
     def looked(note: Note, phase: str, share: float) -> None:
-        hears(note, phase, share)
-        seen.append(standing(told, None))
+        update(note, phase, share)
+        seen.append(overview(told, None))
 
-    monkeypatch.setattr(Note, "hears", looked)
+    monkeypatch.setattr(Note, "update", looked)
     over = threading.Event()
 
     def look() -> None:
         folder = Folder(tmp_path / "out")
         while not over.is_set():
-            seen.append(standing(folder, None))
+            seen.append(overview(folder, None))
             time.sleep(0.02)
 
     watcher = threading.Thread(target=look)
@@ -462,15 +458,15 @@ def test_a_real_run_is_seen_in_all_its_phases(
         over.set()
         watcher.join()
     assert not caught.value.code
-    going = [run for now in seen for run in now.going]
-    assert {"training", "test"} <= {run.phase for run in going}
-    assert {run.name for run in going} - {"a run"} == {"lora seed 0, 150 steps"}, "one that just begins has said nothing yet"
+    running = [run for now in seen for run in now.running]
+    assert {"training", "test"} <= {run.phase for run in running}
+    assert {run.name for run in running} - {"a run"} == {"lora seed 0, 150 steps"}, "one that just begins has said nothing yet"
     assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".json") == ["logits"]
     capsys.readouterr()
     # Now that all is done, a watcher of just this shows it and ends; it is given what the run was given.
     code, out, err = said(tmp_path / "out", *what, "--interval", "0.2", capsys=capsys)
     assert (code, err, out.count("\n")) == (0, "", 1)
-    assert "1 complete, all 1 in hand or done" in out
+    assert "1 complete, all 1 running or done" in out
 
 
 def test_it_ends_without_a_trace(tmp_path: Path) -> None:
@@ -520,8 +516,8 @@ def test_whoever_reads_it_may_leave(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--seeds", "3"], "--seeds is part of what is run; name the methods too, with --method"),
-        (["--suite", "quick", "--seeds", "3"], "--seeds cannot stand beside --suite"),
+        (["--seeds", "3"], "--seeds needs to know which methods"),
+        (["--suite", "quick", "--seeds", "0"], "between 1 and 1000 seeds"),
         (["--suite", "quik"], "did you mean 'quick'"),
         (["--method", "hulsby"], "houlsby"),
         (["--interval", "0"], "--interval"),

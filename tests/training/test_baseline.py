@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.data.sources import Reviews, Source, read_embedded
-from bench.data.task import Cut, Ints, Split, Task, cut
+from bench.data.task import Ints, Split, Splits, Task, split
 from bench.records.audit import audit
 from bench.records.schema import Baseline, BaselineTrial, DataCut, baseline_id
 from bench.records.store import path_of, read
@@ -18,7 +18,7 @@ from tests.factories import baseline, kept
 NONE = np.array([], dtype=np.int64)
 
 
-def job(made: Cut, sha256: str, rows: Ints) -> BaselineJob:
+def job(made: Splits, sha256: str, rows: Ints) -> BaselineJob:
     def split(reviews: Reviews) -> Split:
         return Split(np.array([], dtype=np.int32), np.zeros(len(reviews) + 1, dtype=np.int64), np.array(reviews.labels))
 
@@ -46,7 +46,7 @@ def small() -> Source:
 
 
 def test_pairs_of_words_count_and_c_is_chosen_on_validation(small: Source, tmp_path: Path) -> None:
-    made = cut(small)
+    made = split(small)
     found = fit_baseline(job(made, small.sha256, np.arange(len(made.train))))
     assert found.trials is not None
     assert [trial.c for trial in found.trials] == list(STRENGTHS)
@@ -60,7 +60,7 @@ def test_pairs_of_words_count_and_c_is_chosen_on_validation(small: Source, tmp_p
 
 
 def test_a_budget_may_have_seen_one_class_or_few_reviews(small: Source) -> None:
-    made = cut(small)
+    made = split(small)
     one_class = np.flatnonzero(np.array(made.train.labels) == 1)[:8]
     assert fit_baseline(job(made, small.sha256, one_class)).test.recall == 1
     assert fit_baseline(job(made, small.sha256, np.arange(4))).spec.train_reviews == 4
@@ -87,7 +87,7 @@ def test_a_record_of_rules_2_keeps_its_name(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_it_reaches_88_percent_on_the_embedded_reviews() -> None:
     source = read_embedded()
-    made = cut(source)
+    made = split(source)
     found = fit_baseline(job(made, source.sha256, np.arange(len(made.train))))
     assert found.test.accuracy >= 0.88
     print(found.test.accuracy, found.fit_seconds, found.trials)

@@ -39,10 +39,10 @@ def test_overshoot_is_at_most_one_step(unit: str, amount: int, steps: list[tuple
     for reviews, tokens in steps:
         before = ledger.spent
         ledger.charge(reviews, tokens)
-        ledger.step_taken(reviews, loss=1.0)
+        ledger.count_step(reviews, loss=1.0)
         largest = max(largest, ledger.spent - before)
         while ledger.mark_reached:
-            ledger.validated(0.5)
+            ledger.add_point(0.5)
         if ledger.done:
             break
     summary = ledger.summary("a", "a")

@@ -19,8 +19,9 @@ from bench.records.spec import Budget
 from bench.rules import Precision
 from bench.system.meters import DeviceClock, MemoryMeter
 from bench.training.trainer import Trainer
+from bench.training.warm_up import shapes
 from tests.conftest import make_spec
-from tests.methods.test_methods import attached, loop_for, trained
+from tests.methods.test_methods import attached, trained
 
 KINDS = ("Bert", "Roberta", "DistilBert", "MPNet")
 IDS = torch.tensor([[101, 2023, 2003, 2307, 102], [101, 9643, 3185, 102, 1], [101, 2307, 3185, 9643, 102]])
@@ -54,15 +55,14 @@ def test_everything_else_is_asked() -> None:
         assert torch.all(torch.ones(2, 2, dtype=torch.bool), dim=1).all()
 
 
-def test_a_gpu_is_shown_every_shape_that_can_come(tiny: PretrainedModel, small_task: Task) -> None:
-    trainer = loop_for(tiny, small_task, "houlsby", max_length=80, batch_size=7)
-    assert not list(trainer._shapes())
-    trainer.device = "cuda"
-    shapes = set(trainer._shapes())
-    assert {shape[1] for shape in shapes} == {32, 64, 80}
-    assert {shape[0] for shape in shapes} == {7, len(small_task.train) % 7} - {0}
-    assert {shape[2] for shape in shapes} == {True, False}
-    assert len(shapes) == 2 * 3 * len({7, len(small_task.train) % 7} - {0})
+def test_a_gpu_is_shown_every_shape_that_can_come(small_task: Task) -> None:
+    texts = len(small_task.train)
+    assert list(shapes("cpu", texts, 7, 80, 32)) == [(7, 80, False)]
+    shown = set(shapes("cuda", texts, 7, 80, 32))
+    assert {shape[1] for shape in shown} == {32, 64, 80}
+    assert {shape[0] for shape in shown} == {7, texts % 7} - {0}
+    assert {shape[2] for shape in shown} == {True, False}
+    assert len(shown) == 2 * 3 * len({7, texts % 7} - {0})
 
 
 def on_cuda(pretrained: PretrainedModel, task: Task, name: str, **fields: Any) -> Trainer:

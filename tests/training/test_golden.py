@@ -61,7 +61,7 @@ def encoder(folder: Path) -> PretrainedModel:
 
 def numbers(pretrained: PretrainedModel, name: str, precision: Precision) -> dict[str, Any]:
     """Losses of a few steps under a budget in tokens, and of each step's gradients the norm and projections on directions."""
-    import bench.training.trainer
+    import bench.training.steps
 
     torch.set_num_threads(2)
     spec = make_spec(name, precision=precision, budget=Budget(amount=TOKENS, unit="tokens"), max_length=40, batch_size=8)
@@ -85,7 +85,7 @@ def numbers(pretrained: PretrainedModel, name: str, precision: Precision) -> dic
         return step(*given, **named)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bench.training.trainer, "PIECE", 128)  # two to four micro-batches a batch
+        patch.setattr(bench.training.steps, "MICRO_BATCH", 128)  # two to four micro-batches a batch
         assert len(trainer._micro_batches(8, 40)) > 2
         trainer.warm_up()
         patch.setattr(trainer.optimizer, "step", look)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,9 @@ from torch import Tensor
 from bench.data.task import Task
 from bench.models.pretrained import PretrainedModel
 from bench.records.spec import Budget
-from bench.training.checkpointer import owner_of
 from bench.training.failures import Diverged
 from bench.training.late_losses import LateLosses
 from bench.training.trainer import Trainer
-from bench.training.trainer_state import taken
-from tests.conftest import make_job
 from tests.methods.test_methods import loop_for, trained
 
 
@@ -34,7 +30,7 @@ class _Event:
 @pytest.fixture
 def late(tiny: PretrainedModel, small_task: Task, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     """A loop on a CPU that reads its losses as on CUDA."""
-    monkeypatch.setattr(LateLosses, "_sent", lambda self, loss: (loss.clone(), _Event()))
+    monkeypatch.setattr(LateLosses, "_send", lambda self, loss: (loss.clone(), _Event()))
     monkeypatch.setattr(_Event, "waited", 0)
     trainer = loop_for(tiny, small_task, "full", budget=Budget(amount=9, unit="steps"))
     trainer.late = LateLosses(trainer.ledger, "cuda")
@@ -58,12 +54,11 @@ def test_no_loss_is_waited_for_before_the_next_step(late: Trainer) -> None:
     assert waited == list(range(9))
 
 
-def test_a_checkpoint_has_the_last_loss(late: Trainer, tiny: PretrainedModel, small_folder: Path) -> None:
-    owner = owner_of(make_job(late.spec, tiny, small_folder))
+def test_a_checkpoint_has_the_last_loss(late: Trainer) -> None:
     kept: list[Tensor] = []
 
     def keep(ledger: Any) -> None:
-        kept.append(taken(late, owner, 0).tensors["losses"])
+        kept.append(late.state_dict()["tensors"]["losses"])
 
     late.on_step = keep
     late.run()

@@ -19,7 +19,7 @@ from bench.models.pretrained import PretrainedModel
 from bench.records.schema import CurvePoint
 from bench.records.spec import Budget
 from bench.training.checkpoint import Owner, Unusable, read
-from bench.training.checkpointer import Keeper
+from bench.training.checkpointer import Checkpointer
 from bench.training.trainer import Trainer
 from tests.methods.test_methods import EVERY, loop_for
 
@@ -35,12 +35,12 @@ class Kept:
     """A loop that is kept in a file at every step, and stopped after some."""
 
     trainer: Trainer
-    keeper: Keeper
+    checkpointer: Checkpointer
     said: list[str] = field(default_factory=list)
 
     def until(self, step: int | None = None) -> Trainer:
         def after_step(ledger: Any) -> None:
-            self.keeper.offer()
+            self.checkpointer.save_if_due()
             if step is not None and ledger.units >= step:
                 raise Killed
 
@@ -58,10 +58,10 @@ def kept(path: Path, pretrained: PretrainedModel, task: Task, name: str, owner: 
     trainer.memory.start()
     trainer.warm_up()
     said: list[str] = []
-    keeper = Keeper(path, owner, trainer, said.append)
-    keeper.try_disk()
-    keeper.restore()
-    return Kept(trainer, keeper, said)
+    checkpointer = Checkpointer(path, owner, trainer, said.append)
+    checkpointer.probe_disk()
+    checkpointer.load()
+    return Kept(trainer, checkpointer, said)
 
 
 @pytest.fixture(autouse=True)
@@ -106,8 +106,8 @@ def test_every_method_goes_on_bit_for_bit(tiny: PretrainedModel, small_task: Tas
         kept(path, tiny, small_task, name, budget=budget).until(step)
     last = kept(path, tiny, small_task, name, budget=budget)
     assert last.said == [f"resumes from its checkpoint: 7 batches, {last.trainer.ledger.seconds:.1f} device seconds"]
-    assert last.keeper.resumed == 2
-    assert last.keeper.before == last.trainer.ledger.seconds + last.trainer.clock.paused_seconds
+    assert last.checkpointer.resumed == 2
+    assert last.checkpointer.seconds_before == last.trainer.ledger.seconds + last.trainer.clock.paused_seconds
     last.until()
     same_end(whole, last.trainer)
 
@@ -128,7 +128,7 @@ def test_every_counted_budget_goes_on(
     for part in (0.3, 0.7):
         kept(tmp_path / "kept", tiny, small_task, name, budget=budget).until(int(part * whole.ledger.batches))
     last = kept(tmp_path / "kept", tiny, small_task, name, budget=budget)
-    assert last.keeper.resumed == 2
+    assert last.checkpointer.resumed == 2
     last.until()
     same_end(whole, last.trainer)
 
@@ -143,7 +143,7 @@ def test_dropout_goes_on_with_its_generator(tiny: PretrainedModel, small_task: T
         for module in made.trainer.classifier.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.3
-        made.keeper.restore()
+        made.checkpointer.load()
         return made
 
     torch.manual_seed(5)
@@ -166,7 +166,7 @@ def test_a_head_on_kept_features_resumes_where_it_was(
     whole = made(tmp_path / "whole").until()
     made(tmp_path / "kept").until(units)
     last = made(tmp_path / "kept")
-    assert (last.trainer.ledger.units, last.keeper.resumed) == (units, 1)
+    assert (last.trainer.ledger.units, last.checkpointer.resumed) == (units, 1)
     same_end(whole, last.until())
 
 
@@ -179,7 +179,7 @@ def test_a_finished_training_is_not_done_again(tiny: PretrainedModel, small_task
     again.trainer.run()
     assert steps == []
     same_end(whole, again.trainer)
-    assert again.trainer.tensors() == whole.tensors()
+    assert again.trainer.tensor_bytes() == whole.tensor_bytes()
 
 
 @pytest.mark.usefixtures("always")
@@ -196,8 +196,8 @@ def test_a_validation_that_was_stopped_is_read_at_its_own_step(
         patch.setattr(Trainer, "_validation_accuracy", stop)
         with pytest.raises(Killed):
             stopped.trainer.run()
-    assert stopped.trainer.whole
-    stopped.keeper.write()
+    assert stopped.trainer.between_steps
+    stopped.checkpointer.save()
     last = kept(tmp_path / "kept", tiny, small_task, "full", budget=Budget(amount=8, unit="steps"))
     assert last.trainer.ledger.mark_reached
     same_end(whole, last.until())
@@ -213,7 +213,7 @@ def test_the_middle_of_a_step_is_not_whole(tiny: PretrainedModel, small_task: Ta
     monkeypatch.setattr(trainer.optimizer, "step", stop)
     with pytest.raises(Killed):
         trainer.run()
-    assert not trainer.whole
+    assert not trainer.between_steps
 
 
 def test_memory_is_that_of_the_process_that_took_most(tiny: PretrainedModel, small_task: Task, tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_memory_is_that_of_the_process_that_took_most(tiny: PretrainedModel, sma
     first.trainer.run()
     first.trainer.memory.look()
     first.trainer.memory._peaks.append((first.trainer.memory.baseline + 2**40, 0, 0))
-    first.keeper.write()
+    first.checkpointer.save()
     peak = kept(tmp_path / "kept", tiny, small_task, "lora").trainer.memory.peak()
     assert peak.above_baseline == 2**40
     assert peak.peak - peak.baseline == 2**40
@@ -233,12 +233,12 @@ def test_cost_stays_below_its_share(
     """Clock and disk by hand: a step takes 0.1 s, a write 0.5 s."""
     made = kept(tmp_path / "kept", tiny, small_task, "lora", budget=Budget(amount=400, unit="steps"))
     now, writes = [0.0], []
-    trainer, keeper = made.trainer, made.keeper
+    trainer, checkpointer = made.trainer, made.checkpointer
     monkeypatch.setattr(resume.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(trainer, "_step", lambda *batch: 0.5)
     monkeypatch.setattr(type(trainer.clock), "_now", lambda clock: now[0])
     monkeypatch.setattr(trainer, "_validation_accuracy", lambda: 0.5)
-    keeper._measured = (2**20, 0.5)
+    checkpointer._measured = (2**20, 0.5)
 
     def slow(path: Path, checkpoint: Any) -> int:
         now[0] += 0.5
@@ -246,10 +246,9 @@ def test_cost_stays_below_its_share(
         return 2**20
 
     monkeypatch.setattr(resume, "write", slow)
-    monkeypatch.setattr(resume, "taken", lambda *arguments: None)
 
     def after(ledger: Any) -> None:
-        keeper.offer()
+        checkpointer.save_if_due()
         now[0] += 0.1
 
     trainer.on_step = after
@@ -263,7 +262,7 @@ def test_cost_stays_below_its_share(
 def stopped(tiny: PretrainedModel, small_task: Task, tmp_path: Path) -> Path:
     made = kept(tmp_path / "kept.safetensors", tiny, small_task, "houlsby")
     made.until(2)
-    made.keeper.write()
+    made.checkpointer.save()
     return tmp_path / "kept.safetensors"
 
 
@@ -277,7 +276,7 @@ def altered(path: Path, **changes: Any) -> None:
         tensors.update(changes.pop("tensors"))
     if "without" in changes:
         del tensors[changes.pop("without")]
-    write(path, Checkpoint(checkpoint.place.model_copy(update=changes), tensors))
+    write(path, Checkpoint(checkpoint.meta.model_copy(update=changes), tensors))
 
 
 def flipped(path: Path) -> None:
@@ -314,8 +313,8 @@ def test_a_checkpoint_that_does_not_fit_is_named_and_left_out(
     made = kept(stopped, tiny, small_task, "houlsby")
     assert len(made.said) == 1
     assert says in made.said[0]
-    assert made.said[0].startswith("the checkpoint kept.safetensors is left out, and training starts anew: ")
-    assert made.keeper.resumed == made.trainer.ledger.steps == 0
+    assert made.said[0].startswith("the checkpoint kept.safetensors is left out, and training starts from scratch: ")
+    assert made.checkpointer.resumed == made.trainer.ledger.steps == 0
     fresh = loop_for(tiny, small_task, "houlsby")
     for mine, other in zip(made.trainer.classifier.parameters(), fresh.classifier.parameters(), strict=True):
         assert torch.equal(mine, other)
@@ -334,7 +333,7 @@ def test_any_broken_byte_is_seen(stopped: Path) -> None:
             continue
         stopped.write_bytes(whole)  # white space of the header may change without a change of what it says
         same = read(stopped)
-        assert found.place == same.place
+        assert found.meta == same.meta
         assert found.tensors.keys() == same.tensors.keys()
         assert all(torch.equal(found.tensors[name], tensor) for name, tensor in same.tensors.items())
 
@@ -361,5 +360,5 @@ def test_a_disk_that_takes_nothing_costs_a_warning(
     monkeypatch.setattr(resume, "write", full)
     trainer = made.until()
     assert trainer.ledger.steps == 4
-    warning = "no checkpoint can be written (No space left on device); the run goes on, but would start anew after a kill"
+    warning = "no checkpoint can be written (No space left on device); the run continues, but a kill would lose its training"
     assert made.said == [warning]

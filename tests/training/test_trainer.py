@@ -10,14 +10,15 @@ import pytest
 import torch
 
 from bench.data.sources import Source
-from bench.data.task import Task, cut, prepare
+from bench.data.task import Task, prepare, split
 from bench.models.classifier import load_classifier
 from bench.models.pretrained import PretrainedModel
 from bench.records.spec import Budget
 from bench.rules import MARKS, PASSES, Precision
 from bench.training.failures import AuditError, Diverged, MemoryCapReached
-from bench.training.trainer import PIECE, Trainer
-from bench.training.warm_up import touch
+from bench.training.steps import MICRO_BATCH
+from bench.training.trainer import Trainer
+from bench.training.warm_up import warm_up_libraries
 from tests.methods.test_methods import loop_for, trained
 
 
@@ -46,7 +47,7 @@ def test_a_token_budget_overruns_by_less_than_a_batch(tiny: PretrainedModel, sma
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_touching_the_libraries_leaves_chance_as_it_was(precision: Precision) -> None:
     before = torch.get_rng_state()
-    touch(precision)
+    warm_up_libraries(precision)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -70,7 +71,7 @@ def test_a_batch_in_pieces_is_one_step_of_the_whole_batch(
     changes: list[torch.Tensor] = []
     losses: list[float] = []
     for tokens, parts in ((8 * 32, 1), (100, 3)):
-        monkeypatch.setattr("bench.training.trainer.PIECE", tokens)
+        monkeypatch.setattr("bench.training.steps.MICRO_BATCH", tokens)
         trainer = loop_for(tiny, small_task, name, budget=Budget(amount=3, unit="steps"))
         assert len(trainer._micro_batches(8, 32)) == parts
         changes.append(steps_of(trainer))
@@ -103,7 +104,7 @@ def test_pieces_are_even_and_hold_every_review(tiny: PretrainedModel, small_task
         assert rows == list(range(reviews))
         sizes = [len(range(reviews)[micro_batch]) for micro_batch in micro_batches]
         assert sizes[0] == max(sizes)
-        assert sizes[0] == 1 or sizes[0] * longest <= PIECE + longest
+        assert sizes[0] == 1 or sizes[0] * longest <= MICRO_BATCH + longest
     assert len(trainer._micro_batches(16, 128)) == 1, "the default setting is trained on whole batches"
     assert len(loop_for(tiny, small_task, "head-only")._micro_batches(16, 512)) == 3, (
         "a method that encodes once is no exception"
@@ -228,7 +229,7 @@ def test_bf16_keeps_the_weights_in_fp32(tiny: PretrainedModel, small_task: Task)
 
 def test_a_loop_learns(minilm: PretrainedModel, small_source: Source) -> None:
     """Real encoder, real reviews, a few steps: the loss of the adapter falls."""
-    task = prepare(minilm, small_source.sha256, lambda: cut(small_source))
+    task = prepare(minilm, small_source.sha256, lambda: split(small_source))
     trainer = trained(minilm, task, "houlsby", budget=Budget(amount=25, unit="steps"), max_length=64, batch_size=16)
     losses = trainer.ledger.losses
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.02

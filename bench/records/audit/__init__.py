@@ -1,4 +1,4 @@
-"""The audit: every derived figure of a record once more from its raw fields and its predictions.
+"""The audit: derive every figure of a record again from its raw fields and predictions.
 
 It reads records alone and shares nothing with the code that made them but the formulas. Each check is one small function
 whose docstring says what it asks; `python -m bench audit --list` prints them in the order in which they are made.
@@ -14,7 +14,8 @@ from pathlib import Path
 from bench.records.attempts import ATTEMPTS
 from bench.records.audit import calibration, checksum, clocks, conversion, evaluation, identity, machine, parameters, training
 from bench.records.audit.check import Case, Check, Labels, Mismatch, NotApplicable, NotOfThisKind
-from bench.records.store import read
+from bench.records.schema import AnyRecord
+from bench.records.store import Damaged, examine, read
 from bench.system.errors import RecordError
 from bench.system.text import harmless
 
@@ -29,19 +30,23 @@ CHECKS: tuple[Check, ...] = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the audit of one record came to."""
+    """Result of the audit of one file."""
 
     path: Path
     held: list[tuple[str, str]]
-    """Names of the checks that hold, with the figure that does."""
+    """Checks that hold, each with its figure."""
     skipped: list[tuple[str, str]]
-    """Names of those that do not apply, with what is lacking."""
+    """Checks that do not apply, each with the reason."""
     failed: tuple[str, str] | None
-    """The first that does not hold, and what it says; none is made after it."""
+    """The first check that fails, with its message; none is run after it."""
+    foreign: bool = False
+    """Whether the file is not a record of this suite; then no check is run."""
 
     def text(self, *, verbose: bool = False) -> str:
         """One line; with `verbose` a line for each check as well."""
         file = harmless(str(self.path))
+        if self.foreign:
+            return f"{file}: not a record of this suite"
         if self.failed is not None:
             line = f"{file}: FAILED {self.failed[0]}: {harmless(self.failed[1])}"
         else:
@@ -56,32 +61,44 @@ class Outcome:
 def audit(paths: Iterable[Path]) -> list[Outcome]:
     """Make every check on the records in these files and folders, each file once; labels are held against each other.
 
+    What else lies in a folder is an outcome too: foreign, or failed where it is a damaged record.
+
     Raises:
-        RecordError: if a path is not there, a file is not a record, or a folder holds none.
+        RecordError: if a path is not there, a file that is named is not a record, or a folder holds none.
     """
-    records = {path: read(path) for path in _files(paths)}
+    records: dict[Path, AnyRecord] = {}
+    others: list[Outcome] = []
+    for path, named in _files(paths):
+        found = read(path) if named else examine(path, figures=False)
+        if isinstance(found, Damaged):
+            others.append(Outcome(path, [], [], None if found.foreign else ("record", found.reason), found.foreign))
+        else:
+            records[path] = found
+    if not records and others:
+        raise RecordError(f"there is no whole record here; {others[0].text()}")
     labels: dict[Labels, Counter[bytes]] = defaultdict(Counter)
     for record in records.values():
         for part in evaluation.PARTS:
             implied = evaluation.implied_labels(record, part)
             if implied is not None:
                 labels[implied[0]][implied[1]] += 1
-    return [_audited(Case(path, record, labels)) for path, record in records.items()]
+    return [*(_audited(Case(path, record, labels)) for path, record in records.items()), *others]
 
 
-def _files(paths: Iterable[Path]) -> list[Path]:
-    found: dict[Path, Path] = {}
+def _files(paths: Iterable[Path]) -> list[tuple[Path, bool]]:
+    """Each file once, and whether it was named itself, not its folder."""
+    found: dict[Path, tuple[Path, bool]] = {}
     for path in paths:
         files = _records(path) if path.is_dir() else [path]
         if not files:
             raise RecordError(f"there is no record in {str(path)!r}")
         for file in files:
-            found.setdefault(file.resolve(), file)
+            found.setdefault(file.resolve(), (file, not path.is_dir()))
     return list(found.values())
 
 
 def _records(folder: Path) -> list[Path]:
-    """The files of records in a folder and of its earlier attempts."""
+    """List the files of records in a folder and of its earlier attempts."""
     return [*sorted(folder.glob("*.json")), *sorted((folder / ATTEMPTS).glob("*.json"))]
 
 

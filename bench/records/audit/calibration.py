@@ -18,7 +18,7 @@ def _threads(case: Case) -> str:
 
 @CHECKS("calibration reference")
 def _reference(case: Case) -> str:
-    """The reference is the first of the methods and was timed in every round, in each once and on at least one token."""
+    """Check that the reference comes first and was timed once in every round, on at least one token."""
     calibration = case.calibration
     first = calibration.methods[0] if calibration.methods else None
     if first is None or first.method != calibration.reference or first.state != "complete":
@@ -45,14 +45,14 @@ def _batches(case: Case) -> str:
 
 @CHECKS("calibration rounds")
 def _rounds(case: Case) -> str:
-    """The rounds that count are those whose reference slice was within 15 % of a free machine's."""
+    """Check that the rounds that count are those whose reference slice was within 15 % of a free machine's."""
     calibration = case.calibration
     return same(calibration.rounds_counted, len(counted(calibration.methods[0].slices, calibration.rounds_rule)))
 
 
 @CHECKS("calibration ratios")
 def _ratios(case: Case) -> str:
-    """A ratio is the median over the rounds that count, and its interval lies at the ranks for 95 %."""
+    """Check that a ratio is the median over the rounds that count, and its interval lies at the ranks for 95 %."""
     calibration, said = case.calibration, []
     reference = calibration.methods[0].slices
     for one in calibration.methods:
@@ -78,7 +78,7 @@ def _speed(case: Case) -> str:
 
 @CHECKS("calibration clock")
 def _clock(case: Case) -> str:
-    """The slices did not take longer than the rounds that they were in."""
+    """Check that the slices did not take longer than the rounds that they were in."""
     calibration = case.calibration
     inside = sum(found.seconds for one in calibration.methods for found in one.slices)
     if inside > calibration.seconds * 1.001 + 0.01:

@@ -11,7 +11,7 @@ from typing import TypeVar
 from bench.records.schema import AnyRecord, Baseline, Calibration, Record
 
 __all__ = [
-    "Case", "Check", "Checks", "Labels", "Mismatch", "NotApplicable", "NotOfThisKind", "given", "near", "same", "shown",
+    "Case", "Check", "Checks", "Labels", "Mismatch", "NotApplicable", "NotOfThisKind", "require", "near", "same", "display",
     "within",
 ]  # fmt: skip
 
@@ -78,7 +78,7 @@ class Mismatch(Exception):
     """A field is not what the raw fields give."""
 
     def __init__(self, says: object, gives: object) -> None:
-        self.says, self.gives = shown(says), shown(gives)
+        self.says, self.gives = display(says), display(gives)
         super().__init__(f"says {self.says}, raw fields give {self.gives}")
 
 
@@ -106,8 +106,8 @@ class Checks(list[Check]):
         return add
 
 
-def shown(value: object) -> str:
-    """A value as a line of output has it: whole numbers with thousands, shares and seconds to nine digits, text short."""
+def display(value: object) -> str:
+    """Format a value for a line: whole numbers with thousands, shares and seconds to nine digits, text short."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     if isinstance(value, int):
@@ -116,8 +116,8 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def given(value: _T | None, what: str) -> _T:
-    """The value, where the record has it.
+def require(value: _T | None, what: str) -> _T:
+    """Return the value, where the record has it.
 
     Raises:
         NotApplicable: if it is None.
@@ -128,22 +128,22 @@ def given(value: _T | None, what: str) -> _T:
 
 
 def same(says: object, gives: object) -> str:
-    """The figure, where both are equal."""
+    """Return the figure, where both are equal."""
     if says != gives:
         raise Mismatch(says, gives)
-    return shown(says)
+    return display(says)
 
 
 def near(says: float, gives: float, *, share: float = 1e-9, slack: float = 1e-9) -> str:
-    """The figure, where it is within `share` of what the raw fields give, or within `slack` in its own unit."""
+    """Return the figure, where it is within `share` of what the raw fields give, or within `slack` in its own unit."""
     if not abs(says - gives) <= max(share * abs(gives), slack):
         raise Mismatch(says, gives)
-    return shown(says)
+    return display(says)
 
 
 def within(says: float, least: float, most: float, what: str) -> str:
-    """The figure, where it is from `least` to `most`; `what` is its unit."""
+    """Return the figure, where it is from `least` to `most`; `what` is its unit."""
     if not least <= says <= most:
-        bounds = [f"at least {shown(least)}"] * (least > -float("inf")) + [f"at most {shown(most)}"] * (most < float("inf"))
-        raise Mismatch(f"{shown(says)} {what}", " and ".join(bounds))
-    return f"{shown(says)} {what}"
+        bounds = [f"at least {display(least)}"] * (least > -float("inf")) + [f"at most {display(most)}"] * (most < float("inf"))
+        raise Mismatch(f"{display(says)} {what}", " and ".join(bounds))
+    return f"{display(says)} {what}"

@@ -12,7 +12,7 @@ CHECKS = Checks()
 
 @CHECKS("checksum")
 def _checksum(case: Case) -> str:
-    """The file has the checksum that it begins with; those of schema version 1 have none."""
+    """Check that the file has the checksum that it begins with; those of schema version 1 have none."""
     try:
         flaw = checksum_flaw(case.path)
     except (OSError, ValueError) as error:

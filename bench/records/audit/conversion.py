@@ -55,7 +55,7 @@ def _counted(case: Case) -> str:
 
 @CHECKS("conversion")
 def _converted(case: Case) -> str:
-    """The tokens of a calibrated budget are the reference's over the ratio, which lies in its interval."""
+    """Check that the tokens of a calibrated budget are the reference's over the ratio, which lies in its interval."""
     conversion, spec = _conversion(case), case.run.spec
     asked = _asked(conversion)
     if asked.unit == "reference tokens":
@@ -92,8 +92,8 @@ def _calibration(case: Case) -> str:
 
 
 def _speed(case: Case, conversion: Conversion, found: Calibration) -> float:
-    """The reference's tokens a second by which seconds were converted: those of the first calibration of this setting, which
-    is another where the method was calibrated later.
+    """Find the reference's tokens a second by which seconds were converted: those of the first calibration of this setting,
+    which is another where the method was calibrated later.
     """
     implied = (case.run.spec.reference_tokens or 0) / conversion.expected_seconds
     alike = [one.tokens_per_second for one in calibrations(folder_of(case.path)) if one.setting == found.setting]

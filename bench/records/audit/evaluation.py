@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.records.attempts import folder_of
-from bench.records.audit.check import Case, Checks, Labels, Mismatch, NotApplicable, given, near, same, shown, within
+from bench.records.audit.check import Case, Checks, Labels, Mismatch, NotApplicable, display, near, require, same, within
 from bench.records.metrics import Confusion, confusion
 from bench.records.schema import AnyRecord, Baseline, Calibration, Evaluation, Record, unpack_bits
 from bench.records.store import load_logits
@@ -26,7 +26,7 @@ PARTS: tuple[Part, ...] = ("test", "out_of_domain")
 
 
 def _for_each_test(name: str) -> Callable[[Callable[[Case, Part], str]], Callable[[Case, Part], str]]:
-    """Decorator: the check under its name on the test, and as "out-of-domain …" on the other one."""
+    """Decorate a check, under its name on the test, and as "out-of-domain …" on the other one."""
 
     def add(function: Callable[[Case, Part], str]) -> Callable[[Case, Part], str]:
         for part in PARTS:
@@ -54,12 +54,12 @@ def _evaluation(record: AnyRecord, part: Part) -> Evaluation | None:
 
 def _of(case: Case, part: Part) -> Evaluation:
     if part == "out_of_domain":
-        return given(case.run.out_of_domain, "an out-of-domain test")
-    return given(case.tested.test, "a test")
+        return require(case.run.out_of_domain, "an out-of-domain test")
+    return require(case.tested.test, "a test")
 
 
 def _bits(packed: str, reviews: int) -> Bits:
-    """The bits [reviews] of a field.
+    """Unpack the bits [reviews] of a field.
 
     Raises:
         ValueError: if it holds more or fewer; the bits that fill the last byte must be 0.
@@ -114,13 +114,13 @@ def _enough_bits(case: Case, part: Part) -> str:
         try:
             _bits(packed, test.reviews)
         except ValueError as error:
-            raise Mismatch(f"{shown(test.reviews)} reviews", f"in {field} {error}") from None
+            raise Mismatch(f"{display(test.reviews)} reviews", f"in {field} {error}") from None
     return f"2 × {test.reviews:,}"
 
 
 @_for_each_test("reviews")
 def _reviews(case: Case, part: Part) -> str:
-    """The whole test was taken, or of each class half the limit (all, where a class has fewer). How many reviews the
+    """Check that the whole test was taken, or of each class half the limit (all, where a class has fewer). How many reviews the
     out-of-domain test has without a limit no other field tells; it is then held against the other records.
     """
     test, limit = _of(case, part), case.tested.spec.test_limit
@@ -146,7 +146,7 @@ def _as_others(case: Case, part: Part) -> str:
 
 @_for_each_test("counts")
 def _counts(case: Case, part: Part) -> str:
-    """True and false positives and negatives are those of the bits."""
+    """Check that true and false positives and negatives are those of the bits."""
     test, counts = _of(case, part), _confusion(case, part)
 
     def text(c: Evaluation | Confusion) -> str:
@@ -194,7 +194,7 @@ def _leaked(case: Case, part: Part) -> str:
 
 @_for_each_test("accuracy without leaked")
 def _without_leaked(case: Case, part: Part) -> str:
-    """The share of correct bits among the reviews that are not leaked."""
+    """Check that it is the share of correct bits among the reviews that are not leaked."""
     test = _of(case, part)
     correct = np.delete(_bits(test.correct, test.reviews), test.leaked)
     if not len(correct):
@@ -204,10 +204,10 @@ def _without_leaked(case: Case, part: Part) -> str:
 
 @_TEST("logits")
 def _logits(case: Case) -> str:
-    """The logits of the test lie beside the record, hash to their name, and are largest for the class predicted. Those of
+    """Check that the logits lie beside the record, hash to their name, and are largest for the class predicted. Those of
     the out-of-domain test are not kept, and a baseline has none.
     """
-    test = given(case.run.test, "a test")
+    test = require(case.run.test, "a test")
     name = test.logits_sha256
     if name is None or not re.fullmatch(r"[0-9a-f]{64}", name):
         raise Mismatch(name, "no name of logits")

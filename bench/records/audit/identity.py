@@ -22,7 +22,7 @@ _SINCE_RULES_2 = ("out_of_domain", "latency", "seconds.outside_training", "memor
 
 @CHECKS("run id")
 def _run_id(case: Case) -> str:
-    """The id is the hash of spec, encoder, reviews and rules version, for a baseline of spec, reviews and rules version, for a
+    """Check that the id is the hash of spec, encoder, reviews and rules version, for a baseline without the encoder, for a
     calibration of setting, methods, device and the time of its end.
     """
     return same(case.record.run_id, expected_id(case.record))
@@ -30,7 +30,7 @@ def _run_id(case: Case) -> str:
 
 @CHECKS("file name")
 def _file_name(case: Case) -> str:
-    """The file is called by method, encoder, budget, seed and id, as its content has them, others by their own; that of an
+    """Check that the file is called by method, encoder, budget, seed and id, as in its content, others by their own; that of an
     earlier attempt by the first digits of its checksum as well.
     """
     if case.path.parent.name == ATTEMPTS:
@@ -40,7 +40,7 @@ def _file_name(case: Case) -> str:
 
 @CHECKS("earlier attempt")
 def _earlier(case: Case) -> str:
-    """The record that a run replaced is kept, whole, among the attempts (rules, section 7)."""
+    """Check that the record that a run replaced is kept, whole, among the attempts (rules, section 7)."""
     replaced = case.run.replaced
     if replaced is None:
         raise NotApplicable("it replaced none")
@@ -58,7 +58,7 @@ def _threads(case: Case) -> str:
 
 @CHECKS("state")
 def _state(case: Case) -> str:
-    """A complete run holds every part and no reason; one that ended in another state holds a reason and no test."""
+    """Check that a complete run holds every part and no reason, and one in another state a reason and no test."""
     run, absent = case.run, _absent(case)
     if run.state != "complete":
         if not run.reason:
@@ -95,7 +95,7 @@ def _absent(case: Case) -> set[str]:
 
 @CHECKS("trial")
 def _trial(case: Case) -> str:
-    """A tuning trial was not tested, names no tuning of its own, and has a seed that only trials have."""
+    """Check that a tuning trial was not tested, names no tuning of its own, and has a seed that only trials have."""
     run = case.run
     if run.spec.purpose != "trial":
         raise NotApplicable("it is no tuning trial")
@@ -108,7 +108,7 @@ def _trial(case: Case) -> str:
 
 @CHECKS("baseline reviews")
 def _baseline_reviews(case: Case) -> str:
-    """A baseline was fitted on no more reviews than there are to train on."""
+    """Check that a baseline was fitted on no more reviews than there are to train on."""
     if isinstance(case.tested, Record):
         raise NotApplicable("it is no baseline")
     fitted, train = case.tested.spec.train_reviews, case.tested.data.train
@@ -119,7 +119,7 @@ def _baseline_reviews(case: Case) -> str:
 
 @CHECKS("baseline trials")
 def _baseline_trials(case: Case) -> str:
-    """A baseline was tuned on validation: every C once, in ascending order, each accuracy a whole number of reviews right."""
+    """Check that a baseline was tuned on validation: every C once, ascending, each accuracy a whole number of reviews right."""
     if isinstance(case.tested, Record) or case.tested.trials is None:
         raise NotApplicable("no C was tried")
     trials, reviews = case.tested.trials, case.tested.data.validation

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from math import inf
 
-from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, given, same, within
+import methods
+from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, require, same, within
 from bench.records.schema import Compute, Memory, MemorySplit
 
 __all__ = ["CHECKS"]
@@ -19,25 +20,25 @@ _BUFFERS = 2**16
 
 
 def _memory(case: Case) -> Memory:
-    return given(case.run.memory, "memory")
+    return require(case.run.memory, "memory")
 
 
 def _split(case: Case) -> MemorySplit:
-    return given(_memory(case).split, "a division of the memory")
+    return require(_memory(case).split, "a division of the memory")
 
 
 def _trained(case: Case) -> int:
-    counts = given(case.run.parameters, "a count of parameters")
+    counts = require(case.run.parameters, "a count of parameters")
     return counts.body + counts.head
 
 
 def _compute(case: Case) -> Compute:
-    return given(case.run.compute, "processor time")
+    return require(case.run.compute, "processor time")
 
 
 @CHECKS("peak above baseline")
 def _above(case: Case) -> str:
-    """It is the peak less the baseline, and the peak is not below the baseline."""
+    """Check that it is the peak less the baseline, and the peak is not below the baseline."""
     memory = _memory(case)
     within(memory.peak, memory.baseline, inf, "bytes")
     return same(memory.peak_above_baseline, memory.peak - memory.baseline)
@@ -45,11 +46,11 @@ def _above(case: Case) -> str:
 
 @CHECKS("peak by the kernel")
 def _kernel(case: Case) -> str:
-    """The most that the kernel gave for the whole process is no less than the peak of training (1 %: it counts pages in
-    batches for each processor).
+    """Check that the most that the kernel gave for the whole process is no less than the peak of training (1 %: it counts
+    pages in batches for each processor).
     """
     memory = _memory(case)
-    largest = given(memory.ru_maxrss, "the kernel's own count")
+    largest = require(memory.ru_maxrss, "the kernel's own count")
     if largest < 0.99 * memory.peak:
         raise Mismatch(f"{largest:,} at most", f"a peak of {memory.peak:,} in training")
     return f"{largest:,}"
@@ -57,7 +58,7 @@ def _kernel(case: Case) -> str:
 
 @CHECKS("CUDA memory")
 def _cuda(case: Case) -> str:
-    """On CUDA the allocator held at least what was allocated, and on a CPU there is neither."""
+    """Check that on CUDA the allocator held at least the allocations; on a CPU there is neither."""
     memory, device = _memory(case), case.run.spec.device
     figures = (memory.cuda_allocated, memory.cuda_reserved)
     if any((figure is None) == (device == "cuda") for figure in figures):
@@ -69,11 +70,11 @@ def _cuda(case: Case) -> str:
 
 @CHECKS("memory cap")
 def _cap(case: Case) -> str:
-    """A complete run took no more than its cap."""
+    """Check that a complete run took no more than its cap."""
     memory, cap = _memory(case), case.run.spec.memory_cap
     if cap is None or case.run.state != "complete":
         raise NotApplicable("there is no cap" if cap is None else f"the run ended as {case.run.state}")
-    return within(memory.taken, 0, cap, "bytes")
+    return within(memory.training_bytes, 0, cap, "bytes")
 
 
 @CHECKS("memory split")
@@ -89,9 +90,10 @@ def _sum(case: Case) -> str:
 
 @CHECKS("memory of weights")
 def _weights(case: Case) -> str:
-    """Four bytes a parameter, and at most 1 % or 64 KiB for buffers."""
-    least = _FLOAT * given(case.run.parameters, "a count of parameters").total
-    return within(_split(case).weights, least, least + max(least // 100, _BUFFERS), "bytes")
+    """Four bytes a parameter, and at most 1 % or 64 KiB for buffers, unless the method says that it has more."""
+    least, name = _FLOAT * require(case.run.parameters, "a count of parameters").total, case.run.spec.method
+    more = name in methods.names() and methods.get(name).has_buffers
+    return within(_split(case).weights, least, inf if more else least + max(least // 100, _BUFFERS), "bytes")
 
 
 @CHECKS("memory of gradients")
@@ -112,21 +114,21 @@ def _optimizer(case: Case) -> str:
 @CHECKS("processor seconds")
 def _processor(case: Case) -> str:
     """No more than all the processors of the process can give in the seconds charged, and 2 %."""
-    seconds = given(case.run.seconds, "a division of the time")
+    seconds = require(case.run.seconds, "a division of the time")
     most = 1.02 * seconds.charged * case.run.environment.cores + 0.05
     return within(_compute(case).cpu_seconds, 0.0, most, "seconds")
 
 
 @CHECKS("FLOP utilisation")
 def _utilisation(case: Case) -> str:
-    """A share of the device's peak: above 0 and at most 1."""
-    return within(given(_compute(case).flop_utilisation, "FLOP utilisation"), 1e-12, 1.0, "of the peak")
+    """Check that it is a share of the device's peak: above 0 and at most 1."""
+    return within(require(_compute(case).flop_utilisation, "FLOP utilisation"), 1e-12, 1.0, "of the peak")
 
 
 @CHECKS("latency")
 def _latency(case: Case) -> str:
     """There is one for a single review and one for 32, and all are above 0."""
-    measured = given(case.run.latency, "latency")
+    measured = require(case.run.latency, "latency")
     same(", ".join(str(entry.batch) for entry in measured), "1, 32")
     for entry in measured:
         for value in (entry.milliseconds, entry.bare_milliseconds, entry.merged_milliseconds):
@@ -136,8 +138,8 @@ def _latency(case: Case) -> str:
 
 @CHECKS("energy")
 def _energy(case: Case) -> str:
-    """The device's counter moved forward, and it is named."""
-    energy = given(case.run.energy, "energy")
+    """Check that the device's counter moved forward, and is named."""
+    energy = require(case.run.energy, "energy")
     if not energy.source:
         raise Mismatch("no source", "the counter's name")
     return within(energy.joules, 1e-9, inf, "joules")

@@ -8,8 +8,8 @@ from functools import cache
 
 import methods
 from bench.models.pretrained import PACKAGED, find
-from bench.models.split_archive import IN_PIECES
-from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, given, same, within
+from bench.models.split_archive import SPLIT_ARCHIVES
+from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, require, same, within
 from bench.records.schema import Parameters
 from bench.system.errors import BenchError
 from methods import EncoderShape
@@ -27,7 +27,7 @@ def _packaged(name: str) -> tuple[str, EncoderShape] | None:
     folder and asks no hub.
     """
     try:
-        pretrained = find(name) if name in PACKAGED or name in IN_PIECES else None
+        pretrained = find(name) if name in PACKAGED or name in SPLIT_ARCHIVES else None
     except BenchError:
         return None
     return None if pretrained is None else (pretrained.sha256, pretrained.shape)
@@ -41,12 +41,12 @@ def _shape(case: Case) -> EncoderShape:
 
 
 def _counts(case: Case) -> Parameters:
-    return given(case.run.parameters, "a count of parameters")
+    return require(case.run.parameters, "a count of parameters")
 
 
 @CHECKS("trainable parameters")
 def _trainable(case: Case) -> str:
-    """The parameters of the body that train are as many as the record's closed form; only a run refused for it differs."""
+    """Check that as many parameters of the encoder train as the closed form says; only a run refused for it differs."""
     counts = _counts(case)
     if case.run.state == "failed":
         raise NotApplicable("the run failed, as one must whose counts differ")
@@ -55,7 +55,7 @@ def _trainable(case: Case) -> str:
 
 @CHECKS("closed form")
 def _closed_form(case: Case) -> str:
-    """The closed form is what the registered method's formula gives for the record's hyperparameters and encoder."""
+    """Check that the closed form is what the method's formula gives for the record's hyperparameters and encoder."""
     says, shape, spec = _counts(case).closed_form, _shape(case), case.run.spec
     try:
         methods.get(spec.method)
@@ -89,15 +89,15 @@ def _all(case: Case) -> str:
 
 @CHECKS("bytes to ship")
 def _bytes_to_ship(case: Case) -> str:
-    """The files that hold what was trained are at least four bytes a parameter of body and head."""
-    size, counts = given(case.run.bytes_to_ship, "a size of files"), _counts(case)
+    """Check that the files of trained weights are at least four bytes a parameter of encoder and head."""
+    size, counts = require(case.run.bytes_to_ship, "a size of files"), _counts(case)
     return within(size, _FLOAT * (counts.body + counts.head), float("inf"), "bytes")
 
 
 @CHECKS("frozen weights")
 def _frozen(case: Case) -> str:
-    """The hash of all weights that must not change is the same before and after training."""
-    training = given(case.run.training, "training")
+    """Check that the hash of all weights that must not change is the same before and after training."""
+    training = require(case.run.training, "training")
     if case.run.state == "failed":
         raise NotApplicable("the run failed, as one must whose hashes differ")
     if not re.fullmatch(r"[0-9a-f]{64}", training.frozen_sha256_before):

@@ -6,7 +6,7 @@ import math
 from math import inf
 from statistics import fmean
 
-from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, given, near, same, shown, within
+from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, display, near, require, same, within
 from bench.records.schema import Training
 from bench.rules import MARKS, PASSES, VALIDATION_AT_MARKS
 
@@ -16,7 +16,7 @@ CHECKS = Checks()
 
 
 def _training(case: Case) -> Training:
-    return given(case.run.training, "training")
+    return require(case.run.training, "training")
 
 
 def _complete(case: Case) -> Training:
@@ -39,9 +39,9 @@ def _train(case: Case) -> int:
 
 @CHECKS("spent")
 def _spent(case: Case) -> str:
-    """What was spent is the raw counter of the budget's unit: steps, epochs (reviews trained / reviews to train on), tokens
-    (those encoded; at least those, where encoder output is reused), or the device seconds charged, which go on for a moment
-    after the last step (1 % or 50 ms).
+    """Check that what was spent is the raw counter of the budget's unit: steps, epochs (reviews trained / reviews to train
+    on), tokens (those encoded; at least those, where encoder output is reused), or the device seconds charged, which run for
+    a moment after the last step (1 % or 50 ms).
     """
     training, unit = _training(case), case.run.spec.budget.unit
     over_kept = case.run.rules_version >= 3 and _reused(training)
@@ -54,20 +54,20 @@ def _spent(case: Case) -> str:
         # Under rules 2 what was trained on again counted too; from rules 3 on a budget counts what goes through the encoder.
         reused = case.run.rules_version < 3 and _reused(training)
         return within(training.spent, training.tokens_seen, inf if reused else training.tokens_seen, "tokens")
-    charged = given(case.run.seconds, "a division of the time").charged
+    charged = require(case.run.seconds, "a division of the time").charged
     return near(training.spent, charged, share=0.01, slack=0.05)
 
 
 @CHECKS("overshoot")
 def _overshoot(case: Case) -> str:
-    """The overshoot is what was spent beyond the budget, and 0 where nothing was."""
+    """Check that the overshoot is what was spent beyond the budget, and 0 where nothing was."""
     training = _training(case)
     return near(training.overshoot, max(0.0, training.spent - case.run.spec.budget.amount))
 
 
 @CHECKS("at most one step too much")
 def _one_step(case: Case) -> str:
-    """A run overshoots by at most one step: the longest one, a batch of reviews, or a batch of full length in tokens."""
+    """Check that a run overshoots by at most one step: the longest one, a batch of reviews, or a full batch in tokens."""
     training, spec = _training(case), case.run.spec
     most = {
         "seconds": training.longest_step_seconds,
@@ -80,7 +80,7 @@ def _one_step(case: Case) -> str:
 
 @CHECKS("budget used up")
 def _used_up(case: Case) -> str:
-    """A complete run spent at least its budget; one that trains a head on kept features reads at most one epoch for it."""
+    """Check that a complete run spent its budget; one that trains a head on cached features reads at most one epoch for it."""
     training, amount = _complete(case), case.run.spec.budget.amount
     if case.run.rules_version >= 3 and _reused(training) and training.reviews_distinct == _train(case):
         return same(training.reviews_seen, training.reviews_distinct)
@@ -109,7 +109,7 @@ def _tokens(case: Case) -> str:
 
 @CHECKS("passes over kept features")
 def _passes(case: Case) -> str:
-    """A head on kept features is trained in exactly `PASSES` passes over what was encoded (rules, section 4)."""
+    """Check that a head on cached features is trained in exactly `PASSES` passes over what was encoded (rules, section 4)."""
     training = _complete(case)
     if case.run.rules_version < 3 or not _reused(training):
         raise NotApplicable("no features were kept")
@@ -119,9 +119,9 @@ def _passes(case: Case) -> str:
 
 @CHECKS("longest step")
 def _longest_step(case: Case) -> str:
-    """The longest step took no less than the mean step and no more than all of training."""
+    """Check that the longest step took no less than the mean step and no more than all of training."""
     training = _complete(case)
-    charged = given(case.run.seconds, "a division of the time").charged
+    charged = require(case.run.seconds, "a division of the time").charged
     if training.steps < 1:
         raise Mismatch(training.steps, "at least one step")
     # The curve's last point is read when the last step ends, so it counts steps alone.
@@ -136,7 +136,7 @@ def _in_order(case: Case) -> str:
     for field in ("fraction", "seconds", "step", "reviews", "tokens"):
         values = [getattr(point, field) for point in curve]
         if values != sorted(values) or (values and values[0] < 0):
-            raise Mismatch(f"curve, {field}: {', '.join(map(shown, values))}", "an ascending order")
+            raise Mismatch(f"curve, {field}: {', '.join(map(display, values))}", "an ascending order")
     return f"{len(curve)} points"
 
 
@@ -175,7 +175,7 @@ def _fractions(case: Case) -> str:
 
 @CHECKS("curve end")
 def _end(case: Case) -> str:
-    """The last point of a complete run is its end: the whole budget, and the counts of the record."""
+    """Check that the last point of a complete run is its end: the whole budget, and the counts of the record."""
     training = _complete(case)
     if not training.curve:
         raise Mismatch("no curve", "a point at the end")
@@ -186,16 +186,21 @@ def _end(case: Case) -> str:
 
 
 def _text(steps: int, reviews: int, tokens: int) -> str:
-    return f"{shown(steps)} steps, {shown(reviews)} reviews, {shown(tokens)} tokens"
+    return f"{display(steps)} steps, {display(reviews)} reviews, {display(tokens)} tokens"
 
 
 @CHECKS("validation accuracy")
 def _validation(case: Case) -> str:
-    """Each accuracy of the curve is a whole number of validation reviews; since rules 3 of 500 before the budget's end."""
+    """Each accuracy of the curve is a whole number of validation texts: since rules 3 of 500, and at the end of the budget of
+    a tuning trial of all of them, of a run of either, as earlier runs read all.
+    """
     curve, validation = _training(case).curve, case.run.data.validation
+    part = min(validation, VALIDATION_AT_MARKS)
     for point in curve:
-        whole = case.run.rules_version < 3 or point.fraction >= 1.0
-        reviews = validation if whole else min(validation, VALIDATION_AT_MARKS)
-        near(point.accuracy, round(point.accuracy * reviews) / max(1, reviews))
+        sizes = [validation] if case.run.rules_version < 3 else [part]
+        if point.fraction >= 1.0:
+            sizes = [validation] if case.run.spec.purpose == "trial" else [*sizes, validation]
+        shares = [round(point.accuracy * texts) / max(1, texts) for texts in sizes]
+        near(point.accuracy, min(shares, key=lambda share: abs(share - point.accuracy)))
         within(point.accuracy, 0.0, 1.0, "of validation")
     return f"{fmean(point.accuracy for point in curve):.3f} in the mean" if curve else "none"

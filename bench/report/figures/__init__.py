@@ -20,9 +20,10 @@ __all__ = [
 ]  # fmt: skip
 
 LACKING = {
-    Figure.accuracy_parameters: "no complete run",
-    Figure.accuracy_memory: "no complete run that measured its memory",
     Figure.forest: "no complete run of the reference beside another method",
+    Figure.accuracy_time: "no complete run with a calibrated time, or with a device of its own",
+    Figure.accuracy_memory: "no complete run that measured its memory",
+    Figure.accuracy_parameters: "no complete run",
     Figure.curves: "no run with a learning curve",
     Figure.memory_split: "no run that measured its memory by purpose",
     Figure.sweep: "no runs that differ in the amount of their budget alone",
@@ -31,16 +32,17 @@ LACKING = {
 
 
 def looks_of(groups: Sequence[Group]) -> dict[str, Look]:
-    """The look of every method, the same in all figures of a report."""
+    """Return the look of every method, the same in all figures of a report."""
     return looks(row.method for group in groups for row in group.rows)
 
 
 def of_group(group: Group, look: Mapping[str, Look]) -> list[Drawing]:
-    """The figures that a group has something for."""
+    """Draw the figures that a group has something for."""
     made = (
-        scatter.drawing(group, look, scatter.PARAMETERS),
-        scatter.drawing(group, look, scatter.MEMORY),
         forest.drawing(group, look),
+        scatter.drawing(group, look, scatter.time(group)),
+        scatter.drawing(group, look, scatter.MEMORY),
+        scatter.drawing(group, look, scatter.PARAMETERS),
         curves.drawing(group, look),
         memory.drawing(group),
     )
@@ -48,7 +50,7 @@ def of_group(group: Group, look: Mapping[str, Look]) -> list[Drawing]:
 
 
 def of_sweep(found: Sweep, look: Mapping[str, Look]) -> list[Drawing]:
-    """The figure of groups that differ in their budget alone, if a run of them is complete."""
+    """Draw groups that differ in their budget alone, if a run of them is complete."""
     made = sweep.drawing(found, look)
     return [] if made is None else [beside_sweep(made, found)]
 
@@ -67,6 +69,6 @@ def drawings(groups: Sequence[Group]) -> dict[str, Drawing]:
 
 
 def _encoder(group: Group) -> str:
-    """The encoder as a part of a file name."""
+    """Write the encoder as a part of a file name."""
     name = group.encoders[0] if group.encoders else group.key.encoder_sha256[:12]
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:60]

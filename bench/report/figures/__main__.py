@@ -18,7 +18,7 @@ _SHOWN = "study-main"
 
 
 def committed() -> dict[str, Drawing]:
-    """The figures of the committed records, by file name."""
+    """Draw the committed records; return the figures by file name."""
     if not (RESULTS / _SHOWN).is_dir():
         return {}
     compared, _ = read(RESULTS / _SHOWN, "houlsby")

@@ -13,10 +13,10 @@ from bench.records.schema import Baseline
 from bench.report.figures.figure import Canvas
 from bench.report.figures.label_placement import Box, Place, Text
 from bench.report.figures.points import DECIMALS, Point, data
-from bench.report.tables.comparison_rows import PUBLISHED, baselines, differs
+from bench.report.tables.rows import PUBLISHED, baselines, differs
 from bench.system.text import percent
 
-__all__ = ["Scale", "line_boxes", "line_layers", "line_texts", "line_words", "lines_across", "widened"]
+__all__ = ["Scale", "line_boxes", "line_layers", "line_texts", "line_words", "lines_across", "widen"]
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Scale:
         return (at - low) / (high - low)
 
     def value(self, share: float) -> float:
-        """The reverse, of a scale that is not logarithmic."""
+        """Do the reverse, on a scale that is not logarithmic."""
         return self.low + share * (self.high - self.low)
 
     def altair(self) -> dict[str, Any]:
-        """The arguments of an Altair scale."""
+        """Return the arguments of an Altair scale."""
         kind = {"type": "log"} if self.log else {"type": "linear", "zero": False}
         return {**kind, "domain": [round(self.low, DECIMALS), round(self.high, DECIMALS)], "nice": False}
 
@@ -50,10 +50,10 @@ class Scale:
         return [step * power for power in powers for step in (1, 2, 5) if self.low <= step * power <= self.high]
 
 
-def widened(
+def widen(
     values: Iterable[float], *, log: bool = False, least: float = 0.0, ends: tuple[float, float] = (-math.inf, math.inf)
 ) -> Scale:
-    """A scale with all values inside it, and room at its ends: 8 % of what they span, and at least `least`, but not beyond
+    """Make a scale with all values inside it, and room at its ends: 8 % of what they span, and at least `least`, but not beyond
     `ends`, outside of which no value can be.
     """
     found = list(values)
@@ -66,9 +66,7 @@ def widened(
 
 
 def lines_across(group: Group, canvas: Canvas, *, equal: bool = True) -> list[Point]:
-    """What every method is seen against: the baselines on the same test (without `equal` only the one on all reviews), and the
-    published result.
-    """
+    """Return what methods are seen against: baselines, without `equal` only that on all reviews, and the published result."""
     assert PUBLISHED.accuracy is not None
     wide = canvas.width > 300
     published = {
@@ -81,7 +79,7 @@ def lines_across(group: Group, canvas: Canvas, *, equal: bool = True) -> list[Po
 
 
 def line_words(group: Group, *, equal: bool = True) -> str:
-    """What these lines are, in a sentence."""
+    """Say in a sentence what these lines are."""
     words = ("", "the baseline without an encoder, and ", "baselines without an encoder, and ")
     fitted = words[len(_shown(group, equal=equal))]
     return f"Dashed lines across: {fitted}the published result ({differs(group)})."
@@ -105,7 +103,7 @@ def _baseline(found: Sequence[Baseline], *, wide: bool) -> Point:
 
 
 def line_texts(lines: Sequence[Point], up: Scale, canvas: Canvas) -> list[Text]:
-    """The texts of lines across, each to stand above or below its line, at an end of it."""
+    """Write the texts of lines across, each to stand above or below its line, at an end of it."""
     last = canvas.width - 4
     places = (
         Place(4, -3, "left", "bottom"), Place(4, 3, "left", "top"), Place(last, -3, "right", "bottom"),
@@ -115,12 +113,12 @@ def line_texts(lines: Sequence[Point], up: Scale, canvas: Canvas) -> list[Text]:
 
 
 def line_boxes(texts: Sequence[Text], canvas: Canvas) -> list[Box]:
-    """What the lines of these texts cover themselves."""
+    """Return what the lines of these texts cover themselves."""
     return [Box(0, text.y - 1, canvas.width, text.y + 1) for text in texts]
 
 
 def line_layers(lines: Sequence[Point], places: Sequence[Place], y: Any, canvas: Canvas) -> list[Any]:
-    """The lines and their texts as Altair charts. `y` is the encoding of accuracy that they share with what is above them."""
+    """Chart the lines and their texts. `y` is the encoding of accuracy that they share with what is above them."""
     import altair as alt
 
     rows = [

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from bench.analysis.comparison import Group
 from bench.analysis.learning_curves import at_marks, marks
-from bench.report.figures.axes import Scale, widened
+from bench.report.figures.axes import Scale, widen
 from bench.report.figures.figure import Canvas, Drawing, Layers
-from bench.report.figures.marks import coloured, end_names, last_points, lines_of, shaped
-from bench.report.figures.points import Point, data, labels, names, of_row, of_run
+from bench.report.figures.marks import dots, end_names, last_points, lines_of
+from bench.report.figures.points import Point, labels, names, of_row, of_run
 from bench.report.figures.style import Look
 from bench.report.tables.footnotes import title
-from bench.report.tables.table import seconds
+from bench.report.tables.formatting import seconds
 from bench.rules import MARKS
 from bench.system.text import percent
 
@@ -20,7 +20,7 @@ __all__ = ["drawing", "means", "runs"]
 
 
 def drawing(group: Group, looks: Mapping[str, Look]) -> Drawing | None:
-    """The figure of a group; None where no run of it has a curve."""
+    """Draw a group; None where no run of it has a curve."""
     found = means(group)
     if not found:
         return None
@@ -39,12 +39,12 @@ def drawing(group: Group, looks: Mapping[str, Look]) -> Drawing | None:
 
 
 def means(group: Group) -> list[Point]:
-    """A point for each method and mark that all its runs with a curve have."""
+    """Return a point for each method and mark that all its runs with a curve have."""
     return [
         of_row(
             row, name,
-            f"{percent(mark.accuracy)} % at {100 * mark.fraction:.0f} % of the budget, {seconds(mark.seconds)}, "
-            f"{mark.reviews:,.0f} reviews",
+            f"{percent(mark.accuracy)} % at {100 * mark.fraction:.0f} % of the budget"
+            f"{_took(group, mark.calibrated, mark.seconds)}, {mark.reviews:,.0f} reviews",
         )
         | {"x": 100 * mark.fraction, "y": 100 * mark.accuracy}
         for row, name in zip(group.rows, names(group.rows), strict=True)
@@ -54,12 +54,12 @@ def means(group: Group) -> list[Point]:
 
 
 def runs(group: Group) -> list[Point]:
-    """A point for each run and mark of the methods that have several runs."""
+    """Return a point for each run and mark of the methods that have several runs."""
     return [
         of_run(
             record, name,
-            f"{percent(point.accuracy)} % at {100 * mark:.0f} % of the budget, "
-            f"{seconds(point.seconds)}, {point.reviews:,} reviews",
+            f"{percent(point.accuracy)} % at {100 * mark:.0f} % of the budget{_took(group, None, point.seconds)}, "
+            f"{point.reviews:,} reviews",
         )
         | {"x": 100 * mark, "y": 100 * point.accuracy}
         for row, name in zip(group.rows, names(group.rows), strict=True)
@@ -69,20 +69,25 @@ def runs(group: Group) -> list[Point]:
     ]  # fmt: skip
 
 
+def _took(group: Group, calibrated: float | None, clock: float) -> str:
+    """Write the device seconds of a point; those of the clock only where no device was shared."""
+    took = calibrated if group.shared else clock
+    return "" if took is None else f", {seconds(took)}"
+
+
 def _layers(group: Group, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
     import altair as alt
 
     found, single = means(group), runs(group)
     across = Scale(100 * MARKS[0] - 5, 100)
-    up = widened([point["y"] for point in (*found, *single)], least=0.5, ends=(0, 100))
+    up = widen([point["y"] for point in (*found, *single)], least=0.5, ends=(0, 100))
     axis = alt.Axis(values=[100 * mark for mark in MARKS], grid=False, labelFlush=False)
     x = alt.X("x:Q", axis=axis).scale(**across.altair())
     x = x.title(f"budget spent, % of {group.key.budget}")
     y = alt.Y("y:Q").scale(**up.altair()).title("validation accuracy, %")
-    color, shape = coloured(found, looks), shaped(found, looks)
-    said = {"tooltip": "says:N", "description": "says:N"}
-    layers = lines_of(found, looks, x, y)
-    if single:
-        layers.append(data(single).mark_point(size=25, opacity=0.6).encode(x=x, y=y, color=color, shape=shape, **said))
-    layers.append(data(found).mark_point(size=80).encode(x=x, y=y, color=color, shape=shape, **said))
-    return [*layers, *end_names(found, looks, up, canvas, y)], canvas.height
+    return [
+        *lines_of(found, looks, x, y),
+        *dots(single, looks, of=found, x=x, y=y, size=25, opacity=0.6),
+        *dots(found, looks, x=x, y=y, size=80),
+        *end_names(found, looks, up, canvas, y),
+    ], canvas.height

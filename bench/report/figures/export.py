@@ -13,14 +13,14 @@ from bench.report.options import Figure
 from bench.system.errors import RecordError, SpecError
 from bench.system.files import sha256_bytes, write_out
 
-__all__ = ["Kind", "mark", "picture", "written"]
+__all__ = ["Kind", "mark", "picture", "write_figures"]
 
 Kind = Literal["svg", "png"]
 _SCALE = 2
 """Pixels of a PNG to one of the canvas: sharp on a projector and in print."""
 
 
-def written(found: Mapping[str, Drawing], *, figure: Figure | None, kind: Kind, out: Path | None) -> str:
+def write_figures(found: Mapping[str, Drawing], *, figure: Figure | None, kind: Kind, out: Path | None) -> str:
     """Draw the figures that were asked for. Returns what is to be printed: the names of the files, one a line, or the SVG
     itself where no file is named.
 
@@ -63,7 +63,7 @@ def _is_folder(out: Path, kind: Kind) -> bool:
 
 
 def picture(drawing: Drawing, kind: Kind) -> bytes:
-    """A figure as a file: PNG, or SVG that says in words what is to be seen and ends with a mark of what it was drawn from."""
+    """Write a figure as PNG, or as SVG that says what is to be seen and ends with a mark of what it was drawn from."""
     import vl_convert
 
     spec, version = drawing.spec(PICTURE), vl_version()
@@ -76,5 +76,5 @@ def picture(drawing: Drawing, kind: Kind) -> bytes:
 
 
 def mark(spec: Spec) -> str:
-    """The last line of an SVG, by which a test sees whether it is still the figure of the records that it stands for."""
+    """Write the last line of an SVG, by which a test sees whether it still is the figure of its records."""
     return f"<!-- drawn from a specification with SHA-256 {sha256_bytes(json.dumps(spec, sort_keys=True).encode())} -->"

@@ -59,7 +59,7 @@ class Drawing:
     """Names of the methods in it: one without a number that the figure is of is not."""
 
     def spec(self, canvas: Canvas) -> Spec:
-        """The figure in Vega-Lite. Whether it is valid does not depend on the records: the tests check it, not each report."""
+        """Write the figure in Vega-Lite. Its validity does not depend on the records: tests check it, not each report."""
         import altair as alt
         from altair.utils.schemapi import debug_mode
 
@@ -79,20 +79,20 @@ class Drawing:
 
 
 def _lines(text: str, canvas: Canvas) -> list[str]:
-    """A text in lines as wide as the canvas, none of which begins with the dot between two settings."""
+    """Wrap a text to the canvas, so that no line begins with the dot between two settings."""
     held = text.replace(" · ", "\N{NO-BREAK SPACE}· ")
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(held, round(canvas.width / (0.42 * canvas.text)))]
 
 
 def vl_version() -> str:
-    """The version of Vega-Lite that specifications are written in, as vl-convert names it."""
+    """Return the version of Vega-Lite that specifications are written in, as vl-convert names it."""
     import altair as alt
 
     return "_".join(alt.SCHEMA_VERSION.split(".")[:2])
 
 
 def theme(*, dark: bool, text: int, background: str = "transparent") -> dict[str, Any]:
-    """What Vega-Lite calls a config: everything about a figure's looks that does not depend on what it shows."""
+    """Return what Vega-Lite calls a config: everything about a figure's looks that does not depend on what it shows."""
     ink, quiet, grid = INKS["dark" if dark else "light"]
     return {
         "background": background,

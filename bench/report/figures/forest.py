@@ -8,14 +8,14 @@ from typing import Any
 
 from bench.analysis.comparison import Group
 from bench.analysis.verdicts import worded
-from bench.report.figures.axes import Scale, widened
+from bench.report.figures.axes import Scale, widen
 from bench.report.figures.figure import Canvas, Drawing, Layers
-from bench.report.figures.label_placement import Box, Place, Text, settled
-from bench.report.figures.marks import coloured, down_the_side, shaped
+from bench.report.figures.label_placement import Box, Place, Text, place_labels
+from bench.report.figures.marks import bars, dots, down_the_side
 from bench.report.figures.points import Point, data, labels, names, of_row
 from bench.report.figures.style import Look
-from bench.report.tables.comparison_rows import listed
 from bench.report.tables.footnotes import title
+from bench.report.tables.formatting import seed_list
 from bench.system.text import points as in_points
 
 __all__ = ["differences", "drawing"]
@@ -26,7 +26,7 @@ _ABOVE = (Place(0, -13, "center", "bottom"), Place(-8, -13, "right", "bottom"), 
 
 
 def drawing(group: Group, looks: Mapping[str, Look]) -> Drawing | None:
-    """The figure of a group; None where there is no reference, or nothing beside it."""
+    """Draw a group; None where there is no reference, or nothing beside it."""
     found = differences(group)
     if group.reference is None or len(found) < 2:
         return None
@@ -49,7 +49,7 @@ def drawing(group: Group, looks: Mapping[str, Look]) -> Drawing | None:
 
 
 def _bars(found: Sequence[Point]) -> list[str]:
-    """What the bars are, and why a point may have none."""
+    """Say what the bars are, and why a point may have none."""
     said = []
     if any(point["bar"] for point in found):
         said.append("Bars: 95 % interval of each difference taken alone, over seeds and reviews.")
@@ -59,9 +59,7 @@ def _bars(found: Sequence[Point]) -> list[str]:
 
 
 def differences(group: Group) -> list[Point]:
-    """A point for each method that has a difference from the reference, and the reference's zero first. In points, on the seeds
-    on which neither collapsed.
-    """
+    """Return the reference's zero, then each method's difference in points on the seeds on which neither collapsed."""
     found = []
     for row, name in zip(group.rows, names(group.rows), strict=True):
         if row is group.reference:
@@ -72,8 +70,8 @@ def differences(group: Group) -> list[Point]:
             middle = row.accuracy_difference if paired.difference is None else paired.difference
             low, high = (middle if bound is None else bound for bound in (paired.low, paired.high))
             interval = ", no interval" if paired.low is None else f" [{in_points(low)}, {in_points(high)}]"
-            verdict = worded(paired.verdict, paired.margin)
-            without = f", without the collapsed seeds {listed(paired.collapsed)}" if paired.collapsed else ""
+            verdict = worded(paired)
+            without = f", without the collapsed seeds {seed_list(paired.collapsed)}" if paired.collapsed else ""
             found.append(
                 of_row(row, name, f"{in_points(middle)}{interval} points, {verdict}{without}")
                 | {"x": 100 * middle, "low": 100 * low, "high": 100 * high}
@@ -87,7 +85,7 @@ def _layers(group: Group, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
 
     found = differences(group)
     height = round(_STEP * canvas.text * len(found))
-    across = _roomy(found, widened([point[at] for point in found for at in ("x", "low", "high")], least=0.5), canvas)
+    across = _roomy(found, widen([point[at] for point in found for at in ("x", "low", "high")], least=0.5), canvas)
     rows = _placed(found, across, canvas, height)
     against = f"accuracy minus {found[0]['label']}'s, points"
 
@@ -95,25 +93,20 @@ def _layers(group: Group, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
         return alt.X(f"{field}:Q", axis=alt.Axis(format="~f", tickCount=6)).scale(**across.altair()).title(against)
 
     y = down_the_side(rows, canvas)
-    looked = {"color": coloured(rows, looks), "shape": shaped(rows, looks), "tooltip": "says:N", "description": "says:N"}
     said = data(rows[1:]).mark_text(
         dx=alt.ExprRef("datum.dx"), dy=-13, baseline="bottom", align=alt.ExprRef("datum.align"), fontSize=canvas.text - 1,
         aria=False,
     )  # fmt: skip
-    bars = [point for point in rows if point["bar"]]
-    layers = [
+    return [
         data(rows[:1]).mark_rule(strokeWidth=1.5, aria=False).encode(x=x()),
-        *([data(bars).mark_rule(strokeWidth=2, aria=False).encode(x=x("low"), x2="high", y=y)] if bars else []),
+        *bars(rows, "low", "high", 2, x=x("low"), x2="high", y=y),
         said.encode(x=x(), y=y, text="said:N"),
-        data(rows).mark_point(size=110).encode(x=x(), y=y, **looked),
-    ]
-    return layers, height
+        *dots(rows, looks, x=x(), y=y, size=110),
+    ], height
 
 
 def _roomy(found: Sequence[Point], across: Scale, canvas: Canvas) -> Scale:
-    """The scale with room for the text of each point on the side where the reference is not, so that it ends at the edge of
-    the page.
-    """
+    """Widen the scale, so that each point has room for its text on the side where the reference is not."""
     high = across.high
     for point in found[1:]:
         text = Text(point["said"], 0, 0, _ABOVE)
@@ -130,11 +123,11 @@ def _roomy(found: Sequence[Point], across: Scale, canvas: Canvas) -> Scale:
 
 
 def _placed(found: Sequence[Point], across: Scale, canvas: Canvas, height: int) -> list[Point]:
-    """The points with the side at which their texts are held: on the line of the reference none is to stand."""
+    """Choose the side at which each text is held: none is to stand on the line of the reference."""
     step, zero = height / len(found), canvas.width * across.share(0.0)
     texts = [
         Text(point["said"], canvas.width * across.share(point["x"]), (i + 0.5) * step, _ABOVE) for i, point in enumerate(found)
     ]
     frame = Box(0, 0, canvas.width, height)
-    places = settled(texts, [Box(zero - 6, 0, zero + 6, height)], frame, canvas.text - 1)
+    places = place_labels(texts, [Box(zero - 6, 0, zero + 6, height)], frame, canvas.text - 1)
     return [{**point, "align": place.align, "dx": place.dx} for point, place in zip(found, places, strict=True)]

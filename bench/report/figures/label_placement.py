@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["AROUND", "Box", "Place", "Text", "settled", "spread"]
+__all__ = ["AROUND", "Box", "Place", "Text", "place_labels", "spread"]
 
 _WIDTH, _HEIGHT = 0.56, 1.2
 """Of a letter, in the height of the text: a little more than the mean of the fonts that figures are set in."""
@@ -23,7 +23,7 @@ class Box:
     bottom: float
 
     def shared(self, other: Box) -> float:
-        """The area that both cover."""
+        """Return the area that both cover."""
         across = min(self.right, other.right) - max(self.left, other.left)
         down = min(self.bottom, other.bottom) - max(self.top, other.top)
         return max(0.0, across) * max(0.0, down)
@@ -54,7 +54,7 @@ class Text:
     places: tuple[Place, ...]
 
     def box(self, place: Place, size: float) -> Box:
-        """What the text would cover."""
+        """Return what the text would cover."""
         width, height = _WIDTH * size * len(self.text), _HEIGHT * size
         left = self.x + place.dx - {"left": 0.0, "center": width / 2, "right": width}[place.align]
         top = self.y + place.dy - {"top": 0.0, "middle": height / 2, "bottom": height}[place.baseline]
@@ -76,8 +76,8 @@ AROUND = (
 """Places around a point."""
 
 
-def settled(texts: Sequence[Text], obstacles: Sequence[Box], frame: Box, size: float) -> list[Place]:
-    """A place for each text: in turns each takes the one where it covers least of the obstacles and of the other texts, and
+def place_labels(texts: Sequence[Text], obstacles: Sequence[Box], frame: Box, size: float) -> list[Place]:
+    """Place each text: in turns each takes the one where it covers least of the obstacles and of the other texts, and
     least of it is outside the frame; of equal ones its best.
     """
     boxes = [[text.box(place, size) for place in text.places] for text in texts]

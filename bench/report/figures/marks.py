@@ -12,27 +12,47 @@ from bench.report.figures.points import Point, data
 from bench.report.figures.style import Look
 from bench.system.text import harmless
 
-__all__ = ["coloured", "down_the_side", "end_names", "last_points", "lines_of", "shaped"]
+__all__ = ["bars", "dots", "down_the_side", "end_names", "last_points", "lines_of"]
 
 
-def coloured(rows: Sequence[Point], looks: Mapping[str, Look]) -> Any:
-    """The encoding of methods as colours. There is no legend: names stand beside what they name."""
+def colours(rows: Sequence[Point], looks: Mapping[str, Look]) -> Any:
+    """Encode methods as colours. There is no legend: names stand beside what they name."""
     import altair as alt
 
     shown = _shown(rows, looks)
     return alt.Color("method:N").scale(domain=list(shown), range=[look.colour for look in shown.values()]).legend(None)
 
 
-def shaped(rows: Sequence[Point], looks: Mapping[str, Look]) -> Any:
-    """The encoding of methods as shapes."""
+def shapes(rows: Sequence[Point], looks: Mapping[str, Look]) -> Any:
+    """Encode methods as shapes."""
     import altair as alt
 
     shown = _shown(rows, looks)
     return alt.Shape("method:N").scale(domain=list(shown), range=[look.shape for look in shown.values()]).legend(None)
 
 
+def dots(
+    rows: Sequence[Point], looks: Mapping[str, Look], *, of: Sequence[Point] = (), x: Any, y: Any, **mark: Any
+) -> list[Any]:
+    """Draw points that say what they are; methods and their order are those `of` these points, by default its own."""
+    if not rows:
+        return []
+    shown = of or rows
+    encoded = {"color": colours(shown, looks), "shape": shapes(shown, looks), "tooltip": "says:N", "description": "says:N"}
+    return [data(rows).mark_point(**mark).encode(x=x, y=y, **encoded)]
+
+
+def bars(
+    rows: Sequence[Point], low: str, high: str, width: float = 1.5, *, opacity: float | None = None, **place: Any
+) -> list[Any]:
+    """Draw the intervals between two fields, where one is below the other."""
+    sure = [row for row in rows if low in row and row[low] < row[high]]
+    mark = {"strokeWidth": width, "aria": False} | ({} if opacity is None else {"opacity": opacity})
+    return [data(sure).mark_rule(**mark).encode(**place)] if sure else []
+
+
 def lines_of(rows: Sequence[Point], looks: Mapping[str, Look], x: Any, y: Any) -> list[Any]:
-    """A line a method. Below each is a wider one in the colour of text, for yellow alone is hardly seen on white."""
+    """Draw a line a method. Below each is a wider one in the colour of text, for yellow alone is hardly seen on white."""
     import altair as alt
 
     shown = _shown(rows, looks)
@@ -40,7 +60,7 @@ def lines_of(rows: Sequence[Point], looks: Mapping[str, Look], x: Any, y: Any) -
     placed = {"x": x, "y": y, "detail": "label:N", "strokeDash": dash}
     return [
         data(rows).mark_line(strokeWidth=4, opacity=0.45, aria=False).encode(**placed),
-        data(rows).mark_line(aria=False).encode(**placed, color=coloured(rows, looks)),
+        data(rows).mark_line(aria=False).encode(**placed, color=colours(rows, looks)),
     ]
 
 
@@ -50,12 +70,12 @@ def _shown(rows: Sequence[Point], looks: Mapping[str, Look]) -> dict[str, Look]:
 
 
 def last_points(points: Sequence[Point]) -> list[Point]:
-    """The last point of each line, of points that follow each other within a line."""
+    """Return the last point of each line, of points that follow each other within a line."""
     return list({point["label"]: point for point in points}.values())
 
 
 def end_names(points: Sequence[Point], looks: Mapping[str, Look], up: Scale, canvas: Canvas, y: Any) -> list[Any]:
-    """The names of lines at their right ends, each behind its method's point, moved apart where lines end close together.
+    """Write the names of lines at their right ends, each behind its method's point, moved apart where lines end close together.
 
     The heights of points are in their field `y`, and the argument of that name is its encoding. Where a line does not end at
     the right, `where` says where it does.
@@ -69,7 +89,7 @@ def end_names(points: Sequence[Point], looks: Mapping[str, Look], up: Scale, can
         {**end, "y": up.value(1 - at / canvas.height), "end": f"{end['label']} {end['y']:.1f}{end.get('where', '')}"}
         for end, at in zip(ends, moved, strict=True)
     ]
-    color, shape, right = coloured(rows, looks), shaped(rows, looks), alt.value("width")
+    color, shape, right = colours(rows, looks), shapes(rows, looks), alt.value("width")
     texts = data(rows).mark_text(align="left", baseline="middle", dx=24, limit=round(0.55 * canvas.width), aria=False)
     return [
         data(rows).mark_point(size=60, xOffset=14, aria=False).encode(x=right, y=y, color=color, shape=shape),
@@ -78,7 +98,7 @@ def end_names(points: Sequence[Point], looks: Mapping[str, Look], up: Scale, can
 
 
 def down_the_side(rows: Sequence[Point], canvas: Canvas, **scale: Any) -> Any:
-    """The encoding of names as rows, the first on top. A setting stands below the name of its method."""
+    """Encode names as rows, the first on top. A setting stands below the name of its method."""
     import altair as alt
 
     two_lines = "split(replace(datum.label, ')', ''), ' (')"

@@ -29,7 +29,7 @@ _STEP = 2.6
 
 
 def drawing(group: Group) -> Drawing | None:
-    """The figure of a group; None where no run measured its memory by purpose."""
+    """Draw a group; None where no run measured its memory by purpose."""
     found = parts(group)
     if not found:
         return None
@@ -47,7 +47,7 @@ def drawing(group: Group) -> Drawing | None:
 
 
 def parts(group: Group) -> list[Point]:
-    """The parts of each method's bar, from the left to the right, in MiB."""
+    """Return the parts of each method's bar, from the left to the right, in MiB."""
     found = []
     for row, name in zip(group.rows, names(group.rows), strict=True):
         split = costs(row.runs, row.measured).split

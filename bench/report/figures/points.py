@@ -20,7 +20,7 @@ DECIMALS = 9
 
 
 def names(rows: Sequence[Row]) -> list[str]:
-    """A name for each row, harmless, short enough for a figure, and no two the same."""
+    """Name each row, harmless, short enough for a figure, and no two the same."""
     found: list[str] = []
     for row in rows:
         name = harmless(row.label)
@@ -31,7 +31,7 @@ def names(rows: Sequence[Row]) -> list[str]:
 
 
 def of_row(row: Row, name: str, says: str) -> Point:
-    """What the data of a figure say of a method, over its complete runs."""
+    """Describe a method in the data of a figure, over its complete runs."""
     several = f", over {len(row.runs)} runs" if len(row.runs) > 1 else ", one run"
     return {
         "method": harmless(row.method), "label": name, "says": f"{name}: {says}{several}",
@@ -40,7 +40,7 @@ def of_row(row: Row, name: str, says: str) -> Point:
 
 
 def of_run(record: Record, name: str, says: str) -> Point:
-    """The same of one run."""
+    """Describe one run in the same way."""
     return {
         "method": harmless(record.spec.method), "label": name, "says": f"{name}, seed {record.spec.seed}: {says}",
         "runs": [record.run_id],
@@ -51,15 +51,15 @@ CUT = "Intervals end at 0 and 100 %, where accuracies do."
 
 
 def interval(row: Row) -> Point:
-    """The ends of the 95 % interval of a row's accuracy over seeds, in %; both are the accuracy where there is none. An
-    interval from a few seeds that are far apart would go on where no accuracy can be, and an axis with it.
+    """Return the ends of the 95 % interval of a row's accuracy over seeds, in %; both are the accuracy where there is none. An
+    interval from a few seeds that are far apart would reach where no accuracy can be, and an axis with it.
     """
     middle, half = row.accuracy or 0.0, row.accuracy_half_width or 0.0
     return {"low": 100 * max(0.0, middle - half), "high": 100 * min(1.0, middle + half)}
 
 
 def is_cut(row: Row) -> bool:
-    """Whether that interval would go on beyond 0 or 100 %."""
+    """Whether that interval reaches beyond 0 or 100 %."""
     middle, half = row.accuracy, row.accuracy_half_width
     return middle is not None and half is not None and not half <= middle <= 1 - half
 
@@ -70,7 +70,7 @@ def labels(points: Sequence[Point]) -> frozenset[str]:
 
 
 def data(points: Sequence[Point]) -> Any:
-    """An Altair chart of these points, without a mark yet."""
+    """Chart these points, without a mark yet."""
     import altair as alt
 
     values = [{name: round(v, DECIMALS) if isinstance(v, float) else v for name, v in point.items()} for point in points]

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from bench.analysis.comparison import Group
 from bench.analysis.confidence import BINS, Confidence
-from bench.report.figures.axes import widened
+from bench.report.figures.axes import widen
 from bench.report.figures.figure import Canvas, Drawing, Layers
-from bench.report.figures.marks import coloured, end_names, lines_of, shaped
+from bench.report.figures.marks import dots, end_names, lines_of
 from bench.report.figures.points import Point, data, labels, names, of_row
 from bench.report.figures.style import Look
 from bench.report.tables.footnotes import title
@@ -18,7 +18,7 @@ __all__ = ["drawing", "points"]
 
 
 def drawing(group: Group, looks: Mapping[str, Look], confidences: Sequence[Confidence]) -> Drawing | None:
-    """The figure of a group; None where no run has its logits."""
+    """Draw a group; None where no run has its logits."""
     found = points(group, confidences)
     if not found:
         return None
@@ -36,7 +36,7 @@ def drawing(group: Group, looks: Mapping[str, Look], confidences: Sequence[Confi
 
 
 def points(group: Group, confidences: Sequence[Confidence]) -> list[Point]:
-    """A point for each method and bin, in %."""
+    """Return a point for each method and bin, in %."""
     by_label = {one.label: one for one in confidences}
     return [
         of_row(row, name, f"{100 * b.confidence:.1f} % sure, {100 * b.accuracy:.1f} % right")
@@ -50,16 +50,14 @@ def points(group: Group, confidences: Sequence[Confidence]) -> list[Point]:
 def _layers(found: Sequence[Point], looks: Mapping[str, Look], canvas: Canvas) -> Layers:
     import altair as alt
 
-    across = widened([point["x"] for point in found], least=0.5, ends=(0, 100))
-    up = widened([value for point in found for value in (point["x"], point["y"])], least=0.5, ends=(0, 100))
+    across = widen([point["x"] for point in found], least=0.5, ends=(0, 100))
+    up = widen([value for point in found for value in (point["x"], point["y"])], least=0.5, ends=(0, 100))
     x = alt.X("x:Q", axis=alt.Axis(grid=False, tickCount=6)).scale(**across.altair()).title("confidence, %")
     y = alt.Y("y:Q").scale(**up.altair()).title("accuracy, %")
     agree: list[Point] = [{"x": end, "y": end} for end in (across.low, across.high)]
     return [
         data(agree).mark_line(strokeDash=[5, 4], strokeWidth=1.5, opacity=0.65, aria=False).encode(x=x, y=y),
         *lines_of(found, looks, x, y),
-        data(found)
-        .mark_point(size=50)
-        .encode(x=x, y=y, color=coloured(found, looks), shape=shaped(found, looks), tooltip="says:N", description="says:N"),
+        *dots(found, looks, x=x, y=y, size=50),
         *end_names(found, looks, up, canvas, y),
     ], canvas.height

@@ -9,22 +9,22 @@ from typing import Any
 
 from bench.analysis.comparison import Group, Row
 from bench.records.schema import Record
-from bench.report.figures.axes import Scale, line_boxes, line_layers, line_texts, line_words, lines_across, widened
+from bench.report.figures.axes import Scale, line_boxes, line_layers, line_texts, line_words, lines_across, widen
 from bench.report.figures.figure import Canvas, Drawing, Layers
-from bench.report.figures.label_placement import AROUND, Box, Place, Text, settled
-from bench.report.figures.marks import coloured, shaped
+from bench.report.figures.label_placement import AROUND, Box, Place, Text, place_labels
+from bench.report.figures.marks import bars, dots
 from bench.report.figures.points import CUT, Point, data, interval, is_cut, labels, names, of_row, of_run
 from bench.report.figures.style import Look
 from bench.report.tables.footnotes import title
-from bench.report.tables.table import plus_minus
+from bench.report.tables.formatting import plus_minus
 from bench.system.text import percent
 
-__all__ = ["MEMORY", "PARAMETERS", "Cost", "drawing", "front", "means", "runs"]
+__all__ = ["MEMORY", "PARAMETERS", "Cost", "drawing", "front", "means", "runs", "time"]
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What stands on the horizontal axis."""
+    """The horizontal axis."""
 
     figure: str
     title: str
@@ -32,41 +32,50 @@ class Cost:
     unit: str
     large: str
     """What the point of a method with several runs is."""
-    log: bool
     of_row: Callable[[Row], float | None]
     of_run: Callable[[Record], float | None]
-
-
-def _row_parameters(row: Row) -> float | None:
-    return None if row.body is None or row.head is None else row.body + row.head
-
-
-def _run_parameters(record: Record) -> float | None:
-    return None if record.parameters is None else record.parameters.body + record.parameters.head
-
-
-def _row_memory(row: Row) -> float | None:
-    return None if row.memory is None else row.memory / 2**20
-
-
-def _run_memory(record: Record) -> float | None:
-    return None if record.memory is None else record.memory.taken / 2**20
+    log: bool = False
+    least: float = 1.0
+    """Room at the ends of the axis."""
+    form: str = ",.0f"
+    """Of a number, for Python and for d3."""
 
 
 PARAMETERS = Cost(
     "accuracy-parameters", "Accuracy and trainable parameters", "trainable parameters, log scale",
-    "trainable parameters", "mean accuracy over seeds", True, _row_parameters, _run_parameters,
+    "trainable parameters", "mean accuracy over seeds",
+    lambda row: None if row.body is None or row.head is None else row.body + row.head,
+    lambda record: None if record.parameters is None else record.parameters.body + record.parameters.head, log=True,
 )  # fmt: skip
 MEMORY = Cost(
     "accuracy-memory", "Accuracy and memory", "peak memory of training, MiB", "MiB",
-    "mean accuracy and median memory over seeds", False, _row_memory, _run_memory,
+    "mean accuracy and median memory over seeds",
+    lambda row: None if row.memory is None else row.memory / 2**20,
+    lambda record: None if record.memory is None else record.memory.training_bytes / 2**20,
+)  # fmt: skip
+_CALIBRATED = Cost(
+    "accuracy-time", "Accuracy and device time", "time per token over the reference's, calibrated", "× the time per token",
+    "mean accuracy over seeds and calibrated time, its 95 % interval across",
+    lambda row: row.conversion.ratio if row.conversion else None,
+    lambda record: None, least=0.05, form=",.2f",
+)  # fmt: skip
+_CLOCKED = Cost(
+    "accuracy-time", "Accuracy and device time", "device seconds for 1,000 reviews", "s for 1,000 reviews",
+    "mean accuracy and speed over seeds",
+    lambda row: 1000 / row.reviews_per_second if row.reviews_per_second else None,
+    lambda record: None, least=0.1, form=",.1f",
 )  # fmt: skip
 
 
-def drawing(group: Group, looks: Mapping[str, Look], cost: Cost) -> Drawing | None:
-    """The figure of a group; None where no method has both an accuracy and this cost."""
-    points = means(group, cost)
-    if not points:
+def time(group: Group) -> Cost | None:
+    """Return the axis of time: that of a calibration, else the runs' own clocks unless their device was shared."""
+    return _CALIBRATED if group.calibrated else None if group.shared else _CLOCKED
+
+
+def drawing(group: Group, looks: Mapping[str, Look], cost: Cost | None) -> Drawing | None:
+    """Draw a group; None where no method has both an accuracy and this cost."""
+    points = means(group, cost) if cost else []
+    if not points or cost is None:
         return None
     said = ", ".join(f"{point['label']} {point['accuracy']:.2f} %" for point in points)
     large, key = "One run each.", ""
@@ -88,24 +97,25 @@ def drawing(group: Group, looks: Mapping[str, Look], cost: Cost) -> Drawing | No
 
 
 def means(group: Group, cost: Cost) -> list[Point]:
-    """A point for each method that has an accuracy and this cost."""
+    """Return a point for each method that has an accuracy and this cost."""
     found = []
     for row, name in zip(group.rows, names(group.rows), strict=True):
         x = cost.of_row(row)
         if row.accuracy is None or not x:
             continue
         found.append(
-            of_row(row, name, f"{plus_minus(row.accuracy, row.accuracy_half_width)} %, {x:,.0f} {cost.unit}")
+            of_row(row, name, f"{plus_minus(row.accuracy, row.accuracy_half_width)} %, {x:{cost.form}} {cost.unit}")
             | {"x": x, "accuracy": 100 * row.accuracy}
             | interval(row)
+            | ({"left": row.conversion.low, "right": row.conversion.high} if cost is _CALIBRATED and row.conversion else {})
         )
     return found
 
 
 def runs(group: Group, cost: Cost) -> list[Point]:
-    """A point for each run of the methods that have several."""
+    """Return a point for each run of the methods that have several."""
     return [
-        of_run(record, name, f"{percent(record.test.accuracy)} %, {x:,.0f} {cost.unit}")
+        of_run(record, name, f"{percent(record.test.accuracy)} %, {x:{cost.form}} {cost.unit}")
         | {"x": x, "accuracy": 100 * record.test.accuracy}
         for row, name in zip(group.rows, names(group.rows), strict=True)
         for record in row.runs
@@ -114,7 +124,7 @@ def runs(group: Group, cost: Cost) -> list[Point]:
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """The Pareto front by rising cost: each point of it has more accuracy than all that cost as much or less."""
+    """Return the Pareto front by rising cost: each point of it has more accuracy than all that cost as much or less."""
     kept: list[Point] = []
     for point in sorted(points, key=lambda p: (p["x"], -p["accuracy"])):
         if not kept or point["accuracy"] > kept[-1]["accuracy"]:
@@ -126,51 +136,55 @@ def _layers(group: Group, looks: Mapping[str, Look], cost: Cost, canvas: Canvas)
     import altair as alt
 
     points, single, lines = means(group, cost), runs(group, cost), lines_across(group, canvas)
-    across = widened([point["x"] for point in (*points, *single)], log=cost.log, least=1.0)
+    ends = [point[at] for point in (*points, *single) for at in ("x", "left", "right") if at in point]
+    across = widen(ends, log=cost.log, least=cost.least)
     heights = [point[at] for point in (*points, *single, *lines) for at in ("accuracy", "low", "high") if at in point]
-    up = widened(heights, least=0.5, ends=(0, 100))
-    axis = alt.Axis(values=across.ticks(), format="~s") if cost.log else alt.Axis(format=",d", tickCount=5)
-    x = alt.X("x:Q", axis=axis).scale(**across.altair()).title(cost.axis)
+    up = widen(heights, least=0.5, ends=(0, 100))
+    axis = alt.Axis(values=across.ticks(), format="~s") if cost.log else alt.Axis(format=cost.form, tickCount=5)
+
+    def x(field: str = "x") -> Any:
+        return alt.X(f"{field}:Q", axis=axis).scale(**across.altair()).title(cost.axis)
 
     def y(field: str = "accuracy") -> Any:
         return alt.Y(f"{field}:Q").scale(**up.altair()).title("test accuracy, %")
 
     spots = [(canvas.width * across.share(p["x"]), canvas.height * (1 - up.share(p["accuracy"]))) for p in (*points, *single)]
-    line_places, labelled = _placed(points, spots, lines, up, canvas)
-    best, sure = front(points), [point for point in points if point["low"] < point["high"]]
+    line_places, labelled = _placed(points, spots, lines, across, up, canvas)
+    best = front(points)
     place = {name: alt.ExprRef(f"datum.{name}") for name in ("dx", "dy", "align", "baseline")}
-    said = {
-        "tooltip": "says:N", "description": "says:N", "color": coloured(points, looks), "shape": shaped(points, looks),
-    }  # fmt: skip
-    layers = [
+    return [
         *line_layers(lines, line_places, y(), canvas),
-        data(best).mark_line(interpolate="step-after", strokeWidth=1.5, opacity=0.5, aria=False).encode(x=x, y=y()),
-        data(labelled).mark_text(limit=round(0.7 * canvas.width), aria=False, **place).encode(x=x, y=y(), text="label:N"),
-        data(best).mark_point(shape="circle", size=320, filled=False, strokeWidth=1.5, aria=False).encode(x=x, y=y()),
-    ]
-    if sure:
-        layers.append(data(sure).mark_rule(strokeWidth=1.5, aria=False).encode(x=x, y=y("low"), y2="high"))
-    if single:
-        layers.append(data(single).mark_point(size=35, opacity=0.75).encode(x=x, y=y(), **said))
-    layers.append(data(points).mark_point(size=110).encode(x=x, y=y(), **said))
-    return layers, canvas.height
+        data(best).mark_line(interpolate="step-after", strokeWidth=1.5, opacity=0.5, aria=False).encode(x=x(), y=y()),
+        data(labelled).mark_text(limit=round(0.7 * canvas.width), aria=False, **place).encode(x=x(), y=y(), text="label:N"),
+        data(best).mark_point(shape="circle", size=320, filled=False, strokeWidth=1.5, aria=False).encode(x=x(), y=y()),
+        *bars(points, "low", "high", x=x(), y=y("low"), y2="high"),
+        *bars(points, "left", "right", x=x("left"), x2="right", y=y(), opacity=0.6),
+        *dots(single, looks, of=points, x=x(), y=y(), size=35, opacity=0.75),
+        *dots(points, looks, x=x(), y=y(), size=110),
+    ], canvas.height
 
 
 def _placed(
-    points: Sequence[Point], spots: Sequence[tuple[float, float]], lines: Sequence[Point], up: Scale, canvas: Canvas
+    points: Sequence[Point],
+    spots: Sequence[tuple[float, float]],
+    lines: Sequence[Point],
+    across: Scale,
+    up: Scale,
+    canvas: Canvas,
 ) -> tuple[list[Place], list[Point]]:
     """Places for the texts of lines, and the points with places for their names. `spots` are all points, those first."""
     frame, small = Box(0, 0, canvas.width, canvas.height), canvas.text - 2
     drawn = [*(Box(x - 11, y - 11, x + 11, y + 11) for x, y in spots), *_steps(points, spots)]
-    for point, (x, _) in zip(points, spots, strict=False):
+    for point, (x, y) in zip(points, spots, strict=False):
         top, bottom = (canvas.height * (1 - up.share(point[end])) for end in ("high", "low"))
-        drawn.append(Box(x - 2, top, x + 2, bottom))
+        left, right = (canvas.width * across.share(point[end if end in point else "x"]) for end in ("left", "right"))
+        drawn += [Box(x - 2, top, x + 2, bottom), Box(left, y - 2, right, y + 2)]
     at_lines = line_texts(lines, up, canvas)
-    line_places = settled(at_lines, drawn, frame, small)
+    line_places = place_labels(at_lines, drawn, frame, small)
     taken = [*drawn, *line_boxes(at_lines, canvas)]
     taken += [text.box(place, small) for text, place in zip(at_lines, line_places, strict=True)]
     at_points = [Text(point["label"], x, y, AROUND) for point, (x, y) in zip(points, spots, strict=False)]
-    places = settled(at_points, taken, frame, canvas.text)
+    places = place_labels(at_points, taken, frame, canvas.text)
     return line_places, [
         {**point, "dx": place.dx, "dy": place.dy, "align": place.align, "baseline": place.baseline}
         for point, place in zip(points, places, strict=True)
@@ -178,7 +192,7 @@ def _placed(
 
 
 def _steps(points: Sequence[Point], spots: Sequence[tuple[float, float]]) -> list[Box]:
-    """What the line of the front covers: from each point to the right, and then up to the next."""
+    """Return what the line of the front covers: from each point to the right, and then up to the next."""
     on_front = [spots[points.index(point)] for point in front(points)]
     return [
         box

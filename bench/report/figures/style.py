@@ -1,4 +1,4 @@
-"""What a method looks like, in every figure and table: a colour, and a shape for whoever cannot tell colours apart."""
+"""What a method looks like, in every figure and table: a colour, and a shape for readers who cannot tell colours apart."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ class Look:
 
 
 def looks(found: Iterable[str]) -> dict[str, Look]:
-    """The look of every registered method, by its place in the registry, and then of those in `found` that are not there,
-    by name: records may come from a machine that has other methods.
-    """
+    """Return the look of every registered method, in the order of the registry, then of those in `found` that it lacks."""
     known = methods.names()
     order = [*known, *sorted(set(found) - set(known))]
     return {

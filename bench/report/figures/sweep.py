@@ -8,29 +8,29 @@ from typing import Any
 
 from bench.analysis.budget_sweep import Sweep
 from bench.analysis.comparison import Row
-from bench.report.figures.axes import Scale, line_layers, line_texts, line_words, lines_across, widened
+from bench.report.figures.axes import Scale, line_layers, line_texts, line_words, lines_across, widen
 from bench.report.figures.figure import Canvas, Drawing, Layers
-from bench.report.figures.label_placement import Box, settled
-from bench.report.figures.marks import coloured, end_names, last_points, lines_of, shaped
-from bench.report.figures.points import CUT, Point, data, interval, is_cut, labels, names, of_row
+from bench.report.figures.label_placement import Box, place_labels
+from bench.report.figures.marks import bars, dots, end_names, last_points, lines_of
+from bench.report.figures.points import CUT, Point, interval, is_cut, labels, names, of_row
 from bench.report.figures.style import Look
-from bench.report.tables.budgets import rounded, sweep_title
-from bench.report.tables.table import plus_minus
+from bench.report.tables.budgets import crossing_budget, sweep_title
+from bench.report.tables.formatting import plus_minus
 from bench.system.text import harmless
 
-__all__ = ["drawing", "means", "named"]
+__all__ = ["drawing", "means", "rows_by_name"]
 
 _BUDGETS = "Each budget is a run of its own with a whole schedule."
 
 
 def drawing(sweep: Sweep, looks: Mapping[str, Look]) -> Drawing | None:
-    """The figure of a sweep; None where no run of it is complete."""
+    """Draw a sweep; None where no run of it is complete."""
     found = means(sweep)
     if not found:
         return None
     ends = ", ".join(f"{end['label']} {end['y']:.2f} % at {end['budget']}" for end in last_points(found))
     crossings = [
-        harmless(f"{crossing.label} and {sweep.reference} cross at about {rounded(crossing)}.")
+        harmless(f"{crossing.label} and {sweep.reference} cross at about {crossing_budget(crossing)}.")
         for crossing in sweep.crossings
         if crossing.at is not None
     ]
@@ -51,9 +51,9 @@ def drawing(sweep: Sweep, looks: Mapping[str, Look]) -> Drawing | None:
 
 
 def means(sweep: Sweep) -> list[Point]:
-    """A point for each method and budget that has a complete run, by method and then by budget."""
+    """Return a point for each method and budget that has a complete run, by method and then by budget."""
     found = []
-    for name, rows in named(sweep).items():
+    for name, rows in rows_by_name(sweep).items():
         for row, budget in zip(rows, sweep.budgets, strict=True):
             if row is None or row.accuracy is None:
                 continue
@@ -66,8 +66,8 @@ def means(sweep: Sweep) -> list[Point]:
     return found
 
 
-def named(sweep: Sweep) -> dict[str, list[Row | None]]:
-    """The rows of each line by its name in the figure, a row a budget."""
+def rows_by_name(sweep: Sweep) -> dict[str, list[Row | None]]:
+    """Return the rows of each line by its name in the figure, a row a budget."""
     labelled = [replace(next(row for row in line.rows if row is not None), label=line.label) for line in sweep.lines]
     return {name: line.rows for name, line in zip(names(labelled), sweep.lines, strict=True)}
 
@@ -79,7 +79,7 @@ def _layers(sweep: Sweep, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
     amounts = sorted({budget.amount for budget in sweep.budgets})
     across = Scale(amounts[0] / 1.25, amounts[-1] * 1.02, log=True)
     heights = [point[at] for point in (*found, *lines) for at in ("y", "accuracy", "low", "high") if at in point]
-    up = widened(heights, least=0.5, ends=(0, 100))
+    up = widen(heights, least=0.5, ends=(0, 100))
     unit = sweep.budgets[0].unit
     form = "~s" if amounts[-1] >= 100_000 else ",.6~g"
     axis = alt.Axis(values=amounts, format=form, grid=False, labelFlush=False)
@@ -90,16 +90,12 @@ def _layers(sweep: Sweep, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
         return alt.Y(f"{field}:Q").scale(**up.altair()).title("test accuracy, %")
 
     spots = [(canvas.width * across.share(p["x"]), canvas.height * (1 - up.share(p["y"]))) for p in found]
-    dots = [Box(left - 8, top - 8, left + 8, top + 8) for left, top in spots]
-    places = settled(line_texts(lines, up, canvas), dots, Box(0, 0, canvas.width, canvas.height), canvas.text - 2)
-    color, shape = coloured(found, looks), shaped(found, looks)
-    sure = [point for point in found if point["low"] < point["high"]]
-    layers = [
+    spaces = [Box(left - 8, top - 8, left + 8, top + 8) for left, top in spots]
+    places = place_labels(line_texts(lines, up, canvas), spaces, Box(0, 0, canvas.width, canvas.height), canvas.text - 2)
+    return [
         *line_layers(lines, places, y("accuracy"), canvas),
         *lines_of(found, looks, x, y("y")),
-    ]
-    if sure:
-        layers.append(data(sure).mark_rule(strokeWidth=1.5, aria=False).encode(x=x, y=y("low"), y2="high"))
-    said = {"tooltip": "says:N", "description": "says:N"}
-    layers.append(data(found).mark_point(size=90).encode(x=x, y=y("y"), color=color, shape=shape, **said))
-    return [*layers, *end_names(found, looks, up, canvas, y("y"))], canvas.height
+        *bars(found, "low", "high", x=x, y=y("low"), y2="high"),
+        *dots(found, looks, x=x, y=y("y"), size=90),
+        *end_names(found, looks, up, canvas, y("y")),
+    ], canvas.height

@@ -13,7 +13,7 @@ from typing import Any
 from bench import __version__
 from bench.analysis.budget_sweep import sweeps
 from bench.analysis.comparison import Group
-from bench.analysis.confidence import confidences
+from bench.analysis.confidence import Folders, confidences
 from bench.analysis.sensitivity import Sensitivity
 from bench.report.figures import (
     INKS,
@@ -21,6 +21,7 @@ from bench.report.figures import (
     WIDE,
     Canvas,
     Drawing,
+    Look,
     looks_of,
     of_group,
     of_sweep,
@@ -28,9 +29,11 @@ from bench.report.figures import (
     theme,
     vl_version,
 )
-from bench.report.page.content import Chapter, comparison, known_runs, runs_table
-from bench.report.tables import budgets, confidence, costs, curves, pairs, tuning
-from bench.report.tables.footnotes import notes, title
+from bench.report.page.content import Chapter, known_runs, runs_table
+from bench.report.page.content import comparison as comparison_table
+from bench.report.tables import budgets, comparison, confidence, costs, curves, pairs, tuning
+from bench.report.tables.answer import sentences
+from bench.report.tables.table import MOST_NOTES, footnotes
 from bench.system.text import harmless
 
 __all__ = ["page"]
@@ -40,8 +43,8 @@ _CANVASES = {"wide": WIDE, "narrow": NARROW}
 """What figures are drawn on, as the script of the page calls it."""
 
 
-def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Path | None = None) -> str:
-    """The whole report: a chapter for each group, then one for each sweep of budgets, then the tuning trials. `folder` holds
+def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Folders | None = None) -> str:
+    """Write the whole report: a chapter for each group, each sweep of budgets, and each set of tuning trials. `folder` holds
     the logits of the runs; without it nothing is said of their confidence.
     """
     import jinja2
@@ -59,6 +62,7 @@ def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Path | 
         # Names from records may hold characters that turn a line around.
         finalize=lambda value: harmless(value) if type(value) is str else value,
     )
+    environment.filters["notes"] = footnotes
     return environment.get_template("page.html").render(
         version=__version__,
         chapters=chapters,
@@ -69,28 +73,38 @@ def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Path | 
     )
 
 
-def _chapters(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Path | None) -> Iterator[Chapter]:
+def _chapters(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Folders | None) -> Iterator[Chapter]:
+    """Yield the first group, the budgets side by side, the other groups, the tuning trials."""
     looks = looks_of(groups)
-    for i, group in enumerate(groups, 1):
-        believed = confidences(group, folder) if folder else []
-        drawn = reliability.drawing(group, looks, believed)
-        more = (pairs.section(group), confidence.section(group, believed), budgets.equal_reviews(group))
-        yield Chapter(
-            anchor=f"group-{i}",
-            title=title(group),
-            notes=notes(group),
-            comparison=comparison(group, looks),
-            figures=_named(f"group-{i}", [*of_group(group, looks), *([drawn] if drawn else [])]),
-            runs=runs_table(group, looks),
-            sections=[*(part for part in more if part), *curves.sections(group), *costs.sections(group)],
-        )
+    made = [_group(f"group-{i}", group, looks, folder) for i, group in enumerate(groups, 1)]
+    yield from made[:1]
     for i, sweep in enumerate(sweeps(groups), 1):
         sections = budgets.sections(sweep)
         figures = _named(f"budgets-{i}", of_sweep(sweep, looks))
         yield Chapter(f"budgets-{i}", sections[0].title, figures=figures, sections=sections)
+    yield from made[1:]
     for i, found in enumerate(trials, 1):
         section = tuning.section(found)
         yield Chapter(f"tuning-{i}", section.title, sections=[section])
+
+
+def _group(anchor: str, group: Group, looks: Mapping[str, Look], folder: Folders | None) -> Chapter:
+    believed = confidences(group, folder) if folder else []
+    drawn = reliability.drawing(group, looks, believed)
+    more = (pairs.section(group), confidence.section(group, believed), budgets.equal_reviews(group))
+    found = comparison.section(group)
+    return Chapter(
+        anchor=anchor,
+        title=found.title,
+        answer=sentences(group),
+        comparison=comparison_table(group, looks, wide=False),
+        every_column=comparison_table(group, looks, wide=True),
+        notes=footnotes(found),
+        more_notes=[note.text for note in found.notes[MOST_NOTES:]],
+        figures=_named(anchor, [*of_group(group, looks), *([drawn] if drawn else [])]),
+        runs=runs_table(group, looks),
+        sections=[*(part for part in more if part), *curves.sections(group), *costs.sections(group)],
+    )
 
 
 def _named(anchor: str, drawings: Iterable[Drawing]) -> dict[str, Drawing]:
@@ -98,7 +112,7 @@ def _named(anchor: str, drawings: Iterable[Drawing]) -> dict[str, Drawing]:
 
 
 def _data(drawings: Mapping[str, Drawing], groups: Sequence[Group]) -> dict[str, Any]:
-    """What the page's script draws, and says of each point."""
+    """Return what the page's script draws, and says of each point."""
     return {
         "figures": {
             name: {size: _fluid(drawing, canvas) for size, canvas in _CANVASES.items()} for name, drawing in drawings.items()
@@ -130,14 +144,14 @@ def _vega() -> str:
 
 
 def _script(code: str) -> str:
-    """A script as a browser reads it out of the page, whose text its hash is of: lines end in one character, and no string
+    """Write a script as a browser reads it, whose text its hash is of: lines end in one character, and no string
     in it ends the element.
     """
     return code.replace("\r\n", "\n").replace("\r", "\n").replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _policy(scripts: Iterable[str]) -> str:
-    """The content security policy: these scripts alone, the page's own styles, and nothing from anywhere else."""
+    """Return the content security policy: these scripts alone, the page's own styles, and nothing from anywhere else."""
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{found}'" for found in hashes)
     return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

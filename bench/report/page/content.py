@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from bench.analysis.comparison import Group
-from bench.analysis.verdicts import worded
+from bench.analysis.comparison import Group, Row
 from bench.records.schema import Baseline, Record
 from bench.report.figures import Drawing, Look
-from bench.report.tables.comparison import cells, headers
-from bench.report.tables.comparison_rows import Line, lines
+from bench.report.tables.columns import Column, columns
+from bench.report.tables.rows import rows
 from bench.report.tables.table import Section
-from bench.system.text import harmless, mebibytes, percent
+from bench.system.text import harmless
 
-__all__ = ["Cell", "Chapter", "Column", "Table", "about", "comparison", "known_runs", "runs_table"]
-
-_NONE = "–"
-
-
-@dataclass(frozen=True)
-class Column:
-    header: str
-    number: bool = True
-    """Whether it is sorted by numbers; by words else."""
+__all__ = ["Cell", "Chapter", "Table", "about", "comparison", "known_runs", "runs_table"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +30,7 @@ class Cell:
 class Table:
     """A table that can be sorted, but for its last rows."""
 
-    columns: list[Column]
+    columns: Sequence[Column]
     rows: list[list[Cell]]
     below: list[list[Cell]] = field(default_factory=list)
     """What the rows are seen against."""
@@ -51,95 +42,76 @@ class Chapter:
 
     anchor: str
     title: str
-    notes: list[str] = field(default_factory=list)
+    answer: list[str] = field(default_factory=list)
     comparison: Table | None = None
+    every_column: Table | None = None
+    notes: list[str] = field(default_factory=list)
+    """Below the comparison."""
+    more_notes: list[str] = field(default_factory=list)
     figures: dict[str, Drawing] = field(default_factory=dict)
     """By the name under which the page's script finds them."""
     runs: Table | None = None
     sections: list[Section] = field(default_factory=list)
 
 
-def comparison(group: Group, looks: Mapping[str, Look]) -> Table:
-    """The table of a group, with its texts as in every other format."""
-    rows = [
-        [Cell(text, value) for text, value in zip(texts, _values(line), strict=True)]
-        for line, texts in zip(lines(group), cells(group), strict=True)
-    ]
+def comparison(group: Group, looks: Mapping[str, Look], *, wide: bool) -> Table:
+    """Return the table of a group, with its texts as in every other format."""
+    shown = columns(group, wide=wide)
+    cells = [[Cell(column.cell(row), _sort(column, row)) for column in shown] for row in rows(group)]
     methods = len(group.rows)
-    for named, row in zip(rows[:methods], group.rows, strict=True):
+    for named, row in zip(cells[:methods], group.rows, strict=True):
         named[0] = replace(named[0], look=looks.get(row.method))
-    return Table([Column(name, name not in {"method", "verdict"}) for name in headers(group)], rows[:methods], rows[methods:])
+    return Table(shown, cells[:methods], cells[methods:])
 
 
-def _values(line: Line) -> list[float | str | None]:
-    """What each cell of a line is sorted by, in the order of `headers`. The reference differs from itself by nothing."""
-    paired = line.paired
-    return [
-        line.label,
-        line.accuracy,
-        0.0 if line.role == "reference" else line.accuracy_difference,
-        worded(paired.verdict, paired.margin) if paired else None,
-        paired.p_holm if paired else None,
-        line.precision,
-        line.recall,
-        line.f1,
-        line.body,
-        line.head,
-        line.memory,
-        line.reviews_seen,
-        line.conversion.ratio if line.conversion else line.reviews_per_second,
-        line.complete,
-    ]
+def _sort(column: Column, row: Row) -> float | str | None:
+    """Sort by the column; the reference differs from itself by nothing."""
+    return 0.0 if row.role == "reference" and column.key == "Δ points" else column.value(row)
 
 
-_RUNS = [
-    Column("run", number=False), Column("method", number=False), Column("seed"), Column("state", number=False),
-    Column("why", number=False), Column("accuracy %"), Column("trains: body"), Column("memory MiB"), Column("reviews seen"),
-    Column("device s"), Column("settings", number=False), Column("machine", number=False), Column("versions", number=False),
-    Column("commit", number=False), Column("finished", number=False),
-]  # fmt: skip
+class _Run(NamedTuple):
+    record: Record
+    row: Row
+    known: dict[str, str]
+
+
+def _why(run: _Run) -> str:
+    if run.record.state != "complete":
+        return run.record.reason or "no reason was recorded"
+    seed = run.record.spec.seed
+    return "answers one class" if seed in run.row.one_class else "collapsed" if seed in run.row.collapsed else ""
+
+
+def _known(name: str) -> Column:
+    return Column("", lambda run: run.known[name], "", name, words=True)
+
+
+_RUNS = (
+    _known("run"), Column("", "row.label", "", "method", words=True), Column("", "record.spec.seed", "", "seed"),
+    _known("state"), Column("", _why, "", "why", words=True), Column("", "record.test.accuracy", "%", "accuracy\n%"),
+    Column("", "record.parameters.body", "", "trainable"), Column("", "record.memory.training_bytes", "MiB", "memory\nMiB"),
+    Column("", "record.training.reviews_seen", "", "reviews\nseen"), Column("", "record.seconds.charged", "", "device\ns"),
+    *map(_known, ("settings", "machine", "versions", "commit", "finished")),
+)  # fmt: skip
 
 
 def runs_table(group: Group, looks: Mapping[str, Look]) -> Table:
-    """Every run of a group, whatever it ended in, by method and seed."""
-    return Table(
-        _RUNS,
-        [
-            _run(record, row.label, looks.get(row.method))
-            for row in group.rows
-            for record in sorted((*row.runs, *row.others), key=lambda r: r.spec.seed)
-        ],
-    )
-
-
-def _run(record: Record, label: str, look: Look | None) -> list[Cell]:
-    known = about(record)
-    accuracy = record.test.accuracy if record.test else None
-    body = record.parameters.body if record.parameters else None
-    memory = record.memory.taken if record.memory else None
-    seen = record.training.reviews_seen if record.training else None
-    charged = record.seconds.charged if record.seconds else None
-    return [
-        _words(record.run_id),
-        Cell(label, label, look),
-        Cell(str(record.spec.seed), record.spec.seed),
-        _words(record.state),
-        _words("" if record.state == "complete" else record.reason or "no reason was recorded"),
-        Cell(percent(accuracy), accuracy),
-        Cell(_NONE if body is None else f"{body:,}", body),
-        Cell(mebibytes(memory), memory),
-        Cell(_NONE if seen is None else f"{seen:,}", seen),
-        Cell(_NONE if charged is None else f"{charged:,.1f}", charged),
-        *(_words(known[name]) for name in ("settings", "machine", "versions", "commit", "finished")),
+    """Return every run of a group, whatever it ended in, by method and seed."""
+    clock = "s, device\nshared" if group.shared else "device\ns"
+    shown = [replace(column, header=clock) if column.header == "device\ns" else column for column in _RUNS]
+    runs = [
+        _Run(record, row, about(record))
+        for row in group.rows
+        for record in sorted((*row.runs, *row.others), key=lambda r: r.spec.seed)
     ]
-
-
-def _words(text: str) -> Cell:
-    return Cell(text, text)
+    cells = [[Cell(column.cell(run), column.value(run)) for column in shown] for run in runs]
+    for named, run in zip(cells, runs, strict=True):
+        named[1] = replace(named[1], look=looks.get(run.row.method))
+    return Table(shown, cells)
 
 
 def about(record: Record | Baseline) -> dict[str, str]:
-    """What a point says of the run that it is, in the order in which it says it."""
+    """Say of a run what a point says of the run that it is, in the order in which it says it."""
     machine = record.environment
     versions = ", ".join(f"{name} {version}" for name, version in sorted(machine.versions.items()))
     commit = (machine.commit or "unknown")[:12] + (", with uncommitted changes" if machine.dirty else "")
@@ -162,7 +134,7 @@ def about(record: Record | Baseline) -> dict[str, str]:
 
 
 def known_runs(groups: Sequence[Group]) -> dict[str, dict[str, str]]:
-    """All of them, by run id: what the points of figures are looked up in."""
+    """Return all of them, by run id: what the points of figures are looked up in."""
     found: list[Record | Baseline] = [record for group in groups for row in group.rows for record in (*row.runs, *row.others)]
     found += [baseline for group in groups for baseline in group.baselines]
     return {record.run_id: about(record) for record in found}

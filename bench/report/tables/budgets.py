@@ -10,23 +10,26 @@ from bench.analysis.comparison import Group, Row
 from bench.analysis.verdicts import worded
 from bench.records.spec import Budget
 from bench.report.tables.footnotes import title
-from bench.report.tables.table import Section, plus_minus
+from bench.report.tables.formatting import plus_minus
+from bench.report.tables.table import Note, Section
 from bench.system.text import points
 
-__all__ = ["as_json", "equal_reviews", "rounded", "sections", "sweep_title"]
+__all__ = ["as_json", "equal_reviews", "crossing_budget", "sections", "sweep_title"]
 
 
 def sections(sweep: Sweep) -> list[Section]:
-    """Two tables: test accuracy by method and budget, and its difference from the reference with the verdict on it."""
-    heads = [("", str(budget)) for budget in sweep.budgets]
+    """Return two tables: test accuracy by method and budget, and its difference from the reference."""
+    heads = [str(budget).replace(" ", "\n", 1) for budget in sweep.budgets]
     name = sweep_title(sweep)
     accuracy = Section(
         title=f"Test accuracy by budget · {name}",
-        headers=[("method", ""), *heads],
+        headers=["method", *heads],
         rows=[[line.label, *(_accuracy(row) for row in line.rows)] for line in sweep.lines],
         notes=[
-            "Accuracy in %, mean over seeds, and after ± the half-width of its 95 % interval over seeds. Each budget is a run "
-            "of its own with a whole schedule.",
+            Note(
+                "budgets",
+                "Accuracy in % over seeds, ± half its 95 % interval. Each budget is a run of its own, schedule and all.",
+            ),
             *_settings(sweep),
         ],
     )
@@ -34,7 +37,7 @@ def sections(sweep: Sweep) -> list[Section]:
         return [accuracy]
     beside = Section(
         title=f"Difference from {sweep.reference} by budget · {name}",
-        headers=[("points", ""), *heads],
+        headers=["points", *heads],
         rows=[[line.label, *(_difference(row) for row in line.rows)] for line in sweep.lines if _others(line, sweep)],
         notes=_crossings(sweep),
     )
@@ -48,65 +51,59 @@ def _others(line: Line, sweep: Sweep) -> bool:
 
 
 def sweep_title(sweep: Sweep) -> str:
-    """What all runs of a sweep share, and its budgets."""
+    """Write what all runs of a sweep share, and its budgets."""
     first = sweep.groups[0]
     return title(replace(first, key=first.key._replace(budget=", ".join(map(str, sweep.budgets)))))
 
 
 def _accuracy(row: Row | None) -> str:
-    return "–" if row is None else plus_minus(row.accuracy, row.accuracy_half_width)
+    return "–" if row is None else plus_minus(row.accuracy, row.accuracy_half_width).replace(" ", "\n")
 
 
 def _difference(row: Row | None) -> str:
     if row is None or row.accuracy_difference is None:
         return "–"
-    return points(row.accuracy_difference) + (f" ({worded(row.paired.verdict, row.paired.margin)})" if row.paired else "")
+    return points(row.accuracy_difference) + (f"\n({worded(row.paired)})" if row.paired else "")
 
 
-def _settings(sweep: Sweep) -> list[str]:
-    """Which hyperparameters a line does not share over its budgets, as after tuning."""
-    said = []
+def _settings(sweep: Sweep) -> list[Note]:
+    """Name the hyperparameters that a line does not share over its budgets, as after tuning."""
+    said = {}
     for line in sweep.lines:
         known = [setting for setting in line.settings if setting is not None]
         shared = frozenset.intersection(*(frozenset(setting.items()) for setting in known))
         if all(frozenset(setting.items()) == shared for setting in known):
             continue
-        each = "; ".join(
-            f"{budget}: " + ", ".join(sorted(f"{name} {value}" for name, value in frozenset(setting.items()) - shared))
-            for budget, setting in zip(sweep.budgets, line.settings, strict=True)
-            if setting is not None
-        )
-        said.append(f"{line.label} does not have the same hyperparameters at every budget ({each}).")
-    return said
+        different = sorted({name for setting in known for name, value in frozenset(setting.items()) - shared})
+        values = [" ".join(str(setting[name]) for name in different if name in setting) for setting in known]
+        said[line.label] = f"{line.label} {', '.join(different)} {', '.join(values)}"
+    if not said:
+        return []
+    return [Note("settings", f"Hyperparameters differ between budgets: {'; '.join(said.values())}.", tuple(said))]
 
 
-def _crossings(sweep: Sweep) -> list[str]:
-    verdicts = "In parentheses is the verdict of the comparison under that budget alone."
+def _crossings(sweep: Sweep) -> list[Note]:
+    verdicts = Note("verdicts", "In parentheses is the verdict of the comparison under that budget alone.")
     if not sweep.crossings:
-        return ["No difference changes its sign between two budgets.", verdicts]
-    found = [_crossing(crossing, sweep) for crossing in sweep.crossings]
-    return [
-        *found,
-        verdicts,
-        "A crossing is claimed where both differences are resolved; its budget is linear in the logarithm between the two.",
-    ]
+        return [Note("crossing", "No difference changes its sign between two budgets."), verdicts]
+    sure = [Note("crossing", _crossing(found, sweep), (found.label,)) for found in sweep.crossings if found.at is not None]
+    unsure = {found.label: found for found in sweep.crossings if found.at is None}
+    if unsure:
+        sure.append(Note("sign", f"Sign changes that are not resolved on both sides: {', '.join(unsure)}.", tuple(unsure)))
+    return [*sure[:3], verdicts, Note("linear", "A crossing's budget is linear in the logarithm between the two.")]
 
 
 def _crossing(crossing: Crossing, sweep: Sweep) -> str:
     below, above = crossing.below, crossing.above
     rises = crossing.differences[0] < 0
-    if crossing.at is not None:
-        return (
-            f"{crossing.label} is {'below' if rises else 'above'} {sweep.reference} at {below} and "
-            f"{'above' if rises else 'below'} it at {above}: they cross at about {rounded(crossing)}."
-        )
-    sides = [str(budget) for budget, sure in zip((below, above), crossing.resolved, strict=True) if sure]
-    but = f"only that at {sides[0]}" if sides else "neither"
-    return f"{crossing.label}: the difference changes sign between {below} and {above}, but {but} is resolved."
+    return (
+        f"{crossing.label} is {'below' if rises else 'above'} {sweep.reference} at {below} and "
+        f"{'above' if rises else 'below'} it at {above}: they cross at about {crossing_budget(crossing)}."
+    )
 
 
-def rounded(crossing: Crossing) -> str:
-    """Where the lead changes, in two digits: more of them no interpolation knows."""
+def crossing_budget(crossing: Crossing) -> str:
+    """Write where the lead changes, in two digits: more of them no interpolation knows."""
     return str(Budget(amount=float(f"{crossing.at:.2g}"), unit=crossing.below.unit))
 
 
@@ -115,34 +112,34 @@ _SAME = {"epochs": "reviews", "steps": "reviews", "tokens": "tokens"}
 
 
 def equal_reviews(group: Group) -> Section | None:
-    """The second view, of a group whose budget is no time: as many reviews for each method, however long they take it."""
+    """Return the second view, of a group whose budget is no time: as many reviews for each method."""
     same = _SAME.get(budget_of(group).unit)
     rows = [row for row in group.rows if row.runs]
     if same is None or not rows:
         return None
     centre = _seconds(group.reference) if group.reference else None
+    # Seconds of runs that shared their device are not those of the method.
+    clocks = [] if group.shared else ["device\nseconds", "times the\nreference's"]
+    took = "runs shared their device, so their seconds are not shown" if group.shared else "device seconds are what that takes"
     return Section(
         title=f"Equal {same} for every method · {title(group)}",
-        headers=[
-            ("method", ""), ("accuracy", "%"), ("Δ", "points"), ("reviews", "trained on"), ("device", "seconds"),
-            ("times the", "reference's"),
-        ],
+        headers=["method", "accuracy\n%", "Δ\npoints", "reviews\ntrained on", *clocks],
         rows=[
             [
                 row.label,
                 _accuracy(row),
                 "ref." if row is group.reference else _difference(row),
                 _mean(row, "reviews_trained"),
-                "–" if (own := _seconds(row)) is None else f"{own:,.1f}",
-                "–" if own is None or not centre else f"{own / centre:.2f}",
+                *([] if group.shared else _clocks(_seconds(row), centre)),
             ]
             for row in rows
         ],
-        notes=[
-            "This view separates the faster method from the better one: a difference in accuracy is in what a method learns "
-            f"from the same {same}, and device seconds (mean over seeds) are what that takes. A time budget mixes the two.",
-        ],
-    )  # fmt: skip
+        notes=[Note("equal", f"A difference in accuracy is in what a method learns from the same {same}; {took}.")],
+    )
+
+
+def _clocks(own: float | None, centre: float | None) -> list[str]:
+    return ["–" if own is None else f"{own:,.1f}", "–" if own is None or not centre else f"{own / centre:.2f}"]
 
 
 def _seconds(row: Row) -> float | None:
@@ -156,7 +153,7 @@ def _mean(row: Row, field: str) -> str:
 
 
 def as_json(sweep: Sweep) -> dict[str, object]:
-    """The same as plain values: shares of 1, budgets in their unit; null where there is none."""
+    """Return the same as plain values: shares of 1, budgets in their unit; null where there is none."""
     return {
         "title": sweep_title(sweep),
         "unit": sweep.budgets[0].unit,

@@ -7,7 +7,8 @@ import math
 from bench.analysis.comparison import Group
 from bench.analysis.learning_curves import Mark, TimeTo, levels, marks, time_to
 from bench.report.tables.footnotes import title
-from bench.report.tables.table import Section, seconds
+from bench.report.tables.formatting import seconds
+from bench.report.tables.table import Note, Section
 from bench.rules import MARKS
 from bench.system.text import percent
 
@@ -15,59 +16,70 @@ __all__ = ["as_json", "sections"]
 
 
 def sections(group: Group) -> list[Section]:
-    """Two tables: validation accuracy at quarters of the budget, and the time to some accuracies. None without curves."""
+    """Return two tables: accuracy at quarters of the budget, and the time to some accuracies. None without curves."""
     rows = [row for row in group.rows if any(record.training and record.training.curve for record in row.runs)]
     if not rows:
         return []
     reviews = next(record.data.validation for row in rows for record in row.runs)
-    error = math.sqrt(0.8 * 0.2 / max(1, reviews))
+    said = f"standard error of one of 80 %: {100 * math.sqrt(0.8 * 0.2 / max(1, reviews)):.1f} points"
     curve = Section(
         title=f"Learning curves · {title(group)}",
-        headers=[
-            ("method", ""),
-            *(("validation %" if not i else "", f"at {100 * mark:.0f} %") for i, mark in enumerate(MARKS)),
-        ],
-        rows=[[row.label, *(_mark(mark) for mark in marks(row.runs))] for row in rows],
+        headers=["method", *(f"at {100 * mark:.0f} %" for mark in MARKS)],
+        rows=[[row.label, *(_mark(mark, shared=group.shared) for mark in marks(row.runs))] for row in rows],
         notes=[
-            f"Accuracy on the {reviews:,} validation reviews at shares of the budget, mean over seeds, with the device seconds "
-            f"charged by then. Of one accuracy of 80 % on so many the standard error is {100 * error:.1f} points.",
-            "The learning rate follows the share of the budget spent, so a point on the way is not where a run with a smaller "
-            "budget would end.",
+            Note("validation", f"Accuracy in % on {reviews:,} validation reviews ({said}), with device seconds by then."),
+            *_clock(group),
+            Note("schedule", "The learning rate follows the budget: a point on the way is not where a smaller budget ends."),
         ],
     )
     wanted = levels(group)
     timed = Section(
         title=f"Time to validation accuracy · {title(group)}",
-        headers=[
-            ("method", ""),
-            *(part for level in wanted for part in (("time to", f"{_level(level)} %"), ("reviews", "by then"))),
+        headers=["method", *(head for level in wanted for head in (f"time to\n{_level(level)} %", "reviews\nby then"))],
+        rows=[
+            [row.label, *(c for level in wanted for c in _time(time_to(row.measured, level), shared=group.shared))]
+            for row in rows
         ],
-        rows=[[row.label, *(cell for level in wanted for cell in _time(time_to(row.measured, level)))] for row in rows],
         notes=[
-            "Device seconds and reviews at the first quarter of the budget at which the accuracy was seen: an upper bound. "
-            "Median over seeds; a seed that never had it counts as later than all others."
+            Note(
+                "bound",
+                "Seconds and reviews at the first quarter of the budget with that accuracy: upper bounds, median over seeds.",
+            ),
+            *_clock(group),
         ],
     )
     return [curve, timed]
+
+
+def _clock(group: Group) -> list[Note]:
+    if not group.shared:
+        return []
+    return [
+        Note("clock", "Runs shared their device, so seconds are those that the calibration expects, not their own clocks'.")
+    ]
 
 
 def _level(level: float) -> str:
     return f"{100 * level:.2f}".removesuffix(".00")
 
 
-def _mark(mark: Mark) -> str:
-    return "–" if mark.accuracy is None or mark.seconds is None else f"{percent(mark.accuracy)} ({seconds(mark.seconds)})"
+def _mark(mark: Mark, *, shared: bool) -> str:
+    if mark.accuracy is None:
+        return "–"
+    took = mark.calibrated if shared else mark.seconds
+    return percent(mark.accuracy) + ("" if took is None else f"\n({seconds(took)})")
 
 
-def _time(found: TimeTo) -> tuple[str, str]:
+def _time(found: TimeTo, *, shared: bool) -> tuple[str, str]:
     partly = f" ({found.reached} of {found.runs})" if 0 < found.reached < found.runs else ""
     if found.seconds is None or found.reviews is None:
         return f"not reached{partly}", ""
-    return f"≤ {seconds(found.seconds)}{partly}", f"{found.reviews:,.0f}"
+    took = found.calibrated if shared else found.seconds
+    return ("–" if took is None else f"≤ {seconds(took)}{partly}"), f"{found.reviews:,.0f}"
 
 
 def as_json(group: Group) -> list[dict[str, object]]:
-    """The same as plain values: shares of 1, device seconds, reviews; null where there is none."""
+    """Return the same as plain values: shares of 1, device seconds, reviews; null where there is none."""
     return [
         {
             "label": row.label,

@@ -1,4 +1,4 @@
-"""What a reader must know beside the numbers of a table, said under it."""
+"""What a reader must know beside the numbers of a comparison, the most important first."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from collections.abc import Iterator
 import methods
 from bench.analysis.comparison import Group
 from bench.analysis.groups import Machine, machine
-from bench.report.tables.comparison_rows import listed
-from bench.report.tables.verdict_notes import of_differences
+from bench.analysis.tuning import learning_rate
+from bench.report.tables.formatting import seed_list
+from bench.report.tables.table import Note
+from bench.report.tables.verdict_notes import of_collapse, of_differences
 from bench.system.text import harmless
 
 __all__ = ["notes", "title"]
 
 
 def title(group: Group) -> str:
-    """What all runs of a group share."""
+    """Write what all runs of a group share."""
     key = group.key
     parts = [
         f"{' = '.join(group.encoders) or f'encoder {key.encoder_sha256[:12]}'} on {key.cut}",
@@ -40,36 +42,32 @@ def title(group: Group) -> str:
     return harmless(" · ".join(parts))
 
 
-def notes(group: Group) -> list[str]:
-    """One sentence or two each, the most important first."""
-    said: list[str] = []
-    key, runs = group.key, group.runs
+def notes(group: Group) -> tuple[Note, ...]:
+    """Return everything that holds for this group in particular. What holds for all of them stands in RULES.md."""
+    return tuple(note._replace(text=harmless(note.text)) for note in _notes(group))
+
+
+def _notes(group: Group) -> Iterator[Note]:
+    runs, others = group.runs, [(row, record) for row in group.rows for record in row.others]
     tested = runs[0].test.reviews if runs and runs[0].test else 0
-    seeds = {record.spec.seed for record in runs}
     if group.reference is None:
-        said.append("No run of the reference method is complete here, so there are no differences.")
-    if len(seeds) == 1 and group.reference is not None and group.reference.accuracy is not None:
-        error = math.sqrt(group.reference.accuracy * (1 - group.reference.accuracy) / tested) if tested else 0.0
-        said.append(
-            f"Smoke comparison: one seed, and the standard error of one accuracy on {tested:,} reviews is "
-            f"{100 * error:.1f} points. It does not order methods that stand close."
+        yield Note("reference", "No run of the reference method is complete here, so there are no differences.")
+    elif len({record.spec.seed for record in runs}) == 1 and group.reference.accuracy is not None:
+        accuracy = group.reference.accuracy
+        error = math.sqrt(accuracy * (1 - accuracy) / tested) if tested else 0.0
+        yield Note(
+            "one seed",
+            f"One seed gives no verdict: the standard error of one accuracy on {tested:,} reviews is {100 * error:.1f} points, "
+            "and other seeds differ.",
         )
-    elif any(set(row.seeds) != seeds for row in group.rows):
-        cells = "; ".join(f"{row.label}: {listed(row.seeds)}" for row in group.rows)
-        said.append(
-            f"The methods do not have the same complete seeds ({cells}); differences use those shared with the reference."
-        )
-    said += of_differences(group)
-    said += _of_rates(group)
-    said += _of_budgets(group)
-    said += _of_machines(group)
-    if key.cut.startswith("embedded"):
-        said.append(
-            "The test is cut from the official IMDB train reviews, the last 1,000 different ones of each class. Most films "
-            "of a class stand together there, yet some are also in train: a number on it is not one on the official test."
-        )
-    if key.test_limit is not None and runs:
-        said.append(f"Tested on {tested:,} of the {runs[0].data.test:,} test reviews, the last of each class.")
+    yield from of_collapse(group)
+    if others:
+        each = (f"{row.label} seed {r.spec.seed} {r.state} ({r.reason or 'no reason was recorded'})" for row, r in others)
+        yield Note("state", f"Not complete: {'; '.join(each)}.", tuple(record.run_id for _, record in others))
+    yield from of_differences(group)
+    yield from _of_rates(group)
+    yield from _of_budgets(group)
+    yield from _of_machines(group)
     if any(record.test and record.test.leaked for record in runs):
         parts = [
             f"{row.label} {100 * sum(r.test.accuracy_without_leaked for r in row.runs if r.test) / len(row.runs):.2f}"
@@ -77,28 +75,26 @@ def notes(group: Group) -> list[str]:
             if row.runs
         ]
         leaked = len(runs[0].test.leaked) if runs[0].test else 0
-        said.append(f"{leaked} test reviews are also in train, word for word. Accuracy without them: {', '.join(parts)}.")
+        yield Note("leak", f"{leaked} test reviews are also in train; accuracy without them: {', '.join(parts)}.")
+    if group.key.test_limit is not None and runs:
+        yield Note("test", f"Tested on {tested:,} of the {runs[0].data.test:,} test reviews, the last of each class.")
+    if group.key.cut.startswith("embedded"):
+        yield Note("test", "The test is cut from IMDB's train reviews: a number on it is not one on the official test.")
     if len({tuple(sorted(r.environment.versions.items())) for r in runs}) > 1:
-        said.append("The runs used different versions of their libraries.")
+        yield Note("versions", "The runs used different versions of their libraries.")
     if any(record.environment.dirty for record in runs):
-        said.append("Some runs were made from a checkout with uncommitted changes.")
+        yield Note("uncommitted", "Some runs were made from a checkout with uncommitted changes.")
     if group.attempts:
-        many = group.attempts > 1
-        said.append(
-            f"{group.attempts} earlier attempt{'s' if many else ''} of the runs shown {'were' if many else 'was'} replaced by "
-            "--force and kept in attempts/."
-        )
-    for row in group.rows:
-        for record in row.others:
-            said.append(f"{row.label}, seed {record.spec.seed}: {record.state}, {record.reason or 'no reason was recorded'}.")
-    return [harmless(sentence) for sentence in said]
+        yield Note("attempts", f"Earlier attempts of these runs, replaced by --force and kept in attempts/: {group.attempts}.")
 
 
-def _of_rates(group: Group) -> Iterator[str]:
-    """Which methods ran at a default learning rate that no data chose."""
-    if group.key.tuning is not None:
-        return
-    known = {name: methods.get(name) for name in methods.names()}
+def _of_rates(group: Group) -> Iterator[Note]:
+    """Name learning rates at the edge of what was tried, and defaults that no data chose."""
+    edges = {row.label: learning_rate(r) for row in group.rows for r in row.runs if r.choice and r.choice.at_edge}
+    if edges:
+        each = (f"{label} {rate:g}" for label, rate in edges.items())
+        yield Note("edge", f"Learning rates chosen at the edge of their grids: {', '.join(each)}.", tuple(edges))
+    known = {name: methods.get(name) for name in methods.names()} if group.key.tuning is None else {}
     untuned = [
         row.label
         for row in group.rows
@@ -106,47 +102,41 @@ def _of_rates(group: Group) -> Iterator[str]:
         and {record.spec.hyperparameters.get("learning_rate") for record in row.runs} == {method.learning_rate}
     ]  # fmt: skip
     if untuned:
-        yield f"Learning rate not tuned: {', '.join(untuned)}, at a default that no data chose; --tune 3 chooses on validation."
+        said = (
+            f"Learning rate not tuned: {', '.join(untuned)}, at a default that no data chose; --tune 3 chooses on validation."
+        )
+        yield Note("rates", said, tuple(untuned))
 
 
-def _of_machines(group: Group) -> Iterator[str]:
+def _of_machines(group: Group) -> Iterator[Note]:
     """Where the runs of a counted budget are of several kinds of machine, and which the measurements are of."""
     kinds = Counter(machine(record) for record in group.runs)
     if len(kinds) > 1:
-        each = "; ".join(f"{device}, {threads} threads: {count} runs" for (device, threads), count in sorted(kinds.items()))
         measured = next(record for row in group.rows for record in row.measured)
-        speed = "" if group.calibrated else "speed, "
-        yield (
-            f"Runs are of several kinds of machine ({each}). Memory, {speed}latency and energy are of "
-            f"{measured.environment.device}, {measured.environment.threads} threads, alone."
-        )
         by_seed: dict[int, set[Machine]] = defaultdict(set)
         for record in group.runs:
             by_seed[record.spec.seed].add(machine(record))
         mixed = sorted(seed for seed, found in by_seed.items() if len(found) > 1)
-        if mixed:
-            yield f"On seeds {listed(mixed)} the methods did not run on one kind of machine, whose arithmetic may differ."
-
-
-def _of_budgets(group: Group) -> Iterator[str]:
-    """How shares of reference tokens came about."""
-    if group.calibrated:
-        yield (
-            "Time a token is by calibration, over that of its reference, with its 95 % interval. Runs may share a device, so "
-            "their own clock gives no speed."
+        within = f" On seeds {seed_list(mixed)} the methods had different ones." if mixed else ""
+        yield Note(
+            "machines",
+            f"Runs are of {len(kinds)} kinds of machine; memory and times are of {measured.environment.device}, "
+            f"{measured.environment.threads} threads, alone.{within}",
         )
+
+
+def _of_budgets(group: Group) -> Iterator[Note]:
+    """How shares of reference tokens came about."""
     runs = {row.label: next((r for r in row.runs if r.spec.reference_tokens is not None), None) for row in group.rows}
     shares = {label: run for label, run in runs.items() if run is not None}
-    if not shares:
-        return
-    if group.key.budget == str(next(iter(shares.values())).spec.budget):
-        yield (
-            f"{', '.join(shares)}: budgeted in reference tokens, of which this budget was the share; the runs stand in that "
-            "table as well."
-        )
-        return
-    each = ", ".join(f"{label} {run.spec.budget.amount:,.0f}" for label, run in shares.items())
-    yield f"Each method's share of the budget, in tokens: {each}."
     wide = [label for label, run in shares.items() if (c := run.conversion) and c.high - c.low > 0.2 * c.ratio]
-    if wide:
-        yield f"The calibrated ratio of {', '.join(wide)} is known to no better than ±10 %."
+    if group.calibrated:
+        known = f", known to no better than ±10 % for {', '.join(wide)}" if wide else ""
+        yield Note("time", f"Time per token is over the reference's, by calibration{known}.", tuple(wide))
+    if shares and group.key.budget == str(next(iter(shares.values())).spec.budget):
+        yield Note(
+            "shares", f"These runs' own budget was in reference tokens, of which this is the share: {', '.join(shares)}."
+        )
+    elif shares:
+        each = ", ".join(f"{label} {run.spec.budget.amount:,.0f}" for label, run in shares.items())
+        yield Note("shares", f"Each method's share of the budget, in tokens: {each}.")

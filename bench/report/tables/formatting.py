@@ -1,19 +1,24 @@
-"""One run in one line, and the words that tables and lines share."""
+"""Write runs as lines, and the words and numbers that tables share."""
 
 from __future__ import annotations
 
 from statistics import fmean
 
 from bench.analysis.tuning import Decision, learning_rate, tried, validation_accuracy
-from bench.records.schema import Baseline, Record, Trial
+from bench.analysis.verdicts import Paired, has_collapsed, one_class
+from bench.records.schema import Baseline, Evaluation, Record, Trial
 from bench.rules import TUNING_SEED
 from bench.system.text import harmless, mebibytes, percent
 
-__all__ = ["baseline_line", "choice_line", "run_line"]
+__all__ = [
+    "baseline_line", "choice_line", "interval", "seed_list", "of_seeds", "plus_minus", "probability", "run_line", "seconds"
+]  # fmt: skip
+
+_EDGE = "at the edge of its grid"
 
 
 def run_line(record: Record) -> str:
-    """A run or a tuning trial in one readable row."""
+    """Write a run or a tuning trial in one readable row."""
     spec = record.spec
     rate, accuracy = learning_rate(record), validation_accuracy(record)
     is_trial = spec.purpose == "trial"
@@ -26,26 +31,33 @@ def run_line(record: Record) -> str:
     if is_trial:
         parts.append(f"validation {percent(accuracy)} %")
     if record.test:
-        parts.append(f"accuracy {percent(record.test.accuracy)} %  F1 {percent(record.test.f1)} %")
+        parts.append(f"accuracy {percent(record.test.accuracy)} %  F1 {percent(record.test.f1)} %{_collapse(record.test)}")
     if record.parameters:
-        parts.append(f"trains {record.parameters.body:,} + head {record.parameters.head:,}")
+        parts.append(f"trainable {record.parameters.body:,} + head {record.parameters.head:,}")
     if record.training and record.seconds and record.seconds.charged:
-        rate = record.training.reviews_seen / record.seconds.charged
-        parts.append(f"{record.training.reviews_seen:,} reviews in {record.seconds.charged:.1f} s ({rate:.1f}/s)")
+        speed = record.training.reviews_seen / record.seconds.charged
+        parts.append(f"{record.training.reviews_seen:,} reviews in {record.seconds.charged:.1f} s ({speed:.1f}/s)")
     if record.memory:
-        parts.append(f"{mebibytes(record.memory.taken)} MiB")
+        parts.append(f"{mebibytes(record.memory.training_bytes)} MiB")
+    if record.choice and record.choice.at_edge:
+        parts.append(f"learning rate {_rate(rate)} {_EDGE}")
     return harmless("  ".join(parts) + f"  [{spec.encoder}, {spec.asked}]")
 
 
+def _collapse(test: Evaluation) -> str:
+    if not has_collapsed(test):
+        return ""
+    return ", COLLAPSED: it answers one class" if one_class(test) else ", COLLAPSED: no better than the most frequent class"
+
+
 def choice_line(decision: Decision) -> str:
-    """Which learning rate the trials of a method chose, and from what, in one row; or why none."""
-    trials = tried(decision.trials)
-    said = ", ".join(f"{_rate(trial.learning_rate)} {_trial(trial)}" for trial in trials)
+    """Write in one row which learning rate the trials of a method chose, and from what; or why none."""
+    said = ", ".join(f"{_rate(trial.learning_rate)} {_trial(trial)}" for trial in tried(decision.trials))
     chosen = (
         f"learning rate {_rate(decision.rate)} is chosen" if decision.rate is not None else f"no runs, since {decision.reason}"
     )
     if decision.choice is not None and decision.choice.at_edge:
-        chosen += " (at the edge of its grid)"
+        chosen += f" ({_EDGE})"
     return harmless(f"{decision.method:<16} tuned: {chosen}; validation by learning rate: {said}  [{decision.budget}]")
 
 
@@ -59,9 +71,51 @@ def _rate(rate: float | None) -> str:
 
 
 def baseline_line(baseline: Baseline) -> str:
-    """A baseline in one readable row."""
+    """Write a baseline in one readable row."""
     return (
         f"baseline: {baseline.spec.model} on {baseline.spec.train_reviews:,} reviews  "
         f"accuracy {percent(baseline.test.accuracy)} %  F1 {percent(baseline.test.f1)} %  "
         f"fitted in {baseline.fit_seconds:.1f} s"
     )
+
+
+def seconds(value: float) -> str:
+    """Write seconds with a decimal where it says something: 45.2 s, 240 s."""
+    return f"{value:.1f} s" if value < 100 else f"{value:,.0f} s"
+
+
+def plus_minus(mean: float | None, half: float | None) -> str:
+    """Write a mean of shares over seeds in %, with the half-width of its 95 % interval where there is one."""
+    return percent(mean) + ("" if half is None else f" ±{percent(half)}")
+
+
+def probability(p: float) -> str:
+    """Write a p to three decimals."""
+    return "<0.001" if p < 0.0005 else f"{p:.3f}"
+
+
+def interval(paired: Paired) -> str:
+    """Write the 95 % interval of a difference in points: "[-0.51, 0.32]"; empty where there is none."""
+    if paired.low is None or paired.high is None:
+        return ""
+    # The zero that is added turns a rounded -0.0 into 0.0.
+    low, high = (round(100 * bound, 2) + 0.0 for bound in (paired.low, paired.high))
+    return f"[{low:.2f}, {high:.2f}]"
+
+
+def seed_list(seeds: list[int]) -> str:
+    """Write seeds in one word or two: "0, 1", "0–49, 60", or "none"."""
+    parts: list[str] = []
+    ordered = sorted(seeds)
+    while ordered:
+        first, run = ordered[0], 1
+        while run < len(ordered) and ordered[run] == first + run:
+            run += 1
+        parts += [f"{first}–{ordered[run - 1]}"] if run > 3 else [str(seed) for seed in ordered[:run]]
+        ordered = ordered[run:]
+    return ", ".join(parts) or "none"
+
+
+def of_seeds(seeds: list[int]) -> str:
+    """Write "seed 3" or "seeds 0, 1"."""
+    return f"seed{'s' if len(seeds) > 1 else ''} {seed_list(seeds)}"

@@ -1,14 +1,15 @@
-"""A group as a LaTeX table to be pasted into a paper."""
+"""Tables to be pasted into a paper."""
 
 from __future__ import annotations
 
 import re
+import textwrap
+from collections.abc import Iterator, Sequence
 
-from bench.analysis.comparison import Group
-from bench.report.tables.comparison import STACKED_ALIGN, stacked, stacked_headers
-from bench.report.tables.footnotes import notes, title
+from bench.report.tables.table import Section, footnotes
+from bench.system.text import harmless
 
-__all__ = ["framed", "inert", "latex", "number"]
+__all__ = ["latex"]
 
 # A bracket or star after the end of a row would be read as its argument, so these stand in braces.
 _ESCAPED = str.maketrans({
@@ -16,51 +17,51 @@ _ESCAPED = str.maketrans({
     **{c: f"{{{c}}}" for c in "[]*"},
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}", '"': "''",
-    "–": "--", "·": r"\textperiodcentered{}", "Δ": r"$\Delta$", "±": r"$\pm$", "≤": r"$\leq$",
+    "–": "--", "·": r"\textperiodcentered{}", "Δ": r"$\Delta$", "±": r"$\pm$", "≤": r"$\leq$", "≥": r"$\geq$",
+    "−": "$-$", "×": r"$\times$", "…": "...",
 })  # fmt: skip
+_WIDE = 22
+"""Letters of a line of words."""
 
 
-def latex(group: Group) -> str:
-    """The table with its title as the caption and its notes below. Two rows a line."""
-    rows = [[number(cell[i]) for cell in row] for row in stacked(group) for i in (0, 1)]
-    methods = 2 * len(group.rows)
-    return framed(
-        caption=inert(title(group)),
-        columns="".join(side[0] for side in STACKED_ALIGN),
-        headers=[[inert(header[i]) for header in stacked_headers(group)] for i in (0, 1)],
-        blocks=[rows[:methods], rows[methods:]],
-        notes=[inert(note) for note in notes(group)],
-    )
-
-
-def framed(*, caption: str, columns: str, headers: list[list[str]], blocks: list[list[list[str]]], notes: list[str]) -> str:
-    """A table in plain LaTeX and booktabs, a rule above each block of rows. All texts are LaTeX already."""
-    lines = [r"    \toprule", *(rf"    {' & '.join(row)} \\" for row in headers)]
-    for block in blocks:
-        lines += [r"    \midrule", *(rf"    {' & '.join(row)} \\" for row in block)]
+def latex(section: Section) -> str:
+    """Write a table in plain LaTeX and booktabs, the title as its caption and the notes below. A row takes several lines."""
+    lines = [r"    \toprule", *_lines(section.headers, section)]
+    for block in (section.rows, section.below):
+        if block:
+            lines += [r"    \midrule", *(line for row in block for line in _lines(row, section))]
     return "\n".join([
         r"% needs \usepackage{booktabs}",
         r"\begin{table}",
         r"  \centering",
         r"  \footnotesize",
         r"  \setlength{\tabcolsep}{3pt}",
-        rf"  \caption{{{caption}}}",
-        rf"  \begin{{tabular}}{{{columns}}}",
+        rf"  \caption{{{_cell(section.title)}}}",
+        rf"  \begin{{tabular}}{{{''.join('l' if i in section.words else 'r' for i in range(len(section.headers)))}}}",
         *lines,
         r"    \bottomrule",
         r"  \end{tabular}",
         r"  \par\smallskip\raggedright",
-        *(rf"  {note}\par" for note in notes),
+        *(rf"  {_cell(note)}\par" for note in footnotes(section)),
         r"\end{table}",
     ])  # fmt: skip
 
 
-def number(cell: str) -> str:
-    """A cell, signed numbers and intervals with the signs of mathematics."""
-    number = r"-?[0-9.]+"
-    return f"${cell}$" if re.fullmatch(rf"[-+][0-9.]+|\[{number}, {number}\]", cell) else inert(cell)
+def _lines(row: Sequence[str], section: Section) -> Iterator[str]:
+    cells = [
+        [line for part in cell.split("\n") for line in (textwrap.wrap(harmless(part), _WIDE) if i in section.words else [part])]
+        for i, cell in enumerate(row)
+    ]
+    for i in range(max(1, *map(len, cells))):
+        yield rf"    {' & '.join(_cell(cell[i]) if i < len(cell) else '' for cell in cells)} \\"
 
 
-def inert(text: str) -> str:
-    """The text without a meaning in LaTeX. What the fonts of pdfLaTeX lack becomes a question mark."""
-    return re.sub("[^\x20-\x7eÀ-ÏÑ-ÝßÀ-ïñ-ýÿ]", "?", text.translate(_ESCAPED))
+def _cell(text: str) -> str:
+    """Write a text without a meaning in LaTeX; signed numbers and intervals have the signs of mathematics. What the fonts of
+    pdfLaTeX lack becomes a question mark.
+    """
+    plain, number = harmless(text), r"-?[0-9.]+"
+    if re.fullmatch(rf"\[{number}, {number}\]", plain):
+        return f"${plain}$"
+    signed, rest = re.fullmatch(r"([-+][0-9.]+(?= |$))?(.*)", plain).groups(default="")  # type: ignore[union-attr]
+    return (f"${signed}$" if signed else "") + re.sub("[^\x20-\x7eÀ-ÏÑ-ÝßÀ-ïñ-ýÿ]", "?", rest.translate(_ESCAPED))

@@ -1,109 +1,120 @@
-"""A small table with a title and notes, written for a terminal, as Markdown or as LaTeX. The views beside the comparison
-are made of these.
-"""
+"""A table with a title and notes, which every view is made of, and how a terminal shows it."""
 
 from __future__ import annotations
 
-import re
+import io
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from tabulate import tabulate
+from bench.system.text import harmless
 
-from bench.report.tables.comparison import NOTE_WIDTH, bulleted, ruled
-from bench.report.tables.comparison import inert as markdown_text
-from bench.report.tables.comparison import inert_line as markdown_line
-from bench.report.tables.latex import framed
-from bench.report.tables.latex import inert as latex_text
-from bench.report.tables.latex import number as latex_cell
-from bench.system.text import harmless, percent
+__all__ = ["MOST_NOTES", "MOST_WORDS", "Note", "Section", "footnotes", "terminal"]
 
-__all__ = ["Section", "latex", "markdown", "plus_minus", "seconds", "terminal"]
+MOST_NOTES, MOST_WORDS = 5, 25
+"""Under any table. The page and JSON have the other notes, RULES.md has what holds for all tables."""
+_LINE = 110
+"""Columns beyond which a line of words is hard to read."""
+_LIST = 80
+"""Columns up to which the comparison is a list a method: stacked cells fit from about 90 on."""
+_WORDS, _VERDICT = 16, 13
+"""Columns of a stacked cell of words, in the first column and in others."""
 
-WIDTH = 132
-"""Columns of a terminal that a table may take."""
-_FIRST, _OTHER = 22, 15
-"""Where a longer cell is wrapped in a terminal: in the first column, and in the others."""
-_MATH = {"≤": r"$\leq$", "±": r"$\pm$", "≥": r"$\geq$"}
+
+class Note(NamedTuple):
+    """A sentence beside a table: its kind, the methods or runs that it is about, and what it says."""
+
+    kind: str
+    text: str
+    where: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Section:
-    """A table of texts. The first column is left-aligned, the others stand to the right."""
+    """A table of texts. Words stand to the left, numbers to the right. Headers and cells have lines where width is short."""
 
     title: str
-    headers: Sequence[tuple[str, str]]
-    """Each in two lines, where width is short."""
-    rows: list[list[str]]
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
     """[rows, headers]."""
-    notes: list[str] = field(default_factory=list)
+    notes: Sequence[Note] = ()
+    """The most important first."""
+    below: Sequence[Sequence[str]] = ()
+    """Rows that the others are seen against, [rows, headers]."""
+    words: frozenset[int] = frozenset({0})
+    """Columns of words."""
+    bold: bool = False
+    """Whether the first row is the reference."""
 
 
-def seconds(value: float) -> str:
-    """Seconds with a decimal where it says something: 45.2 s, 240 s."""
-    return f"{value:.1f} s" if value < 100 else f"{value:,.0f} s"
+def footnotes(section: Section) -> list[str]:
+    """Write what stands under a table: a few short notes."""
+    return [harmless(_short(note.text)) for note in section.notes[:MOST_NOTES]]
 
 
-def plus_minus(mean: float | None, half: float | None) -> str:
-    """A mean of shares over seeds in %, and the half-width of its 95 % interval where there is one."""
-    return percent(mean) + ("" if half is None else f" ±{percent(half)}")
+def _short(text: str) -> str:
+    words = text.split()
+    return text if len(words) <= MOST_WORDS else " ".join([*words[: MOST_WORDS - 1], "…"])
 
 
-def terminal(section: Section) -> str:
-    """For a terminal: a table wider than it goes on below, with its first column again."""
-    rows = [[_wrapped(cell, _OTHER if i else _FIRST) for i, cell in enumerate(row)] for row in section.rows]
-    lines = [list(header) for header in zip(*section.headers, strict=True)] + rows
-    widths = [max(len(part) for row in lines for part in row[i].split("\n")) for i in range(len(section.headers))]
-    blocks = [
-        ruled([[row[i] for i in columns] for row in lines], ["left", *["right"] * (len(columns) - 1)])
-        for columns in _columns(widths)
-    ]
-    said = bulleted(harmless(note) for note in section.notes)
-    title = textwrap.fill(harmless(section.title), NOTE_WIDTH)
-    return "\n".join([title, "", "\n\n".join(blocks), *([""] if said else []), *said])
+def terminal(section: Section, width: int = 100) -> str:
+    """Write a table for a terminal of so many columns: each row in a line, else with its cells in lines, else as a list."""
+    tables = (_table(section, stacked=stacked) for stacked in (False, True))
+    body = next((text for text, columns in tables if columns <= width), None)
+    if body is None or (section.bold and width <= _LIST):
+        body = _list(section, width)
+    wide = min(width, _LINE)
+    notes = [_wrapped(note, wide, "- ") for note in footnotes(section)]
+    return "\n".join([_wrapped(harmless(section.title), wide), "", body, *([""] if notes else []), *notes])
 
 
-def _wrapped(cell: str, width: int) -> str:
-    return "\n".join(textwrap.wrap(harmless(cell), width))
+def _wrapped(text: str, width: int, mark: str = "") -> str:
+    """Wrap a text, but neither before a % nor before the dot between two settings."""
+    held = text.replace(" %", "\N{NO-BREAK SPACE}%").replace(" ·", "\N{NO-BREAK SPACE}·")
+    lines = textwrap.fill(held, width, initial_indent=mark, subsequent_indent=" " * len(mark))
+    return lines.replace("\N{NO-BREAK SPACE}", " ")
 
 
-def _columns(widths: list[int]) -> list[list[int]]:
-    """Which columns stand side by side; the first one in every block."""
-    blocks, used = [[0]], widths[0]
-    for i, width in enumerate(widths[1:], 1):
-        if used + 2 + width > WIDTH and len(blocks[-1]) > 1:
-            blocks.append([0])
-            used = widths[0]
-        blocks[-1].append(i)
-        used += 2 + width
-    return blocks
+def _table(section: Section, *, stacked: bool) -> tuple[str, int]:
+    """Return the table and the columns of its widest line."""
+    from rich.box import Box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    between = "\n" if stacked else " "
+
+    def text(cell: str) -> Text:
+        return Text(between.join(harmless(part) for part in cell.strip("\n").split("\n")))
+
+    rule = Box("    \n    \n────\n    \n────\n────\n    \n    \n")
+    table = Table(box=rule, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
+    for i, header in enumerate(section.headers):
+        if i in section.words:
+            table.add_column(text(header), max_width=(_VERDICT if i else _WORDS) if stacked else 2 * _WORDS, overflow="fold")
+        else:
+            table.add_column(text(header), justify="right", no_wrap=True)
+    for rows in (section.rows, section.below):
+        for row in rows:
+            table.add_row(*map(text, row))
+        table.add_section()
+    console = Console(file=io.StringIO(), width=10_000, color_system=None, legacy_windows=False)
+    with console.capture() as capture:
+        console.print(table)
+    lines = [line.rstrip() for line in capture.get().splitlines()]
+    return "\n".join(lines), console.measure(table).maximum
 
 
-def markdown(section: Section) -> str:
-    """For a README. Cells are escaped, so that no name can break a row or bring in HTML."""
-    rows = [[markdown_text(harmless(cell)) for cell in row] for row in section.rows]
-    headers = [markdown_text(harmless(" ".join(part for part in header if part))) for header in section.headers]
-    align = ["left", *["right"] * (len(headers) - 1)]
-    text = tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True, colalign=align)
-    said = [f"- {markdown_line(harmless(note))}" for note in section.notes]
-    return "\n".join([f"**{markdown_text(harmless(section.title))}**", "", text, *([""] if said else []), *said])
+def _list(section: Section, width: int) -> str:
+    """Write a paragraph a row, a line a cell."""
+    names = [header.replace("\n", " ").strip() for header in section.headers]
 
+    def lines(row: Sequence[str]) -> Iterable[str]:
+        first, *cells = (harmless(cell.replace("\n", " ")) for cell in row)
+        yield from textwrap.wrap(first, width) or ["–"]
+        for name, cell in zip(names[1:], cells, strict=True):
+            if cell:
+                yield from textwrap.wrap(f"{name}: {cell}", width, initial_indent="  ", subsequent_indent="    ")
 
-def latex(section: Section) -> str:
-    """For a paper: the title as the caption and the notes below."""
-    return framed(
-        caption=_latex(section.title),
-        columns="l" + "r" * (len(section.headers) - 1),
-        headers=[[_latex(header[i]) for header in section.headers] for i in (0, 1)],
-        blocks=[[[_latex(cell) for cell in row] for row in section.rows]],
-        notes=[_latex(note) for note in section.notes],
-    )
-
-
-def _latex(text: str) -> str:
-    """The text without a meaning in LaTeX, but with the signs of mathematics that the sections use."""
-    number, rest = re.fullmatch(r"([-+][0-9.]+(?= ))?(.*)", harmless(text)).groups(default="")  # type: ignore[union-attr]
-    parts = re.split(f"([{''.join(_MATH)}])", rest)
-    written = [latex_cell(rest)] if len(parts) == 1 else [_MATH.get(part) or latex_text(part) for part in parts]
-    return (f"${number}$" if number else "") + "".join(written)
+    return "\n\n".join("\n".join(lines(row)) for row in (*section.rows, *section.below))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from statistics import fmean
 
+from bench.analysis.groups import shared_device
 from bench.analysis.sensitivity import Sensitivity, Trials
 from bench.analysis.tuning import learning_rate, validation_accuracy
 from bench.records.schema import Record
 from bench.report.tables.footnotes import title
-from bench.report.tables.table import Section, seconds
+from bench.report.tables.formatting import seconds
+from bench.report.tables.table import Note, Section
 from bench.system.text import percent
 
 __all__ = ["as_json", "section"]
@@ -18,34 +20,37 @@ _CHOSEN = " *"
 
 
 def section(found: Sensitivity) -> Section:
-    """Methods by learning rates, as each method declares them."""
+    """Return methods by learning rates, as each method declares them."""
     placed = [_placed(row) for row in found.methods]
     shown = [place for place in _PLACES if place != "other rates" or any(cells[place] for cells in placed)]
+    edges = [row.label for row in found.methods if _at_edge(row)]
+    broken = [
+        f"{row.label} at {_rate(trial)}, {trial.state} ({trial.reason or 'no reason was recorded'})"
+        for row in found.methods
+        for trial in row.trials
+        if trial.state != "complete"
+    ]
+    shared = any(shared_device(trial) for row in found.methods for trial in row.trials)
     cases = found.methods[0].trials[0].data.validation
     return Section(
         title=f"Tuning trials · {title(found.group)}",
-        headers=[("method", ""), *((place, "rate: %") for place in shown), ("device s", "of tuning")],
+        headers=["method", *(f"{place}\nrate: %" for place in shown), *([] if shared else ["device s\nof tuning"])],
         rows=[
-            [row.label, *(", ".join(cells[place]) or "–" for place in shown), _total(row)]
+            [row.label, *(",\n".join(cells[place]) or "–" for place in shown), *([] if shared else [_total(row)])]
             for row, cells in zip(found.methods, placed, strict=True)
         ],
         notes=[
-            f"Learning rate and mean accuracy over {_seeds(found)} on the {cases:,} validation reviews at the end of a full "
-            "budget; no trial is tested. Low and high are the other rates that a method declares.",
-            "* The rate that its runs take: the best mean under which no seed collapsed; a tie goes to the default.",
-            *(f"{row.label}: the chosen rate is at the edge of those tried." for row in found.methods if _at_edge(row)),
-            *(
-                f"{row.label}, learning rate {_rate(trial)}: {trial.state}, {trial.reason or 'no reason was recorded'}."
-                for row in found.methods
-                for trial in row.trials
-                if trial.state != "complete"
-            ),
+            Note("trials", f"Rate and accuracy over {_seeds(found)} on {cases:,} validation reviews; no trial is tested."),
+            Note("chosen", "* The rate of the runs: the best mean under which no seed collapsed; a tie goes to the default."),
+            *([Note("edge", f"Chosen at the edge of the rates tried: {', '.join(edges)}.", tuple(edges))] if edges else []),
+            *([Note("state", f"Not complete: {'; '.join(broken)}.")] if broken else []),
+            *([Note("clock", "Trials shared their device, so what tuning took is not shown.")] if shared else []),
         ],
     )
 
 
 def _placed(row: Trials) -> dict[str, list[str]]:
-    """The cells of a method, by the place of their learning rate beside the default."""
+    """Return the cells of a method, by the place of their learning rate beside the default."""
     cells: dict[str, list[str]] = {place: [] for place in _PLACES}
     for trial in row.rates:
         rate = trial.learning_rate
@@ -78,7 +83,7 @@ def _total(row: Trials) -> str:
 
 
 def as_json(found: Sensitivity) -> dict[str, object]:
-    """The same as plain values: accuracies are shares of 1."""
+    """Return the same as plain values: accuracies are shares of 1."""
     return {
         "title": title(found.group),
         "key": found.group.key._asdict(),

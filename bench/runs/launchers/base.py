@@ -1,28 +1,26 @@
-"""What every engine is to those who ask it for runs."""
+"""The protocol of a launcher: where runs execute."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
-from bench.runs.launchers.process import Watch
-from bench.training.job import Notify
+from bench.training.job import Notify, Result
 
 __all__ = ["Engine"]
 
 
 class Engine(Protocol):
-    """Where runs execute: the processes of this machine, or a cluster."""
+    """The processes of this machine, or a cluster."""
 
     @property
-    def places(self) -> int:
-        """How many runs it does at once; where there are several, each is asked for by a thread of its own."""
+    def slots(self) -> int:
+        """Number of runs that execute at once; if several, each is asked for from a thread of its own."""
         ...
 
-    def run(self, work: str, *arguments: Any, listen: Notify) -> tuple[Any, Watch]:
-        """Do one piece of work in a fresh process; returns its result and what an outside clock saw.
+    def run(self, work: str, *arguments: Any, listen: Notify) -> Result:
+        """Execute one piece of work in a fresh process.
 
         Raises:
-            Died: if there is no result.
-            KeyboardInterrupt: if an end was asked for, with the result, if there is one, and the watch as its arguments.
+            Died: if the process ends without a result. An interrupt raises nothing: the result says so.
         """
         ...

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from math import inf
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
@@ -25,43 +24,23 @@ from typing import Any, Literal
 from bench.records.schema import Environment
 from bench.system.processes import end_with_parent, without_main
 from bench.system.signals import Interrupts
-from bench.training.job import KEPT, Notify, ignore_progress
+from bench.training.job import CHECKPOINT_WRITTEN, Notify, Result, Watch, ignore_progress
 
-__all__ = ["GRACE", "LOOK", "Died", "LocalEngine", "Watch", "context_of", "kernel_kills"]
+__all__ = ["GRACE", "LOOK", "Died", "LocalEngine", "context_of", "kernel_kills"]
 
 GRACE = 4.0
-"""Seconds that a run has to end by itself once it was asked to. With what follows in the process that asked, five pass."""
+"""Seconds that a run has to end by itself after an interrupt; with what follows in the parent, five pass."""
 LOOK = 0.2
-"""Seconds between two looks at whether an end was asked for."""
-
-
-@dataclass
-class Watch:
-    """What the clock of the process that waits saw of the one that works: an outside check of what that one says."""
-
-    seconds: float = 0.0
-    """From its start to its result."""
-    phases: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """When each phase was first and last heard of, in seconds from the start."""
-
-    def hear(self, phase: str, since: float) -> None:
-        first, _ = self.phases.get(phase, (since, since))
-        self.phases[phase] = (first, since)
-
-    def between(self, phase: str) -> float | None:
-        """Seconds between the first and the last sign of a phase; None if there was none."""
-        seen = self.phases.get(phase)
-        return None if seen is None else seen[1] - seen[0]
+"""Seconds between two looks at whether an interrupt came."""
 
 
 class Died(Exception):
     """A process ended without handing back its result."""
 
-    environment: Environment | None = None
-    """Where it ran, if that was another machine."""
-
-    def __init__(self, exit_code: int, out_of_memory: bool) -> None:
+    def __init__(self, exit_code: int, out_of_memory: bool, environment: Environment | None = None) -> None:
         self.exit_code, self.out_of_memory = exit_code, out_of_memory
+        self.environment = environment
+        """Where it ran, if that was another machine."""
         if exit_code >= 0:
             what = f"exit code {exit_code}"
         else:
@@ -78,10 +57,10 @@ class Died(Exception):
 def _child(connection: Connection, work: str, arguments: tuple[Any, ...], copies: bool) -> None:
     """Do `work(*arguments, notify)` and send its result. Interrupts are the parent's to hear and pass on.
 
-    With `copies`, the parent copies each snapshot, and the work goes on when it has.
+    With `copies`, the parent copies each checkpoint, and the work continues when it has.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Whoever started the parent may have blocked them, as Ray does in threads of its own; a run ends by them.
+    # The process that started the parent may have blocked them, as Ray does in its threads; a run ends by them.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGALRM})
     threading.Thread(target=end_with_parent, daemon=True).start()
     from bench.runs.launchers import preload  # noqa: F401  already there when forked, not when spawned
@@ -92,24 +71,24 @@ def _child(connection: Connection, work: str, arguments: tuple[Any, ...], copies
     def notify(phase: str, share: float, line: str | None = None) -> None:
         nonlocal last
         now = time.monotonic()
-        if phase == KEPT:
+        if phase == CHECKPOINT_WRITTEN:
             if copies:
-                connection.send(("kept",))
+                connection.send(("checkpoint",))
                 connection.recv()
         elif line is not None:
-            connection.send(("told", phase, share, line))
+            connection.send(("progress", phase, share, line))
         elif share in (0.0, 1.0) or now - last > 0.2:
             last = now
-            connection.send(("told", phase, share))
+            connection.send(("progress", phase, share))
 
     try:
         connection.send(("result", getattr(importlib.import_module(module), function)(*arguments, notify)))
     except (BrokenPipeError, EOFError):
-        os._exit(1)  # nobody is left to hear
+        os._exit(1)  # the parent is gone
 
 
 def kernel_kills() -> int:
-    """How often the kernel has killed a process for want of memory, on this machine or in this container."""
+    """Count the processes that the kernel has killed for lack of memory, on this machine or in this container."""
     counts = 0
     for path, name in (("/proc/vmstat", "oom_kill"), ("/sys/fs/cgroup/memory.events", "oom_kill")):
         try:
@@ -121,7 +100,7 @@ def kernel_kills() -> int:
 
 
 def context_of(device: Literal["cpu", "cuda"]) -> ForkServerContext | SpawnContext:
-    """How processes start: forked from a server that has imported the libraries, on CUDA, which no fork survives, anew."""
+    """Choose how processes start: forked from a server that has imported the libraries; on CUDA, spawned."""
     if device == "cuda":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -130,14 +109,13 @@ def context_of(device: Literal["cpu", "cuda"]) -> ForkServerContext | SpawnConte
 
 
 class LocalEngine:
-    """Does one piece of work at a time in a process of its own.
+    """Execute one piece of work at a time in a fresh process.
 
-    An interrupt is raised when `interrupts` ends, which may be after the result was saved. `copy`, if there is one, is called
-    whenever the work has written a snapshot, and the work waits for its end, with its clock stopped.
+    KeyboardInterrupt is raised when the caller's stretch of `interrupts` ends, after the result was saved. `copy` is called
+    after each checkpoint; the work waits until it returns, with its clock paused.
     """
 
-    places = 1
-    """How many pieces of work it does at once."""
+    slots = 1
 
     def __init__(
         self,
@@ -148,27 +126,25 @@ class LocalEngine:
         self._interrupts, self._copy = interrupts or Interrupts(), copy
         self._context = context_of(device)
 
-    def run(self, work: str, *arguments: Any, listen: Notify = ignore_progress) -> tuple[Any, Watch]:
+    def run(self, work: str, *arguments: Any, listen: Notify = ignore_progress) -> Result:
         """Call `work`, written "module:function", with the arguments and a listener in a fresh process.
 
-        Returns its result, and the wall seconds of the process and its phases as seen from here. The work is
-        named and not given, since importing it here would cost ten seconds and spoil the fork. `listen` hears here what the
-        work tells there.
-
-        An interrupt here (Ctrl-C, SIGTERM) is passed on once, and the process has `GRACE` seconds to hand back what it has;
-        the interrupt is then raised with its arguments: the result, if there is one, and the watch. A second interrupt ends
-        the process at once.
+        The work is named, since importing it here would take ten seconds and spoil the fork. An interrupt (SIGINT, SIGTERM)
+        is passed on once, and the process has `GRACE` seconds to return what it has; a second one kills it.
 
         Raises:
-            Died: if the process ends without a result.
+            Died: if the process ends without a result and without an interrupt.
         """
         kills = kernel_kills()
         receiving, sending = self._context.Pipe(duplex=self._copy is not None)
         process = self._context.Process(target=_child, args=(sending, work, arguments, self._copy is not None), daemon=True)
         began, watch = time.monotonic(), Watch()
         with self._interrupts as interrupts:
-            with interrupts.at_once(), without_main():
-                process.start()  # the first one waits for the server's imports
+            try:
+                with interrupts.at_once(), without_main():
+                    process.start()  # the first one waits for the server's imports
+            except KeyboardInterrupt:
+                return Result(None, interrupted=True)
             sending.close()
             result: list[Any] = []
             deadline = inf
@@ -177,28 +153,26 @@ class LocalEngine:
                     deadline = time.monotonic() + GRACE
                     process.terminate()
                 try:
-                    kind, *said = receiving.recv() if receiving.poll(LOOK) else ("nothing",)
-                    if kind == "kept" and self._copy is not None:
+                    kind, *content = receiving.recv() if receiving.poll(LOOK) else ("nothing",)
+                    if kind == "checkpoint" and self._copy is not None:
                         self._copy()
                         with suppress(ConnectionError):  # it has ended; its result may still be there
                             receiving.send(None)
                 except (EOFError, ConnectionError):
                     break
                 if kind == "result":
-                    result += said
-                elif kind == "told":
-                    if len(said) == 2:  # no line to say, but a sign of a phase
-                        watch.hear(said[0], time.monotonic() - began)
-                    listen(*said)
+                    result += content
+                elif kind == "progress":
+                    if len(content) == 2:  # no line to say, but a sign of a phase
+                        watch.hear(content[0], time.monotonic() - began)
+                    listen(*content)
             watch.seconds = time.monotonic() - began
             process.join(0.0 if interrupts.asked else GRACE)
             if process.is_alive():
                 process.kill()
                 process.join()
             receiving.close()
-            if interrupts.asked:
-                raise KeyboardInterrupt(*result, watch)
-        if not result:
-            code = process.exitcode if process.exitcode is not None else 1
-            raise Died(code, out_of_memory=code == -signal.SIGKILL and kernel_kills() > kills)
-        return result[0], watch
+            if not result and not interrupts.asked:
+                code = process.exitcode if process.exitcode is not None else 1
+                raise Died(code, out_of_memory=code == -signal.SIGKILL and kernel_kills() > kills)
+            return Result(result[0] if result else None, watch, interrupted=interrupts.asked > 0)

@@ -1,9 +1,8 @@
 """Runs on the machines of a Ray cluster, as many at once as it has room for. Ray is imported here, and torch never.
 
-A runner (worker.py) is an actor that holds what a run needs, a GPU or a CPU for each of its threads, so that no
-two timed runs share them. It stays for many runs, since the server that they are forked from takes ten seconds to start. What
-a run tells is fetched from it; snapshots come the same way and lie beside the records, so that a run whose worker is lost goes
-on at any other.
+A runner (worker.py) is an actor that holds what a run needs, a GPU or a CPU for each of its threads, so that no two timed
+runs share them. It stays for many runs, since the server that they are forked from takes ten seconds to start. Messages and
+checkpoints are fetched from it; checkpoints lie beside the records, so that a run whose worker is lost resumes on any other.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayError
 
 from bench.records.schema import Environment
-from bench.runs.launchers.process import GRACE, LOOK, Died, Watch
+from bench.runs.launchers.process import GRACE, LOOK, Died
 from bench.runs.launchers.software import difference, software
 from bench.runs.launchers.transfer import checkpoint_of, keep, portable, saved
-from bench.runs.launchers.worker import LISTEN, About, Ended, Kept, Runner
+from bench.runs.launchers.worker import LISTEN, About, Checkpoint, Ended, Runner
 from bench.system.errors import ClusterError
 from bench.system.signals import Interrupts
-from bench.training.job import Job, Notify, ignore_progress
+from bench.training.job import Job, Notify, Result, ignore_progress
 
 __all__ = ["RayEngine"]
 
 TRIES = 3
-"""How often a run is begun whose worker is lost, and a worker that does not come up."""
+"""Attempts to run what loses its worker, and to start a worker that does not come up."""
 PATIENCE = 60.0
 """Seconds that a cluster has to get back a node for runs, when it has lost all of them."""
 
@@ -43,7 +42,7 @@ class _Actor(Runner):
     """A runner in a process of Ray's."""
 
     def __init__(self, device: Literal["cpu", "cuda"], threads: int) -> None:
-        # Ray sets it for every process that is begun here. A run sets the threads of torch; its baseline is as without it.
+        # Ray sets it for every process that starts here. A run sets the threads of torch; its baseline is as without it.
         os.environ.pop("OMP_NUM_THREADS", None)
         # Each run would import the program of Ray's workers, in case that its work comes from there.
         vars(sys.modules["__main__"]).pop("__file__", None)
@@ -51,7 +50,7 @@ class _Actor(Runner):
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Slot:
     actor: Any
     about: About
 
@@ -60,88 +59,90 @@ class Lost(Died):
     """The workers of a run were lost, one after the other."""
 
     def __init__(self, environment: Environment) -> None:
-        super().__init__(1, out_of_memory=False)
+        super().__init__(1, False, environment)
         self.args = (f"its worker was lost {TRIES} times",)
-        self.environment = environment
 
 
 class RayEngine:
-    """Does as many runs at once as it has places, each asked for by a thread of its own.
+    """Execute as many runs at once as it has slots, each asked for from a thread of its own.
 
-    `room` tells how many the cluster has room for now. Interrupts are heard by whoever made this.
+    `room` counts the runs that the cluster has room for now. The caller handles interrupts.
     """
 
     def __init__(
         self,
         device: Literal["cpu", "cuda"],
         threads: int,
-        places: int,
+        slots: int,
         room: Callable[[], int],
         interrupts: Interrupts,
         note: Callable[[str], None],
     ) -> None:
-        self.places = places
+        self.slots = slots
         self._room, self._interrupts, self._note = room, interrupts, note
         self._arguments = device, threads
         resources = {"num_gpus": 1, "num_cpus": 0} if device == "cuda" else {"num_cpus": threads}
         self._actors: Any = ray.remote(max_concurrency=4, max_restarts=0, **resources)(_Actor)
         self._software = software()
         self._changed = threading.Condition()
-        """Notified when a runner is free again; whoever holds it may touch what follows."""
+        """Notified when a runner is free again; guards what follows."""
         self._waiting = 0
-        """How many threads wait for a runner."""
+        """Threads that wait for a runner."""
         self._starting: dict[Any, Any] = {}
-        """Runners that have not answered yet, by what will be their answer."""
-        self._free: list[_Place] = []
-        self._taken: list[_Place] = []
+        """Pending answer → runner that starts."""
+        self._free: list[_Slot] = []
+        self._busy: list[_Slot] = []
         self._refused: list[Any] = []
         """Runners with other software. They keep what they hold, or the next would be started on the same machine."""
         self._unlike = ""
         """What the last of them has in another version."""
         self._failures, self._room_since = 0, time.monotonic()
 
-    def run(self, work: str, *arguments: Any, listen: Notify = ignore_progress) -> tuple[Any, Watch]:
-        """Do a piece of work with one argument, as the engine of this machine does; it is begun again if its worker is lost.
+    def run(self, work: str, *arguments: Any, listen: Notify = ignore_progress) -> Result:
+        """Execute a piece of work with one argument as the engine of this machine does; retry it if its worker is lost.
 
         Raises:
-            Died: if its process ends without a result, or too many workers are lost.
-            KeyboardInterrupt: as from the engine of this machine.
+            Died: if its process ends without a result, or `TRIES` workers are lost.
             ClusterError: if there are no machines for it.
         """
         (argument,) = arguments
         for left in reversed(range(TRIES)):
-            place = self._take()
+            slot = self._acquire()
+            if slot is None:
+                break
             try:
-                ended = self._follow(place.actor, work, argument, listen)
+                ended = self._follow(slot.actor, work, argument, listen)
             except OutOfMemoryError:
                 # Ray ended the worker before the kernel would have ended the run. A call on an actor that it ended so raises
                 # this, and no error of actors: the cause of the death decides.
-                self._drop(place)
-                raise _died(place, -signal.SIGKILL, out_of_memory=True) from None
+                self._drop(slot)
+                raise Died(-signal.SIGKILL, True, slot.about.environment) from None
             except RayError:
-                self._drop(place)
-                if left:
-                    listen("set-up", 0.0, "its worker is lost; it is begun again, from its last checkpoint if there is one")
+                self._drop(slot)
+                if not left:
+                    raise Lost(slot.about.environment) from None
+                listen("set-up", 0.0, "its worker is lost; it starts again, from its last checkpoint if there is one")
                 continue
             except BaseException:
-                self._drop(place)
+                self._drop(slot)
                 raise
-            self._give(place)
-            if self._interrupts.asked:
-                raise KeyboardInterrupt(*([] if ended.result is None else [ended.result]), ended.watch)
-            if ended.died is not None:
-                raise _died(place, *ended.died)
-            return ended.result, ended.watch
-        raise Lost(place.about.environment)
+            if ended is None:
+                self._drop(slot)
+                break
+            self._release(slot)
+            if ended.died is not None and not self._interrupts.asked:
+                raise Died(*ended.died, slot.about.environment)
+            return Result(ended.result, ended.watch, interrupted=self._interrupts.asked > 0)
+        return Result(None, interrupted=True)
 
     def close(self) -> None:
         """End all runners, and with them what they do."""
-        places = [place.actor for place in (*self._free, *self._taken)]
-        for actor in (*self._starting.values(), *places, *self._refused):
+        actors = [slot.actor for slot in (*self._free, *self._busy)]
+        for actor in (*self._starting.values(), *actors, *self._refused):
             _kill(actor)
 
-    def _follow(self, actor: Any, work: str, argument: Any, listen: Notify) -> Ended:
-        """Have the work done and pass on what it tells, until it has ended. An end that is asked for is passed on, once."""
+    def _follow(self, actor: Any, work: str, argument: Any, listen: Notify) -> Ended | None:
+        """Have a worker execute the work and pass on its messages, until its end; None if it outlives an interrupt."""
         job = argument if isinstance(argument, Job) else None
         checkpoint = None if job is None else checkpoint_of(job)
         ray.get(actor.start.remote(work, argument if job is None else portable(job), checkpoint))
@@ -154,15 +155,15 @@ class RayEngine:
                 heard += 1
                 if isinstance(message, Ended):
                     return message if job is None else saved(job, message)
-                if isinstance(message, Kept):
+                if isinstance(message, Checkpoint):
                     assert job is not None
                     keep(job, message.content, listen)
                 else:
                     listen(*message)
-        raise KeyboardInterrupt
+        return None
 
-    def _take(self) -> _Place:
-        """A runner that is free, once there is one."""
+    def _acquire(self) -> _Slot | None:
+        """Wait for a free worker; None after an interrupt."""
         with self._changed:
             self._waiting += 1
             try:
@@ -170,45 +171,45 @@ class RayEngine:
                     if not self._free:
                         self._look()
                     if self._free:
-                        place = self._free.pop()
-                        self._taken.append(place)
-                        return place
-                    self._changed.wait(LOOK)  # lets others give theirs back meanwhile
+                        slot = self._free.pop()
+                        self._busy.append(slot)
+                        return slot
+                    self._changed.wait(LOOK)  # lets others release theirs meanwhile
             finally:
                 self._waiting -= 1
-        raise KeyboardInterrupt
+        return None
 
-    def _give(self, place: _Place) -> None:
+    def _release(self, slot: _Slot) -> None:
         with self._changed:
-            self._taken.remove(place)
-            self._free.append(place)
+            self._busy.remove(slot)
+            self._free.append(slot)
             self._changed.notify()
 
-    def _drop(self, place: _Place) -> None:
+    def _drop(self, slot: _Slot) -> None:
         with self._changed:
-            self._taken.remove(place)
-            self._room_since = time.monotonic()  # nobody looked while it was at work
-        _kill(place.actor)
+            self._busy.remove(slot)
+            self._room_since = time.monotonic()  # not looked at while it worked
+        _kill(slot.actor)
 
     def _look(self) -> None:
-        """See which runners have come up, and have one started for each that waits, as far as there are places.
+        """Collect the runners that have come up, and start one for each thread that waits, as far as there are slots.
 
         Raises:
-            ClusterError: if none will come; each thread that waits is told so.
+            ClusterError: if none will come; in each thread that waits.
         """
-        if len(self._refused) == self.places:
+        if len(self._refused) == self.slots:
             raise ClusterError(f"the workers have other versions than this machine ({self._unlike}); install the same on both")
-        while len(self._starting) < min(self._waiting, self.places - len(self._refused) - len(self._taken)):
+        while len(self._starting) < min(self._waiting, self.slots - len(self._refused) - len(self._busy)):
             actor = self._actors.remote(*self._arguments)
             self._starting[actor.about.remote()] = actor
         starting = list(self._starting)
         answers = ray.wait(starting, num_returns=len(starting), timeout=0)[0] if starting else []
         for answer in answers:
             self._answered(self._starting.pop(answer), answer)
-        if answers or self._taken or self._room():
+        if answers or self._busy or self._room():
             self._room_since = time.monotonic()
         elif time.monotonic() - self._room_since > PATIENCE:
-            raise ClusterError("the cluster has no node left for runs; the same command goes on when it has")
+            raise ClusterError("the cluster has no node left for runs; repeat the command when it has")
 
     def _answered(self, actor: Any, answer: Any) -> None:
         try:
@@ -217,24 +218,18 @@ class RayEngine:
             self._failures += 1
             if self._failures < TRIES:
                 return
-            said = [line.strip() for line in str(error).splitlines() if line.strip()]
-            why = said[-1][:200] if said else type(error).__name__
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            why = lines[-1][:200] if lines else type(error).__name__
             raise ClusterError(f"no worker comes up ({why}); adapter-bench must be installed on every node") from None
         self._failures = 0
         unlike = difference(self._software, about.software)
         if unlike is None:
-            self._free.append(_Place(actor, about))
+            self._free.append(_Slot(actor, about))
             return
         self._refused.append(actor)
         self._unlike = unlike
-        if len(self._refused) < self.places:  # else it is said as the reason for the end
+        if len(self._refused) < self.slots:  # else it is said as the reason for the end
             self._note(f"a worker with other versions is left out: {unlike}")
-
-
-def _died(place: _Place, exit_code: int, out_of_memory: bool) -> Died:
-    died = Died(exit_code, out_of_memory)
-    died.environment = place.about.environment
-    return died
 
 
 def _kill(actor: Any) -> None:

@@ -1,4 +1,4 @@
-"""A connection to a Ray cluster: to one that is there, or to one on this machine for as long as the command runs."""
+"""A connection to a Ray cluster: one that is there, or one on this machine for as long as the command runs."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ WAIT = 5.0
 
 
 class Cluster:
-    """What the cluster that this process is connected to has for runs."""
+    """The resources for runs of the cluster that this process is connected to."""
 
     def device(self, asked: str) -> Literal["cpu", "cuda"]:
-        """The device for `auto`, `cpu` or `cuda`: a GPU where any node has one."""
+        """Choose the device for `auto`, `cpu` or `cuda`: a GPU where any node has one."""
         if asked == "auto":
-            return "cuda" if self._places("cuda", 1) else "cpu"
+            return "cuda" if self._slots("cuda", 1) else "cpu"
         return "cuda" if asked == "cuda" else "cpu"
 
     @contextmanager
     def engine(
         self, device: Literal["cpu", "cuda"], threads: int, runs: int, interrupts: Interrupts, note: Callable[[str], None]
     ) -> Iterator[Engine]:
-        """An engine for so many runs, each with a GPU or so many CPUs for itself. `note` is told what a person should know.
+        """Start an engine for so many runs, each with a GPU or `threads` CPUs of its own. `note` prints a line for a person.
 
         Raises:
             ClusterError: if no node has that.
         """
         from bench.runs.launchers.ray import RayEngine
 
-        places = self._places(device, threads)
-        if not places:
+        slots = self._slots(device, threads)
+        if not slots:
             raise ClusterError(self._lack(device, threads))
-        engine = RayEngine(device, threads, min(places, runs), lambda: self._places(device, threads), interrupts, note)
+        engine = RayEngine(device, threads, min(slots, runs), lambda: self._slots(device, threads), interrupts, note)
         try:
             yield engine
         finally:
             engine.close()
 
-    def _places(self, device: Literal["cpu", "cuda"], threads: int) -> int:
-        """How many runs fit on the nodes as they are now, if nobody else uses them."""
+    def _slots(self, device: Literal["cpu", "cuda"], threads: int) -> int:
+        """Count the runs that fit on the nodes as they are now, if nothing else uses them."""
         resource, needed = ("GPU", 1) if device == "cuda" else ("CPU", threads)
         return sum(int(amount // needed) for amount in self._amounts(resource))
 
@@ -73,13 +73,13 @@ class Cluster:
 
 @contextmanager
 def connected(address: str | None) -> Iterator[Cluster]:
-    """The cluster at `address`, which is host:port, `auto` or `local`; without one that of $RAY_ADDRESS, else `local`: one that
-    is started on this machine and ends with this.
+    """Connect to the cluster at `address`: host:port, `auto` or `local`; by default that of $RAY_ADDRESS, else `local`, one
+    that starts on this machine and ends with this.
 
     Raises:
         ClusterError: if Ray is not installed, or the cluster cannot be reached or joined.
     """
-    # What happens to the cluster is told by Ray on the standard output, which belongs to the records. Read when it is imported.
+    # Ray reports on the cluster on the standard output, which belongs to the records. Read when it is imported.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     try:
         import ray
@@ -97,7 +97,7 @@ def connected(address: str | None) -> Iterator[Cluster]:
 
 
 def _reach(address: str) -> None:
-    """See that something answers there: Ray itself would ask for a minute."""
+    """Check that something answers there: Ray itself would ask for a minute."""
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not port.isdecimal():
         raise ClusterError(

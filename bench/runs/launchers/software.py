@@ -19,7 +19,7 @@ def software() -> dict[str, str]:
 
 
 def difference(here: dict[str, str], there: dict[str, str]) -> str | None:
-    """The first thing that another machine has in another version, with both; None if there is none."""
+    """Name the first thing that another machine has in another version, with both; None if there is none."""
     for name in {**here, **there}:
         ours, theirs = here.get(name), there.get(name)
         if ours != theirs and (name != "commit" or None not in (ours, theirs)):

@@ -1,4 +1,4 @@
-"""What of a run goes to another machine and comes back: its job, its snapshots, and what it trained."""
+"""What travels between machines: the job of a run, its checkpoints, and what it trained."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["keep", "portable", "saved", "checkpoint_of"]
 
 
 def portable(job: Job) -> Job:
-    """The job as another machine can take it up: paths begin at the root, and its snapshot goes another way."""
+    """Make a job that another machine can run: paths are absolute, and the checkpoint is sent by itself."""
     data = job.data_argument
     if data not in ("embedded", "imdb", SENTENCES):
         data = str(Path(data).expanduser().absolute())
@@ -25,7 +25,7 @@ def portable(job: Job) -> Job:
 
 
 def checkpoint_of(job: Job) -> Bytes | None:
-    """What the run goes on from, if it has been begun before."""
+    """Read the checkpoint that the run resumes from, if it has one."""
     assert job.checkpoint is not None
     try:
         return np.fromfile(job.checkpoint, dtype=np.uint8)
@@ -34,18 +34,22 @@ def checkpoint_of(job: Job) -> Bytes | None:
 
 
 def keep(job: Job, checkpoint: Bytes, listen: Notify) -> None:
-    """Put a snapshot beside the records. A disk that does not take it costs a line."""
+    """Write a checkpoint beside the records. On a full disk, print a line and continue."""
     assert job.checkpoint is not None
     try:
         with atomic_write(job.checkpoint) as file:
             file.write(checkpoint.data)
     except OSError as error:
-        listen("training", 0.0, f"its checkpoint cannot be written here ({error.strerror}); after a loss it would start anew")
+        listen(
+            "training",
+            0.0,
+            f"its checkpoint cannot be written here ({error.strerror}); without its worker it would start over",
+        )
 
 
 def saved(job: Job, ended: Ended) -> Ended:
-    """Put what was trained into its folder. Where the disk does not take it the run has failed, as it would have at home, and
-    the next one goes on from the last checkpoint.
+    """Write what was trained into its folder. On a full disk the run has failed, as on this machine, and the next one resumes
+    from the last checkpoint.
     """
     record = ended.result.record if isinstance(ended.result, Outcome) else None
     if job.keep is None or record is None or record.state != "complete":

@@ -1,8 +1,8 @@
-"""What does runs on a machine of a cluster, for a process on another machine that asks by calls. It knows nothing of Ray.
+"""Execution of runs on a machine of a cluster, for a process on another machine that asks by calls. It knows nothing of Ray.
 
-A run is still what rule 9 says: a fork of a server that has only imported libraries, watched by the clock of the process that
-started it, which is this one. What differs from a run at home is where encoder, reviews and files are. Messages wait here until
-they are asked for, and are asked for by number, so that an answer that got lost can be asked for again.
+A run is still a fork of a server that has only imported libraries (rule 9), timed by the process that started it, which is
+this one. Only the places of encoder, reviews and files differ. Messages wait here until they are asked for by number, so that
+an answer that got lost can be asked for again.
 """
 
 from __future__ import annotations
@@ -19,120 +19,124 @@ import numpy.typing as npt
 
 from bench.data.sources import read
 from bench.models.pretrained import PACKAGED, PretrainedModel, find
-from bench.models.split_archive import IN_PIECES
+from bench.models.split_archive import SPLIT_ARCHIVES
 from bench.records.environment import environment
 from bench.records.schema import Environment
-from bench.runs.launchers.process import Died, LocalEngine, Watch
+from bench.runs.launchers.process import Died, LocalEngine
 from bench.runs.launchers.software import software
 from bench.system.device import device_model
 from bench.system.errors import BenchError, ClusterError
 from bench.system.files import cache_dir, sweep, temporary_folder
 from bench.system.signals import Interrupts
 from bench.system.text import without_paths
-from bench.training.job import Job, Outcome, checkpoint_path, record_of
+from bench.training.job import Job, Outcome, Watch, cancelled, checkpoint_path, record_of
 
-__all__ = ["About", "Bytes", "Ended", "Kept", "Message", "Runner", "Told"]
+__all__ = ["About", "Bytes", "Checkpoint", "Ended", "Message", "Progress", "Runner"]
 
 LISTEN = 0.5
-"""Seconds that a call waits for something that is to be told at once."""
+"""Seconds that a call waits for a message that is urgent."""
 PATIENCE = 60.0
-"""Seconds that a run waits, with its clock stopped, until its snapshot has been copied."""
+"""Seconds that a run waits, with its clock paused, until its checkpoint is copied."""
 
 Bytes = npt.NDArray[np.uint8]
-"""A file's content, in a form that travels without being copied on the way."""
+"""Content of a file, in a form that is not copied on the way."""
 
 
 class About(NamedTuple):
-    """What a machine is, for the one that wants runs of it."""
+    """Software and hardware of a machine."""
 
     software: dict[str, str]
     environment: Environment
 
 
-class Told(NamedTuple):
-    """A run tells how far it is, or has a line to say."""
+class Progress(NamedTuple):
+    """The share of a phase that is done, or a line for a person."""
 
     phase: str
     share: float
     line: str | None = None
 
 
-class Kept(NamedTuple):
-    """A run has written a snapshot, and waits."""
+class Checkpoint(NamedTuple):
+    """A run has written a checkpoint, and waits."""
 
     content: Bytes
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A run has ended: with a result, or by the death of its process."""
+    """A run has ended, with a result or by the death of its process."""
 
     result: Any = None
     watch: Watch = field(default_factory=Watch)
     died: tuple[int, bool] | None = None
-    """Exit code, and whether it was for want of memory."""
+    """Exit code, and whether memory was lacking."""
     files: dict[str, Bytes] = field(default_factory=dict)
-    """What the run saved, by file name."""
+    """Files that the run saved, by name."""
 
 
-Message = Told | Kept | Ended
+Message = Progress | Checkpoint | Ended
 
 
 class Runner:
-    """Does one run at a time, each in a process of its own. Its methods may be called from several threads."""
+    """Execute one run at a time, each in a fresh process. Methods may be called from several threads."""
 
     def __init__(self, device: Literal["cpu", "cuda"], threads: int, engine: str) -> None:
-        """Raises OSError where there is no place for files of its own."""
+        """Make a folder for the files of runs.
+
+        Raises:
+            OSError: if there is no place for it.
+        """
         self._interrupts = Interrupts()
-        self._engine = LocalEngine(device, self._interrupts, self._copied)
+        self._engine = LocalEngine(device, self._interrupts, self._copy_checkpoint)
         self._device, self._threads, self._name = device, threads, engine
         self._environment: Environment | None = None
         self._data: dict[str, str] = {}
-        """Hashes of the reviews that were looked at, by how they are asked for."""
+        """Data argument → hash of its reviews."""
         self._changed = threading.Condition()
         self._messages: list[Message] = []
         self._first = 0
         """The number of the first message that is kept."""
-        self._snapshot = Path()
-        self._asked: SimpleQueue[tuple[str, Any, Bytes | None]] = SimpleQueue()
+        self._checkpoint = Path()
+        self._queue: SimpleQueue[tuple[str, Any, Bytes | None]] = SimpleQueue()
         parent = (cache_dir() or Path(tempfile.gettempdir())) / "cluster"
-        sweep(parent)  # what a runner that was killed left
-        # Never left: a runner ends by being killed, and the next one sweeps. Held, since the folder would go with it.
+        sweep(parent)  # what a killed runner left
+        # Never exited: a runner ends by being killed, and the next one sweeps. Held, since the folder would go with it.
         self._held = temporary_folder(parent, "runner")
         self._folder = self._held.__enter__()
         # One for all runs: a process that asked to die with its parent dies with the thread that started it.
         threading.Thread(target=self._work, daemon=True).start()
 
     def about(self) -> About:
-        """What this machine has."""
+        """Describe this machine."""
         if self._environment is None:
             model = device_model("cpu")
             if self._device == "cuda":  # asked for in a process that ends; in this one the device would stay in use
-                model, _ = self._engine.run("bench.runs.launchers.worker:cuda_model")
+                model = self._engine.run("bench.runs.launchers.worker:cuda_model").outcome
             self._environment = environment(device=model, threads=self._threads, engine=self._name)
         return About(software(), self._environment)
 
     def start(self, work: str, argument: Any, checkpoint: Bytes | None) -> None:
-        """Begin a piece of work; a run goes on from `snapshot`. What it tells is numbered from 0."""
+        """Start a piece of work; a run resumes from `checkpoint`. Its messages are numbered from 0."""
         with self._changed:
             self._messages, self._first = [], 0
-        self._asked.put((work, argument, checkpoint))
+        self._queue.put((work, argument, checkpoint))
 
     def hear(self, after: int) -> list[Message]:
-        """The messages from number `after` on, all before having been heard.
+        """Return the messages from number `after` on; those before it are acknowledged.
 
-        A snapshot or an end is told at once. Anything else waits for a moment and goes together, since each call takes a little
-        of the machine that the run is timed on.
+        A checkpoint or an end is returned at once. Progress is collected for a moment, since each call takes a little of the
+        machine that the run is timed on.
         """
         with self._changed:
             del self._messages[: max(0, after - self._first)]
             self._first = max(self._first, after)
             self._changed.notify_all()
-            self._changed.wait_for(lambda: any(not isinstance(message, Told) for message in self._messages), LISTEN)
+            self._changed.wait_for(lambda: any(not isinstance(message, Progress) for message in self._messages), LISTEN)
             return list(self._messages)
 
     def stop(self) -> None:
-        """Ask the run for its end. It hands back what it has; nothing is begun here any more."""
+        """Interrupt the run, which returns what it has. Nothing starts here after that."""
         self._interrupts.asked += 1
 
     def _tell(self, message: Message) -> int:
@@ -141,18 +145,19 @@ class Runner:
             self._changed.notify_all()
             return self._first + len(self._messages) - 1
 
-    def _told(self, phase: str, share: float, line: str | None = None) -> None:
-        self._tell(Told(phase, share, line))
+    def _progress(self, phase: str, share: float, line: str | None = None) -> None:
+        self._tell(Progress(phase, share, line))
 
-    def _copied(self) -> None:
-        """Hand the snapshot out and wait until it has arrived."""
-        number = self._tell(Kept(np.fromfile(self._snapshot, dtype=np.uint8)))
+    def _copy_checkpoint(self) -> None:
+        """Hand out the checkpoint and wait until it is acknowledged."""
+        number = self._tell(Checkpoint(np.fromfile(self._checkpoint, dtype=np.uint8)))
         with self._changed:
             self._changed.wait_for(lambda: self._first > number or self._interrupts.asked > 0, PATIENCE)
 
     def _work(self) -> None:
-        while True:
-            self._tell(self._ended(*self._asked.get()))
+        with self._interrupts:  # for good: a result that came with an interrupt is handed out, and nothing is raised
+            while True:
+                self._tell(self._ended(*self._queue.get()))
 
     def _ended(self, work: str, argument: Any, checkpoint: Bytes | None) -> Ended:
         try:
@@ -161,7 +166,7 @@ class Runner:
         except Died as error:
             return Ended(died=(error.exit_code, error.out_of_memory))
         except Exception as error:
-            # Whatever it is, the one that waits must hear of it.
+            # The caller waits for an answer, of any error too.
             if not isinstance(argument, Job):
                 return Ended(died=(1, False))
             why = without_paths(str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}")
@@ -169,18 +174,14 @@ class Runner:
             return Ended(Outcome(record.model_copy(update={"environment": self.about().environment})))
 
     def _done(self, work: str, argument: Any) -> Ended:
-        try:
-            result, watch = self._engine.run(work, argument, listen=self._told)
-        except KeyboardInterrupt as interrupt:
-            result, watch = interrupt.args if len(interrupt.args) == 2 else (None, Watch())
-            if result is None and isinstance(argument, Job):
-                result = Outcome(record_of(argument, "cancelled", "stopped by a signal"))
+        result = self._engine.run(work, argument, listen=self._progress)
+        outcome = cancelled(argument) if result.outcome is None and isinstance(argument, Job) else result.outcome
         keep = argument.keep if isinstance(argument, Job) else None
         files = {} if keep is None else {path.name: np.fromfile(path, dtype=np.uint8) for path in keep.iterdir()}
-        return Ended(self._stamped(result), watch, files=files)
+        return Ended(self._stamped(outcome), result.watch, files=files)
 
     def _here(self, job: Job, folder: Path, checkpoint: Bytes | None) -> Job:
-        """The job with what this machine has in the place of what the other one had.
+        """Make the job with encoder, reviews and folders of this machine.
 
         Raises:
             ClusterError: if encoder or reviews are not here, or are others.
@@ -194,20 +195,20 @@ class Runner:
         ):
             if here != there:
                 raise ClusterError(
-                    f"{what} has other content on the worker ({here[:12]}) than where it was asked ({there[:12]})"
+                    f"{what} has other content on the worker ({here[:12]}) than on the calling machine ({there[:12]})"
                 )
-        self._snapshot = checkpoint_path(folder, job.run_id)
-        self._snapshot.parent.mkdir()
+        self._checkpoint = checkpoint_path(folder, job.run_id)
+        self._checkpoint.parent.mkdir()
         if checkpoint is not None:
-            checkpoint.tofile(self._snapshot)
+            checkpoint.tofile(self._checkpoint)
         keep = None if job.keep is None else folder / "saved"
         if keep is not None:
             keep.mkdir()
         device = self.about().environment.device
-        return replace(job, pretrained=pretrained, device_model=device, checkpoint=self._snapshot, keep=keep)
+        return replace(job, pretrained=pretrained, device_model=device, checkpoint=self._checkpoint, keep=keep)
 
     def _stamped(self, result: Any) -> Any:
-        """The result, whose record names the engine."""
+        """Name the engine in the record of a result."""
         if isinstance(result, Outcome):
             return replace(result, record=self._stamped(result.record))
         if hasattr(result, "environment"):
@@ -216,10 +217,10 @@ class Runner:
 
 
 def _found(asked: PretrainedModel) -> PretrainedModel:
-    """An encoder as it is on this machine: a package's or the hub's by name, any other in the folder of the same path. That
-    folder may be called as a package is.
+    """Find an encoder on this machine: a package's or the hub's by name, any other in the folder of the same path, which may
+    be called as a package is.
     """
-    if asked.name in PACKAGED or asked.name in IN_PIECES or "/" in asked.name:
+    if asked.name in PACKAGED or asked.name in SPLIT_ARCHIVES or "/" in asked.name:
         try:
             found = find(asked.name)
         except BenchError:
@@ -232,5 +233,5 @@ def _found(asked: PretrainedModel) -> PretrainedModel:
 
 
 def cuda_model(notify: object) -> str:
-    """What the CUDA device is called, as work for a process of its own."""
+    """Return the model of the CUDA device, as work for a process of its own."""
     return device_model("cuda")

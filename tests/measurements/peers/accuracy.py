@@ -268,11 +268,11 @@ def _measure(given: argparse.Namespace) -> None:
                 for key, recipe in zip(one.keys(seed), (OURS, one.other), strict=True):
                     if key in found["cells"]:
                         continue
-                    right, watch = engine.run(
+                    result = engine.run(
                         f"{__spec__.name}:cell", one.method, recipe, one.passes, seed, given.reviews, folder, threads
                     )
-                    found["cells"][key] = pack_bits(right)
-                    print(f"{key}: {100 * np.mean(right):.2f} % after {watch.seconds:.0f} s", flush=True)
+                    found["cells"][key] = pack_bits(result.outcome)
+                    print(f"{key}: {100 * np.mean(result.outcome):.2f} % after {result.watch.seconds:.0f} s", flush=True)
                     keep(out, found)
     print("\n" + table(found, given.dropout))
 

@@ -54,10 +54,10 @@ def encoder_folder(folder: Path) -> Path:
 def task_of(pretrained: Any) -> Task:
     """The embedded reviews, as an encoder's tokenizer cuts them."""
     from bench.data.sources import read
-    from bench.data.task import cut, prepare
+    from bench.data.task import prepare, split
 
     source = read("embedded")
-    return prepare(pretrained, source.sha256, lambda: cut(source))
+    return prepare(pretrained, source.sha256, lambda: split(source))
 
 
 def part(split: Split, rows: list[int]) -> Split:

@@ -23,7 +23,7 @@ def serve(
     from bench.models.pretrained import find
     from bench.system.allocator import keep_freed
     from bench.system.meters import MemoryMeter
-    from bench.training.warm_up import touch
+    from bench.training.warm_up import warm_up_libraries
     from tests.measurements.peers.common import batches_of, device, task_of
     from tests.measurements.peers.products import operations, products_of, seconds_of
     from tests.measurements.peers.suite import SuitePeer
@@ -36,7 +36,7 @@ def serve(
     torch.matmul(torch.ones(512, 512), torch.ones(512, 512))  # the thread pool belongs to the baseline
     where = device()
     if where == "cpu":
-        touch(recipe.arithmetic(where))
+        warm_up_libraries(recipe.arithmetic(where))
     else:
         torch.cuda.init()  # a peak cannot be reset before
     pretrained = find(str(folder))

@@ -1,0 +1,193 @@
+"""The columns of a comparison: each is spelt here once, for terminal, Markdown, LaTeX, page, CSV and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.analysis.comparison import Group, Row
+from bench.analysis.verdicts import Paired, worded
+from bench.report.tables.formatting import interval, probability, seed_list
+from bench.report.tables.rows import ended
+from bench.system.text import harmless, percent, points
+
+__all__ = ["COLUMNS", "Column", "columns"]
+
+Value = float | str | None
+_UNITS = {"%": (100.0, ".2f"), "points": (100.0, "+.2f"), "MiB": (2.0**-20, ",.0f")}
+"""What a plain value is multiplied by, and how many digits a table shows."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number or word of a row, and how each format shows it."""
+
+    name: str
+    """In CSV, without its unit; empty: not there."""
+    sort: str | Callable[[Any], Value]
+    """Where the plain value is found, such as "paired.low": shares of 1, bytes. None is not measured."""
+    unit: Literal["", "%", "points", "MiB", "p"] = ""
+    header: str = ""
+    """In tables, a second line where width is short; empty: not there."""
+    format: Callable[[Any], str] | None = None
+    """The cell of a table, in lines that may stand side by side; by default the value with the digits of its unit."""
+    key: str = ""
+    """In the `table` of JSON, whose names are older than these headers."""
+    shown: Literal["always", "narrow", "wide", "csv"] = "csv"
+    words: bool = False
+    """Whether cells are words, which wrap and stand to the left."""
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.name} ({self.unit})" if self.unit in _UNITS else self.name
+
+    def value(self, row: Any) -> Value:
+        """Return the plain value."""
+        if callable(self.sort):
+            return self.sort(row)
+        for part in self.sort.split("."):
+            row = None if row is None else getattr(row, part)
+        found: Value = row
+        return found
+
+    def scaled(self, row: Any) -> Value:
+        """Return the value in its unit."""
+        value = self.value(row)
+        return value * _UNITS[self.unit][0] if isinstance(value, (int, float)) and self.unit in _UNITS else value
+
+    def cell(self, row: Any) -> str:
+        """Return the text of a table."""
+        if self.format is not None:
+            return self.format(row)
+        value = self.scaled(row)
+        if value is None or isinstance(value, str):
+            return _none(row) if value is None else harmless(value)
+        return format(value, _UNITS[self.unit][1] if self.unit in _UNITS else ",.0f")
+
+
+def columns(group: Group, *, wide: bool) -> list[Column]:
+    """Return those that decide, or with `wide` all. A calibrated group has no speed by its runs' clocks."""
+    other = "reviews per s" if group.calibrated else "time a token"
+    return [found for found in COLUMNS if found.shown in ("always", "wide" if wide else "narrow") and found.key != other]
+
+
+def _none(row: Any) -> str:
+    # A dash is a number that a method or run has but that was not measured; elsewhere there is none to measure.
+    return "" if getattr(row, "role", "method") in {"baseline", "published"} else "–"
+
+
+def _beside(row: Row) -> str:
+    return "–" if row.role == "method" else ""
+
+
+def _lines(*parts: str) -> str:
+    return "\n".join(part for part in parts if part)
+
+
+def _accuracy(row: Row) -> str:
+    half = row.accuracy_half_width
+    return _lines(percent(row.accuracy, _none(row)), "" if half is None else f"±{percent(half)}")
+
+
+def _difference(row: Row) -> str:
+    if row.role == "reference":
+        return "ref."
+    # Where a seed collapsed, the difference is over all seeds and the interval over the others: a note has both.
+    paired = row.paired
+    bounds = interval(paired) if paired and not paired.collapsed else ""
+    return _lines(points(row.accuracy_difference, _none(row)), bounds)
+
+
+def _verdict(row: Row) -> str:
+    return _lines(worded(row.paired), _which(row.paired)) if row.paired else _beside(row)
+
+
+def _which(paired: Paired) -> str:
+    """Say on which seeds a verdict, or a difference without one, stands where it is not all."""
+    others = [*paired.collapsed, *paired.lacking, *paired.extra, *paired.unusable]
+    if not others and paired.verdict != "incomplete":
+        return ""
+    every = seed_list([*paired.seeds, *others])
+    return f"on seeds {seed_list(paired.seeds)} of {every}" if paired.seeds else f"on none of seeds {every}"
+
+
+def _p(row: Row) -> str:
+    return _beside(row) if row.paired is None or row.paired.p_holm is None else probability(row.paired.p_holm)
+
+
+def _trainable(row: Row) -> str:
+    return _none(row) if row.body is None or row.head is None else f"{row.body:,}\n+ {row.head:,}"
+
+
+def _rate(row: Row) -> str:
+    return _none(row) if row.reviews_per_second is None else f"{row.reviews_per_second:.1f}"
+
+
+def _time(row: Row) -> str:
+    """Write the time per token over the reference's, with its 95 % interval; the reference has none."""
+    found = row.conversion
+    if found is None:
+        return _none(row)
+    return _lines(f"{found.ratio:.2f}", "" if found.low == found.high else f"[{found.low:.2f}, {found.high:.2f}]")
+
+
+def _complete(row: Row) -> int | None:
+    return {"baseline": None, "published": 1}.get(row.role, len(row.runs))
+
+
+def _seeds(row: Row) -> str:
+    return ", ".join(part for part in (str(_complete(row) or ""), ended(row)) if part)
+
+
+def _of_paired(read: Callable[[Paired], Value]) -> Callable[[Row], Value]:
+    return lambda row: None if row.paired is None else read(row.paired)
+
+
+def _numbers(*seeds: list[int]) -> str:
+    return " ".join(str(seed) for seed in sorted(seed for part in seeds for seed in part))
+
+
+COLUMNS = (
+    Column("role", "role"),
+    Column("method", "label", "", "method", None, "method", "always", words=True),
+    Column("accuracy", "accuracy", "%", "accuracy\n%", _accuracy, "accuracy %", "always"),
+    Column(
+        "accuracy minus reference", lambda r: None if r.role == "reference" else r.accuracy_difference, "points",
+        "Δ\npoints", _difference, "Δ points", "always",
+    ),
+    Column("verdict", _of_paired(worded), "", "verdict", _verdict, "verdict", "always", words=True),
+    Column("p (Holm)", "paired.p_holm", "p", "p\n(Holm)", _p, "p (Holm)", "wide"),
+    Column("precision", "precision", "%", "precision\n%", None, "precision %", "wide"),
+    Column("recall", "recall", "%", "recall\n%", None, "recall %", "wide"),
+    Column("F1", "f1", "%", "F1\n%", None, "F1 %", "always"),
+    Column("F1 minus reference", lambda r: None if r.role == "reference" else r.f1_difference, "points"),
+    Column("", "body", "", "trainable\n+ head", _trainable, "", "narrow"),
+    Column("trainable parameters in the encoder", "body", "", "trainable:\nencoder", None, "trains: body", "wide"),
+    Column("trainable parameters in the head", "head", "", "head", None, "+ head", "wide"),
+    Column("peak memory", "memory", "MiB", "memory\nMiB", None, "memory MiB", "always"),
+    Column("reviews seen", "reviews_seen", "", "reviews\nseen", None, "reviews seen", "wide"),
+    Column("reviews per second", "reviews_per_second", "", "reviews\nper s", _rate, "reviews per s", "always"),
+    Column("time a token over the reference's", "conversion.ratio", "", "time\nper token", _time, "time a token", "always"),
+    Column("time a token: 95 % interval from", "conversion.low"),
+    Column("time a token: 95 % interval to", "conversion.high"),
+    Column("complete runs", _complete, "", "seeds", _seeds, "seeds", "wide", words=True),
+    Column("runs in other states", ended),
+    Column("accuracy: standard deviation over seeds", "accuracy_deviation", "points"),
+    Column("accuracy: half width of the 95 % interval over seeds", "accuracy_half_width", "points"),
+    Column("collapsed runs", lambda r: len(r.collapsed) if r.runs or r.others else None),
+    Column("runs that answer one class", lambda r: len(r.one_class) if r.runs or r.others else None),
+    Column("seeds compared", _of_paired(lambda p: _numbers(p.seeds))),
+    Column("seeds collapsed", _of_paired(lambda p: _numbers(p.collapsed))),
+    Column("seeds not compared", _of_paired(lambda p: _numbers(p.lacking, p.extra, p.unusable))),
+    Column("difference on the seeds compared", "paired.difference", "points"),
+    Column("difference: 95 % interval from", "paired.low", "points"),
+    Column("difference: 95 % interval to", "paired.high", "points"),
+    Column("difference: standard error", "paired.standard_error", "points"),
+    Column("degrees of freedom", "paired.freedom"),
+    Column("p", "paired.p", "p"),
+    Column("p of equivalence (Holm)", "paired.p_equivalence", "p"),
+    Column("unconditional verdict", "paired.unconditional.verdict"),
+    Column("unconditional p (Holm)", "paired.unconditional.p_holm", "p"),
+)  # fmt: skip
+"""In the order of every format."""

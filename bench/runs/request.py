@@ -1,0 +1,75 @@
+"""What a person asks for, as it was written. Importing this is quick: the command line takes its defaults from here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import methods
+from bench.system.errors import SpecError
+
+__all__ = ["Request", "option_of", "parse_settings"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Methods, budgets and seeds on one encoder and one data source. Nothing is checked yet."""
+
+    methods: list[str] = field(default_factory=list)
+    encoder: str = "minilm"
+    data: str = "embedded"
+    budget: str = "60s"
+    seeds: str = "1"
+    max_length: int = 128
+    truncation: str = "head+tail"
+    batch_size: int = 16
+    precision: str = "auto"
+    device: str = "auto"
+    memory: str | None = None
+    test_limit: int | None = None
+    tune: int | None = None
+    tune_seeds: int = 2
+    trials_only: bool = False
+    calibration: str | None = None
+    """Path of the calibration's record that converts budgets, of any machine."""
+    hyperparameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Method → hyperparameters that differ from its defaults."""
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    train_limit: int | None = None
+
+
+def option_of(field: str) -> str:
+    """Name the option of a field of `Request`."""
+    return {"methods": "--method", "hyperparameters": "--set"}.get(field, f"--{field.replace('_', '-')}")
+
+
+def parse_settings(items: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Parse "houlsby.learning_rate=5e-4" into method → hyperparameter → value.
+
+    Raises:
+        SpecError: if one is malformed, or a hyperparameter is set twice.
+        MethodError: for an unknown method or hyperparameter, with the nearest known one, or a value of another type.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for item in items:
+        target, equals, text = item.partition("=")
+        method, dot, name = target.strip().rpartition(".")
+        if not (equals and dot and method and name):
+            raise SpecError(f"--set {item!r} is not understood; write METHOD.HYPERPARAMETER=VALUE: houlsby.learning_rate=5e-4")
+        own = found.setdefault(method, {})
+        if name in own:
+            raise SpecError(f"--set {method}.{name} is given twice; give it once")
+        own[name] = text if isinstance(getattr(methods.get(method), name, None), str) else _value(text)
+        methods.configured(method, {name: own[name]})
+    return found
+
+
+def _value(text: str) -> Any:
+    """Read a number, true, false or null; anything else is a text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

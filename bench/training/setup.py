@@ -1,0 +1,56 @@
+"""What a run trains: texts, encoder and method, set up as every run and every timed slice does it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+import methods
+from bench.data.task import Task, prepare, splits_of
+from bench.models.classifier import Classifier, load_classifier
+from bench.records.schema import Parameters
+from bench.system.allocator import keep_freed
+from bench.system.meters import MemoryMeter
+from bench.training.job import Job
+from bench.training.warm_up import warm_up_libraries
+
+__all__ = ["Setup", "set_up"]
+
+
+class Setup(NamedTuple):
+    """What a run trains."""
+
+    task: Task
+    classifier: Classifier
+    """On its device, in training mode, with the method attached."""
+    method: methods.Method
+    parameters: Parameters
+
+
+def set_up(job: Job, memory: MemoryMeter) -> Setup:
+    """Load the texts, start the memory meter, load the encoder and attach the method."""
+    spec, pretrained = job.spec, job.pretrained
+    torch.set_num_threads(spec.threads)
+    torch.set_float32_matmul_precision("highest")  # no TF32: fp32 is fp32 on every device
+    keep_freed()
+    task = prepare(pretrained, job.data.sha256, lambda: splits_of(job.data_argument, job.data.sha256))
+    task = task.sample(spec.train_limit, spec.seed)
+    if spec.device == "cpu":
+        warm_up_libraries(spec.precision)
+    memory.start()
+    if spec.device == "cuda" and spec.memory_cap is not None:  # on a CPU the trainer checks the cap after each step
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, spec.memory_cap / total))
+    classifier = load_classifier(pretrained, seed=spec.seed, dropout=spec.dropout, attention_dropout=spec.attention_dropout)
+    method = methods.build(spec.method, spec.hyperparameters)
+    torch.manual_seed(spec.seed)
+    classifier.encoder = method.attach(classifier.encoder)
+    classifier.head.requires_grad_(True)
+    parameters = Parameters(
+        body=sum(p.numel() for p in classifier.encoder.parameters() if p.requires_grad),
+        head=sum(p.numel() for p in classifier.head.parameters()),
+        total=sum(p.numel() for p in classifier.parameters()),
+        closed_form=method.trainable_parameters(pretrained.shape),
+    )
+    return Setup(task, classifier.to(spec.device).train(), method, parameters)
