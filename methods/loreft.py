@@ -24,6 +24,7 @@ class LoReFT(FromLibrary):
     deviation = "Rank 1 after every layer as for GLUE; the first three tokens as in AdapterHub (the authors: one); no dropout."
     # 6e-4 is the authors' for RoBERTa-base on GLUE, 9e-4 for the other tasks (examples/loreft/README.md).
     learning_rates = (2e-4, 6e-4, 2e-3)
+    has_buffers = True  # the library keeps a basis of d × d numbers a layer, in memory and in the file
 
     # Not tuned here.
     learning_rate: float = 6e-4

@@ -44,7 +44,7 @@ def _calibrate(matrix: Matrix, out: Path, seconds: float | None) -> None:
 
     jobs = matrix.jobs or matrix.trials
     methods = [(job.spec.method, job.spec.hyperparameters) for job in jobs]
-    made = measured(subject_of(jobs[0]), methods, out, seconds=seconds, progress=_show)
+    made = measured(subject_of(jobs[0]), methods, out, seconds=seconds, progress=lambda line: _show(f"calibration: {line}"))
     print(_table(made))
     for line in warnings(made, methods):
         print(f"  warning: {line}")
@@ -54,15 +54,14 @@ def _calibrate(matrix: Matrix, out: Path, seconds: float | None) -> None:
 def _show(line: str) -> None:
     """Replace the line of a terminal; elsewhere show nothing."""
     if sys.stderr.isatty():
-        print(f"\r\033[Kcalibration: {line}", end="", file=sys.stderr, flush=True)
+        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
 
 
 def _table(made: Calibration) -> str:
     """Write each method with its ratio, interval and speed."""
     from bench.records.ratios import ratio
 
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
+    _show("")
     reference = made.methods[0].slices
     lines = [
         f"{made.encoder} on {made.data}, {made.environment.device}, {made.setting.precision}: {made.rounds_counted} of "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bench.cli.options import RUNS, Selection, say, selects_runs
+from bench.runs.request import option_of
 from bench.system.errors import SpecError
 
 if TYPE_CHECKING:
@@ -95,6 +96,6 @@ def watch(
         device = selection.request.device
         asked = selection.matrices(device if device != "auto" else "cuda" if shows_gpu() else "cpu", elsewhere=True)
     elif selection.given:
-        option = next(iter(selection.given)).replace("_", "-")
-        raise SpecError(f"--{option} needs to know which methods; name them with --method, or a suite with --suite")
+        option = option_of(next(iter(selection.given)))
+        raise SpecError(f"{option} needs to know which methods; name them with --method, or a suite with --suite")
     follow(out, asked, once=once, interval=interval)

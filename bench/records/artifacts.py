@@ -154,7 +154,9 @@ def publish(staging: Path, out: Path, record: Record) -> Path:
         staging.rename(target)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        raise RecordError(f"the weights of {record.spec.method} cannot be saved ({error.strerror}); {_RERUN}") from None
+        raise RecordError(
+            f"the weights of {record.spec.method} cannot be saved ({error.strerror}); free some room and repeat the command"
+        ) from None
     return target
 
 

@@ -57,7 +57,7 @@ def records(sources: Path | Sequence[Path], left_out: list[Damaged] | None = Non
     """
     left_out = [] if left_out is None else left_out
     named = [sources] if isinstance(sources, Path) else list(sources)
-    places = list({place.resolve(): place for place in named}.values())
+    places = list({place.resolve(): place for place in named}.values()) if len(named) > 1 else named
     found = [_records(place, left_out) for place in places]
     unique: dict[str, Record | Baseline] = {}
     for record in sorted((record for part in found for record in part), key=_preference):

@@ -31,17 +31,8 @@ from bench.system.errors import MethodError
 from bench.training.job import Job, job_of
 
 __all__ = [
-    "ALONE",
-    "RESIDENT",
-    "SECONDS",
-    "Named",
-    "Subject",
-    "calibrate",
-    "calibrated",
-    "setting_of",
-    "subject_of",
-    "warnings",
-]
+    "ALONE", "RESIDENT", "SECONDS", "Named", "Subject", "calibrate", "calibrated", "setting_of", "subject_of", "warnings",
+]  # fmt: skip
 
 RESIDENT = 5
 """Methods that are resident at a time, the reference among them: the five compared; more would not fit beside each other."""

@@ -138,7 +138,7 @@ def _resolve(request: Request, elsewhere: bool) -> _Resolved:
     names, budgets, seeds = _methods(request.methods), _budgets(request.budget), parse_seeds(request.seeds)
     unused = sorted(request.hyperparameters.keys() - set(names))
     if unused:
-        raise SpecError(f"--set names {unused[0]}, which is not run; add it with --method {unused[0]}")
+        raise SpecError(f"hyperparameters are set for {unused[0]}, which is not run; add it with --method {unused[0]}")
     rates = _rates(request, names, seeds)
     device: Literal["cpu", "cuda"] = "cuda" if request.device == "cuda" else "cpu"
     device = device if elsewhere else resolve_device(request.device)

@@ -10,7 +10,7 @@ from typing import Any
 import methods
 from bench.system.errors import SpecError
 
-__all__ = ["Request", "parse_settings"]
+__all__ = ["Request", "option_of", "parse_settings"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,11 @@ class Request:
     dropout: float = 0.0
     attention_dropout: float = 0.0
     train_limit: int | None = None
+
+
+def option_of(field: str) -> str:
+    """Name the option of a field of `Request`."""
+    return {"methods": "--method", "hyperparameters": "--set"}.get(field, f"--{field.replace('_', '-')}")
 
 
 def parse_settings(items: Iterable[str]) -> dict[str, dict[str, Any]]:

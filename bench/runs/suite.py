@@ -19,7 +19,7 @@ import methods
 from bench.analysis.tuning import rates
 from bench.records.spec import Budget, Truncation, parse_seeds, parse_size
 from bench.runs.plan import Matrix, plan
-from bench.runs.request import Request
+from bench.runs.request import Request, option_of
 from bench.system.errors import BenchError, SpecError
 from bench.system.strict_yaml import read_yaml
 
@@ -134,9 +134,8 @@ def _overrides(requests: list[Request], changes: Mapping[str, Any]) -> Iterator[
                 file = requests[0].hyperparameters.get(method, {})
                 yield from (_override(f"--set {method}.{key}={new}", _text(file.get(key))) for key, new in own.items())
         else:
-            option = "--method" if name == "methods" else f"--{name.replace('_', '-')}"
             before = "; ".join(dict.fromkeys(_text(getattr(request, name)) for request in requests))
-            yield _override(f"{option} {_text(value)}".rstrip(), before)
+            yield _override(f"{option_of(name)} {_text(value)}".rstrip(), before)
 
 
 def _override(given: str, before: str) -> str:

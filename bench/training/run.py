@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -245,7 +246,8 @@ class _Run:
         """Return the record of all that was measured. What a stop left of the training part is measured now."""
         trained = self.trained
         if trained is None and self.trainer is not None:
-            trained = self.training_part(self.trainer)
+            with suppress(Exception):  # a device that has failed may not answer any more
+                trained = self.training_part(self.trainer)
         parts: dict[str, Any] = {"parameters": self.parameters, "bytes_to_ship": self.bytes_to_ship}
         if self.checkpointer is not None:
             parts["resumed"] = self.checkpointer.resumed

@@ -22,6 +22,8 @@ from bench.records.schema import Baseline, Record, unpack_bits
 from bench.records.store import Damaged, checksum_of, load, load_logits
 from bench.rules import PASSES
 from bench.runs.launchers.process import Died
+from bench.system.errors import RecordError
+from bench.training.job import Job, Outcome, Result, record_of
 from tests.conftest import runs_by
 
 SMALL = ["--max-length", "32", "--batch-size", "8", "--budget", "6 steps"]
@@ -185,6 +187,24 @@ def test_a_dead_process_leaves_a_record(
     record = records(tmp_path)[0]
     assert record.state == state
     assert "SIGKILL" in str(record.reason)
+
+
+def test_an_adapter_that_cannot_be_saved_leaves_no_record(
+    tiny_folder: Path, small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The record is written after the adapter, so that the same command makes both."""
+
+    def completes(self: object, work: str, job: Job, listen: object) -> Result:
+        return Result(Outcome(record_of(job, "complete")))
+
+    def fails(*arguments: object) -> None:
+        raise RecordError("what lora trained cannot be saved")
+
+    monkeypatch.setattr(execution.LocalEngine, "run", completes)
+    monkeypatch.setattr("bench.runs.executor.publish", fails)
+    assert call(command(tiny_folder, small_folder, tmp_path, "--method", "lora", "--save")) == 2
+    assert "cannot be saved" in capsys.readouterr().err
+    assert records(tmp_path) == []
 
 
 @pytest.mark.slow

@@ -20,6 +20,8 @@ from tabulate import tabulate
 
 import methods
 from bench.analysis.statistics import collapsed
+from bench.data.sources import read
+from bench.models.pretrained import find
 from bench.runs.launchers.process import LocalEngine
 from bench.system.device import usable_cores
 from tests.measurements.errors import in_one_line
@@ -54,10 +56,8 @@ def learn(method: str, encoder: str, data: str, steps: int, threads: int, notify
     import numpy as np
     import torch
 
-    from bench.data.sources import read
     from bench.data.task import Task, cut, prepare
     from bench.models.classifier import load_classifier
-    from bench.models.pretrained import find
     from bench.records.spec import Budget, RunSpec
     from bench.system.meters import DeviceClock, MemoryMeter
     from bench.training.trainer import Trainer
@@ -116,6 +116,8 @@ def main() -> None:
     given = parser.parse_args()
     with in_one_line():
         names = [name for entry in given.method or ["every"] for name in methods.expand(entry)]
+        find(given.encoder)
+        read(given.data)
     how = {"encoder": given.encoder, "data": given.data, "steps": given.steps, "batch_size": BATCH, "max_length": LENGTH}
     held = json.loads(given.out.read_text()) if given.out.exists() else {}
     kept = {one["method"]: Learned(**one) for one in held.get("methods", [])} if held.get("how") == how else {}

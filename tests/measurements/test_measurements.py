@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import methods
 from bench.data.sources import Source
 from bench.data.task import Task, prepare, split
 from bench.models.pretrained import find
 from bench.records.schema import pack_bits
 from bench.system.errors import SpecError
 from tests.conftest import write_encoder
-from tests.measurements import cluster, growth, sharing
+from tests.measurements import cluster, growth, methods_learn, sharing
 from tests.measurements.peers import __main__ as turns
 from tests.measurements.peers import accuracy
 from tests.measurements.peers.common import BATCH, batches_of
@@ -74,6 +75,8 @@ def test_the_suite_is_faster_and_smaller_than_any_peer(method: str) -> None:
         (turns, ["--rounds", "0"], "error: --rounds must be at least 1"),
         (growth, ["--data", "nope"], "error: data 'nope'"),
         (growth, ["--method", "nope"], "error: argument --method: invalid choice: 'nope'"),
+        (methods_learn, ["--method", "houslby"], "error: unknown method 'houslby'; did you mean 'houlsby'?"),
+        (methods_learn, ["--encoder", "nope"], "error: encoder 'nope'"),
         (sharing, ["--encoder", "nope"], "error: encoder 'nope'"),
         (cluster, ["--encoder", "nope"], "error: encoder 'nope'"),
     ],
@@ -253,6 +256,40 @@ class TestGrowth:
         rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in growth.table([few, many]).splitlines()[2:]]
         assert rows[0][:2] == ["10", "1.00"]
         assert rows[1] == ["20", "2.50", "2.00", "3.00", "1", "4", "5.0", "5.0 s", "0.10 s"]
+
+
+class TestMethodsLearn:
+    def test_what_learns_is_told_from_what_does_not(self, tiny_folder: Path, easy_folder: Path) -> None:
+        def learned(steps: int) -> methods_learn.Learned:
+            return methods_learn.learn("fourierft", str(tiny_folder), str(easy_folder), steps, 2, lambda *_: None)
+
+        long, none = learned(60), learned(1)
+        assert long.learned
+        assert long.loss_last < long.loss_first
+        assert long.accuracy > 0.9
+        assert not none.learned
+        assert methods_learn.table([none]).splitlines()[-1].endswith("| NO        |")
+
+    def test_the_same_command_makes_what_the_file_lacks(
+        self, tiny_folder: Path, easy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made: list[str] = []
+
+        def at_once(engine: Any, work: str, name: str, *given: Any) -> tuple[methods_learn.Learned, None]:
+            made.append(name)
+            return methods_learn.Learned(name, methods.get(name).hyperparameters(), 1, 0.7, 0.5, 0.8, name != "lora"), None
+
+        monkeypatch.setattr(methods_learn.LocalEngine, "run", at_once)
+        where = ["learn", "--encoder", str(tiny_folder), "--data", str(easy_folder), "--out", str(tmp_path / "learn.json")]
+        for asked in (["full"], ["full", "bitfit"], ["bitfit"]):
+            monkeypatch.setattr("sys.argv", [*where, *(f"--method={name}" for name in asked)])
+            methods_learn.main()
+        assert made == ["full", "bitfit"]
+        monkeypatch.setattr("sys.argv", [*where, "--method=lora"])
+        with pytest.raises(SystemExit, match="1"):
+            methods_learn.main()
+        kept = json.loads((tmp_path / "learn.json").read_text())["methods"]
+        assert [one["method"] for one in kept] == ["lora", "full", "bitfit"]
 
 
 class TestAccuracyInParts:

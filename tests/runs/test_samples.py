@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import bench.training.trainer as module
 from bench.data.batches import first_balanced
 from bench.data.sources import Source, read
 from bench.data.task import Task, sample, split
@@ -16,7 +17,7 @@ from bench.models.pretrained import PretrainedModel
 from bench.runs.plan import Matrix, Request, plan
 from bench.system.errors import SpecError
 from bench.training.baseline import rows_seen
-from tests.methods.test_methods import loop_for
+from tests.methods.test_methods import trained
 
 
 def test_samples_of_a_seed_are_nested_and_others_differ() -> None:
@@ -55,26 +56,24 @@ def test_the_first_of_each_class() -> None:
     assert first_balanced(uneven, 4).tolist() == [0, 1, 2, 4]
 
 
-def test_a_mark_reads_the_first_of_validation_and_the_end_all(
-    tiny: PretrainedModel, small_task: Task, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("purpose", "end"), [("run", 6), ("trial", 36)])
+def test_a_mark_reads_the_first_of_validation_and_the_end_of_a_trial_all(
+    tiny: PretrainedModel, small_task: Task, monkeypatch: pytest.MonkeyPatch, purpose: str, end: int
 ) -> None:
-    from bench.training import trainer
-
     read_rows: list[int] = []
-    monkeypatch.setattr(trainer, "VALIDATION_AT_MARKS", 6)
-    trainer = loop_for(tiny, small_task, "lora")
-    predict = trainer.predict
+    predict = module.predict
 
     def counted(*arguments: Any) -> Any:
         read_rows.append(len(arguments[4]))
         return predict(*arguments)
 
-    monkeypatch.setattr(trainer, "predict", counted)
-    trainer.warm_up()
-    trainer.run()
-    assert read_rows == [6, 6, 6, len(small_task.validation)]
-    for point in trainer.ledger.curve[:-1]:
-        assert point.accuracy * 6 == pytest.approx(round(point.accuracy * 6))
+    monkeypatch.setattr(module, "VALIDATION_AT_MARKS", 6)
+    monkeypatch.setattr(module, "predict", counted)
+    trainer = trained(tiny, small_task, "lora", purpose=purpose)
+    assert len(small_task.validation) == 36
+    assert read_rows == [6, 6, 6, end]
+    for point, texts in zip(trainer.ledger.curve, read_rows, strict=True):
+        assert point.accuracy * texts == pytest.approx(round(point.accuracy * texts))
 
 
 def test_a_validation_split_of_the_data_is_used(small_folder: Path, tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ def test_options_override_the_file(tiny_suite: str) -> None:
         "--set houlsby.bottleneck=5 overrides the suite's 5",
         "--max-length 24 overrides the suite's 16",
     ]
-    with pytest.raises(BenchError, match="--set names bitfit, which is not run; add it with --method bitfit"):
+    with pytest.raises(BenchError, match="hyperparameters are set for bitfit, which is not run; add it with --method bitfit"):
         matrices(tiny_suite, overrides={"hyperparameters": {"bitfit": {"learning_rate": 1e-3}}})
 
 

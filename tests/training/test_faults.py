@@ -233,9 +233,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("phase", ["training", "test", "elsewhere"])
 def test_a_stop_in_every_phase_goes_on_to_the_same_end(job: Job, phase: str) -> None:
-    whole = run.execute(job).record
+    whole = run.execute(replace(job, checkpoint=None)).record  # a slow machine would leave one to the next
     assert whole.state == "complete", whole.reason
-    assert whole.resumed == 0
 
     def stops(now: str, share: float, line: str | None = None) -> None:
         if now == phase and line is None and share > 0:

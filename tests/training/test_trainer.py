@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 
-import bench.training.trainer as module
 from bench.data.sources import Source
 from bench.data.task import Task, prepare, split
 from bench.models.classifier import load_classifier
@@ -180,23 +179,6 @@ def test_a_loss_that_is_no_number_is_a_state_with_its_step(tiny: PretrainedModel
     with pytest.raises(Diverged, match="nan at step 4"):
         trainer.run()
     assert trainer.summary().steps == 3
-
-
-@pytest.mark.parametrize(("purpose", "end"), [("run", 20), ("trial", 50)])
-def test_only_a_trial_reads_all_of_validation_at_its_end(
-    tiny: PretrainedModel, small_task: Task, monkeypatch: pytest.MonkeyPatch, purpose: str, end: int
-) -> None:
-    texts: list[int] = []
-
-    def counts(*arguments: Any) -> Any:
-        texts.append(len(arguments[-1]))
-        return np.zeros((len(arguments[-1]), 2), dtype=np.float32)
-
-    monkeypatch.setattr(module, "predict", counts)
-    monkeypatch.setattr(module, "VALIDATION_AT_MARKS", 20)
-    assert len(small_task.validation) == 50
-    trained(tiny, small_task, "lora", purpose=purpose)
-    assert texts == [20, 20, 20, end]
 
 
 def test_a_memory_cap_ends_the_run(tiny: PretrainedModel, small_task: Task) -> None:

@@ -37,11 +37,10 @@ LOOK = 0.2
 class Died(Exception):
     """A process ended without handing back its result."""
 
-    environment: Environment | None = None
-    """Where it ran, if that was another machine."""
-
-    def __init__(self, exit_code: int, out_of_memory: bool) -> None:
+    def __init__(self, exit_code: int, out_of_memory: bool, environment: Environment | None = None) -> None:
         self.exit_code, self.out_of_memory = exit_code, out_of_memory
+        self.environment = environment
+        """Where it ran, if that was another machine."""
         if exit_code >= 0:
             what = f"exit code {exit_code}"
         else:

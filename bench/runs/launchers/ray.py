@@ -59,9 +59,8 @@ class Lost(Died):
     """The workers of a run were lost, one after the other."""
 
     def __init__(self, environment: Environment) -> None:
-        super().__init__(1, out_of_memory=False)
+        super().__init__(1, False, environment)
         self.args = (f"its worker was lost {TRIES} times",)
-        self.environment = environment
 
 
 class RayEngine:
@@ -117,7 +116,7 @@ class RayEngine:
                 # Ray ended the worker before the kernel would have ended the run. A call on an actor that it ended so raises
                 # this, and no error of actors: the cause of the death decides.
                 self._drop(slot)
-                raise _died(slot, -signal.SIGKILL, out_of_memory=True) from None
+                raise Died(-signal.SIGKILL, True, slot.about.environment) from None
             except RayError:
                 self._drop(slot)
                 if not left:
@@ -132,7 +131,7 @@ class RayEngine:
                 break
             self._release(slot)
             if ended.died is not None and not self._interrupts.asked:
-                raise _died(slot, *ended.died)
+                raise Died(*ended.died, slot.about.environment)
             return Result(ended.result, ended.watch, interrupted=self._interrupts.asked > 0)
         return Result(None, interrupted=True)
 
@@ -231,12 +230,6 @@ class RayEngine:
         self._unlike = unlike
         if len(self._refused) < self.slots:  # else it is said as the reason for the end
             self._note(f"a worker with other versions is left out: {unlike}")
-
-
-def _died(slot: _Slot, exit_code: int, out_of_memory: bool) -> Died:
-    died = Died(exit_code, out_of_memory)
-    died.environment = slot.about.environment
-    return died
 
 
 def _kill(actor: Any) -> None:
