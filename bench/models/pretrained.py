@@ -142,8 +142,9 @@ def _from_hub(name: str) -> PretrainedModel:
 
 
 def layout(folder: Path) -> tuple[Path, Path]:
-    """Find the folder of the encoder's files, and that of modules.json: in old folders of sentence-transformers the encoder lies
-    in `0_Transformer`, or another folder whose name begins so.
+    """Find the folder of the encoder's files, and that of modules.json.
+
+    In old folders of sentence-transformers the encoder lies in `0_Transformer`, or another folder whose name begins so.
     """
     if folder.name.startswith("0_") and (folder.parent / "modules.json").is_file():
         return folder, folder.parent
