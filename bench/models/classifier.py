@@ -157,7 +157,7 @@ def load_classifier(
 
 
 def _weights(pretrained: PretrainedModel, *, own: bool) -> dict[str, Tensor]:
-    """Read the weights that are used, named as in the library's classification model or, unless `own`, its bare one."""
+    """Read the weights that are used, named as in the library's sequence-classification model or, unless `own`, the bare."""
     from safetensors.torch import load_file
 
     held: dict[str, Tensor] = {}

@@ -80,13 +80,14 @@ def _source(source: str) -> tuple[str, Path, Path]:
         return name_of(root), folder, root
     if path.exists() or source.count("/") != 1:
         raise ModelError(f"{source!r} is neither a folder nor a hub id; name one that holds config.json and weights")
-    words = sorted({file for files in _WORDS.values() for file in files})
     # One pattern for weights of either kind: what is cached is taken for whole where every needed one is met.
-    snapshot = fetch(
-        source, "model", needed=["config.json", "[mp]*model[.-]*[bs]*"], instead="name a folder",
-        optional=[*words, "tokenizer.json", "tokenizer_config.json", "modules.json", "1_Pooling/config.json"],
-    )  # fmt: skip
-    return source, snapshot.folder, snapshot.folder
+    needed, words = ["config.json", "[mp]*model[.-]*[bs]*"], ["tokenizer.json"]
+    optional = ["tokenizer_config.json", "modules.json", "1_Pooling/config.json"]
+    folder = fetch(source, "model", needed=needed, optional=[*words, *optional], instead="name a folder").folder
+    if not (folder / words[0]).is_file():
+        words = list(_WORDS.get(allowed(source, read_json(source, folder, "config.json"))["model_type"], words))
+        folder = fetch(source, "model", needed=[*needed, *words], optional=optional, instead="name a folder").folder
+    return source, folder, folder
 
 
 def _weights(name: str, folder: Path, shape: EncoderShape) -> tuple[dict[str, Tensor], str]:

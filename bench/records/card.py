@@ -149,7 +149,7 @@ def snippet(saved: Saved) -> str | None:
 
 
 def _change(folder: Path, encoder: str) -> str | None:
-    """Write code that puts what was trained into the encoder; None where it needs modules that only the suite makes."""
+    """Write code that puts what was trained into the encoder of that name; None where it needs modules of the suite."""
     library = _library(folder)
     if library == "adapters":
         interface = (folder / "adapter_interface.json").is_file()
