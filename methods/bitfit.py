@@ -34,9 +34,9 @@ class BitFit(Method):
         return encoder
 
     def trainable_parameters(self, shape: EncoderShape) -> int:
-        """L·(4d + f + d + 2d) + d: attention, feed-forward and two LayerNorms a layer, and the embedding LayerNorm; with the
-        biases of a projection of the embeddings and of a convolution, where there are those.
-        """
+        """L·(4d + f + d) and half of the LayerNorms; d each for a projection of the embeddings and for a convolution."""
         d, f = shape.width, shape.feed_forward
+        # DeBERTa's projection has no bias.
         projected = shape.table_width is not None and shape.model_type != "deberta-v2"
-        return shape.distinct_layers * (4 * d + f + d) + shape.norm_parameters // 2 + d * (projected + bool(shape.convolution))
+        layers = shape.distinct_layers * (4 * d + (f + d))
+        return layers + shape.norm_parameters // 2 + d * (projected + bool(shape.convolution))

@@ -12,7 +12,7 @@ import transformers
 from torch import Tensor, nn
 
 import methods
-from bench.models.attention import replace_mpnet_attention
+from bench.models.attention import adapt_attention
 from bench.models.residual_stream import in_precision
 from bench.report.methods import methods_text
 from methods import EncoderShape
@@ -56,7 +56,7 @@ def encoder_of(kind: str) -> tuple[nn.Module, EncoderShape]:
     pooler = {"add_pooling_layer": False} if kind in {"Bert", "Roberta", "XLMRoberta", "MPNet", "Albert"} else {}
     torch.manual_seed(0)
     encoder: nn.Module = getattr(transformers, f"{kind}Model")(config, **pooler)
-    replace_mpnet_attention(encoder)
+    adapt_attention(encoder)
     return encoder, EncoderShape.from_config(config.to_dict())
 
 
@@ -132,13 +132,12 @@ def test_a_method_on_a_family(name: str, kind: str, tmp_path: Path) -> None:
             merged = method.merged(copy.deepcopy(encoder))
             assert torch.allclose(output(merged), logits, atol=1e-5)
             assert [key for key, _ in merged.named_parameters()] == [key for key, _ in plain.named_parameters()]
-    if kind not in {"Electra", "DebertaV2"}:  # whose embeddings and positions go another way than `in_precision` knows
-        with in_precision(nn.ModuleDict({"encoder": encoder}), "bf16"):
-            rounded = output(encoder)
-            assert rounded.dtype == torch.bfloat16
-            if count:
-                (rounded * WEIGHTS).sum().backward()
-        assert (rounded - logits).abs().mean() < 0.05
+    with in_precision(nn.ModuleDict({"encoder": encoder}), "bf16"):
+        rounded = output(encoder)
+        assert rounded.dtype == torch.bfloat16
+        if count:
+            (rounded * WEIGHTS).sum().backward()
+    assert (rounded - logits).abs().mean() < 0.05
 
 
 @pytest.mark.parametrize("name", [name for name in methods.names() if methods.get(name).backend == "peft"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,8 +20,10 @@ import pytest
 
 import methods
 from bench.data.sources import read
+from bench.models.pretrained import find
 from tests.conftest import write_encoder
 from tests.data.shards import shards
+from tests.models.test_convert import as_it_was_saved_once, only_words
 
 COMMIT = "e2da8e2f811d1448a5b465c236feacd80ffbac7b"
 NAME = "FacebookAI/roberta-base"
@@ -239,6 +242,22 @@ def test_a_name_that_the_hub_does_not_know(hub: Hub, tmp_path: Path) -> None:
     done = command("-m", "bench", "methods", "--encoder", "no/such", home=tmp_path, HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="0")
     assert done.returncode == 2
     assert done.stderr == "error: the hub has no public encoder 'no/such'; check the name, or use --encoder minilm\n"
+
+
+def test_an_encoder_of_a_pickle_and_words_is_converted_from_the_hub(hub: Hub, tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    shutil.rmtree(files)
+    write_encoder(files)
+    only_words(files)
+    as_it_was_saved_once(files)
+    online = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HUB_OFFLINE": "0"}
+    refused = command("-m", "bench", "methods", "--encoder", NAME, home=tmp_path, **online)
+    assert f"has no tokenizer.json; make a folder that has it with: python -m bench convert {NAME} FOLDER" in refused.stderr
+    assert not any("pytorch_model.bin" in path for path in hub.asked)
+    done = command("-m", "bench", "convert", NAME, str(tmp_path / "made"), home=tmp_path, **online)
+    assert done.returncode == 0, done.stderr
+    assert "tokenizer.json: from vocab.txt" in done.stdout
+    assert find(str(tmp_path / "made")).shape.parameters == 1_010_368
 
 
 def test_the_doctor_sees_what_is_cached(roberta_home: Path, imdb_home: Path) -> None:

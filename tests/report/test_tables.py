@@ -201,8 +201,8 @@ def test_what_no_run_measured_is_named_and_takes_no_column() -> None:
     }  # fmt: skip
     training, use = costs_tables.sections(one_group(run(**old), run("lora", **old)))
     assert list(cells(training)["lora"]) == ["method", "device seconds"]
-    assert training.notes[-1].text == "Not measured: weights MiB, gradients MiB, optimizer MiB, activations MiB, energy J."
-    assert use.notes[-1].text == "Not measured: latency ms batch 1, latency ms batch 32, out-of-domain accuracy %."
+    assert training.notes[-1].text == "Not measured: weights MiB; gradients MiB; optimizer MiB; activations MiB; energy J."
+    assert use.notes[-1].text == "Not measured: latency ms batch 1; latency ms batch 32; out-of-domain accuracy %."
     # One that has them gives the others a dash.
     training, use = costs_tables.sections(one_group(run(), run("lora", **old)))
     assert cells(training)["lora"]["weights MiB"] == "–"

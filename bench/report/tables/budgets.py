@@ -11,7 +11,7 @@ from bench.analysis.verdicts import worded
 from bench.records.spec import Budget
 from bench.report.tables.footnotes import title
 from bench.report.tables.formatting import plus_minus
-from bench.report.tables.table import Note, Section
+from bench.report.tables.table import Note, Section, naming
 from bench.system.text import points
 
 __all__ = ["as_json", "equal_reviews", "crossing_budget", "sections", "sweep_title"]
@@ -26,10 +26,7 @@ def sections(sweep: Sweep) -> list[Section]:
         headers=["method", *heads],
         rows=[[line.label, *(_accuracy(row) for row in line.rows)] for line in sweep.lines],
         notes=[
-            Note(
-                "budgets",
-                "Accuracy in % over seeds, ± half its 95 % interval. Each budget is a run of its own, schedule and all.",
-            ),
+            Note("budgets", "Accuracy in % over seeds, ± half its 95 % interval. Each budget is a run of its own."),
             *_settings(sweep),
         ],
     )
@@ -76,10 +73,8 @@ def _settings(sweep: Sweep) -> list[Note]:
             continue
         different = sorted({name for setting in known for name, value in frozenset(setting.items()) - shared})
         values = [" ".join(str(setting[name]) for name in different if name in setting) for setting in known]
-        said[line.label] = f"{line.label} {', '.join(different)} {', '.join(values)}"
-    if not said:
-        return []
-    return [Note("settings", f"Hyperparameters differ between budgets: {'; '.join(said.values())}.", tuple(said))]
+        said[line.label] = f"{', '.join(different)} {', '.join(values)}"
+    return naming("settings", "Hyperparameters differ between budgets: {}.", said)
 
 
 def _crossings(sweep: Sweep) -> list[Note]:
@@ -87,10 +82,13 @@ def _crossings(sweep: Sweep) -> list[Note]:
     if not sweep.crossings:
         return [Note("crossing", "No difference changes its sign between two budgets."), verdicts]
     sure = [Note("crossing", _crossing(found, sweep), (found.label,)) for found in sweep.crossings if found.at is not None]
-    unsure = {found.label: found for found in sweep.crossings if found.at is None}
-    if unsure:
-        sure.append(Note("sign", f"Sign changes that are not resolved on both sides: {', '.join(unsure)}.", tuple(unsure)))
-    return [*sure[:3], verdicts, Note("linear", "A crossing's budget is linear in the logarithm between the two.")]
+    unsure = {found.label: "" for found in sweep.crossings if found.at is None}
+    unresolved = naming("sign", "Sign changes that are not resolved on both sides: {}.", unsure)
+    return [
+        *[*sure, *unresolved][:3],
+        verdicts,
+        Note("linear", "A crossing's budget is linear in the logarithm between the two."),
+    ]
 
 
 def _crossing(crossing: Crossing, sweep: Sweep) -> str:

@@ -9,7 +9,7 @@ from bench.analysis.comparison import Group
 from bench.analysis.confidence import BINS, RESAMPLES, Confidence
 from bench.report.tables.footnotes import title
 from bench.report.tables.formatting import seed_list
-from bench.report.tables.table import Note, Section
+from bench.report.tables.table import Note, Section, naming
 from bench.system.text import percent
 
 __all__ = ["as_json", "section"]
@@ -19,18 +19,13 @@ def section(group: Group, found: Sequence[Confidence]) -> Section | None:
     """Return the table of a group; None where no run has its logits."""
     if not found:
         return None
-    lacking = [row.label for row in group.rows if row.runs and row.label not in {one.label for one in found}]
+    lacking = {row.label: "" for row in group.rows if row.runs and row.label not in {one.label for one in found}}
     notes = [
-        Note(
-            "ece", f"ECE: mean distance of confidence from accuracy in {BINS} bins of equal mass; the next column is its floor."
-        ),
+        Note("ece", f"ECE: mean distance of confidence from accuracy in {BINS} bins of equal mass; next column: its floor."),
         Note("scores", "NLL in nats, Brier summed over the classes; nothing was recalibrated."),
-        Note(
-            "interval", f"After ±: half a 95 % interval over seeds; that of ECE also over {RESAMPLES} resamples of the reviews."
-        ),
+        Note("interval", f"After ±: half a 95 % interval over seeds, for ECE also over {RESAMPLES} resamples of the reviews."),
+        *naming("lacking", "Without logits beside their records: {}.", lacking),
     ]
-    if lacking:
-        notes.append(Note("lacking", f"Without logits beside their records: {', '.join(lacking)}.", tuple(lacking)))
     return Section(
         title=f"Confidence · {title(group)}",
         headers=["method", "ECE\n%", "if calibrated\n%", "NLL", "Brier", "seeds"],
