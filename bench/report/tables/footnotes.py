@@ -35,6 +35,8 @@ def title(group: Group) -> str:
     if key.tuning is not None:
         seeds = "" if key.tuning_seeds is None else f" × {key.tuning_seeds} seeds"
         parts.append(f"tuned, {key.tuning} trial{'s' if key.tuning != 1 else ''}{seeds} a method")
+    if key.classes > 2:
+        parts.append(f"{key.classes} classes, precision, recall and F1 are macro averages")
     if key.train_limit is not None:
         parts.append(f"train limited to {key.train_limit:,}")
     if key.memory_cap is not None:
