@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from methods._targets import TARGETS
 from methods.base import EncoderShape, Method, register
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class BitFit(Method):
 
     citation = "Ben Zaken et al., BitFit: Simple Parameter-efficient Fine-tuning, ACL 2022 (arXiv 2106.10199)"
     deviation = "A pooler trains whole, with the head (the paper trains only its bias); dropout is 0, as for every method."
+    families = frozenset(TARGETS) - {"modernbert"}  # which has no biases
     learning_rates = (3e-4, 1e-3, 3e-3)
 
     # The middle of the grid; not tuned here.
@@ -32,6 +34,9 @@ class BitFit(Method):
         return encoder
 
     def trainable_parameters(self, shape: EncoderShape) -> int:
-        """L·(4d + f + d + 2d) + d: attention, feed-forward and two LayerNorms a layer, and the embedding LayerNorm."""
+        """L·(4d + f + d) and half of the LayerNorms; d each for a projection of the embeddings and for a convolution."""
         d, f = shape.width, shape.feed_forward
-        return shape.layers * (4 * d + (f + d) + 2 * d) + d
+        # DeBERTa's projection has no bias.
+        projected = shape.table_width is not None and shape.model_type != "deberta-v2"
+        layers = shape.distinct_layers * (4 * d + (f + d))
+        return layers + shape.norm_parameters // 2 + d * (projected + bool(shape.convolution))

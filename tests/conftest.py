@@ -22,6 +22,20 @@ from bench.system.device import resolve_device
 from bench.training.job import Job, job_of
 
 TINY = {"vocab_size": 30522, "num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 32, "intermediate_size": 64}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "Bert": {}, "Roberta": {"max_position_embeddings": 514}, "XLMRoberta": {"max_position_embeddings": 514}, "DistilBert": {},
+    "MPNet": {"max_position_embeddings": 514}, "Electra": {"embedding_size": 16}, "Albert": {"embedding_size": 16},
+    # As in DeBERTa-v3: positions are relative alone, their projections those of the content.
+    "DebertaV2": {
+        "relative_attention": True, "position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": True,
+        "pos_att_type": ["p2c", "c2p"], "position_biased_input": False, "type_vocab_size": 0,
+    },
+    "ModernBert": {
+        "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2, "local_attention": 4,
+        "max_position_embeddings": 512,
+    },
+}  # fmt: skip
+"""Families of encoders, as transformers' classes begin, and what their configurations need beside `TINY`."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -79,7 +93,7 @@ def write_encoder(folder: Path, kind: str = "Bert", **sizes: Any) -> Path:
     import torch
     import transformers
 
-    sizes = {**TINY, **sizes}
+    sizes = {**TINY, **FAMILIES[kind], **sizes}
     if kind == "DistilBert":
         names = {
             "hidden_size": "dim",
@@ -88,8 +102,6 @@ def write_encoder(folder: Path, kind: str = "Bert", **sizes: Any) -> Path:
             "intermediate_size": "hidden_dim",
         }
         sizes = {names.get(key, key): value for key, value in sizes.items()}
-    if kind in {"Roberta", "XLMRoberta", "MPNet"}:
-        sizes.setdefault("max_position_embeddings", 514)
     torch.manual_seed(0)
     config = getattr(transformers, f"{kind}Config")(**sizes)
     model = getattr(transformers, f"{kind}Model")(config)

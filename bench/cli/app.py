@@ -15,6 +15,8 @@ from typer.exceptions import TyperException
 
 from bench import __version__
 from bench.cli.calibrate import calibrate
+from bench.cli.card import card
+from bench.cli.convert import convert
 from bench.cli.export import export
 from bench.cli.options import RUNS, Command, Device, Out
 from bench.cli.run import run, watch
@@ -37,6 +39,8 @@ command()(run)
 command()(calibrate)
 command()(watch)
 command()(export)
+command()(convert)
+command()(card)
 
 
 @command()

@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.data.sources import CSV, HUB_FILES, HUB_ID, PACKAGE
 from bench.models.pretrained import PACKAGED, find
 from bench.models.split_archive import SPLIT_ARCHIVES
+from bench.models.weight_files import SAFETENSORS
 from bench.system.device import cpu_model, device_model, multiplies_bf16, resolve_device, usable_cores
 from bench.system.errors import BenchError
 from bench.system.files import cache_dir
@@ -128,7 +129,7 @@ def _hub_models() -> list[str]:
     except OSError:
         return []
     names = [folder.removeprefix("models--").replace("--", "/", 1) for folder in folders]
-    return [name for name in names if cached(name, "model", ["config.json", "model.safetensors", "tokenizer.json"])]
+    return [name for name in names if cached(name, "model", ["config.json", SAFETENSORS, "tokenizer.json"])]
 
 
 def _data(findings: _Findings) -> None:

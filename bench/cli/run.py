@@ -55,6 +55,8 @@ def run(
         from bench.runs.budgets import counted
         from bench.runs.scheduler import carry_out
 
+        for note in dict.fromkeys(note for matrix in matrices for note in matrix.pretrained.notes):
+            say(note)
         matrices = [counted(matrix, out, elsewhere=elsewhere, say=say) for matrix in matrices]
         # A matrix with a run that failed does not stop those after it.
         complete = [

@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["InBlocks", "MaskKnown", "attend", "replace_mpnet_attention"]
+__all__ = ["InBlocks", "MaskKnown", "adapt_attention", "attend"]
 
 SCORES = 2**20
 """Scores of a block, which has one review at least: those of 12 heads and 256 tokens are three quarters of it. They take 2 MiB
@@ -133,14 +133,30 @@ def _empty_by_token(tensor: Tensor) -> Tensor:
     return tensor.new_empty(batch, length, heads, width).transpose(1, 2)
 
 
-def replace_mpnet_attention(encoder: nn.Module) -> None:
-    """Give an MPNet encoder, changed in place, this attention, or torch's where there is dropout or another device.
+def adapt_attention(encoder: nn.Module) -> None:
+    """Make an encoder's attention, changed in place, ready for blocks on a CPU and for bf16.
 
-    Transformers has only the plain one for it, whose scores get a bias by distance (Song et al. 2020, arXiv 2004.09297).
-    Modules and weights keep their names, so methods attach as before.
+    Most families call torch's function, which `InBlocks` replaces. Of MPNet transformers has only attention written out, whose
+    scores get a bias by distance (Song et al. 2020, arXiv 2004.09297): it gets classes of its own here. ELECTRA and DeBERTa
+    keep attention as the library writes it out. Modules and weights keep their names, so methods attach as before.
     """
+    kind = encoder.config.model_type  # type: ignore[union-attr]
+    classes = {"mpnet": _mpnet_classes, "modernbert": _modernbert_classes}.get(kind, dict)()  # type: ignore[arg-type]
     for module in encoder.modules():
-        module.__class__ = _mpnet_classes().get(type(module), type(module))
+        module.__class__ = classes.get(type(module), type(module))
+    if kind == "electra":
+        encoder.encoder.register_forward_pre_hook(_cast_mask, with_kwargs=True)  # type: ignore[union-attr, operator]
+
+
+def _rounded(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """Cast a mask that is added to scores to their type, and keep it finite: a token that sees no other must not become NaN."""
+    return mask if mask.dtype == dtype else mask.to(dtype).clamp_(min=torch.finfo(dtype).min)
+
+
+def _cast_mask(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Give layers their mask in the type of the hidden states; the library makes it in that of the weights."""
+    hidden = given[0] if given else named["hidden_states"]
+    return given, named | {"attention_mask": _rounded(named["attention_mask"], hidden.dtype)}
 
 
 def _added(bias: Tensor, mask: Tensor) -> Tensor:
@@ -170,7 +186,7 @@ def _mpnet_classes() -> dict[type[nn.Module], type[nn.Module]]:
     class OneBias(MPNetEncoder):  # type: ignore[misc]
         def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, *given: Any, **named: Any) -> Any:
             """Cast the mask, which has the type of the weights, to that of the hidden states, to whose scores it is added."""
-            mask = None if attention_mask is None else attention_mask.to(hidden_states.dtype)
+            mask = None if attention_mask is None else _rounded(attention_mask, hidden_states.dtype)
             return super().forward(hidden_states, mask, *given, **named)
 
         def compute_position_bias(self, x: Tensor, *given: Any, **named: Any) -> Any:
@@ -205,3 +221,19 @@ def _mpnet_classes() -> dict[type[nn.Module], type[nn.Module]]:
             return (self.o(out.transpose(1, 2).flatten(2)),)
 
     return {MPNetEncoder: OneBias, MPNetSelfAttention: InBlocksOrTorchs}
+
+
+@cache
+def _modernbert_classes() -> dict[type[nn.Module], type[nn.Module]]:
+    """The library's class, and what takes its place."""
+    from transformers.models.modernbert import modeling_modernbert
+
+    class ModernBertModel(modeling_modernbert.ModernBertModel):  # type: ignore[misc]
+        """Called as the library's class, whose name files of adapters hold."""
+
+        def _update_attention_mask(self, attention_mask: Tensor, output_attentions: bool) -> tuple[Tensor, Tensor]:
+            masks = super()._update_attention_mask(attention_mask, output_attentions)
+            whole, near = (_rounded(mask, self.final_norm.weight.dtype) for mask in masks)
+            return whole, near
+
+    return {modeling_modernbert.ModernBertModel: ModernBertModel}

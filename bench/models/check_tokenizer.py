@@ -39,8 +39,8 @@ _REGEXES = {" {2,}"}
 """Regular expressions that may be replaced: runs of spaces, as XLM-RoBERTa's file has it."""
 
 
-def check_tokenizer(name: str, path: Path) -> None:
-    """See that a file holds a tokenizer of known parts.
+def check_tokenizer(name: str, path: Path, vocabulary: int) -> None:
+    """See that a file holds a tokenizer of known parts, which gives no id that the encoder's table of words has no row for.
 
     Raises:
         ModelError: saying which part is not; `name` is the encoder's.
@@ -55,6 +55,12 @@ def check_tokenizer(name: str, path: Path) -> None:
         raise ModelError(f"encoder {name!r}: tokenizer.json cannot be read: it is not whole JSON") from None
     for why in _wrong(found):
         raise ModelError(f"encoder {name!r}: tokenizer.json cannot be read: {why}")
+    token, highest = max(_ids(found), key=lambda entry: entry[1])
+    if highest >= vocabulary:
+        raise ModelError(
+            f"encoder {name!r}: its tokenizer.json can give the id {highest:,} ({brief(token)}), but its vocabulary has "
+            f"{vocabulary:,} entries; give the tokenizer of this encoder, without tokens that were added later"
+        )
 
 
 def _wrong(found: Any) -> Iterator[str]:
@@ -84,6 +90,23 @@ def _wrong(found: Any) -> Iterator[str]:
             pattern = one.get("pattern") if isinstance(one, dict) else None
             if isinstance(pattern, dict) and not _is_one_of(pattern.get("Regex"), {None, *_REGEXES}):
                 yield f"its {part} has the regular expression {brief(pattern.get('Regex'))}, which is not a known one"
+
+
+def _ids(found: dict[str, Any]) -> Iterator[tuple[Any, int]]:
+    """Yield what a tokenizer of known parts can give: token and id, of a list of unigrams only the last."""
+    vocabulary = found["model"]["vocab"]
+    if isinstance(vocabulary, dict):
+        yield from vocabulary.items()
+    else:
+        yield vocabulary[-1], len(vocabulary) - 1
+    yield from ((token.get("content"), token["id"]) for token in found.get("added_tokens") or [])
+    for step in _steps(found.get("post_processor"), "processors"):
+        framing = [step.get("sep"), step.get("cls")]
+        special = step.get("special_tokens")
+        for token in special.values() if isinstance(special, dict) else ():
+            ids = token.get("ids") if isinstance(token, dict) else None
+            framing += [(token["id"], one) for one in ids if "id" in token] if isinstance(ids, list) else []
+        yield from ((pair[0], pair[1]) for pair in framing if isinstance(pair, list | tuple) and _is_id(pair[-1]))
 
 
 def _is_id(value: Any) -> bool:

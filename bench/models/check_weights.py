@@ -1,91 +1,131 @@
-"""Check from its header that a safetensors file holds the encoder that config.json describes, before any library loads it."""
+"""Check by headers alone that safetensors files hold the encoder of config.json, before any library loads them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
 
+from bench.models.families import FAMILIES, Sizes
 from bench.system.errors import ModelError
 from methods import EncoderShape
 
-__all__ = ["check_weights", "expected"]
+__all__ = ["check_weights", "expected", "names_of"]
 
-_BODY = re.compile(r"(^|\.)(embeddings|encoder|transformer)\.(?!position_ids)")
+_BODY = re.compile(r"(^|\.)(embeddings|embeddings_project|encoder|transformer|layers|final_norm)\.(?!position_ids)")
 """Names of weights that belong to the encoder's body; position_ids is a counter that old checkpoints hold."""
+_HEAD = re.compile(r"classifier(\.out_proj)?\.weight")
+"""The last matrix of a sequence-classification head, [labels, inputs]."""
 _FLOATS = {"F16", "BF16", "F32", "F64"}
-_PREFIXES = {"bert": "bert.", "roberta": "roberta.", "xlm-roberta": "roberta.", "distilbert": "distilbert.", "mpnet": "mpnet."}
-"""What stands before the names of the body where a checkpoint holds more than that."""
-
-_Sizes = tuple[int, ...]
 
 
-def _block(kind: str, d: int, f: int) -> dict[str, _Sizes]:
-    """List the matrices and LayerNorms of one layer: name → [out, in] or [width]."""
-    if kind == "distilbert":
-        square = {f"attention.{part}_lin": (d, d) for part in ("q", "k", "v", "out")}
-        return {**square, "sa_layer_norm": (d,), "ffn.lin1": (f, d), "ffn.lin2": (d, f), "output_layer_norm": (d,)}
-    if kind == "mpnet":
-        attention: dict[str, _Sizes] = {f"attention.attn.{part}": (d, d) for part in ("q", "k", "v", "o")}
-        attention["attention.LayerNorm"] = (d,)
-    else:
-        attention = {f"attention.self.{part}": (d, d) for part in ("query", "key", "value")}
-        attention |= {"attention.output.dense": (d, d), "attention.output.LayerNorm": (d,)}
-    return {**attention, "intermediate.dense": (f, d), "output.dense": (d, f), "output.LayerNorm": (d,)}
+def expected(config: Mapping[str, Any], shape: EncoderShape) -> Iterator[tuple[str, Sizes]]:
+    """Yield name and sizes of every tensor of the body, as transformers names them without a prefix, in order of layers."""
+    family, d = FAMILIES[shape.model_type], shape.width
+    tables = {
+        family.words: shape.vocabulary, "embeddings.position_embeddings": shape.positions,
+        "embeddings.token_type_embeddings": shape.token_types,
+    }  # fmt: skip
+    yield from ((f"{table}.weight", (rows, shape.table_width or d)) for table, rows in tables.items() if rows)
+    # DeBERTa projects its embeddings before their LayerNorm.
+    first = d if shape.model_type == "deberta-v2" else shape.table_width or d
+    yield from _with_biases({family.first_norm: (first,)}, family.biased)
+    if family.beside is not None:
+        yield from family.beside(config, shape)
+    widths = {"d": d, "f": shape.feed_forward, "2f": 2 * shape.feed_forward, "3d": 3 * d}
+    block = {name: tuple(widths[width] for width in sizes.split()) for name, sizes in family.block.items()}
+    for layer in range(shape.distinct_layers):
+        place = divmod(layer, config.get("inner_group_num", 1)) if family.layer.count("{}") == 2 else (layer,)
+        for name, sizes in _with_biases(block, family.biased):
+            # ModernBERT's first layer has no LayerNorm of its own before attention.
+            if (name, layer) != ("attn_norm.weight", 0):
+                yield f"{family.layer.format(*place)}.{name}", sizes
 
 
-def expected(config: dict[str, Any], shape: EncoderShape) -> Iterator[tuple[str, _Sizes]]:
-    """Name and sizes of every tensor of the body, as transformers names them without a prefix, in order of layers."""
-    kind, d = shape.model_type, shape.width
-    tables = {"word": shape.vocabulary, "position": shape.positions, "token_type": shape.token_types}
-    for table, rows in tables.items():
-        if rows:
-            yield f"embeddings.{table}_embeddings.weight", (rows, d)
-    yield "embeddings.LayerNorm.weight", (d,)
-    yield "embeddings.LayerNorm.bias", (d,)
-    if kind == "mpnet":
-        heads = config["num_attention_heads"]
-        yield "encoder.relative_attention_bias.weight", (shape.relative_biases // heads, heads)
-    layers = "transformer.layer" if kind == "distilbert" else "encoder.layer"
-    block = _block(kind, d, shape.feed_forward)
-    for layer in range(shape.layers):
-        for name, sizes in block.items():
-            yield f"{layers}.{layer}.{name}.weight", sizes
-            yield f"{layers}.{layer}.{name}.bias", sizes[:1]
+def _with_biases(block: Mapping[str, Sizes], biased: bool) -> Iterator[tuple[str, Sizes]]:
+    for name, sizes in block.items():
+        yield f"{name}.weight", sizes
+        if biased:
+            yield f"{name}.bias", sizes[:1]
 
 
-def check_weights(name: str, path: Path, config: dict[str, Any], shape: EncoderShape) -> None:
-    """Check that the file is whole, in floating point, and holds every tensor of the body under its name.
+def names_of(keys: Iterable[str], shape: EncoderShape) -> dict[str, str]:
+    """Map the names of a checkpoint that are used to those of transformers' sequence-classification model.
+
+    Used is the body, and what of a head comes pre-trained, such as BERT's pooler.
+    """
+    keys, family = list(keys), FAMILIES[shape.model_type]
+    prefix = family.prefix if any(key.startswith(family.prefix) for key in keys) else ""
+    found: dict[str, str] = {}
+    for key in keys:
+        name = family.prefix + key.removeprefix(prefix)
+        if _is_body(key, shape) and key.startswith(prefix):
+            found[key] = _present(name)
+        elif family.kept_head is not None:
+            top = key if key.startswith(family.kept_head) else name
+            if top.startswith(family.kept_head):
+                found[key] = top
+    return found
+
+
+def _is_body(key: str, shape: EncoderShape) -> bool:
+    # DeBERTa-v3's files hold positions that only its pre-training adds.
+    unused = not shape.positions and "embeddings.position_embeddings." in key
+    return _BODY.search(key) is not None and not unused
+
+
+def check_weights(name: str, files: list[Path], config: Mapping[str, Any], shape: EncoderShape) -> int | None:
+    """Check that the files are whole, in floating point, and hold every tensor of the body under its name.
+
+    Returns:
+        The labels of the checkpoint's own classification head, which is not used; None where it has none.
 
     Raises:
-        ModelError: saying what it lacks.
+        ModelError: saying what they lack.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            slices = {key: file.get_slice(key) for key in file.keys() if _BODY.search(key)}  # noqa: SIM118  no mapping
-            held = {key: tuple(tensor.get_shape()) for key, tensor in slices.items()}
-            types = {tensor.get_dtype() for tensor in slices.values()}
-    except SafetensorError as error:
-        raise ModelError(f"encoder {name!r}: model.safetensors cannot be read ({error}); is it whole?") from None
+    held: dict[str, Sizes] = {}
+    types: set[str] = set()
+    labels = None
+    for path in files:
+        for key, sizes, kind in _header(name, path):
+            if _HEAD.fullmatch(key):
+                labels = sizes[0] if sizes else None
+            if _is_body(key, shape):
+                if key in held:
+                    raise ModelError(f"encoder {name!r}: two shards hold {key}; fetch the encoder whole again")
+                held[key] = sizes
+                types.add(kind)
     if types - _FLOATS:
         raise ModelError(f"encoder {name!r} holds {', '.join(sorted(types - _FLOATS))} weights; give one that is not quantised")
     total = sum(prod(sizes) for sizes in held.values())
     if total != shape.parameters:
+        what = files[0].name if len(files) == 1 else f"all {len(files)} shards"
         raise ModelError(
-            f"encoder {name!r}: model.safetensors holds {total:,} parameters of the body, but config.json describes "
+            f"encoder {name!r}: {what} holds {total:,} parameters of the body, but config.json describes "
             f"{shape.parameters:,}; give the two files of one encoder"
         )
-    prefix = _PREFIXES[shape.model_type]
-    prefix = prefix if any(key.startswith(prefix) for key in held) else ""
-    named = {_present(key.removeprefix(prefix)): sizes for key, sizes in held.items() if key.startswith(prefix)}
+    prefix = FAMILIES[shape.model_type].prefix
+    named = {new.removeprefix(prefix): held[key] for key, new in names_of(held, shape).items()}
     for tensor, sizes in expected(config, shape):
         if named.get(tensor) != sizes:
             what = "lack" if tensor not in named else f"hold {list(named[tensor])} and not {list(sizes)} numbers for"
             raise ModelError(f"encoder {name!r}: the weights {what} {tensor} as config.json describes it")
+    return labels
+
+
+def _header(name: str, path: Path) -> Iterator[tuple[str, Sizes, str]]:
+    """Yield name, sizes and type of every tensor of a file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            for key in file.keys():  # noqa: SIM118  no mapping
+                tensor = file.get_slice(key)
+                yield key, tuple(tensor.get_shape()), tensor.get_dtype()
+    except SafetensorError as error:
+        raise ModelError(f"encoder {name!r}: {path.name} cannot be read ({error}); is it whole?") from None
 
 
 def _present(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -10,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.models.attention import InBlocks, MaskKnown, replace_mpnet_attention
+from bench.models.attention import InBlocks, MaskKnown, adapt_attention
+from bench.models.check_weights import names_of
+from bench.models.families import FAMILIES
 from bench.models.pretrained import Pooling, PretrainedModel
 from bench.system.errors import ModelError
 
 __all__ = ["Classifier", "frozen_sha256", "load_classifier"]
-
-LABELS = 2
 
 
 class Classifier(nn.Module):
@@ -40,7 +41,7 @@ class Classifier(nn.Module):
         return (hidden * mask).sum(1, dtype=torch.float32) / mask.sum(1, dtype=torch.float32)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits [batch, 2] for ids and mask [batch, length]."""
+        """Logits [batch, classes] for ids and mask [batch, length]."""
         logits: Tensor = self.head(self.features(input_ids, attention_mask))
         return logits
 
@@ -78,67 +79,101 @@ def _distilbert_head(model: Any) -> nn.Module:
     return nn.Sequential(model.pre_classifier, nn.ReLU(), model.dropout, model.classifier)
 
 
+def _albert_head(model: Any) -> nn.Module:
+    base = model.albert
+    parts = OrderedDict(pooler=base.pooler, activation=base.pooler_activation, dropout=model.dropout)
+    base.pooler = base.pooler_activation = None
+    return nn.Sequential(parts | {"classifier": model.classifier})
+
+
+def _deberta_head(model: Any) -> nn.Module:
+    return _BertHead(model.pooler, model.dropout, model.classifier)
+
+
+def _modernbert_head(model: Any) -> nn.Module:
+    return nn.Sequential(OrderedDict(pooler=model.head, dropout=model.drop, classifier=model.classifier))
+
+
 def _roberta_head(model: Any) -> nn.Module:
     return _Flat(model.classifier)
 
 
-_OWN_HEADS: dict[str, Callable[[Any], nn.Module]] = {"bert": _bert_head, "distilbert": _distilbert_head}
+_OWN_HEADS: dict[str, Callable[[Any], nn.Module]] = {
+    "bert": _bert_head,
+    "distilbert": _distilbert_head,
+    "albert": _albert_head,
+    "deberta-v2": _deberta_head,
+    "modernbert": _modernbert_head,
+}
 """How to detach a family's sequence-classification head from its encoder, where it differs from RoBERTa's."""
 
 
-def load_classifier(pretrained: PretrainedModel, *, seed: int, dropout: float, attention_dropout: float) -> Classifier:
+def load_classifier(
+    pretrained: PretrainedModel, *, seed: int, dropout: float, attention_dropout: float, classes: int = 2
+) -> Classifier:
     """Build a fresh classifier in fp32 on the CPU, in training mode.
 
-    Head weights that the checkpoint does not hold come from a generator of their own, seeded with `seed`, so that every
-    method starts from the same head.
+    Head weights come from a generator of their own, seeded with `seed`, so that every method starts from the same head; but
+    for a pre-trained pooler that the checkpoint holds.
 
     Raises:
         ModelError: if the weights do not fit the configuration.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
     from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
+    family = FAMILIES[pretrained.config["model_type"]]
     # Attention dropout must be in the config before the model exists: SDPA reads it from there.
-    distil = pretrained.config["model_type"] == "distilbert"
-    drop = (
-        {"dropout": dropout, "attention_dropout": attention_dropout, "seq_classif_dropout": dropout}
-        if distil
-        else {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": attention_dropout}
-    )
-    config = AutoConfig.for_model(**pretrained.config, **drop, num_labels=LABELS)
+    drop = dict.fromkeys(family.dropout, dropout) | {family.attention_dropout: attention_dropout}
+    config = AutoConfig.for_model(**pretrained.config, **drop, **family.settings, num_labels=classes)
     own = pretrained.pooling == "own head"
     auto: Any = AutoModelForSequenceClassification if own else AutoModel
-    pooler = {} if own or distil else {"add_pooling_layer": False}
+    pooler = {"add_pooling_layer": False} if family.has_pooler and not own else {}
     try:
-        weights = load_file(pretrained.folder / "model.safetensors")
         # Given a state dict and no folder, from_pretrained maps names and opens no file of the checkpoint.
         model, info = auto._model_mapping[type(config)].from_pretrained(
-            None, config=config, state_dict=weights, output_loading_info=True,
+            None, config=config, state_dict=_weights(pretrained, own=own), output_loading_info=True,
             torch_dtype=torch.float32, **pooler,
         )  # fmt: skip
     except (SafetensorError, RuntimeError, OSError) as error:
         raise ModelError(f"encoder {pretrained.name!r}: the weights do not load ({str(error).splitlines()[0]})") from None
-    missing = set(info["missing_keys"])
-    if own:
-        encoder = model.base_model
-        lacking = [key for key in missing if key.startswith(f"{model.base_model_prefix}.") and ".pooler." not in key]
-        head = _OWN_HEADS.get(pretrained.config["model_type"], _roberta_head)(model)
-    else:
-        encoder, lacking = model, sorted(missing)
-        head = nn.Linear(int(config.hidden_size), LABELS)
+    head_keys = tuple(family.head.values())
+    lacking = sorted(key for key in info["missing_keys"] if not (own and key.startswith(head_keys)))
     if lacking or info["mismatched_keys"]:
         odd = (lacking or [str(key) for key in info["mismatched_keys"]])[0]
         raise ModelError(f"encoder {pretrained.name!r}: the weights lack {odd} as config.json describes it")
-    pretrained_pooler = own and not any(".pooler." in key for key in missing)
-    _initialise(head, keep="pooler" if pretrained_pooler else None, std=config.initializer_range, seed=seed)
-    if config.model_type == "mpnet":
-        replace_mpnet_attention(encoder)
-    return Classifier(encoder, pretrained.pooling, head).train()
+    pooling = pretrained.pooling
+    if own:
+        encoder = model.base_model
+        head = _OWN_HEADS.get(config.model_type, _roberta_head)(model)
+        pooling = "mean" if getattr(config, "classifier_pooling", None) == "mean" else pooling
+    else:
+        encoder, head = model, nn.Linear(int(config.hidden_size), classes)
+    kept = family.kept_head
+    whole = kept is not None and not any(key.startswith(kept) for key in info["missing_keys"])
+    _initialise(head, keep="pooler." if own and whole else None, std=config.initializer_range, seed=seed)
+    adapt_attention(encoder)
+    return Classifier(encoder, pooling, head).train()
+
+
+def _weights(pretrained: PretrainedModel, *, own: bool) -> dict[str, Tensor]:
+    """Read the weights that are used, named as in the library's classification model or, unless `own`, its bare one."""
+    from safetensors.torch import load_file
+
+    held: dict[str, Tensor] = {}
+    for file in pretrained.weights:
+        held |= load_file(file)
+    names, prefix = names_of(held, pretrained.shape), FAMILIES[pretrained.config["model_type"]].prefix
+    if own:
+        return {name: held[key] for key, name in names.items()}
+    body = {name.removeprefix(prefix): held[key] for key, name in names.items() if name.startswith(prefix)}
+    return {name: tensor for name, tensor in body.items() if not name.startswith("pooler.")}
 
 
 def _initialise(head: nn.Module, *, keep: str | None, std: float, seed: int) -> None:
-    """Draw normal weights and zero biases, as transformers does (BERT, section A.2), from a generator of the head's own."""
+    """Draw normal weights, as transformers does (BERT, section A.2), from a generator of the head's own; biases are zero, and
+    LayerNorms change nothing.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in head.named_parameters():
@@ -147,7 +182,7 @@ def _initialise(head: nn.Module, *, keep: str | None, std: float, seed: int) -> 
             if parameter.ndim > 1:
                 parameter.normal_(0.0, std, generator=generator)
             else:
-                parameter.zero_()
+                parameter.fill_(float(name.endswith("norm.weight")))
 
 
 def frozen_sha256(classifier: nn.Module) -> str:

@@ -2,14 +2,16 @@
 
 transformers 4.57 can be made to run code by a crafted config.json (CVE-2026-4372), so no library is ever given a
 checkpoint's folder. A checkpoint is three files, each checked before any library sees it: config.json, read here field by
-field against an allow-list; tokenizer.json (check_tokenizer.py); and model.safetensors (check_weights.py). No other file
-of the folder is opened, but for those two that name the pooling.
+field against an allow-list; tokenizer.json (check_tokenizer.py); and model.safetensors, or its shards (check_weights.py). No
+other file of the folder is opened, but for those two that name the pooling.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -18,13 +20,15 @@ from typing import Any, Literal
 
 from bench.models.check_tokenizer import check_tokenizer
 from bench.models.check_weights import check_weights
+from bench.models.families import FAMILIES, is_count
 from bench.models.split_archive import SPLIT_ARCHIVES, unpack
+from bench.models.weight_files import INDEX, SAFETENSORS, WEIGHTS, read_json, weight_files
 from bench.system.errors import ModelError, brief
 from bench.system.files import name_of, sha256_bytes, sha256_file
 from bench.system.hub import fetch
 from methods import EncoderShape, MethodError
 
-__all__ = ["PACKAGED", "PretrainedModel", "Pooling", "find"]
+__all__ = ["PACKAGED", "PretrainedModel", "Pooling", "allowed", "find", "layout", "pooling_of"]
 
 Pooling = Literal["mean", "cls", "own head"]
 
@@ -41,11 +45,13 @@ _TEXTS = ("hidden_act", "activation", "position_embedding_type")
 _FLAGS = ("sinusoidal_pos_embds",)
 """The fields of config.json that are passed on, by what they must hold; every other one is dropped."""
 
-_FAMILIES = ("bert", "roberta", "xlm-roberta", "distilbert", "mpnet")
 _ACTIVATIONS = ("gelu", "gelu_new", "gelu_fast", "relu", "silu", "swish", "tanh")
-LARGEST = 2**20
-"""Bytes of a configuration that is read; the largest known one takes a few thousand."""
-_FILES = ["config.json", "tokenizer.json", "model.safetensors"]
+_FILES = ["config.json", "tokenizer.json", WEIGHTS]
+_OTHERS = {
+    WEIGHTS: ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+    "tokenizer.json": ("vocab.txt", "vocab.json", "spiece.model", "spm.model", "sentencepiece.bpe.model"),
+}
+"""Files in whose place `python -m bench convert` puts those that are read."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ class PretrainedModel:
     tokenizer_sha256: str
     revision: str | None = None
     """The hub's commit, where the encoder came from there."""
+    dropped_labels: int | None = None
+    """Labels of the checkpoint's own classification head, which no run uses."""
 
     @property
     def shape(self) -> EncoderShape:
@@ -71,8 +79,23 @@ class PretrainedModel:
     def longest(self) -> int:
         """Tokens that the position table can hold, special tokens included."""
         # RoBERTa and MPNet number positions from padding_idx + 1.
-        offset = 0 if self.config["model_type"] in {"bert", "distilbert"} else int(self.config["pad_token_id"]) + 1
+        offset = int(self.config["pad_token_id"]) + 1 if FAMILIES[self.config["model_type"]].positions_from_padding else 0
         return int(self.config["max_position_embeddings"]) - offset
+
+    @property
+    def weights(self) -> list[Path]:
+        """The files of the weights: one, or several shards."""
+        return weight_files(self.name, self.folder)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know before a run, one line each."""
+        if self.dropped_labels is None:
+            return []
+        return [
+            f"encoder {self.name!r}: the classification head of its checkpoint ({self.dropped_labels} labels) is dropped; "
+            "every run begins with a new head"
+        ]
 
 
 def find(name: str) -> PretrainedModel:
@@ -91,7 +114,7 @@ def find(name: str) -> PretrainedModel:
     except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of an unknown user
         is_folder = exists = False
     if is_folder:
-        return _check(name_of(folder), folder)
+        return _check(name_of(layout(folder)[1]), folder)
     if not exists and re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, flags=re.ASCII):
         return _from_hub(name)
     raise ModelError(
@@ -112,28 +135,33 @@ def _from_hub(name: str) -> PretrainedModel:
     # sentence-transformers/… always has modules.json; a cache without it, filled by another library, would pool wrongly.
     sentence = ["modules.json"] if name.startswith("sentence-transformers/") else []
     snapshot = fetch(
-        name, "model", needed=[*_FILES, *sentence], optional=["modules.json", "1_Pooling/config.json"],
-        instead="use --encoder minilm",
+        name, "model", needed=["config.json", "tokenizer.json", SAFETENSORS, *sentence],
+        optional=[INDEX, "modules.json", "1_Pooling/config.json"], instead="use --encoder minilm",
     )  # fmt: skip
     return _check(name, snapshot.folder, revision=snapshot.revision)
 
 
-def _read_json(name: str, folder: Path, file: str) -> Any:
-    try:
-        if (folder / file).stat().st_size > LARGEST:
-            raise ValueError
-        return json.loads((folder / file).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"encoder {name!r}: {file} cannot be read ({type(error).__name__}); is it whole?") from None
+def layout(folder: Path) -> tuple[Path, Path]:
+    """Find the folder of the encoder's files, and that of modules.json.
+
+    In old folders of sentence-transformers the encoder lies in `0_Transformer`, or another folder whose name begins so.
+    """
+    if folder.name.startswith("0_") and (folder.parent / "modules.json").is_file():
+        return folder, folder.parent
+    inside = sorted(folder.glob("0_*/config.json"))
+    if len(inside) == 1 and not (folder / "config.json").exists() and (folder / "modules.json").is_file():
+        return inside[0].parent, folder
+    return folder, folder
 
 
 def _check(name: str, folder: Path, revision: str | None = None) -> PretrainedModel:
+    source = name if revision else str(folder)
+    folder, root = layout(folder)
     for needed in _FILES:
-        if not (folder / needed).is_file():
-            hint = "" if needed != "model.safetensors" else ": weights are only loaded from safetensors"
-            raise ModelError(f"encoder {name!r} has no {needed}{hint}; save it with save_pretrained(safe_serialization=True)")
-    config = _allowed(name, _read_json(name, folder, "config.json"))
-    pooling = _pooling(name, folder)
+        if not (folder / needed).is_file() and not (needed == WEIGHTS and (folder / INDEX).is_file()):
+            raise ModelError(_lacking(name, folder, needed, source, anywhere=revision is not None))
+    config = allowed(name, read_json(name, folder, "config.json"))
+    pooling = pooling_of(name, root)
     try:
         shape = EncoderShape.from_config(config)
     except MethodError as error:
@@ -142,13 +170,27 @@ def _check(name: str, folder: Path, revision: str | None = None) -> PretrainedMo
     if heads is None or shape.width % heads:
         raise ModelError(f"encoder {name!r}: config.json gives {heads} attention heads, which do not share width {shape.width}")
     try:
-        check_weights(name, folder / "model.safetensors", config, shape)
-        check_tokenizer(name, folder / "tokenizer.json")
-        weights, tokenizer = (sha256_file(folder / file) for file in ("model.safetensors", "tokenizer.json"))
+        files = weight_files(name, folder)
+        labels = check_weights(name, files, config, shape)
+        check_tokenizer(name, folder / "tokenizer.json", shape.vocabulary)
+        tokenizer = sha256_file(folder / "tokenizer.json")
+        hashes = [sha256_file(file) for file in files]
     except OSError as error:
         raise ModelError(f"encoder {name!r} cannot be read ({error.strerror}); check its files") from None
+    weights = hashes[0] if len(hashes) == 1 else sha256_bytes("\n".join(hashes).encode())
     parts = [weights, tokenizer, json.dumps(config, sort_keys=True), pooling]
-    return PretrainedModel(name, folder, config, pooling, sha256_bytes("\n".join(parts).encode()), tokenizer, revision)
+    identity = sha256_bytes("\n".join(parts).encode())
+    return PretrainedModel(name, folder, config, pooling, identity, tokenizer, revision, labels)
+
+
+def _lacking(name: str, folder: Path, needed: str, source: str, *, anywhere: bool) -> str:
+    """Say that a file is not there, and what to do; `anywhere` where the hub may have more files than the folder."""
+    why = ": weights are only loaded from safetensors" if needed == WEIGHTS else ""
+    if needed in _OTHERS and (anywhere or any((folder / other).exists() for other in _OTHERS[needed])):
+        how = f"make a folder that has it with: python -m bench convert {shlex.quote(source)} FOLDER"
+    else:
+        how = "save it with save_pretrained(safe_serialization=True)"
+    return f"encoder {name!r} has no {needed}{why}; {how}"
 
 
 def _whole(value: Any) -> bool:
@@ -156,7 +198,7 @@ def _whole(value: Any) -> bool:
 
 
 _SOUND: dict[tuple[str, ...], Callable[[Any], bool]] = {
-    _COUNTS: lambda value: _whole(value) and value > 0,
+    _COUNTS: is_count,
     _IDS: _whole,
     _SCALES: lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1,
     _TEXTS: lambda value: isinstance(value, str),
@@ -164,35 +206,59 @@ _SOUND: dict[tuple[str, ...], Callable[[Any], bool]] = {
 }
 
 
-def _allowed(name: str, config: Any) -> dict[str, Any]:
-    if not isinstance(config, Mapping) or config.get("model_type") not in _FAMILIES:
-        kind = config.get("model_type") if isinstance(config, Mapping) else None
-        raise ModelError(f"encoder {name!r} has model type {brief(kind)}; known are {', '.join(_FAMILIES)}")
-    kind = config["model_type"]
-    allowed: dict[str, Any] = {"model_type": kind, "pad_token_id": 0 if kind in {"bert", "distilbert"} else 1}
-    for fields, sound in _SOUND.items():
-        for field in fields:
-            value = config.get(field)
-            if value is not None and not sound(value):
-                shown = brief(value)
-                raise ModelError(f"encoder {name!r}: config.json gives {field} as {shown}, which is not a valid value")
-            if value is not None:
-                allowed[field] = value
+def allowed(name: str, config: Any) -> dict[str, Any]:
+    """Check the fields of a configuration, and return those that are passed on.
+
+    Raises:
+        ModelError: for another model type or a value that cannot be one; `name` is the encoder's.
+    """
+    kind = config.get("model_type") if isinstance(config, Mapping) else None
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        raise ModelError(f"encoder {name!r} has model type {brief(kind)}; known are {', '.join(FAMILIES)}")
+    family = FAMILIES[kind]
+    found: dict[str, Any] = {"model_type": kind, "pad_token_id": family.pad_token_id, **family.defaults}
+    sounds = {field: sound for fields, sound in _SOUND.items() for field in fields} | dict(family.fields)
+    if not family.absolute:
+        del sounds["position_embedding_type"]
+    for field, sound in sounds.items():
+        value = config.get(field)
+        if value is not None and not sound(value):
+            shown = brief(value)
+            raise ModelError(f"encoder {name!r}: config.json gives {field} as {shown}, which is not a valid value")
+        if value is not None:
+            found[field] = value
     for field in ("hidden_act", "activation"):
-        if allowed.get(field, "gelu") not in _ACTIVATIONS:
-            raise ModelError(f"encoder {name!r}: activation {brief(allowed[field])} is not one of {', '.join(_ACTIVATIONS)}")
-    if allowed.get("position_embedding_type", "absolute") != "absolute":
+        if found.get(field, "gelu") not in _ACTIVATIONS:
+            raise ModelError(f"encoder {name!r}: activation {brief(found[field])} is not one of {', '.join(_ACTIVATIONS)}")
+    if found.get("position_embedding_type", "absolute") != "absolute":
         raise ModelError(f"encoder {name!r}: only absolute positions are supported")
-    return allowed
+    if found.get("relative_attention") and not found.get("share_att_key"):
+        raise ModelError(f"encoder {name!r}: relative attention is supported with share_att_key alone, as in DeBERTa-v2 and v3")
+    if not is_count(found.get("max_position_embeddings")):
+        raise ModelError(f"encoder {name!r}: config.json: max_position_embeddings must be a positive whole number")
+    if found["pad_token_id"] >= found.get("vocab_size", math.inf):
+        raise ModelError(f"encoder {name!r}: config.json gives pad_token_id {found['pad_token_id']}, beyond its vocabulary")
+    return found
 
 
-def _pooling(name: str, folder: Path) -> Pooling:
-    """Read the pooling that modules.json names (rules, section 5); without it, the encoder uses its own head."""
+def pooling_of(name: str, folder: Path) -> Pooling:
+    """Read the pooling that modules.json names (rules, section 5); without it, the encoder uses its own head.
+
+    sentence-transformers writes a flag for each kind, and from 5.4 on the name of one, or of several.
+
+    Raises:
+        ModelError: unless it is mean or cls; `name` is the encoder's.
+    """
     if not (folder / "modules.json").is_file():
         return "own head"
-    config = _read_json(name, folder, "1_Pooling/config.json")
-    chosen = sorted(k for k, on in config.items() if k.startswith("pooling_mode_") and on) if isinstance(config, dict) else []
-    known: dict[str, Pooling] = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
-    if len(chosen) != 1 or chosen[0] not in known:
-        raise ModelError(f"encoder {name!r}: 1_Pooling/config.json must choose mean or cls pooling, not {brief(chosen)}")
-    return known[chosen[0]]
+    config = read_json(name, folder, "1_Pooling/config.json")
+    config = config if isinstance(config, dict) else {}
+    flags = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+    chosen: Any = sorted(flags.get(key, key) for key in map(str, config) if key.startswith("pooling_mode_") and config[key])
+    if (named := config.get("pooling_mode")) is not None:
+        chosen = named if isinstance(named, list) else [named]
+    known: tuple[Pooling, ...] = ("mean", "cls")
+    for pooling in known:
+        if chosen == [pooling]:
+            return pooling
+    raise ModelError(f"encoder {name!r}: 1_Pooling/config.json must choose mean or cls pooling, not {brief(chosen)}")

@@ -27,6 +27,10 @@ __all__ = ["in_precision"]
 
 EMBEDDINGS = "embeddings"
 """Name of the module that all supported encoders look tokens up in."""
+MULTIPLIED = "rel_embeddings"
+"""Name of DeBERTa's table of relative positions, of which all rows are taken and multiplied."""
+FREQUENCIES = "inv_freq"
+"""Name of the buffer of ModernBERT's rotary positions, which the library multiplies in fp32 and casts."""
 
 _copies = WeakTensorKeyDictionary()
 """Of each frozen fp32 weight, its version when it was cast, and the bf16 copy; gone when the weight is."""
@@ -56,15 +60,16 @@ def in_precision(classifier: nn.Module, precision: Precision) -> Iterator[None]:
     hooks = [embeddings.register_forward_hook(_cast_output, prepend=True)]
     casts: dict[int, Tensor] = {}  # a tensor that two modules share is cast once
     try:
-        for module in encoder.modules():
+        for path, module in encoder.named_modules():
             if isinstance(module, ParametrizationList):
                 kept.update(map(id, module.modules()))
                 hooks.append(module.register_forward_hook(_cast_output))
-            if id(module) in kept or isinstance(module, nn.Embedding):
+            looked_up = isinstance(module, nn.Embedding) and path.rpartition(".")[2] != MULTIPLIED
+            if id(module) in kept or looked_up:
                 continue
             for held in (module._parameters, module._buffers):
                 for name, tensor in held.items():
-                    if tensor is None or tensor.dtype != torch.float32:
+                    if tensor is None or tensor.dtype != torch.float32 or name == FREQUENCIES:
                         continue
                     if id(tensor) not in casts:
                         casts[id(tensor)] = _cast(tensor)

@@ -12,7 +12,7 @@ import transformers
 from torch import Tensor, nn
 
 import methods
-from bench.models.attention import replace_mpnet_attention
+from bench.models.attention import adapt_attention
 from bench.models.residual_stream import in_precision
 from bench.report.methods import methods_text
 from methods import EncoderShape
@@ -39,8 +39,6 @@ KINDS: dict[str, dict[str, Any]] = {
     },
     "ModernBert": {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2},
 }  # fmt: skip
-OTHERS = ("Electra", "Albert", "DebertaV2", "ModernBert")
-"""Families that no encoder of the suite is of as yet, tested with the methods that declare them."""
 IDS = torch.randint(3, 200, (4, 9), generator=torch.Generator().manual_seed(0))
 WEIGHTS = torch.randn(9, 32, generator=torch.Generator().manual_seed(1))
 """Of a sum of the output that LayerNorms do not make the same for all weights."""
@@ -58,7 +56,7 @@ def encoder_of(kind: str) -> tuple[nn.Module, EncoderShape]:
     pooler = {"add_pooling_layer": False} if kind in {"Bert", "Roberta", "XLMRoberta", "MPNet", "Albert"} else {}
     torch.manual_seed(0)
     encoder: nn.Module = getattr(transformers, f"{kind}Model")(config, **pooler)
-    replace_mpnet_attention(encoder)
+    adapt_attention(encoder)
     return encoder, EncoderShape.from_config(config.to_dict())
 
 
@@ -76,12 +74,7 @@ def pairs() -> list[Any]:
     found = []
     for row, name in enumerate(methods.names()):
         method = methods.get(name)
-        kinds = [
-            kind
-            for kind in KINDS
-            if method.supports(getattr(transformers, f"{kind}Config").model_type)
-            and (kind not in OTHERS or method.families is not None)
-        ]
+        kinds = [kind for kind in KINDS if method.supports(getattr(transformers, f"{kind}Config").model_type)]
         for column, kind in enumerate(kinds):
             once = column == row % len(kinds)
             found.append(pytest.param(name, kind, id=f"{name}-{kind}", marks=() if once else pytest.mark.slow))
@@ -139,13 +132,12 @@ def test_a_method_on_a_family(name: str, kind: str, tmp_path: Path) -> None:
             merged = method.merged(copy.deepcopy(encoder))
             assert torch.allclose(output(merged), logits, atol=1e-5)
             assert [key for key, _ in merged.named_parameters()] == [key for key, _ in plain.named_parameters()]
-    if kind not in {"Electra", "DebertaV2"}:  # whose embeddings and positions go another way than `in_precision` knows
-        with in_precision(nn.ModuleDict({"encoder": encoder}), "bf16"):
-            rounded = output(encoder)
-            assert rounded.dtype == torch.bfloat16
-            if count:
-                (rounded * WEIGHTS).sum().backward()
-        assert (rounded - logits).abs().mean() < 0.05
+    with in_precision(nn.ModuleDict({"encoder": encoder}), "bf16"):
+        rounded = output(encoder)
+        assert rounded.dtype == torch.bfloat16
+        if count:
+            (rounded * WEIGHTS).sum().backward()
+    assert (rounded - logits).abs().mean() < 0.05
 
 
 @pytest.mark.parametrize("name", [name for name in methods.names() if methods.get(name).backend == "peft"])

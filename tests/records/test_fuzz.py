@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bench.data.sources import Reviews, read_folder
 from bench.models.check_tokenizer import _wrong
 from bench.models.check_weights import check_weights
-from bench.models.pretrained import _allowed
+from bench.models.pretrained import allowed
 from bench.records.schema import Baseline, Record
 from bench.records.spec import Budget, parse_seeds, parse_size
 from bench.records.store import Damaged, _record, load, save
@@ -162,10 +162,10 @@ PLAIN = (str, int, float, bool)
 def test_a_mutated_config_passes_with_plain_fields_of_the_list_alone(data: st.DataObject) -> None:
     config = mutated(data.draw, CONFIG) if data.draw(st.booleans()) else data.draw(JSON)
     with one_line():
-        allowed = _allowed("x", config)
-        assert set(allowed) <= set(CONFIG) - {"auto_map"} | {"n_layers", "n_heads", "dim", "hidden_dim"}
-        assert all(type(value) in PLAIN for value in allowed.values())
-        assert EncoderShape.from_config(allowed).width == config["hidden_size"]
+        found = allowed("x", config)
+        assert set(found) <= set(CONFIG) - {"auto_map"} | {"n_layers", "n_heads", "dim", "hidden_dim"}
+        assert all(type(value) in PLAIN for value in found.values())
+        assert EncoderShape.from_config(found).width == config["hidden_size"]
 
 
 def test_a_long_and_nested_value_makes_a_short_message() -> None:

@@ -1,0 +1,222 @@
+"""Write the model card of a saved run: README.md in the hub's format, with numbers and how to load it without this suite."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import methods
+from bench.models.families import FAMILIES
+from bench.records.artifacts import HEAD, Saved
+from bench.records.schema import Record
+from bench.system.errors import RecordError
+from bench.system.text import harmless
+
+__all__ = ["README", "model_card", "snippet"]
+
+README = "README.md"
+_HUB = {
+    "minilm": "sentence-transformers/all-MiniLM-L6-v2",
+    "mpnet": "sentence-transformers/all-mpnet-base-v2",
+}
+"""Packaged encoders → the checkpoint on the hub that they are."""
+_DATA = {"imdb": "stanfordnlp/imdb"}
+"""Sources of reviews → the data set on the hub that they are."""
+Interval = tuple[float, float]
+
+
+def model_card(saved: Saved, record: Record, interval: Interval) -> str:
+    """Write the text of a model card, metadata first; `interval` is the 95 % interval of the accuracy.
+
+    Raises:
+        RecordError: unless the record is that of the saved run, with a test.
+    """
+    card, test = saved.card, record.test
+    if test is None or record.run_id != card.run_id or test.logits_sha256 != card.logits_sha256:
+        raise RecordError(f"{saved.name}: {card.record} is the record of another execution; --force --save runs it again")
+    spec, counts = card.spec, record.parameters
+    data, encoder = (_plain(name) for name in (spec.data, _encoder(saved)))
+    method = methods.get(spec.method)
+    low, high = interval
+    trained = f", {counts.body + counts.head:,} trained parameters" if counts is not None else ""
+    return f"""---
+{_metadata(saved, test.accuracy, test.f1)}
+---
+
+# {spec.method} on {encoder}, trained on {data}
+
+A classifier of texts: {_plain(", ".join(card.labels))}. {method.citation}{trained}.
+
+| | |
+|---|---|
+| accuracy on {test.reviews:,} test texts | {test.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}) |
+| F1 | {test.f1:.2%} |
+| encoder | {encoder}, SHA-256 `{card.encoder.sha256[:16]}…` with its tokenizer and configuration |
+| budget, seed | {spec.budget}, seed {spec.seed} |
+| settings | {", ".join(f"{name} {value}" for name, value in spec.hyperparameters.items())} |
+| texts | up to {spec.max_length} tokens, of longer ones {spec.truncation} |
+
+The interval (Clopper and Pearson) is for other texts of the same kind. It does not cover other seeds: to compare methods, use
+several.
+
+## Use
+
+{_use(saved)}
+
+The tokenizer of the library keeps the beginning of a text that is longer than {spec.max_length} tokens, and the suite replaces
+`<br />` by a space. With the suite itself: `python -m bench predict {card.run_id} "A text"`.
+
+## Upload
+
+`hf upload USER/NAME FOLDER`, where FOLDER is the one that this file is in.
+"""
+
+
+def _plain(name: str) -> str:
+    """Escape a name for a cell of Markdown."""
+    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", harmless(name))
+
+
+def _metadata(saved: Saved, accuracy: float, f1: float) -> str:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    spec = saved.card.spec
+    data = _DATA.get(spec.data, spec.data)
+    encoder = _encoder(saved)
+    library = {"adapters": "adapter-transformers", "peft": "peft"}.get(str(_library(saved.folder)), "transformers")
+    results = [
+        EvalResult(
+            task_type="text-classification", dataset_type=data, dataset_name=spec.data, dataset_split="test",
+            metric_type=kind, metric_value=value,
+        )
+        for kind, value in (("accuracy", accuracy), ("f1", f1))
+    ]  # fmt: skip
+    found = ModelCardData(
+        base_model=encoder if "/" in encoder else None,
+        datasets=[data] if "/" in data else None,
+        eval_results=results,
+        library_name=library,
+        metrics=["accuracy", "f1"],
+        model_name=f"{spec.method}-{saved.card.run_id}",
+        pipeline_tag="text-classification",
+        tags=[spec.method, "parameter-efficient-fine-tuning"],
+    )
+    return str(found.to_yaml())
+
+
+def _encoder(saved: Saved) -> str:
+    return _HUB.get(saved.card.spec.encoder, saved.card.spec.encoder)
+
+
+def _library(folder: Path) -> str | None:
+    """Find the library in whose layout a folder is saved; None where weights stand under their own names."""
+    return next((name for file, name in _LAYOUTS.items() if (folder / file).is_file()), None)
+
+
+_LAYOUTS = {"adapter.safetensors": "adapters", "adapter_model.safetensors": "peft"}
+
+
+def _use(saved: Saved) -> str:
+    code = snippet(saved)
+    if code is None:
+        return "The method adds modules that no other library has: it is loaded by this suite."
+    place = "" if "/" in _encoder(saved) else " `ENCODER` is the folder of the encoder, wherever it is."
+    needs = f" and {library}" if (library := _library(saved.folder)) else ""
+    return f"With transformers{needs} alone:{place}\n\n```python\n{code}```"
+
+
+def snippet(saved: Saved) -> str | None:
+    """Write Python that loads and asks the saved run with its library alone, to be run in its folder; None where none can."""
+    whole = saved.card.encoder.pooling == "own head"
+    change = _change(saved.folder, "model.base_model" if whole else "model")
+    if change is None:
+        return None
+    family, spec = FAMILIES[saved.card.encoder.model_type], saved.card.spec
+    model, head = ("AutoModelForSequenceClassification", _HEAD_IN) if whole else ("AutoModel", _HEAD_ON)
+    bare = ", add_pooling_layer=False" if family.has_pooler and not whole else f", num_labels={len(saved.card.labels)}" * whole
+    parts = [
+        _IMPORTS.format(auto=model, encoder=_encoder(saved), labels=list(saved.card.labels)),
+        f"tokenizer = AutoTokenizer.from_pretrained(ENCODER)\nmodel = {model}.from_pretrained(ENCODER{bare})\n",
+        head.format(file=HEAD, names=dict(family.head), pooled=_POOLED[saved.card.encoder.pooling]) if whole else "",
+        change,
+        _ASK.format(length=spec.max_length),
+        _LOGITS if whole else head.format(file=HEAD, pooled=_POOLED[saved.card.encoder.pooling]),
+        "print([LABELS[label] for label in logits.argmax(-1).tolist()])\n",
+    ]
+    return "".join(parts)
+
+
+def _change(folder: Path, encoder: str) -> str | None:
+    """Write code that puts what was trained into the encoder; None where it needs modules that only the suite makes."""
+    library = _library(folder)
+    if library == "adapters":
+        interface = (folder / "adapter_interface.json").is_file()
+        made = _INTERFACE if interface else ""
+        given = ", interface=interface" if interface else ""
+        loaded = f'{encoder}.load_adapter(FOLDER, load_as="trained", set_active=True, use_safetensors=True)'
+        return f"import adapters\n\n{made}adapters.init({encoder}{given})\n{loaded}\n"
+    if library == "peft":
+        made = f"PeftModel.from_pretrained({encoder}, FOLDER, use_safetensors=True)"
+        put = f"setattr(model, model.base_model_prefix, {made})" if encoder != "model" else f"model = {made}"
+        return f"from peft import PeftModel\n\n{put}\n"
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        return ""
+    if any(".adapters." in name for name in _names(weights)):
+        return None
+    return f'{encoder}.load_state_dict(load_file(f"{{FOLDER}}/{weights.name}"), strict=False)\n'
+
+
+def _names(weights: Path) -> list[str]:
+    """Read the names in a safetensors file from its header: eight bytes of length, then JSON."""
+    with weights.open("rb") as file:
+        header: dict[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return list(header)
+
+
+_IMPORTS = """\
+import torch
+from safetensors.torch import load_file
+from transformers import {auto}, AutoTokenizer
+
+ENCODER = {encoder!r}
+FOLDER = "."
+LABELS = {labels!r}
+
+"""
+_INTERFACE = """\
+import json
+
+with open(f"{FOLDER}/adapter_interface.json") as file:
+    interface = adapters.AdapterModelInterface(**json.load(file)["interface"])
+"""
+_HEAD_IN = """\
+names = {names!r}
+head = load_file(f"{{FOLDER}}/{file}")
+head = {{new + key.removeprefix(old): head[key] for key in head for old, new in names.items() if key.startswith(old)}}
+model.load_state_dict(head, strict=False)
+"""
+_ASK = """\
+model.eval()
+
+texts = ["A warm and funny film.", "Two hours that I will not get back."]
+batch = tokenizer(texts, truncation=True, max_length={length}, padding=True, return_tensors="pt")
+ids, mask = batch["input_ids"], batch["attention_mask"]
+with torch.no_grad():
+"""
+_LOGITS = """\
+    logits = model(input_ids=ids, attention_mask=mask).logits
+"""
+_HEAD_ON = """\
+    hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
+    pooled = {pooled}
+head = load_file(f"{{FOLDER}}/{file}")
+logits = pooled @ head["weight"].T + head["bias"]
+"""
+_POOLED = {
+    "mean": "(hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)",
+    "cls": "hidden[:, 0]",
+    "own head": "",
+}
