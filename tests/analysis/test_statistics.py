@@ -48,9 +48,7 @@ def test_verdicts_depend_on_what_is_right_and_not_on_the_number_of_classes() -> 
 
     def analysis(test_of: Callable[[np.ndarray], Evaluation]) -> Analysis:
         both = {"houlsby": worse, "lora": better}
-        return analyse(
-            [[run(name, seed, test=test_of(row)) for seed, row in enumerate(rows)] for name, rows in both.items()]
-        )
+        return analyse([[run(name, seed, test=test_of(row)) for seed, row in enumerate(rows)] for name, rows in both.items()])
 
     four = analysis(of_four_classes)
     assert four == analysis(evaluated)

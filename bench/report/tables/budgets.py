@@ -109,31 +109,33 @@ _SAME = {"epochs": "reviews", "steps": "reviews", "tokens": "tokens"}
 """What is equal for every method under a budget that is no time."""
 
 
-def equal_reviews(group: Group) -> Section | None:
+def equal_reviews(group: Group) -> list[Section]:
     """Return the second view, of a group whose budget is no time: as many reviews for each method."""
     same = _SAME.get(budget_of(group).unit)
     rows = [row for row in group.rows if row.runs]
     if same is None or not rows:
-        return None
+        return []
     centre = _seconds(group.reference) if group.reference else None
     # Seconds of runs that shared their device are not those of the method.
     clocks = [] if group.shared else ["device\nseconds", "times the\nreference's"]
     took = "runs shared their device, so their seconds are not shown" if group.shared else "device seconds are what that takes"
-    return Section(
-        title=f"Equal {same} for every method · {title(group)}",
-        headers=["method", "accuracy\n%", "Δ\npoints", "reviews\ntrained on", *clocks],
-        rows=[
-            [
-                row.label,
-                _accuracy(row),
-                "ref." if row is group.reference else _difference(row),
-                _mean(row, "reviews_trained"),
-                *([] if group.shared else _clocks(_seconds(row), centre)),
-            ]
-            for row in rows
-        ],
-        notes=[Note("equal", f"A difference in accuracy is in what a method learns from the same {same}; {took}.")],
-    )
+    return [
+        Section(
+            title=f"Equal {same} for every method · {title(group)}",
+            headers=["method", "accuracy\n%", "Δ\npoints", "reviews\ntrained on", *clocks],
+            rows=[
+                [
+                    row.label,
+                    _accuracy(row),
+                    "ref." if row is group.reference else _difference(row),
+                    _mean(row, "reviews_trained"),
+                    *([] if group.shared else _clocks(_seconds(row), centre)),
+                ]
+                for row in rows
+            ],
+            notes=[Note("equal", f"A difference in accuracy is in what a method learns from the same {same}; {took}.")],
+        )
+    ]
 
 
 def _clocks(own: float | None, centre: float | None) -> list[str]:
