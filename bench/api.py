@@ -63,7 +63,7 @@ def run(
         BenchError: for the first thing that is wrong, before anything is spent.
         KeyboardInterrupt: when interrupted, after the record of the run in hand is written.
     """
-    from bench.runs.budgets import counted
+    from bench.runs.budgets import convert_budgets
     from bench.runs.plan import plan
     from bench.runs.request import Request
     from bench.runs.scheduler import carry_out
@@ -81,7 +81,7 @@ def run(
         if isinstance(record, Record) and record.spec.purpose == "run":
             records.append(record)
 
-    matrix = counted(plan(request), folder, say=lambda line: print(line, file=sys.stderr))
+    matrix = convert_budgets(plan(request), folder, say=lambda line: print(line, file=sys.stderr))
     carry_out(matrix, folder, force=force, tell=keep, announce=lambda decision: None, keep=save)
     return records
 
@@ -95,7 +95,7 @@ def load_records(*sources: str | Path) -> list[Record | Baseline]:
     from bench.records.schema import Calibration
     from bench.records.store import Damaged, load
 
-    found: dict[str, Record | Baseline] = {}
+    loaded: dict[str, Record | Baseline] = {}
     for source in map(Path, sources):
         if not source.exists():
             raise RecordError(f"{str(source)!r} does not exist; name a folder of records or a record")
@@ -103,8 +103,8 @@ def load_records(*sources: str | Path) -> list[Record | Baseline]:
             if isinstance(item, Damaged):
                 warnings.warn(f"left out {item.path}: {item.reason}", stacklevel=2)
             elif not isinstance(item, Calibration):
-                found[item.run_id] = item
-    return list(found.values())
+                loaded[item.run_id] = item
+    return list(loaded.values())
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def sweeps(groups: Iterable[Group]) -> list[Sweep]:
     series: dict[tuple[object, ...], list[Group]] = defaultdict(list)
     for group in groups:
         series[(*group.key._replace(budget=""), budget_of(group).unit)].append(group)
-    return [_sweep(sorted(found, key=lambda g: budget_of(g).amount)) for found in series.values() if len(found) > 1]
+    return [_sweep(sorted(members, key=lambda g: budget_of(g).amount)) for members in series.values() if len(members) > 1]
 
 
 def _sweep(groups: list[Group]) -> Sweep:
@@ -87,12 +87,12 @@ def _sweep(groups: list[Group]) -> Sweep:
 
 def _lines(groups: list[Group]) -> list[Line]:
     """Return a line a method; one with several settings under one budget gets a line for each of them."""
-    found = [(i, row) for i, group in enumerate(groups) for row in group.rows]
-    places = [(i, row.method) for i, row in found]
+    entries = [(i, row) for i, group in enumerate(groups) for row in group.rows]
+    places = [(i, row.method) for i, row in entries]
     several = {method for i, method in places if places.count((i, method)) > 1}
     # By method in the order of the tables, and within one by setting.
     cells: dict[str, dict[Setting, list[Row | None]]] = defaultdict(dict)
-    for i, row in found:
+    for i, row in entries:
         setting: Setting = frozenset(_setting(row).items()) if row.method in several else frozenset()
         cells[row.method].setdefault(setting, [None] * len(groups))[i] = row
     lines = []
@@ -107,7 +107,7 @@ def _setting(row: Row) -> dict[str, float | int | str | bool | None]:
 
 
 def _records(row: Row) -> list[Record]:
-    return [*row.runs, *row.others]
+    return [*row.runs, *row.other_runs]
 
 
 def _crossings(line: Line, budgets: list[Budget]) -> list[Crossing]:

@@ -29,7 +29,7 @@ class Row:
     role: Literal["reference", "method", "baseline", "published"] = "method"
     runs: list[Record] = field(default_factory=list)
     """Complete runs, by seed."""
-    others: list[Record] = field(default_factory=list)
+    other_runs: list[Record] = field(default_factory=list)
     """Runs that ended in another state."""
     accuracy: float | None = None
     accuracy_deviation: float | None = None
@@ -138,8 +138,8 @@ def compare(records: Iterable[Record | Baseline], reference: str, order: list[st
             baselines[record.run_id] = record
         elif isinstance(record, Record) and record.spec.purpose == "run":
             runs.append(record)
-    found = sorted(grouped(runs).items(), key=lambda item: _place(item[0]))
-    return [_group(key, _once(runs), list(baselines.values()), reference, order, margin) for key, runs in found]
+    groups = sorted(grouped(runs).items(), key=lambda item: _place(item[0]))
+    return [_group(key, _once(runs), list(baselines.values()), reference, order, margin) for key, runs in groups]
 
 
 def _place(key: GroupKey) -> tuple[Any, ...]:
@@ -152,10 +152,10 @@ def _place(key: GroupKey) -> tuple[Any, ...]:
 
 
 def _once(records: list[Record]) -> list[Record]:
-    chosen: dict[str, Record] = {}
+    latest: dict[str, Record] = {}
     for record in sorted(records, key=lambda r: (r.state == "complete", r.finished)):
-        chosen[record.run_id] = record
-    return list(chosen.values())
+        latest[record.run_id] = record
+    return list(latest.values())
 
 
 def _group(
@@ -163,7 +163,7 @@ def _group(
 ) -> Group:
     kinds = Counter(machine(record) for record in records if record.state == "complete")
     kind = max(sorted(kinds), key=lambda one: kinds[one]) if kinds else None
-    rows = [_row(label, found, kind) for label, found in _settings(records)]
+    rows = [_row(label, runs, kind) for label, runs in _settings(records)]
     if any(row.conversion for row in rows):
         rows = [replace(row, reviews_per_second=None) for row in rows]
 
@@ -178,16 +178,16 @@ def _group(
     pairs = [Pair(rows[i].label, rows[j].label, paired) for i, j, paired in analysis.pairs]
     if centre is not None:
         rows = [replace(_beside(centre, centre), role="reference")] + [
-            replace(_beside(row, centre), paired=found) for row, found in zip(rows[1:], analysis.against_first, strict=True)
+            replace(_beside(row, centre), paired=paired) for row, paired in zip(rows[1:], analysis.against_first, strict=True)
         ]
         centre = rows[0]
-    seen = {record.training.reviews_distinct for record in centre.runs if record.training} if centre else set()
+    distinct = {record.training.reviews_distinct for record in centre.runs if record.training} if centre else set()
     same_test = [
         baseline
         for baseline in baselines
         if baseline.rules_version == key.rules
         and (baseline.data.sha256, baseline.data.cut, baseline.spec.test_limit) == (key.data_sha256, key.cut, key.test_limit)
-        and baseline.spec.train_reviews in seen | {baseline.data.train}
+        and baseline.spec.train_reviews in distinct | {baseline.data.train}
     ]
     same_test.sort(key=lambda baseline: -baseline.spec.train_reviews)
     return Group(
@@ -202,9 +202,9 @@ def _settings(records: list[Record]) -> list[tuple[str, list[Record]]]:
     for record in records:
         methods[record.spec.method][frozenset(record.spec.hyperparameters.items())].append(record)
     return [
-        (label, found)
+        (label, runs)
         for method, settings in methods.items()
-        for label, found in zip(setting_labels(method, list(settings)), settings.values(), strict=True)
+        for label, runs in zip(setting_labels(method, list(settings)), settings.values(), strict=True)
     ]
 
 
@@ -225,7 +225,7 @@ def _row(label: str, records: list[Record], kind: Machine | None) -> Row:
         label=label,
         method=records[0].spec.method,
         runs=runs,
-        others=others,
+        other_runs=others,
         accuracy=_mean([t.accuracy for t in tests]),
         accuracy_deviation=stdev([t.accuracy for t in tests]) if len(tests) > 1 else None,
         accuracy_half_width=None if collapsed else half_width([t.accuracy for t in tests]),
@@ -234,7 +234,7 @@ def _row(label: str, records: list[Record], kind: Machine | None) -> Row:
         f1=_mean([t.f1 for t in tests]),
         body=parameters.body if parameters else None,
         head=parameters.head if parameters else None,
-        memory=float(median(taken)) if (taken := [r.memory.training_bytes for r in measured if r.memory]) else None,
+        memory=float(median(peaks)) if (peaks := [r.memory.training_bytes for r in measured if r.memory]) else None,
         reviews_seen=_mean([float(r.training.reviews_seen) for r in runs if r.training]),
         reviews_per_second=_mean(
             [r.training.reviews_seen / r.seconds.charged for r in measured if r.training and r.seconds and r.seconds.charged]

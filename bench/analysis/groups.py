@@ -77,7 +77,7 @@ def group_key(record: Record) -> GroupKey:
         device, threads = (record.conversion.device, record.conversion.threads) if record.conversion else machine(record)
     return GroupKey(
         record.rules_version, record.data.sha256, record.data.cut, spec.test_limit, spec.train_limit, spec.classes,
-        record.encoder.sha256, device, threads, spec.precision, str(spec.asked), spec.memory_cap, spec.max_length,
+        record.encoder.sha256, device, threads, spec.precision, str(spec.requested_budget), spec.memory_cap, spec.max_length,
         spec.truncation, spec.batch_size, spec.dropout, spec.attention_dropout, spec.kernels, spec.tuning, spec.tuning_seeds,
         ", ".join(f"{name} {versions[name].split('+')[0]}" for name in LIBRARIES if name in versions),
     )  # fmt: skip
@@ -89,13 +89,13 @@ def grouped(runs: Iterable[Record]) -> dict[GroupKey, list[Record]]:
     Raises:
         RecordError: if one method has several shares of one number of reference tokens.
     """
-    found: dict[GroupKey, list[Record]] = defaultdict(list)
+    groups: dict[GroupKey, list[Record]] = defaultdict(list)
     for record in runs:
-        found[group_key(record)].append(record)
-    for key, members in found.items():
+        groups[group_key(record)].append(record)
+    for key, members in groups.items():
         _refuse_several_shares(key, members)
-    _lend(found)
-    return dict(found)
+    _add_to_plain_groups(groups)
+    return dict(groups)
 
 
 def _refuse_several_shares(key: GroupKey, runs: list[Record]) -> None:
@@ -111,19 +111,19 @@ def _refuse_several_shares(key: GroupKey, runs: list[Record]) -> None:
             )
 
 
-def _lend(found: dict[GroupKey, list[Record]]) -> None:
+def _add_to_plain_groups(groups: dict[GroupKey, list[Record]]) -> None:
     """Add each run under reference tokens to the table of plain tokens that its own share belongs to, if there is one."""
-    for runs in list(found.values()):
+    for runs in list(groups.values()):
         for record in runs:
             if record.spec.reference_tokens is None:
                 continue
             plain = record.model_copy(update={"spec": record.spec.model_copy(update={"reference_tokens": None})})
-            its = found.get(group_key(plain))
+            its = groups.get(group_key(plain))
             if its is not None and not any(_same_run(record, other) for other in its):
                 its.append(record)
 
 
-def _same_run(one: Record, other: Record) -> bool:
+def _same_run(first: Record, second: Record) -> bool:
     """Whether two runs differ in no more than how their budget was asked for."""
     names = ("method", "hyperparameters", "seed")
-    return all(getattr(one.spec, name) == getattr(other.spec, name) for name in names)
+    return all(getattr(first.spec, name) == getattr(second.spec, name) for name in names)

@@ -95,9 +95,9 @@ def report(
             raise SpecError(f"--figure needs --format svg or png; --format {format_} has no single figures")
         if format_ == "html" and out is None and sys.stdout.isatty():
             raise SpecError("a page cannot be read in a terminal; name a file for it with --out")
-        shown = [str(name) for name in view or ()]
+        views = [str(name) for name in view or ()]
         text = render(
-            sources, reference=reference, style=format_, view=shown, left_out=left_out, margin=margin / 100, wide=wide,
+            sources, reference=reference, style=format_, view=views, left_out=left_out, margin=margin / 100, wide=wide,
             width=None if out is None else FILE_WIDTH,
         )  # fmt: skip
         if out is None:
@@ -242,8 +242,8 @@ def main(arguments: list[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     _print_anything()
     try:
-        given = sys.argv[1:] if arguments is None else arguments
-        code = app(args=given or ["--help"], prog_name=_program(), standalone_mode=False)
+        words = sys.argv[1:] if arguments is None else arguments
+        code = app(args=words or ["--help"], prog_name=_program(), standalone_mode=False)
         if code == INTERRUPTED:
             print("stopped; finished records are kept, and the same command makes the others", file=sys.stderr)
         sys.exit(code if isinstance(code, int) else 0)

@@ -21,8 +21,8 @@ def convert(
     """
     from bench.models.convert import convert as converted
 
-    pretrained, made = converted(source, folder)
-    print("\n".join(made))
+    pretrained, lines = converted(source, folder)
+    print("\n".join(lines))
     for note in pretrained.notes:
         print(note)
     print(f"{pretrained.shape.parameters:,} parameters, {pretrained.pooling}; use it with --encoder {shlex.quote(str(folder))}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.sources import Asked, Reviews, Source, read
+from bench.data.sources import DataRequest, Reviews, Source, read
 from bench.data.tokenization import Ints, Split, open_tokenizer, special_tokens, tokenize
 from bench.models.pretrained import PretrainedModel
 from bench.records.spec import Truncation
@@ -58,10 +58,10 @@ def split(source: Source) -> Splits:
     Raises:
         DataError: if a class has fewer than ten reviews to split.
     """
-    seen: dict[str, int] = {}
+    first_rows: dict[str, int] = {}
     for row, text in enumerate(source.train.texts):
-        seen.setdefault(text, row)
-    unique = sorted(seen.values())
+        first_rows.setdefault(text, row)
+    unique = sorted(first_rows.values())
     by_class: list[list[int]] = [[] for _ in source.labels]
     for row in unique:
         by_class[source.train.labels[row]].append(row)
@@ -93,13 +93,13 @@ def split(source: Source) -> Splits:
     )
 
 
-def splits_of(asked: Asked, sha256: str) -> Splits:
+def splits_of(request: DataRequest, sha256: str) -> Splits:
     """Read and split texts again, for a process that has no cache of their tokens.
 
     Raises:
         DataError: if they cannot be read, or their hash is another one.
     """
-    source = read(asked)
+    source = read(request)
     if source.sha256 != sha256:
         raise DataError("the texts changed after the run was requested; request it again")
     return split(source)
@@ -120,8 +120,8 @@ class Task:
     def lengths(self, split: Split, max_length: int) -> Ints:
         """Return the tokens of each text after truncation, special tokens included."""
         special = len(self.prefix) + len(self.suffix)
-        kept: Ints = np.minimum(np.diff(split.starts), max_length - special) + special
-        return kept
+        truncated: Ints = np.minimum(np.diff(split.starts), max_length - special) + special
+        return truncated
 
     def sample(self, limit: int | None, seed: int) -> Task:
         """Return the task with a sample of `limit` train texts; itself without a limit."""
@@ -188,11 +188,11 @@ def _from_arrays(arrays: Arrays, pad_id: int) -> Task:
     return Task(train, validation, test, arrays["leaked"], arrays["prefix"], arrays["suffix"], pad_id)
 
 
-def _tokenize(tokenizer_json: Path, made: Splits, progress: Progress) -> Arrays:
+def _tokenize(tokenizer_json: Path, splits: Splits, progress: Progress) -> Arrays:
     tokenizer = open_tokenizer(tokenizer_json)
     prefix, suffix = special_tokens(tokenizer)
-    arrays: Arrays = {"leaked": made.leaked, "prefix": prefix, "suffix": suffix}
-    total, done = sum(len(part) for part in (made.train, made.validation, made.test)), 0
+    arrays: Arrays = {"leaked": splits.leaked, "prefix": prefix, "suffix": suffix}
+    total, done = sum(len(part) for part in (splits.train, splits.validation, splits.test)), 0
 
     def on_chunk(reviews: int) -> None:
         nonlocal done
@@ -200,6 +200,6 @@ def _tokenize(tokenizer_json: Path, made: Splits, progress: Progress) -> Arrays:
         progress(done, total)
 
     for name in _SPLITS:
-        tokens = tokenize(tokenizer, getattr(made, name), on_chunk)
+        tokens = tokenize(tokenizer, getattr(splits, name), on_chunk)
         arrays |= {f"{name}_{part}": value for part, value in vars(tokens).items()}
     return arrays

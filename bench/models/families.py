@@ -36,8 +36,8 @@ def _is_scale(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
-def _is_one_of(*known: Any) -> Sound:
-    return lambda value: any(type(value) is type(one) and value == one for one in known)
+def _is_one_of(*allowed: Any) -> Sound:
+    return lambda value: any(type(value) is type(choice) and value == choice for choice in allowed)
 
 
 def _are_positions(value: Any) -> bool:

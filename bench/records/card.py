@@ -93,7 +93,7 @@ def _metadata(saved: Saved, accuracy: float, f1: float) -> str:
         )
         for kind, value in (("accuracy", accuracy), ("f1", f1))
     ]  # fmt: skip
-    found = ModelCardData(
+    metadata = ModelCardData(
         base_model=encoder if "/" in encoder else None,
         datasets=[data] if "/" in data else None,
         eval_results=results,
@@ -103,7 +103,7 @@ def _metadata(saved: Saved, accuracy: float, f1: float) -> str:
         pipeline_tag="text-classification",
         tags=[spec.method, "parameter-efficient-fine-tuning"],
     )
-    return str(found.to_yaml())
+    return str(metadata.to_yaml())
 
 
 def _encoder(saved: Saved) -> str:
@@ -153,14 +153,16 @@ def _change(folder: Path, encoder: str) -> str | None:
     library = _library(folder)
     if library == "adapters":
         interface = (folder / "adapter_interface.json").is_file()
-        made = _INTERFACE if interface else ""
-        given = ", interface=interface" if interface else ""
+        library_model = _INTERFACE if interface else ""
+        interface_argument = ", interface=interface" if interface else ""
         loaded = f'{encoder}.load_adapter(FOLDER, load_as="trained", set_active=True, use_safetensors=True)'
-        return f"import adapters\n\n{made}adapters.init({encoder}{given})\n{loaded}\n"
+        return f"import adapters\n\n{library_model}adapters.init({encoder}{interface_argument})\n{loaded}\n"
     if library == "peft":
-        made = f"PeftModel.from_pretrained({encoder}, FOLDER, use_safetensors=True)"
-        put = f"setattr(model, model.base_model_prefix, {made})" if encoder != "model" else f"model = {made}"
-        return f"from peft import PeftModel\n\n{put}\n"
+        library_model = f"PeftModel.from_pretrained({encoder}, FOLDER, use_safetensors=True)"
+        statement = (
+            f"setattr(model, model.base_model_prefix, {library_model})" if encoder != "model" else f"model = {library_model}"
+        )
+        return f"from peft import PeftModel\n\n{statement}\n"
     weights = folder / "model.safetensors"
     if not weights.is_file():
         return ""

@@ -14,7 +14,7 @@ __all__ = ["methods_text"]
 def methods_text(encoder: str, shape: methods.EncoderShape) -> str:
     """Every registered method with its closed-form count for an encoder of this shape, and the groups."""
     name = harmless(encoder)
-    parts = ["\n".join(_entry(one, methods.get(one), name, shape)) for one in methods.names()]
+    parts = ["\n".join(_entry(method, methods.get(method), name, shape)) for method in methods.names()]
     return "\n\n".join([*parts, "\n".join(_groups())])
 
 

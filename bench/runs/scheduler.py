@@ -98,9 +98,9 @@ def _run_matrix(context: Context, matrix: Matrix, task: Task, announce: Announce
     context.progress.reduce(len(matrix.jobs) - len(jobs))
     records = run_all(context, jobs)
     baselines = _run_baselines(context, matrix, task, records) if matrix.with_baseline else True
-    kept = not context.keep or all(find_folder(context.out, record) for record in records)
+    saved = not context.keep or all(find_folder(context.out, record) for record in records)
     complete = all(record.state == "complete" for record in records)
-    return baselines and kept and complete and all(decision.rate is not None for decision in decisions)
+    return baselines and saved and complete and all(decision.rate is not None for decision in decisions)
 
 
 def _tune(context: Context, trials: list[Job]) -> list[Decision]:
@@ -131,6 +131,6 @@ def _run_baselines(context: Context, matrix: Matrix, task: Task, records: Sequen
             seen = training.reviews_distinct
             jobs.append(job(rows_seen(task, ran.max_length, ran.batch_size, ran.seed, seen, ran.train_limit)))
     # Two budgets may have seen the same reviews: with --force their baseline is fitted once.
-    unique = {one.run_id: one for one in jobs}
-    fitted = [run_baseline(context, one, f"{spec.encoder} on {spec.data}") for one in unique.values()]
+    unique = {baseline.run_id: baseline for baseline in jobs}
+    fitted = [run_baseline(context, baseline, f"{spec.encoder} on {spec.data}") for baseline in unique.values()]
     return all(fitted)

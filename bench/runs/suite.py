@@ -82,14 +82,14 @@ class Suite(BaseModel):
     @cached_property
     def settings(self) -> dict[str, dict[str, Any]]:
         """Method → its hyperparameters that are not at their defaults, in the order of the file."""
-        found: dict[str, dict[str, Any]] = {}
+        by_method: dict[str, dict[str, Any]] = {}
         for entry in self.methods:
             if isinstance(entry, str):
                 for name in methods.expand(entry):
-                    found.setdefault(name, {})
+                    by_method.setdefault(name, {})
             else:
-                found.update(entry)
-        return found
+                by_method.update(entry)
+        return by_method
 
     @property
     def entries(self) -> list[str]:
@@ -120,16 +120,16 @@ class Suite(BaseModel):
 def overridden(requests: list[Request], changes: Mapping[str, Any]) -> list[Request]:
     """Replace fields of a suite's requests; hyperparameters are merged, and kept for those methods that still run."""
     settings = changes.get("hyperparameters", {})
-    found: list[Request] = []
+    requests_: list[Request] = []
     for request in requests:
         changed = replace(request, **changes)
         runs = {name for entry in changed.methods for name in methods.expand(entry)}
         own = {name: values for name, values in request.hyperparameters.items() if name in runs}
         own |= {name: {**own.get(name, {}), **values} for name, values in settings.items()}
         changed = replace(changed, hyperparameters=own)
-        if changed not in found:
-            found.append(changed)
-    return found
+        if changed not in requests_:
+            requests_.append(changed)
+    return requests_
 
 
 def _overrides(requests: list[Request], changes: Mapping[str, Any]) -> Iterator[str]:
@@ -144,8 +144,8 @@ def _overrides(requests: list[Request], changes: Mapping[str, Any]) -> Iterator[
             yield _override(f"{option_of(name)} {_text(value)}".rstrip(), before)
 
 
-def _override(given: str, before: str) -> str:
-    return f"{given} overrides the suite's {before}" if before else f"{given} is added to the suite"
+def _override(option: str, before: str) -> str:
+    return f"{option} overrides the suite's {before}" if before else f"{option} is added to the suite"
 
 
 def _text(value: Any) -> str:
@@ -185,7 +185,9 @@ def _message(error: ValidationError) -> str:
     """Say the first thing that is wrong, where, and an example of what would be right."""
     errors = error.errors()
     # An entry of methods that is neither a name nor a mapping is two errors, of which the deeper says more.
-    first = max((one for one in errors if one["loc"][:2] == errors[0]["loc"][:2]), key=lambda one: len(one["loc"]))
+    first = max(
+        (detail for detail in errors if detail["loc"][:2] == errors[0]["loc"][:2]), key=lambda detail: len(detail["loc"])
+    )
     field, *rest = first["loc"]
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(field), Suite.model_fields, n=1)
@@ -252,12 +254,12 @@ def matrices(
     """
     requests = load_suite(name).requests(device)
     try:
-        found = [plan(request, elsewhere=elsewhere) for request in overridden(requests, overrides or {})]
+        planned = [plan(request, elsewhere=elsewhere) for request in overridden(requests, overrides or {})]
     except BenchError as error:
         raise SpecError(f"suite {name}: {error}") from None
     if overrides:
         say("; ".join(_overrides(requests, overrides)))
-    return found
+    return planned
 
 
 def suites_text() -> str:

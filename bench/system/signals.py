@@ -21,8 +21,8 @@ class Interrupts:
     """Defers SIGINT and SIGTERM and raises KeyboardInterrupt at its end; a no-op in worker threads. Can be nested."""
 
     def __init__(self) -> None:
-        self.asked = 0
-        """How often the person who started this has asked for its end."""
+        self.count = 0
+        """Interrupts received so far."""
         self._depth = 0
         self._at_once = False
         self._before: dict[int, _Handler] = {}
@@ -43,11 +43,11 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
-        if self.asked and kind is None:
+        if self.count and kind is None:
             raise KeyboardInterrupt
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        self.asked += 1
+        self.count += 1
         if self._at_once:
             raise KeyboardInterrupt
 
@@ -60,7 +60,7 @@ class Interrupts:
         """
         self._at_once = True
         try:
-            if self.asked:
+            if self.count:
                 raise KeyboardInterrupt
             yield
         finally:

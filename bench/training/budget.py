@@ -163,5 +163,7 @@ class Ledger:
         )  # fmt: skip
 
 
-_COUNTERS = [one.name for one in fields(Ledger) if one.name not in ("budget", "clock", "train_reviews", "encodes_once")]
+_COUNTERS = [
+    counter.name for counter in fields(Ledger) if counter.name not in ("budget", "clock", "train_reviews", "encodes_once")
+]
 """All that changes during a run."""

@@ -176,9 +176,9 @@ class Trainer(Steps):
         spec = self.spec
         if not self.encodes_once:
             yield from stream(self.lengths, spec.batch_size, spec.seed, skip=self.ledger.steps)
-        kept = np.flatnonzero(self.known)
-        for rows in stream(self.lengths[kept], spec.batch_size, spec.seed, first_epoch=1, skip=self.ledger.steps):
-            yield kept[rows]
+        cached_rows = np.flatnonzero(self.known)
+        for rows in stream(self.lengths[cached_rows], spec.batch_size, spec.seed, first_epoch=1, skip=self.ledger.steps):
+            yield cached_rows[rows]
 
     def summary(self) -> Training:
         """Return what the budget bought, also after an error."""

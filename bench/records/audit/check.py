@@ -142,7 +142,7 @@ def near(says: float, gives: float, *, share: float = 1e-9, slack: float = 1e-9)
 
 
 def within(says: float, least: float, most: float, what: str) -> str:
-    """Return the figure, where it is from `least` to `most`; `what` is its unit."""
+    """Return the figure, where it is from `least` to `most`, in `what`."""
     if not least <= says <= most:
         bounds = [f"at least {display(least)}"] * (least > -float("inf")) + [f"at most {display(most)}"] * (most < float("inf"))
         raise Mismatch(f"{display(says)} {what}", " and ".join(bounds))

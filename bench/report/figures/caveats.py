@@ -44,7 +44,7 @@ def beside_sweep(drawing: Drawing, sweep: Sweep) -> Drawing:
 
 
 def _beside(drawing: Drawing, absent: Sequence[str], collapsed: Sequence[str]) -> Drawing:
-    said = [*([f"Without a number here: {', '.join(absent)}."] if absent else []), *map(harmless, collapsed)]
-    if not said:
+    lines = [*([f"Without a number here: {', '.join(absent)}."] if absent else []), *map(harmless, collapsed)]
+    if not lines:
         return drawing
-    return replace(drawing, caption=" ".join([drawing.caption, *said]), key=" ".join([drawing.key, *said]).strip())
+    return replace(drawing, caption=" ".join([drawing.caption, *lines]), key=" ".join([drawing.key, *lines]).strip())

@@ -19,7 +19,7 @@ def colours(rows: Sequence[Point], looks: Mapping[str, Look]) -> Any:
     """Encode methods as colours. There is no legend: names stand beside what they name."""
     import altair as alt
 
-    shown = _shown(rows, looks)
+    shown = _used_looks(rows, looks)
     return alt.Color("method:N").scale(domain=list(shown), range=[look.colour for look in shown.values()]).legend(None)
 
 
@@ -27,7 +27,7 @@ def shapes(rows: Sequence[Point], looks: Mapping[str, Look]) -> Any:
     """Encode methods as shapes."""
     import altair as alt
 
-    shown = _shown(rows, looks)
+    shown = _used_looks(rows, looks)
     return alt.Shape("method:N").scale(domain=list(shown), range=[look.shape for look in shown.values()]).legend(None)
 
 
@@ -55,7 +55,7 @@ def lines_of(rows: Sequence[Point], looks: Mapping[str, Look], x: Any, y: Any) -
     """Draw a line a method. Below each is a wider one in the colour of text, for yellow alone is hardly seen on white."""
     import altair as alt
 
-    shown = _shown(rows, looks)
+    shown = _used_looks(rows, looks)
     dash = alt.StrokeDash("method:N").scale(domain=list(shown), range=[list(look.dash) for look in shown.values()]).legend(None)
     placed = {"x": x, "y": y, "detail": "label:N", "strokeDash": dash}
     return [
@@ -64,7 +64,7 @@ def lines_of(rows: Sequence[Point], looks: Mapping[str, Look], x: Any, y: Any) -
     ]
 
 
-def _shown(rows: Sequence[Point], looks: Mapping[str, Look]) -> dict[str, Look]:
+def _used_looks(rows: Sequence[Point], looks: Mapping[str, Look]) -> dict[str, Look]:
     present = {row["method"] for row in rows}
     return {harmless(method): look for method, look in looks.items() if harmless(method) in present}
 

@@ -21,13 +21,13 @@ DECIMALS = 9
 
 def names(rows: Sequence[Row]) -> list[str]:
     """Name each row, harmless, short enough for a figure, and no two the same."""
-    found: list[str] = []
+    labels: list[str] = []
     for row in rows:
         name = harmless(row.label)
         short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
-        same = sum(other == short or other.startswith(f"{short} #") for other in found)
-        found.append(f"{short} #{same + 1}" if same else short)
-    return found
+        same = sum(other == short or other.startswith(f"{short} #") for other in labels)
+        labels.append(f"{short} #{same + 1}" if same else short)
+    return labels
 
 
 def of_row(row: Row, name: str, says: str) -> Point:

@@ -76,15 +76,15 @@ def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Folders
 def _chapters(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Folders | None) -> Iterator[Chapter]:
     """Yield the first group, the budgets side by side, the other groups, the tuning trials."""
     looks = looks_of(groups)
-    made = [_group(f"group-{i}", group, looks, folder) for i, group in enumerate(groups, 1)]
-    yield from made[:1]
+    chapters = [_group(f"group-{i}", group, looks, folder) for i, group in enumerate(groups, 1)]
+    yield from chapters[:1]
     for i, sweep in enumerate(sweeps(groups), 1):
         sections = budgets.sections(sweep)
-        figures = _named(f"budgets-{i}", of_sweep(sweep, looks))
+        figures = _with_anchor(f"budgets-{i}", of_sweep(sweep, looks))
         yield Chapter(f"budgets-{i}", sections[0].title, figures=figures, sections=sections)
-    yield from made[1:]
-    for i, found in enumerate(trials, 1):
-        section = tuning.section(found)
+    yield from chapters[1:]
+    for i, sensitivity in enumerate(trials, 1):
+        section = tuning.section(sensitivity)
         yield Chapter(f"tuning-{i}", section.title, sections=[section])
 
 
@@ -92,22 +92,22 @@ def _group(anchor: str, group: Group, looks: Mapping[str, Look], folder: Folders
     believed = confidences(group, folder) if folder else []
     drawn = reliability.drawing(group, looks, believed)
     more = [*pairs.sections(group), *confidence.sections(group, believed), *budgets.equal_reviews(group)]
-    found = comparison.section(group)
+    table = comparison.section(group)
     return Chapter(
         anchor=anchor,
-        title=found.title,
+        title=table.title,
         answer=sentences(group),
         comparison=comparison_table(group, looks, wide=False),
         every_column=comparison_table(group, looks, wide=True),
-        notes=footnotes(found),
-        more_notes=[note.text for note in found.notes[MOST_NOTES:]],
-        figures=_named(anchor, [*of_group(group, looks), *([drawn] if drawn else [])]),
+        notes=footnotes(table),
+        more_notes=[note.text for note in table.notes[MOST_NOTES:]],
+        figures=_with_anchor(anchor, [*of_group(group, looks), *([drawn] if drawn else [])]),
         runs=runs_table(group, looks),
         sections=[*more, *curves.sections(group), *costs.sections(group)],
     )
 
 
-def _named(anchor: str, drawings: Iterable[Drawing]) -> dict[str, Drawing]:
+def _with_anchor(anchor: str, drawings: Iterable[Drawing]) -> dict[str, Drawing]:
     return {f"{anchor}-{drawing.figure}": drawing for drawing in drawings}
 
 
@@ -153,5 +153,5 @@ def _script(code: str) -> str:
 def _policy(scripts: Iterable[str]) -> str:
     """Return the content security policy: these scripts alone, the page's own styles, and nothing from anywhere else."""
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
-    allowed = " ".join(f"'sha256-{found}'" for found in hashes)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
     return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

@@ -82,16 +82,16 @@ def _why(run: _Run) -> str:
     return "answers one class" if seed in run.row.one_class else "collapsed" if seed in run.row.collapsed else ""
 
 
-def _known(name: str) -> Column:
+def _shared_column(name: str) -> Column:
     return Column("", lambda run: run.known[name], "", name, words=True)
 
 
 _RUNS = (
-    _known("run"), Column("", "row.label", "", "method", words=True), Column("", "record.spec.seed", "", "seed"),
-    _known("state"), Column("", _why, "", "why", words=True), Column("", "record.test.accuracy", "%", "accuracy\n%"),
+    _shared_column("run"), Column("", "row.label", "", "method", words=True), Column("", "record.spec.seed", "", "seed"),
+    _shared_column("state"), Column("", _why, "", "why", words=True), Column("", "record.test.accuracy", "%", "accuracy\n%"),
     Column("", "record.parameters.body", "", "trainable"), Column("", "record.memory.training_bytes", "MiB", "memory\nMiB"),
     Column("", "record.training.reviews_seen", "", "reviews\nseen"), Column("", "record.seconds.charged", "", "device\ns"),
-    *map(_known, ("settings", "machine", "versions", "commit", "finished")),
+    *map(_shared_column, ("settings", "machine", "versions", "commit", "finished")),
 )  # fmt: skip
 
 
@@ -102,7 +102,7 @@ def runs_table(group: Group, looks: Mapping[str, Look]) -> Table:
     runs = [
         _Run(record, row, about(record))
         for row in group.rows
-        for record in sorted((*row.runs, *row.others), key=lambda r: r.spec.seed)
+        for record in sorted((*row.runs, *row.other_runs), key=lambda r: r.spec.seed)
     ]
     cells = [[Cell(column.cell(run), column.value(run)) for column in shown] for run in runs]
     for named, run in zip(cells, runs, strict=True):
@@ -135,6 +135,8 @@ def about(record: Record | Baseline) -> dict[str, str]:
 
 def known_runs(groups: Sequence[Group]) -> dict[str, dict[str, str]]:
     """Return all of them, by run id: what the points of figures are looked up in."""
-    found: list[Record | Baseline] = [record for group in groups for row in group.rows for record in (*row.runs, *row.others)]
-    found += [baseline for group in groups for baseline in group.baselines]
-    return {record.run_id: about(record) for record in found}
+    records: list[Record | Baseline] = [
+        record for group in groups for row in group.rows for record in (*row.runs, *row.other_runs)
+    ]
+    records += [baseline for group in groups for baseline in group.baselines]
+    return {record.run_id: about(record) for record in records}

@@ -48,8 +48,8 @@ class Column:
             return self.sort(row)
         for part in self.sort.split("."):
             row = None if row is None else getattr(row, part)
-        found: Value = row
-        return found
+        result: Value = row
+        return result
 
     def scaled(self, row: Any) -> Value:
         """Return the value in its unit."""
@@ -68,8 +68,8 @@ class Column:
 
 def columns(group: Group, *, wide: bool) -> list[Column]:
     """Return those that decide, or with `wide` all. A calibrated group has no speed by its runs' clocks."""
-    other = "reviews per s" if group.calibrated else "time a token"
-    return [found for found in COLUMNS if found.shown in ("always", "wide" if wide else "narrow") and found.key != other]
+    excluded = "reviews per s" if group.calibrated else "time a token"
+    return [column for column in COLUMNS if column.shown in ("always", "wide" if wide else "narrow") and column.key != excluded]
 
 
 def _none(row: Any) -> str:
@@ -100,15 +100,15 @@ def _difference(row: Row) -> str:
 
 
 def _verdict(row: Row) -> str:
-    return _lines(worded(row.paired), _which(row.paired)) if row.paired else _beside(row)
+    return _lines(worded(row.paired), _seeds_of_verdict(row.paired)) if row.paired else _beside(row)
 
 
-def _which(paired: Paired) -> str:
+def _seeds_of_verdict(paired: Paired) -> str:
     """Say on which seeds a verdict, or a difference without one, stands where it is not all."""
-    others = [*paired.collapsed, *paired.lacking, *paired.extra, *paired.unusable]
-    if not others and paired.verdict != "incomplete":
+    affected = [*paired.collapsed, *paired.lacking, *paired.extra, *paired.unusable]
+    if not affected and paired.verdict != "incomplete":
         return ""
-    every = seed_list([*paired.seeds, *others])
+    every = seed_list([*paired.seeds, *affected])
     return f"on seeds {seed_list(paired.seeds)} of {every}" if paired.seeds else f"on none of seeds {every}"
 
 
@@ -126,10 +126,12 @@ def _rate(row: Row) -> str:
 
 def _time(row: Row) -> str:
     """Write the time per token over the reference's, with its 95 % interval; the reference has none."""
-    found = row.conversion
-    if found is None:
+    conversion = row.conversion
+    if conversion is None:
         return _none(row)
-    return _lines(f"{found.ratio:.2f}", "" if found.low == found.high else f"[{found.low:.2f}, {found.high:.2f}]")
+    return _lines(
+        f"{conversion.ratio:.2f}", "" if conversion.low == conversion.high else f"[{conversion.low:.2f}, {conversion.high:.2f}]"
+    )
 
 
 def _complete(row: Row) -> int | None:
@@ -175,8 +177,8 @@ COLUMNS = (
     Column("runs in other states", ended),
     Column("accuracy: standard deviation over seeds", "accuracy_deviation", "points"),
     Column("accuracy: half width of the 95 % interval over seeds", "accuracy_half_width", "points"),
-    Column("collapsed runs", lambda r: len(r.collapsed) if r.runs or r.others else None),
-    Column("runs that answer one class", lambda r: len(r.one_class) if r.runs or r.others else None),
+    Column("collapsed runs", lambda r: len(r.collapsed) if r.runs or r.other_runs else None),
+    Column("runs that answer one class", lambda r: len(r.one_class) if r.runs or r.other_runs else None),
     Column("seeds compared", _of_paired(lambda p: _numbers(p.seeds))),
     Column("seeds collapsed", _of_paired(lambda p: _numbers(p.collapsed))),
     Column("seeds not compared", _of_paired(lambda p: _numbers(p.lacking, p.extra, p.unusable))),

@@ -50,7 +50,7 @@ def notes(group: Group) -> tuple[Note, ...]:
 
 
 def _notes(group: Group) -> Iterator[Note]:
-    runs, others = group.runs, [(row, record) for row in group.rows for record in row.others]
+    runs, others = group.runs, [(row, record) for row in group.rows for record in row.other_runs]
     tested = runs[0].test.reviews if runs and runs[0].test else 0
     if group.reference is None:
         yield Note("reference", "No run of the reference method is complete here, so there are no differences.")
@@ -112,7 +112,7 @@ def _of_machines(group: Group) -> Iterator[Note]:
         by_seed: dict[int, set[Machine]] = defaultdict(set)
         for record in group.runs:
             by_seed[record.spec.seed].add(machine(record))
-        mixed = sorted(seed for seed, found in by_seed.items() if len(found) > 1)
+        mixed = sorted(seed for seed, devices in by_seed.items() if len(devices) > 1)
         within = f" On seeds {seed_list(mixed)} the methods had different ones." if mixed else ""
         yield Note(
             "machines",
@@ -127,8 +127,8 @@ def _of_budgets(group: Group) -> Iterator[Note]:
     shares = {label: run for label, run in runs.items() if run is not None}
     wide = [label for label, run in shares.items() if (c := run.conversion) and c.high - c.low > 0.2 * c.ratio]
     if group.calibrated:
-        known = f", known to no better than ±10 % for {', '.join(wide)}" if wide else ""
-        yield Note("time", f"Time per token is over the reference's, by calibration{known}.", tuple(wide))
+        bounds = f", known to no better than ±10 % for {', '.join(wide)}" if wide else ""
+        yield Note("time", f"Time per token is over the reference's, by calibration{bounds}.", tuple(wide))
     if shares and group.key.budget == str(next(iter(shares.values())).spec.budget):
         yield Note(
             "shares", f"These runs' own budget was in reference tokens, of which this is the share: {', '.join(shares)}."

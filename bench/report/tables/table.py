@@ -32,7 +32,7 @@ class Note(NamedTuple):
 
 def naming(kind: str, words: str, items: Mapping[str, str]) -> list[Note]:
     """Return a note in whose {} stand methods or runs, each with what is said of it; none where there are none."""
-    each = "; ".join(f"{name} {said}".strip() for name, said in items.items())
+    each = "; ".join(f"{name} {detail}".strip() for name, detail in items.items())
     return [Note(kind, words.replace("{}", each), tuple(items))] if items else []
 
 
@@ -77,8 +77,8 @@ def terminal(section: Section, width: int = 100) -> str:
 
 def _wrapped(text: str, width: int, mark: str = "") -> str:
     """Wrap a text, but neither before a % nor before the dot between two settings."""
-    held = text.replace(" %", "\N{NO-BREAK SPACE}%").replace(" ·", "\N{NO-BREAK SPACE}·")
-    lines = textwrap.fill(held, width, initial_indent=mark, subsequent_indent=" " * len(mark))
+    unbroken = text.replace(" %", "\N{NO-BREAK SPACE}%").replace(" ·", "\N{NO-BREAK SPACE}·")
+    lines = textwrap.fill(unbroken, width, initial_indent=mark, subsequent_indent=" " * len(mark))
     return lines.replace("\N{NO-BREAK SPACE}", " ")
 
 

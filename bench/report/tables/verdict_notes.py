@@ -25,7 +25,7 @@ def of_differences(group: Group) -> Iterator[Note]:
     yield from of_family(group, judged, f"{len(judged)} methods" if len(judged) > 1 else "one method", group.detectable)
     if any(paired.verdict == "too few seeds" for _, paired in compared):
         yield Note("few seeds", f"A verdict takes {LEAST_SEEDS} shared seeds or more on which neither method collapsed.")
-    at_odds = {row.label: said for row in group.rows if (said := _at_odds(row))}
+    at_odds = {row.label: detail for row in group.rows if (detail := _at_odds(row))}
     yield from naming("permutation", "By the permutation test over all seeds: {}.", at_odds)
 
 
@@ -49,10 +49,10 @@ def of_collapse(group: Group) -> Iterator[Note]:
 
 def _collapse(row: Row, *, rate: bool) -> str:
     low, high = clopper_pearson(len(row.collapsed), len(row.runs))
-    said = [f"{100 * len(row.collapsed) / len(row.runs):.0f} % [{100 * low:.1f}, {100 * high:.1f}]"] if rate else []
+    parts = [f"{100 * len(row.collapsed) / len(row.runs):.0f} % [{100 * low:.1f}, {100 * high:.1f}]"] if rate else []
     if row.one_class:
-        said.append("one class" if row.one_class == row.collapsed else f"one class on {seed_list(row.one_class)}")
-    return f"on {of_seeds(row.collapsed)}" + (f" ({', '.join(said)})" if said else "")
+        parts.append("one class" if row.one_class == row.collapsed else f"one class on {seed_list(row.one_class)}")
+    return f"on {of_seeds(row.collapsed)}" + (f" ({', '.join(parts)})" if parts else "")
 
 
 def _at_odds(row: Row) -> str:

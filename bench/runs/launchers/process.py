@@ -148,8 +148,8 @@ class LocalEngine:
             sending.close()
             result: list[Any] = []
             deadline = inf
-            while not result and interrupts.asked < 2 and time.monotonic() < deadline:
-                if interrupts.asked and deadline == inf:
+            while not result and interrupts.count < 2 and time.monotonic() < deadline:
+                if interrupts.count and deadline == inf:
                     deadline = time.monotonic() + GRACE
                     process.terminate()
                 try:
@@ -167,12 +167,12 @@ class LocalEngine:
                         watch.hear(content[0], time.monotonic() - began)
                     listen(*content)
             watch.seconds = time.monotonic() - began
-            process.join(0.0 if interrupts.asked else GRACE)
+            process.join(0.0 if interrupts.count else GRACE)
             if process.is_alive():
                 process.kill()
                 process.join()
             receiving.close()
-            if not result and not interrupts.asked:
+            if not result and not interrupts.count:
                 code = process.exitcode if process.exitcode is not None else 1
                 raise Died(code, out_of_memory=code == -signal.SIGKILL and kernel_kills() > kills)
-            return Result(result[0] if result else None, watch, interrupted=interrupts.asked > 0)
+            return Result(result[0] if result else None, watch, interrupted=interrupts.count > 0)
