@@ -1,6 +1,6 @@
 """The Python interface: `bench.run`, `bench.load_records`, `bench.compare` and `bench.predict`.
 
-It stands on what the commands stand on, so a run from Python is the run of the command line: same id, same record.
+It calls the same functions as the commands, so a run from Python has the id and record of the command line's.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def run(
     force: bool = False,
     **options: Any,
 ) -> list[Record]:
-    """Train and test methods, each with the same budget, and return the records of the runs that were asked for.
+    """Train and test methods, each with the same budget, and return the records of the requested runs.
 
     Runs that are finished in the folder `out` are not made again. Each takes a process of its own, which imports nothing of
     the calling script: no `__main__` guard is needed.
@@ -123,10 +123,10 @@ class Comparison:
 
 
 def compare(records: Iterable[Record | Baseline], *, reference: str = "houlsby", margin: float = 100 * MARGIN) -> Comparison:
-    """Put every method beside the reference, on the same seeds and texts (RULES.md, sections 8 to 10).
+    """Compare every method with the reference on the same seeds and texts (RULES.md, sections 8 to 10).
 
     Args:
-        records: of runs and baselines; tuning trials among them are no part of a comparison.
+        records: of runs and baselines; tuning trials among them are ignored.
         reference: the method that differences are taken from.
         margin: points of accuracy within which two methods count as equivalent.
     """

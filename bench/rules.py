@@ -14,7 +14,7 @@ RULES_VERSION = 3
 """Version of RULES.md: records of different versions are never compared."""
 Precision = Literal["fp32", "bf16"]
 SENTENCES = "rotten-tomatoes"
-"""What the sentences are called as reviews to train on; a run on them is not tested on them out of domain."""
+"""Name of the sentences as a data source; a run on them has no out-of-domain test."""
 
 PASSES = 20
 """Passes over the kept features of a method that leaves the encoder as it is (rules, section 4)."""

@@ -1,7 +1,6 @@
-"""Groups that differ in nothing but the budget, side by side: who leads as the budget grows, and where the lead changes.
+"""Groups that differ in the budget alone: which method leads as the budget grows, and where the lead changes.
 
-This is the one place where numbers of different budgets stand together (rules, section 8). Differences are still taken
-within a budget alone.
+The only comparison across budgets (rules, section 8). Differences are still taken within a budget.
 """
 
 from __future__ import annotations
@@ -66,12 +65,12 @@ class Sweep:
 
 
 def budget_of(group: Group) -> Budget:
-    """Return the budget that all runs of a group share: where one stands in two tables, that of this one."""
+    """Return the budget that all runs of a group share; of a run in two tables, that of this one."""
     return Budget.parse(group.key.budget)
 
 
 def sweeps(groups: Iterable[Group]) -> list[Sweep]:
-    """Every set of two or more groups that differ in the amount of their budget alone."""
+    """Return every set of two or more groups that differ in the amount of their budget alone."""
     series: dict[tuple[object, ...], list[Group]] = defaultdict(list)
     for group in groups:
         series[(*group.key._replace(budget=""), budget_of(group).unit)].append(group)

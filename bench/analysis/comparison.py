@@ -1,4 +1,4 @@
-"""Which records may be compared, and how each method stands beside the reference: paired by seed, on the same reviews."""
+"""Group comparable records and compare each method with the reference, paired by seed on the same reviews."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class Row:
     reviews_per_second: float | None = None
     """By the clock of the runs; None in a calibrated group, whose runs may have shared a device."""
     conversion: Conversion | None = None
-    """What a calibration says of a token's time under this method; None where no run of it is calibrated."""
+    """Calibrated time per token, over the reference's; None where no run is calibrated."""
     collapsed: list[int] = field(default_factory=list)
-    """Seeds of complete runs whose test is no better than the most frequent class."""
+    """Seeds of complete runs no better than the most frequent class."""
     one_class: list[int] = field(default_factory=list)
     """Those of them whose predictions are all the same."""
     measured: list[Record] = field(default_factory=list)
@@ -87,7 +87,7 @@ class Group:
     reference: Row | None
     """The row that differences are taken from; None if no run of it is complete."""
     encoders: tuple[str, ...] = ()
-    """Names under which the one encoder of the group was asked for, the earliest run's first."""
+    """Requested names of the group's encoder, the earliest run's first."""
     margin: float = MARGIN
     """Differences within it count as equivalent, a share of 1."""
     detectable: float | None = None
@@ -117,16 +117,15 @@ class Group:
 
 
 def encoder_names(records: Iterable[Record]) -> tuple[str, ...]:
-    """Return the names under which people asked for the encoder of these records, each once, the earliest first."""
+    """Return the requested names of the encoder of these records, each once, the earliest first."""
     return tuple(dict.fromkeys(record.spec.encoder for record in sorted(records, key=lambda r: r.finished)))
 
 
 def compare(records: Iterable[Record | Baseline], reference: str, order: list[str], margin: float = MARGIN) -> list[Group]:
-    """Group what is comparable, and put each method beside `reference`. `order` sorts the other methods.
+    """Group comparable records and compare each method with `reference`. `order` sorts the other methods.
 
-    Tuning trials are no part of a comparison. A run that is there twice counts once: complete rather than not, else the
-    later one. Groups that differ in their budget alone stand together, by its unit and its amount. Differences within
-    `margin`, a share of 1, count as equivalent.
+    Tuning trials are left out. Of duplicate runs a complete one counts, else the latest. Groups that differ in their
+    budget alone follow each other by its unit and amount. Differences within `margin`, a share of 1, are equivalent.
 
     Raises:
         RecordError: if one method has several shares of one number of reference tokens.
@@ -197,7 +196,7 @@ def _group(
 
 
 def _settings(records: list[Record]) -> list[tuple[str, list[Record]]]:
-    """Return the runs of each method under its label; two settings of one method stand apart, labelled with what differs."""
+    """Return the runs of each method under its label; each setting of a method has its own, labelled with what differs."""
     methods: dict[str, dict[Setting, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         methods[record.spec.method][frozenset(record.spec.hyperparameters.items())].append(record)

@@ -1,4 +1,4 @@
-"""How far a method's probabilities can be believed: calibration error, negative log-likelihood and Brier score, from logits.
+"""Calibration of a method's probabilities, from logits: expected calibration error, negative log-likelihood, Brier score.
 
 ECE: the mean over texts of |confidence - accuracy| of their bin, in 15 bins of equal mass by confidence (Nixon et al. 2019,
 arXiv 1904.01685; Guo et al. 2017 have bins of equal width, most of which are empty where a model is sure). It is never below
@@ -41,7 +41,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Confidence:
-    """What the probabilities of one method's runs are worth, means over seeds."""
+    """Calibration of one method, means over seeds."""
 
     label: str
     method: str
@@ -91,7 +91,7 @@ def _place(folders: Folders, name: str) -> Path | None:
 
 
 def confidences(group: Group, folder: Folders) -> list[Confidence]:
-    """One for each method with complete runs whose logits are in the results `folder`; runs without theirs are left out."""
+    """Score each method with complete runs whose logits are in the results `folder`; other runs are left out."""
     results = []
     for row in group.rows:
         runs = {record.spec.seed: of for record in row.runs if record.test and (of := _of(record.test, folder)) is not None}

@@ -1,4 +1,4 @@
-"""Which runs may stand in one table (rules, section 8)."""
+"""Which runs may share a table (rules, section 8)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIBRARIES = ("torch", "transformers", "adapters", "peft", "tokenizers")
 
 
 BUSY = 1.25
-"""Times what its calibration expects, beyond which a run's clock says that it was not alone on its device."""
+"""A run that takes this many times the calibrated time shared its device."""
 Setting = frozenset[tuple[str, float | int | str | bool | None]]
 """Hyperparameters, by name."""
 Machine = tuple[str, int]
@@ -24,7 +24,7 @@ Machine = tuple[str, int]
 
 
 class GroupKey(NamedTuple):
-    """What must be equal for two runs to stand in one table (rules, section 8). The encoder counts by its content.
+    """Fields that the runs of one table share (rules, section 8). The encoder counts by its content.
 
     Up to rules 2, and under a budget in seconds, the machine is part of it. A counted budget buys the same on any machine;
     one in reference tokens was converted on one, and that machine is part of it instead of the run's own.
@@ -41,7 +41,7 @@ class GroupKey(NamedTuple):
     threads: int | None
     precision: str
     budget: str
-    """As asked for: under reference tokens every method has a share of its own."""
+    """As requested: under reference tokens every method has a share of its own."""
     memory_cap: int | None
     max_length: int
     truncation: str
@@ -67,7 +67,7 @@ def shared_device(record: Record) -> bool:
 
 
 def group_key(record: Record) -> GroupKey:
-    """Return what must be equal for a run to stand in one table with another."""
+    """Return the key that a run shares with all others of its table."""
     spec, versions = record.spec, record.environment.versions
     device: str | None = None
     threads: int | None = None
@@ -124,6 +124,6 @@ def _add_to_plain_groups(groups: dict[GroupKey, list[Record]]) -> None:
 
 
 def _same_run(first: Record, second: Record) -> bool:
-    """Whether two runs differ in no more than how their budget was asked for."""
+    """Whether two runs differ only in how their budget was requested."""
     names = ("method", "hyperparameters", "seed")
     return all(getattr(first.spec, name) == getattr(second.spec, name) for name in names)

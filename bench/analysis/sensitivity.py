@@ -1,4 +1,4 @@
-"""Tuning trials beside each other: how much a method's accuracy depends on its learning rate. Apart from the comparison."""
+"""Tuning trials by method: how much accuracy depends on the learning rate. No part of the comparison."""
 
 from __future__ import annotations
 

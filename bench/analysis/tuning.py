@@ -35,7 +35,7 @@ class JobSpec(Protocol):
 
     @property
     def requested_budget(self) -> Budget:
-        """The budget that was asked for, before any conversion."""
+        """The budget as requested, before any conversion."""
         ...
 
 

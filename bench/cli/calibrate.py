@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 __all__ = ["calibrate"]
 
 
-# Neither budget nor seed is part of what is measured.
+# The ratio of a method depends on none of these.
 @selects_runs("budget", "seeds", "test_limit", "train_limit", "tune", "tune_seeds", "trials_only", "calibration")
 def calibrate(
     selection: Selection,
     seconds: Annotated[
         float | None,
         typer.Option(
-            min=1, max=86400, help="Most that the rounds of five methods may take. [60; 15 for one method]", show_default=False
+            min=1, max=86400, help="Seconds for the rounds of five methods. [60; 15 for one method]", show_default=False
         ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the record.")] = RUNS,
 ) -> None:
-    """Measure what a token costs under each method, as a ratio to the reference, for budgets in seconds or reference tokens.
+    """Measure the time per token of each method, as a ratio to the reference, for budgets in seconds or reference tokens.
     Methods take turns on the same batches, so that a busy machine slows all of them; training runs convert by it.
     """
     for matrix in selection.matrices():

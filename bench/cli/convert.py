@@ -15,9 +15,9 @@ def convert(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A folder or a hub id.", show_default=False)],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to make.", show_default=False)],
 ) -> None:
-    """Make an encoder usable that has only pytorch_model.bin, vocab.txt or a sentencepiece model.
+    """Convert an encoder that has only pytorch_model.bin, vocab.txt or a sentencepiece model.
 
-    This is the only command that opens a pickle, and of it tensors alone: convert only what comes from someone you trust.
+    This is the only command that opens a pickle, of which it reads tensors alone: convert only encoders that you trust.
     """
     from bench.models.convert import convert as converted
 

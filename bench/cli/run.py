@@ -1,4 +1,4 @@
-"""The commands `run` and `watch`, which take the same options for what is run."""
+"""The commands `run` and `watch`, which share the options that select runs."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def run(
         str | None, typer.Option(help="With --engine ray: host:port, auto or local. [$RAY_ADDRESS, else local: started here]")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the records.")] = RUNS,
-    save: Annotated[bool, typer.Option("--save", help="Keep what is trained, for predict, in adapters/ of --out.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Run again what is finished; earlier records are kept.")] = False,
+    save: Annotated[bool, typer.Option("--save", help="Keep trained weights for predict, in adapters/ of --out.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Repeat finished runs; earlier records are kept.")] = False,
 ) -> None:
     """Train and test methods, each with the same budget, and write a record of each run."""
     from bench.records.schema import Record
@@ -88,7 +88,7 @@ def watch(
     ] = None,
 ) -> None:
     """Show how far runs are, here or on a cluster: all in the folder, or, with --suite or --method, those that `run` would
-    execute with the same options. Nothing is written, and no run is held up; start and stop it at any time.
+    execute with the same options. It writes nothing and can start and stop at any time.
     """
     from bench.runs.watch import follow
     from bench.system.device import shows_gpu

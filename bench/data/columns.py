@@ -21,7 +21,7 @@ PAIRS = (
     ("premise", "hypothesis"), ("question", "sentence"), ("question", "context"), ("query", "passage"),
     ("text", "text_pair"), ("text_a", "text_b"), ("sentence_a", "sentence_b"), ("context", "response"),
 )  # fmt: skip
-"""Columns that hold two texts which are judged together; so do text1 and text2, and the like."""
+"""Columns of text pairs, as are text1 and text2."""
 MOST_CLASSES = 1000
 _LONGEST_LABEL = 100
 """Characters of a label."""
@@ -71,7 +71,7 @@ def _columns(table: Table, text_column: str | None, label_column: str | None) ->
 
 
 def _column(table: Table, column: str | None, usual: Sequence[str], option: str) -> int:
-    """Return the position of the column that was asked for, or that has a usual name."""
+    """Return the position of the requested column, or of one with a usual name."""
     names = table.header if column is not None else [name.casefold() for name in table.header]
     candidates = [column] if column is not None else [name for name in usual if name in names]
     has = ", ".join(name[:40] for name in table.header[:6]) or "none"

@@ -18,10 +18,10 @@ _SHARD = re.compile(r"-([0-9]{5})-of-([0-9]{5})$")
 def find_splits(folder: Path) -> dict[str, list[Path]]:
     """Return the files of `train` and `test`, and of `validation` where there is one: one file, or the shards in their order.
 
-    They are looked for in the folder, in `data` in it, and in its one sub that holds them.
+    They are looked for in the folder, in `data` in it, and in its one subfolder that holds them.
 
     Raises:
-        DataError: if one is missing, in two formats, lacks a shard, or several subs hold them.
+        DataError: if one is missing, in two formats, lacks a shard, or several subfolders hold them.
     """
     places = [folder, folder / "data"]
     place = next((place for place in places if place.is_dir() and _files(place, "train")), None)

@@ -1,6 +1,6 @@
 """Sources of labelled texts: the embedded package, a folder, a file, the hub.
 
-Texts are kept, compared and hashed unchanged; a model reads them as `plain`.
+Texts are compared and hashed unchanged; a model reads them as `plain`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PARTS = ("train", "test", "validation", "valid", "val", "dev")
 
 @dataclass(frozen=True)
 class DataRequest:
-    """How texts are asked for."""
+    """Name of a data source, and its columns."""
 
     name: str
     text_column: str | None = None
@@ -85,7 +85,7 @@ class Source:
 
     @property
     def note(self) -> str | None:
-        """One line on what was found without being asked for; None where all is as a folder of reviews has it."""
+        """One line on inferred columns, classes and splits; None for the defaults."""
         notes: list[str] = []
         if self.columns is not None and self.columns != ("text", "label"):
             notes.append(f"texts from column {self.columns[0]!r}, labels from {self.columns[1]!r}")

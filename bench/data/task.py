@@ -23,7 +23,7 @@ from bench.system.files import sha256_bytes
 __all__ = ["Ints", "Split", "Splits", "Task", "prepare", "sample", "split", "splits_of"]
 
 SPLIT_VERSION = 2
-"""Version 1 held out 250 a class for validation, whatever the number of texts."""
+"""Version 1 always held out 250 texts of each class for validation."""
 _SAMPLE = 2**32
 """Seeds the generator that samples texts apart from those of the epochs, which are numbered from 0."""
 
@@ -52,8 +52,8 @@ def split(source: Source) -> Splits:
     Repeated train texts are dropped. Without a test split of its own, a source gives the last 1,000 texts of each class to the
     test; without a validation split, the last 250 before those, or 1,000 of more than 10,000 texts, to validation. A small
     source gives two fifths and a tenth at most.
-    Reviews of a film stand together within a class, so a block at the end shares fewer films with train than a random
-    sample would. It shares some: a number on it is not one on the official test.
+    Reviews of a film are adjacent within a class, so a block at the end shares fewer films with train than a random
+    sample. It still shares some: its accuracy is not comparable with the official test.
 
     Raises:
         DataError: if a class has fewer than ten reviews to split.

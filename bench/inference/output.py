@@ -31,7 +31,7 @@ def _columns(labels: Sequence[str]) -> list[str]:
 
 
 class _Prediction(NamedTuple):
-    """What one adapter says of a text."""
+    """Prediction of one adapter for a text."""
 
     name: str
     label: str
@@ -100,6 +100,6 @@ def _cells(prediction: _Prediction) -> list[str]:
 
 
 def _free(column: str, header: list[str]) -> str:
-    """Name a new column as asked, with the next free number where the table has one of that name."""
+    """Name a new column, numbered where the table already has one of that name."""
     names = (f"{column}_{i}" if i > 1 else column for i in count(1))
     return next(name for name in names if name not in header)

@@ -1,4 +1,4 @@
-"""Saved runs in use: one encoder in memory, one adapter on it or several, and the logits of each.
+"""Serve saved runs: one encoder in memory, with one adapter or several.
 
 Several are attached at once, and each call uses one of them. Only methods of one library that leave the encoder's own weights
 unchanged can share it.
@@ -35,7 +35,7 @@ class Server:
     """Computes logits of saved runs by name. All must have been trained on the encoder `pretrained`.
 
     Raises:
-        BenchError: if they cannot share the encoder, or what was saved does not load.
+        BenchError: if they cannot share the encoder, or saved weights do not load.
     """
 
     def __init__(self, saved: Mapping[str, Saved], pretrained: PretrainedModel, device: Literal["cpu", "cuda"]) -> None:
@@ -59,7 +59,7 @@ class Server:
             except Exception as error:
                 # Two libraries and safetensors raise a dozen kinds here, and all say: these are not its weights.
                 why = without_paths(f"{type(error).__name__}: {error}")
-                raise RecordError(f"{saved_run.name}: what was saved does not load ({why})") from None
+                raise RecordError(f"{saved_run.name}: its saved weights do not load ({why})") from None
         self._classifier.to(device)
         for head in self._heads.values():
             head.to(device)
@@ -153,4 +153,4 @@ def _check_sharing(by_name: Mapping[str, methods.Method]) -> None:
             libraries.setdefault(method.backend, f"{name} ({method.name})")
     if len(libraries) > 1:
         by_library = " and ".join(f"{who} by {library}" for library, who in libraries.items())
-        raise SpecError(f"one encoder holds adapters of one library, but {by_library}; ask them one by one")
+        raise SpecError(f"one encoder holds adapters of one library, but {by_library}; use them one at a time")

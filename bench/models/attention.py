@@ -27,14 +27,14 @@ in bf16, about what the caches of two cores hold; with a third of them to three 
 
 
 class InBlocks(TorchFunctionMode):
-    """Within it, `attend` computes torch's attention without dropout on a CPU."""
+    """Context in which `attend` computes torch's attention without dropout on a CPU."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         return (_attention if func is scaled_dot_product_attention else func)(*args, **(kwargs or {}))
 
 
 class MaskKnown(TorchFunctionMode):
-    """Within it, whether a mask [batch, length] hides anything is known beforehand.
+    """Context that declares whether a mask [batch, length] hides anything.
 
     Transformers asks the mask itself, `torch.all(mask == 1)`, for which the CPU would wait until a GPU has nothing left to do.
     """

@@ -1,7 +1,7 @@
 """Check that a tokenizer.json consists of known parts, before the library that builds it reads the file.
 
 The file is data, but it can hold regular expressions that never end, dropout that splits words at random, and parts that
-no review has covered. The parts that encoders of the known families use pass, and nothing else.
+no review has covered. The parts that encoders of the known families use pass, and no others.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _REGEXES = {" {2,}"}
 
 
 def check_tokenizer(name: str, path: Path, vocabulary: int) -> None:
-    """See that a file holds a tokenizer of known parts, which gives no id that the encoder's table of words has no row for.
+    """Check that a file holds a tokenizer of known parts whose ids all have a row in the encoder's embedding table.
 
     Raises:
         ModelError: saying which part is not; `name` is the encoder's.

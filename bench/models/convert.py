@@ -1,8 +1,8 @@
-"""Convert an encoder that is saved in another way into a folder that can be used: the only place where a pickle is opened.
+"""Convert an encoder saved in another format into a usable folder: the only code that opens a pickle.
 
 `torch.load` with `weights_only=True` builds tensors and plain containers and calls nothing else that a file names. It has had
-holes (CVE-2025-32434, before torch 2.6), so a person asks for this by a command of its own and no run does it. What is made
-passes the same checks as any other encoder.
+holes (CVE-2025-32434, before torch 2.6), so only the command `convert` uses it and no run does. The result passes the same
+checks as any other encoder.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _WORDS = {
 """Files that the tokenizer of a family is made from; ModernBERT has only ever had tokenizer.json."""
 _CLASSES = {"mpnet": "MPNetTokenizerFast", "roberta": "RobertaTokenizerFast"}
 _FLAGS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space", "keep_accents", "split_by_punct")
-"""What tokenizer_config.json is asked for."""
+"""Fields that are read from tokenizer_config.json."""
 
 
 def convert(source: str, target: Path) -> tuple[PretrainedModel, list[str]]:
@@ -86,7 +86,7 @@ def _source(source: str) -> tuple[str, Path, Path]:
 
 
 def _weights(name: str, folder: Path, shape: EncoderShape) -> tuple[dict[str, Tensor], str]:
-    """Read the weights that are used, each on its own, and say what they come from."""
+    """Read the weights that are used; return them and a description of their source."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -119,7 +119,7 @@ def _unpickled(file: Path) -> dict[str, Tensor]:
 
 
 def _tokenizer(name: str, folder: Path, family: str) -> tuple[str, str]:
-    """Read or make the content of tokenizer.json, and say what it comes from."""
+    """Read or make the content of tokenizer.json; return it and a description of its source."""
     if (folder / "tokenizer.json").is_file():
         return (folder / "tokenizer.json").read_text(encoding="utf-8"), "tokenizer.json"
     words = _WORDS.get(family, ())

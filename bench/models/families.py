@@ -51,7 +51,7 @@ class Family:
     """The names of one model type."""
 
     prefix: str
-    """What stands before the names of the body's weights where a checkpoint holds more than that."""
+    """Prefix of the body's weights in a checkpoint that holds more than the body."""
     head: Mapping[str, str]
     """The classification head: beginning of a name in the suite's module → in transformers' sequence-classification model. What
     is called `pooler.` keeps weights that the checkpoint brings.
@@ -79,7 +79,7 @@ class Family:
     dropout: tuple[str, ...] = ("hidden_dropout_prob",)
     attention_dropout: str = "attention_probs_dropout_prob"
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What the library is told beside the configuration."""
+    """Further arguments of the library's constructor."""
     has_pooler: bool = False
     """Whether the bare model of the library has a pooler, which can be left out."""
 

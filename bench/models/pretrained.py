@@ -89,7 +89,7 @@ class PretrainedModel:
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know before a run, one line each."""
+        """Warnings to print before a run, one line each."""
         if self.dropped_labels is None:
             return []
         return [

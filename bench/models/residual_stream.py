@@ -5,9 +5,9 @@ are bf16, as in MosaicBERT (Portes et al. 2023, arXiv 2312.17482, section 2.2). 
 and so is the head. While `in_precision` lasts the encoder's modules hold bf16 tensors in the place of their weights: of a
 frozen weight a copy that is made once and kept, of a trained one a cast that autograd goes back through, so that the gradient
 is added up in fp32, at the fp32 master. A weight that is computed from others (LoReFT's orthonormal rows) is computed in fp32
-and cast. Outside of it the encoder is what it was, for hashes, files and optimizer.
+and cast. Outside, the encoder holds its fp32 weights again, for hashes, files and optimizer.
 
-Autocast would do less at a higher price: it casts frozen weights anew at every call, and LayerNorms and residuals are fp32.
+Autocast would be slower: it casts frozen weights at every call and keeps LayerNorms and residuals in fp32.
 """
 
 from __future__ import annotations

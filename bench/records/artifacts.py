@@ -95,7 +95,7 @@ def saved_path(out: Path, run_id: str) -> Path:
 
 @contextmanager
 def stage(out: Path, run_id: str) -> Iterator[Path]:
-    """Make a hidden folder to save into, as an absolute path; what is not published of it is removed at the end.
+    """Make a hidden folder to save into, as an absolute path; it is removed at the end unless published.
 
     Raises:
         RecordError: if it cannot be made.
@@ -200,7 +200,7 @@ def saved_runs(out: Path) -> list[Saved]:
 
 
 def find(run: str, out: Path) -> Saved:
-    """Find the saved folder of a run, named by its id (four digits of it or more), its record or that folder.
+    """Find the saved folder of a run, named by its id (at least four digits), its record or that folder.
 
     Raises:
         RecordError: if there is none, several begin so, or the record is of another execution of the run.
@@ -219,7 +219,7 @@ def find(run: str, out: Path) -> Saved:
             raise RecordError(f"{path.name} is the record of a {kind}, of which nothing is saved; name a run")
         return _saved_run(path.parent, record)
     if not re.fullmatch(r"[0-9a-f]{4,16}", run, flags=re.ASCII):
-        raise RecordError(f"run {run!r} is neither the id of a run (four digits of it or more), nor a record or a saved folder")
+        raise RecordError(f"run {run!r} is neither a run id (four digits or more), nor a record or a saved folder")
     records = [item for item in load(out) if isinstance(item, Record) and item.run_id.startswith(run)]
     matches = [saved for saved in saved_runs(out) if saved.card.run_id.startswith(run)]
     ids = sorted({record.run_id for record in records} | {saved.card.run_id for saved in matches})
@@ -236,6 +236,6 @@ def _saved_run(out: Path, record: Record) -> Saved:
         what = f"{record.spec.method} {record.run_id}"
         if record.state != "complete" or record.spec.purpose != "run":
             kind = "a tuning trial" if record.spec.purpose == "trial" else record.state
-            raise RecordError(f"{what} is {kind}: nothing is saved of it; name a complete run")
+            raise RecordError(f"{what} is {kind}, which has no saved weights; name a complete run")
         raise RecordError(f"{what} was finished without --save; {_RERUN}")
     return saved

@@ -30,9 +30,9 @@ def folder_of(path: Path) -> Path:
 
 
 def save_anew(folder: Path, record: AnyRecord, logits: npt.NDArray[np.float32] | None = None) -> Path:
-    """Write a record in the place of the finished one of the same run, which is kept as an attempt.
+    """Replace the finished record of the same run, which is kept as an attempt.
 
-    The copy is made first, so that whatever ends the process in between, neither is lost.
+    The copy is made first, so that a killed process loses neither.
     """
     replaced = finished_file(folder, record.run_id, or_damaged=True)
     if replaced is None:

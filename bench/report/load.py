@@ -1,4 +1,4 @@
-"""What a report is made of: the records of a folder as comparable groups, and its tuning trials."""
+"""Load the records of a report as comparable groups and tuning trials."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read(
 ) -> tuple[list[Group], list[Sensitivity]]:
     """Read records, files and folders of them, into comparable groups and tuning trials, of which one may be empty.
 
-    Differences within `margin` count as equivalent. What is no record in a folder is added to `left_out`.
+    Differences within `margin` count as equivalent. Other files of a folder are added to `left_out`.
 
     Raises:
         RecordError: as `records`.
@@ -49,8 +49,8 @@ def read(
 def records(sources: Path | Sequence[Path], left_out: list[Damaged] | None = None) -> list[Record | Baseline]:
     """Read the records of runs, trials and baselines in files and folders.
 
-    One that is there several times counts once: complete rather than not, else the latest. What is no record in a folder is
-    named on the error stream, left alone, and added to `left_out`.
+    Of duplicates a complete one counts, else the latest. Other files of a folder are named on the error stream and added
+    to `left_out`.
 
     Raises:
         RecordError: if a source has no record, or a file that is named is none.

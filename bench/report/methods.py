@@ -1,4 +1,4 @@
-"""The methods as text: what each is, where it comes from, and how much of an encoder it trains."""
+"""List the methods: description, source, and share of an encoder that each trains."""
 
 from __future__ import annotations
 

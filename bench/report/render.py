@@ -1,4 +1,4 @@
-"""The report as text or figures: read records, group them, write the views that were asked for."""
+"""The report as text or figures: read records, group them, write the requested views."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ VIEWS = {
     "costs": "no complete run",
     "tuning": "no tuning trials",
 }
-"""What a report can show, in the order in which it does, and what is lacking where it cannot."""
+"""Views of a report in order, and what is lacking where one is empty."""
 
 
 def draw(
@@ -80,9 +80,9 @@ def render(
 ) -> str:
     """Return the report as text: `table` for a terminal, `markdown`, `latex`, `csv`, `json`, or `html` with its figures.
 
-    `view` is one of `VIEWS`, several, or "all" for those that have anything to show. By default it is the comparison; where
-    there are only tuning trials, those. JSON and HTML hold everything whatever the view, CSV the comparison alone. What is no
-    whole record is named on the error stream and added to `left_out`. Differences within `margin`, a share of 1, are
+    `view` is one of `VIEWS`, several, or "all" for all that are not empty; by default the comparison or, without runs, the
+    tuning trials. JSON and HTML hold every view, CSV the comparison alone. Damaged files are named on the error stream and
+    added to `left_out`. Differences within `margin`, a share of 1, are
     equivalent. `wide` shows every column of the comparison, `width` is that of the terminal, by default its own.
 
     Raises:
@@ -136,7 +136,7 @@ def _has(view: str, compared: list[Group], trials: list[Sensitivity], folder: Fo
 def _sections(
     view: str, compared: list[Group], trials: list[Sensitivity], folder: Folders, wide: bool = False
 ) -> Iterator[Section]:
-    """Yield the tables of a view as they are asked for; none where there is nothing for it."""
+    """Yield the tables of a view lazily; none where it is empty."""
     of_group: dict[str, Callable[[Group], list[Section]]] = {
         "comparison": lambda group: [comparison.section(group, wide=wide)],
         "pairs": pairs.sections,

@@ -1,4 +1,4 @@
-"""Calibration (rules, section 1): how long a token takes under each method, as a ratio to the reference.
+"""Calibration (rules, section 1): time per token under each method, as a ratio to the reference.
 
 It is measured once for a setting, kept as a record among the runs, and converts their budgets.
 """
@@ -53,7 +53,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Subject:
-    """What methods are attached to and trained on, where it is on this machine."""
+    """Encoder, data and setting of a calibration on this machine."""
 
     setting: CalibrationSetting
     pretrained: PretrainedModel
@@ -148,7 +148,7 @@ def calibrate(
             )
         except WorkerLost as error:
             raise MethodError(f"the reference {timed[REFERENCE][0]} cannot be calibrated: {error.reason}") from None
-        # What did not fit beside others may fit alone, but not under a cap, which is of each process.
+        # A method that did not fit beside others may fit alone, unless it reached its own cap.
         if len(group.methods) > 1 and (subject.setting.memory_cap is None or subject.setting.device == "cuda"):
             retries = [m for m in group.methods if m not in tried_again and _full(measured, m)]
             tried_again.update(retries)

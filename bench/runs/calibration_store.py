@@ -1,4 +1,4 @@
-"""Saved calibrations: those of a folder, or the one in a file that is named."""
+"""Saved calibrations: those of a folder, or the one in a named file."""
 
 from __future__ import annotations
 

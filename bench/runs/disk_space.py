@@ -1,4 +1,4 @@
-"""Room on the disk: checked before anything is trained, and reserved for the record until it is written."""
+"""Disk space: checked before training, and reserved for the record until it is written."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def checkpoint_bytes(job: Job) -> int:
 
 def check_room(out: Path, jobs: Sequence[Job], *, keep: bool = False) -> None:
     """Check that the disk of `out` has room for these runs: records, logits, the largest checkpoint twice (the old one stays
-    until the new one is written), and with `keep` what they train.
+    until the new one is written), and with `keep` the trained weights.
 
     Raises:
         RecordError: if it has not.

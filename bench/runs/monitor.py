@@ -106,16 +106,16 @@ class Overview:
     """Estimated seconds until all are done."""
     damaged: int = 0
     unmatched: bool = False
-    """Whether runs execute here but none of those requested was ever started: they may be meant, but have other ids."""
+    """Whether runs execute here but none of those requested ever started: their ids may differ by device or threads."""
 
     @property
     def over(self) -> bool:
-        """Whether all that was requested has ended."""
+        """Whether all requested runs have ended."""
         return self.to_do == 0 and not self.running
 
 
 def overview(folder: Folder, matrices: Sequence[Matrix] | None) -> Overview:
-    """Look at the runs of these matrices, or, without any, at all that the folder holds."""
+    """Summarise the runs of these matrices or, without any, of the folder."""
     locked = folder.running()  # before the records: a run that ends meanwhile is seen twice, and not missed
     records, damaged = folder.records()
     runs = [record for record in records if isinstance(record, Record)]
@@ -178,7 +178,7 @@ def _running(status: Status | None, now: float, pace: Pace, run: Job | Record | 
 
 
 def _waiting(statuses: Iterable[Status]) -> int:
-    """Count the runs that the processes which execute runs have still to start: each says which of how many it is at."""
+    """Count the runs that running processes have still to start, by their status."""
     left: dict[tuple[str, int], int] = {}
     for status in statuses:
         process, rest = (status.machine, status.process), max(0, status.runs - status.number)

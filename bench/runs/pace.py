@@ -1,4 +1,4 @@
-"""How long runs will take: what is left of the budget, and the median overhead of finished runs."""
+"""Estimate how long runs take: the rest of the budget, and the median overhead of finished runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["OVERHEAD", "Pace", "until_all_done"]
 OVERHEAD = 25.0
 """Seconds that a run takes beside its training, before any is finished: set-up and test of the smallest encoder."""
 SOON = 0.03
-"""Share of a phase before which its pace tells nothing."""
+"""Share of a phase below which its pace is no estimate."""
 
 
 class Pace:
@@ -45,7 +45,7 @@ class Pace:
         return None if training is None else training + self.overhead
 
     def remaining(self, status: Status, run: Job | Record | None, now: float) -> float | None:
-        """Return the seconds until a run ends; None where neither its budget nor its pace tells."""
+        """Return the seconds until a run ends; None where neither its budget nor its pace is known."""
         rest, done = 1.0 - status.share, status.share - status.found
         paced = (now - status.since) / done * rest if status.since is not None and done > SOON else None
         if status.phase not in ("set-up", "training"):

@@ -37,7 +37,7 @@ class Matrix:
     trials: list[Job]
     """Tuning trials, which run first; empty without tuning."""
     jobs: list[Job]
-    """Runs at the declared learning rates, until `tuned`, and with budgets as they were asked for, until `converted`."""
+    """Runs at the declared learning rates, until `tuned`, and with budgets as requested, until `converted`."""
     with_baseline: bool
     device: Literal["cpu", "cuda"]
     pretrained: PretrainedModel
@@ -46,12 +46,12 @@ class Matrix:
     calibration: Path | None = None
     """The calibration's record that was named; None: one of the results folder, made where there is none."""
     note: str | None = None
-    """One line on what was found in the data without being asked for."""
+    """One line on inferred columns, classes and splits."""
 
 
 @dataclass(frozen=True)
 class _Resolved:
-    """What the names and texts of a request stand for."""
+    """A request with its names resolved."""
 
     settings: dict[str, dict[str, Any]]
     """Method → all its hyperparameters."""
@@ -78,7 +78,7 @@ def _attaching(names: list[str], requested: list[str], pretrained: PretrainedMod
     """Select the methods that attach to encoders of this family; a group may hold others.
 
     Raises:
-        SpecError: if one that was asked for by its own name does not, or none does.
+        SpecError: if one that was requested by its own name does not, or none does.
     """
     family = pretrained.shape.model_type
     attachable = [name for name in names if methods.get(name).supports(family)]
@@ -96,7 +96,7 @@ def _budgets(text: str) -> list[Budget]:
     """Parse a list of budgets with commas.
 
     Raises:
-        SpecError: if one is not understood, or is there twice.
+        SpecError: if one is not understood or repeated.
     """
     parts = [part.strip() for part in text.split(",")]
     budgets = [Budget.parse(part) for part in parts]
@@ -170,7 +170,7 @@ def _train_limits(request: Request, train: Reviews, classes: int) -> list[int | 
     """Parse a list of limits with commas; the whole split is no limit.
 
     Raises:
-        SpecError: if one is no number, out of range or there twice, or several are to be tuned.
+        SpecError: if one is no number, out of range or repeated, or several are to be tuned.
     """
     if request.train_limit is None:
         return [None]

@@ -1,4 +1,4 @@
-"""What a person asks for, as it was written. Importing this is quick: the command line takes its defaults from here."""
+"""Options of a run before they are resolved. Importing this is quick: the command line takes its defaults from here."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Interleaved rounds: every method trains on the same batches, one after another, until the ratios are known well enough.
+"""Interleaved rounds: every method trains on the same batches in turn, until the ratios are precise.
 
-It knows a worker by what it can be asked, so that a simulated one under a simulated clock does as well.
+Workers are a protocol, so that tests can simulate them under a simulated clock.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bench.records.schema import Slice
 __all__ = ["PRECISE", "REFERENCE", "Group", "WorkerLost", "Measured", "Timed", "Worker", "measure", "slices_of", "steps_of"]
 
 PRECISE = 0.03
-"""A ratio is known well enough when its interval is within this share of it: a budget is then as precise."""
+"""A ratio is precise when its interval is within this share of it."""
 REFERENCE_ROUNDS = 10
 """Rounds of the reference alone, where no ratio is asked for: enough for a 90th percentile that is no single slice."""
 CPU_SECONDS = 0.45
@@ -65,7 +65,7 @@ class Worker(Protocol):
         ...
 
     def stop(self) -> None:
-        """End it and free what it holds."""
+        """End it and free its memory."""
         ...
 
 
@@ -115,7 +115,7 @@ def slices_of(lengths: Ints, batch_size: int, seed: int, steps: int) -> Iterator
 
 
 class _Crew:
-    """The workers of a group that can still be asked."""
+    """The workers of a group that still answer."""
 
     def __init__(self, measured: Measured) -> None:
         self.workers: dict[int, Worker] = {}
@@ -166,7 +166,7 @@ def measure(
     clock: Callable[[], float] = time.monotonic,
     progress: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Add the rounds of a group to what was measured.
+    """Add the rounds of a group to `measured`.
 
     `start` starts the worker of a method; `slices(n)` gives slices of n batches. The first slice of each worker is discarded.
     It ends when every interval is within `PRECISE`, which takes `FEWEST` rounds at least, or when another round would not end

@@ -55,10 +55,10 @@ def carry_out(
     keep: bool = False,
     cluster: Cluster | None = None,
 ) -> bool:
-    """Run what the folder `out` lacks of a matrix, on this machine or on a cluster. With `keep`, also save what runs train.
+    """Execute the unfinished runs of a matrix, on this machine or on a cluster. With `keep`, also save trained weights.
 
-    Return whether everything is there: every run and baseline complete, with `keep` its adapter, and with tuning a learning
-    rate for every method. Trials that diverged or ran out of memory do not count against that.
+    Return whether all is complete: every run and baseline, with `keep` its adapter, and with tuning a learning rate for
+    every method. Trials may have diverged or run out of memory.
 
     Raises:
         BenchError: before anything is written, if `out` cannot be written, lacks room or holds a damaged record of these runs,
@@ -115,7 +115,7 @@ def _tune(context: Context, trials: list[Job]) -> list[Decision]:
 
 
 def _run_baselines(context: Context, matrix: Matrix, task: Task, records: Sequence[Record]) -> bool:
-    """Fit a baseline on the whole train split, and one on what each run of the reference saw. Return whether all are there."""
+    """Fit a baseline on the whole train split, and one on the reviews of each reference run. Return whether all are complete."""
     spec = matrix.jobs[0].spec
 
     def job(rows: Ints) -> BaselineJob:

@@ -37,7 +37,7 @@ class Suite(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     description: str = Field(min_length=1, max_length=500, examples=["What it answers, and what it takes."])
-    """What it is for, in a sentence or two."""
+    """Purpose, in a sentence or two."""
     encoders: Texts = Field(examples=[["minilm"]])
     """As for `--encoder`: names, folders, hub ids. A relative folder is looked for from where the command is run."""
     data: Texts = Field(examples=[["embedded"]])
@@ -47,7 +47,7 @@ class Suite(BaseModel):
     )
     """Names, `all` for the five compared or other groups, or a name with the hyperparameters that are not to be at defaults."""
     budgets: Texts = Field(examples=[["60s"]])
-    """What each run may spend, as for `--budget`."""
+    """Budget of each run, as for `--budget`."""
     seeds: int | list[int] = Field(default=1, examples=[3, [0, 1, 5]])
     """How many seeds, or a list of which."""
     max_length: int = Field(default=128, ge=8, le=8192, examples=[256])
@@ -133,7 +133,7 @@ def overridden(requests: list[Request], changes: Mapping[str, Any]) -> list[Requ
 
 
 def _overrides(requests: list[Request], changes: Mapping[str, Any]) -> Iterator[str]:
-    """Say of each change what it overrides."""
+    """List each change with the value that it overrides."""
     for name, value in changes.items():
         if name == "hyperparameters":
             for method, own in value.items():
@@ -182,7 +182,7 @@ def load_suite(name: str) -> Suite:
 
 
 def _message(error: ValidationError) -> str:
-    """Say the first thing that is wrong, where, and an example of what would be right."""
+    """Describe the first error, its place, and an example of a right value."""
     errors = error.errors()
     # An entry of methods that is neither a name nor a mapping is two errors, of which the deeper says more.
     first = max(
@@ -233,7 +233,7 @@ def _check(suite: Suite, where: str) -> None:
 def _once(items: list[str]) -> None:
     twice = next((item for i, item in enumerate(items) if item in items[:i]), None)
     if twice is not None:
-        raise SpecError(f"{twice!r} is there twice; name each once")
+        raise SpecError(f"{twice!r} is repeated; name each once")
 
 
 def matrices(
@@ -250,7 +250,7 @@ def matrices(
     `elsewhere` is as for `plan`.
 
     Raises:
-        SpecError: if the suite, or anything that it names, is not as it should be.
+        SpecError: if the suite, or anything that it names, is invalid.
     """
     requests = load_suite(name).requests(device)
     try:
@@ -263,7 +263,7 @@ def matrices(
 
 
 def suites_text() -> str:
-    """Describe the shipped suites: what each is for, and how much it runs."""
+    """Describe the shipped suites: purpose and number of runs."""
     return "\n\n".join(_entry(name, load_suite(name)) for name in shipped())
 
 

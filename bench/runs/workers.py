@@ -32,7 +32,7 @@ class ProcessWorker:
         """Wait until it is warmed up.
 
         Raises:
-            WorkerLost: if it is not and will not be.
+            WorkerLost: if it cannot.
         """
         self._answer()
 
@@ -66,7 +66,7 @@ class ProcessWorker:
         return WorkerLost("out-of-memory" if died.out_of_memory else "failed", str(died))
 
     def stop(self) -> None:
-        """End the process; it holds nothing that is worth keeping."""
+        """End the process."""
         self._connection.close()
         self._process.kill()
         self._process.join()

@@ -27,7 +27,7 @@ def read_yaml(path: Path, where: str) -> dict[str, Any]:
             keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
             twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
             if twice is not None:
-                raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is there twice", node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is repeated", node.start_mark)
             return dict(super().construct_mapping(node, deep))
 
         def compose_node(self, parent: Any, index: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The ledger of a run: what it has spent, what that bought, and the learning rate schedule."""
+"""The ledger of a run, its budget spent and its counts, and the learning rate schedule."""
 
 from __future__ import annotations
 

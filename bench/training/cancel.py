@@ -12,7 +12,7 @@ PATIENCE = 2.0
 
 
 class Cancelled(BaseException):
-    """The run was asked to end."""
+    """The run received SIGTERM."""
 
 
 class Stop:

@@ -1,4 +1,4 @@
-"""A run as a job, and its result: what travels between the process that asks for a run and the one that executes it."""
+"""A run as a job, and its result: both pass between the process that requests a run and the one that executes it."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def ignore_progress(phase: str, share: float, line: str | None = None) -> None:
 
 
 def run_name(spec: RunSpec) -> str:
-    """Name a run for people, among the others of its command."""
+    """Name a run for display."""
     rate = spec.hyperparameters.get("learning_rate")
     trial = f"trial at {rate:g}" if isinstance(rate, int | float) else "trial"
     label = f"{trial}, tuning seed {TUNING_SEED - spec.seed + 1}" if spec.purpose == "trial" else f"seed {spec.seed}"
@@ -113,7 +113,7 @@ def job_of(
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the process of a run returns: its record, whatever its state, and the logits [reviews, 2] of a complete test."""
+    """Return value of a run's process: its record in any state, and the logits [reviews, classes] of a complete test."""
 
     record: Record
     logits: npt.NDArray[np.float32] | None = None

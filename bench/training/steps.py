@@ -72,7 +72,7 @@ class Steps:
         return collate(self.task, self.task.train, rows, spec.max_length, spec.truncation, self.multiple)
 
     def _optimize(self, rows: Ints) -> float:
-        """Take one optimizer step; returns the loss before it, or on CUDA what stands for it."""
+        """Take one optimizer step; returns the loss before it, on CUDA one step late."""
         return self._head_step(rows) if self.encodes_once else self._step(rows, *self._collated(rows))
 
     def _step(self, rows: Ints, ids: Tensor, mask: Tensor, labels: Tensor) -> float:
@@ -109,7 +109,7 @@ class Steps:
 
     @torch.no_grad()
     def _keep_features(self, rows: Ints) -> None:
-        """Encode a batch and keep what the head will read of it."""
+        """Encode a batch and cache the features that the head reads."""
         ids, mask, _ = self._collated(rows)
         for micro_batch in self._micro_batches(*ids.shape):
             with in_precision(self.classifier, self.spec.precision):
@@ -120,7 +120,7 @@ class Steps:
         self.known[rows] = True
 
     def _features(self, rows: Ints, ids: Tensor, mask: Tensor, micro_batch: slice) -> Tensor:
-        """Encode a micro-batch, count it, and return what the head reads, [texts, width]."""
+        """Encode and count a micro-batch; return the features of the head, [texts, width]."""
         width = round_up(int(mask[micro_batch].sum(1).max()), self.multiple, ids.shape[1])
         ids, mask = ids[micro_batch, :width], mask[micro_batch, :width]
         self.ledger.count_encoded(rows[micro_batch].tolist(), int(mask.sum()), mask.numel())
@@ -178,7 +178,7 @@ class Steps:
             self.features[self._cached_rows()] = tensors["features"].to(self.device)
 
     def _expected(self, tensors: dict[str, Tensor], steps: int) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-        """Return shape and type of each tensor of a state after so many steps. Of what grows, `tensors` says how far."""
+        """Return shape and type of each tensor of a state after so many steps; `tensors` gives the length of growing ones."""
         texts, none = len(self.task.train), torch.empty(0)
         fixed = self._model_tensors() | _generators(self.device)
         for name, parameter in self.trainable.items() if steps else ():

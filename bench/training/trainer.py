@@ -1,7 +1,7 @@
 """The training loop, one for all methods.
 
 A step: rows → tensors → logits → loss → gradients → clip → AdamW, at a learning rate that follows from the share of the
-budget spent. The methods differ only in what they attached before; the one exception is a method that leaves the encoder
+budget spent. The methods differ only in the attached modules; the one exception is a method that leaves the encoder
 untouched: its budget buys encoding, and the head is trained in passes over the kept features.
 """
 
@@ -153,7 +153,7 @@ class Trainer(Steps):
         self.between_steps = True
 
     def _validation_accuracy(self) -> float:
-        """Return the accuracy on validation: on all of it where tuning reads it, at the end of a trial, else on a part."""
+        """Return the validation accuracy: on all texts at the end of a tuning trial, else on a part."""
         validation = self.task.validation
         whole = self.spec.purpose == "trial" and self.ledger.done
         rows = first_balanced(validation.labels, len(validation) if whole else VALIDATION_AT_MARKS)
@@ -181,7 +181,7 @@ class Trainer(Steps):
             yield cached_rows[rows]
 
     def summary(self) -> Training:
-        """Return what the budget bought, also after an error."""
+        """Return the counts of training, also after an error."""
         with suppress(Diverged):  # raised before, or overtaken by another end
             self.late.settle()
         return self.ledger.summary(self.frozen_before, frozen_sha256(self.classifier))

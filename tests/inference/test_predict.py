@@ -341,7 +341,7 @@ def test_an_encoder_or_reviews_that_moved_are_asked_for(
     assert call(["predict", "--results", str(out), "--encoder", str(tiny_folder), run, "--test"]) == 2
     assert "are not found; say where with --data" in capsys.readouterr().err
     assert call(["predict", "--results", str(out), "--encoder", str(tiny_folder), run, "good", "--out", "/proc/no/file"]) == 2
-    assert "what was predicted cannot be written to '/proc/no/file'" in capsys.readouterr().err
+    assert "the predictions cannot be written to '/proc/no/file'" in capsys.readouterr().err
 
 
 def test_a_damaged_folder_is_one_line(
@@ -357,6 +357,6 @@ def test_a_damaged_folder_is_one_line(
     (folder / CARD).write_text(json.dumps(card))
     assert call(["predict", str(folder), "good", "--encoder", str(tiny_folder)]) == 2
     line = capsys.readouterr().err
-    assert "what was saved does not load" in line
+    assert "its saved weights do not load" in line
     assert str(tmp_path) not in line
     assert line.count("\n") == 1

@@ -200,7 +200,7 @@ def test_what_cannot_be_found_is_said(houlsby: Saved, tiny: PretrainedModel, tmp
         str(save(tmp_path, baseline(100))): "the record of a baseline",
         str(save(tmp_path, not_saved)): "was finished without --save; --force --save runs it again",
         not_saved.run_id: "was finished without --save",
-        str(save(tmp_path, ended("full", "diverged"))): "is diverged: nothing is saved of it",
+        str(save(tmp_path, ended("full", "diverged"))): "is diverged, which has no saved weights",
         str(save(tmp_path, run("full", spec={"purpose": "trial"}, test=None))): "is a tuning trial",
         str(save(tmp_path, later)): "was finished without --save",
         later.run_id: "was finished without --save",

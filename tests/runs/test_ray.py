@@ -190,7 +190,7 @@ def test_a_full_disk_of_the_caller_fails_the_run_with_a_reason(job: Job, tmp_pat
     (job.keep / "head.safetensors").unlink()
     (job.keep / "head.safetensors").symlink_to("/dev/full")
     record = saved(job, came).result.record
-    assert (record.state, record.reason) == ("failed", "what was trained cannot be written (No space left on device)")
+    assert (record.state, record.reason) == ("failed", "the trained weights cannot be written (No space left on device)")
     assert record.environment == there
     stopped = Ended(Outcome(record_of(job, "cancelled", "stopped by a signal")), files=came.files)
     assert saved(job, stopped) is stopped, "nobody wants what is not whole"

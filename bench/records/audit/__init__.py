@@ -1,7 +1,7 @@
 """The audit: derive every figure of a record again from its raw fields and predictions.
 
-It reads records alone and shares nothing with the code that made them but the formulas. Each check is one small function
-whose docstring says what it asks; `python -m bench audit --list` prints them in the order in which they are made.
+It reads records alone and shares only formulas with the code that wrote them. Each check is a function whose docstring
+`python -m bench audit --list` prints, in order.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class Outcome:
 
 
 def audit(paths: Iterable[Path]) -> list[Outcome]:
-    """Make every check on the records in these files and folders, each file once; labels are held against each other.
+    """Run every check on the records in these files and folders, each file once; labels are compared across records.
 
-    What else lies in a folder is an outcome too: foreign, or failed where it is a damaged record.
+    Other files of a folder have an outcome too: foreign, or failed for a damaged record.
 
     Raises:
         RecordError: if a path is not there, a file that is named is not a record, or a folder holds none.
@@ -86,7 +86,7 @@ def audit(paths: Iterable[Path]) -> list[Outcome]:
 
 
 def _files(paths: Iterable[Path]) -> list[tuple[Path, bool]]:
-    """Each file once, and whether it was named itself, not its folder."""
+    """Return each file once, and whether it was named itself, not its folder."""
     by_path: dict[Path, tuple[Path, bool]] = {}
     for path in paths:
         files = _records(path) if path.is_dir() else [path]
@@ -121,6 +121,6 @@ def _audited(case: Case) -> Outcome:
 
 
 def listing() -> str:
-    """Every check and what it asks, in order; those of the out-of-domain test are those of the test."""
+    """List every check with its docstring, in order; the out-of-domain test has those of the test."""
     own = [check for check in CHECKS if not check.name.startswith("out-of-domain ")]
     return "\n".join(f"{check.name}: {check.explanation}" for check in own)

@@ -1,4 +1,4 @@
-"""What a check is: a named function over one record that says what holds, or raises what does not."""
+"""Checks: named functions over one record that return the figure that holds, or raise."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Case:
 
 
 class NotApplicable(Exception):
-    """The record does not have what the check needs; the message says what."""
+    """The record lacks a field of the check; the message names it."""
 
 
 class NotOfThisKind(NotApplicable):

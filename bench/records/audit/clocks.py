@@ -1,4 +1,4 @@
-"""Whether the run's own clock, its timeline and the clock of the process that started it agree, and in which order."""
+"""Check that a run's own clock, its timeline and the clock of its parent process agree."""
 
 from __future__ import annotations
 

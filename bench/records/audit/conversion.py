@@ -1,4 +1,4 @@
-"""Whether a run counts what a calibration gave it of the budget that was asked for (rules, section 1)."""
+"""Check that a run counts its calibrated share of the requested budget (rules, section 1)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROUNDED = 1000
 
 def _since_rules_3(case: Case) -> None:
     if case.run.rules_version < 3:
-        raise NotApplicable(f"rules {case.run.rules_version} counted budgets as they were asked for")
+        raise NotApplicable(f"rules {case.run.rules_version} counted budgets as requested")
 
 
 def _conversion(case: Case) -> Conversion:

@@ -1,4 +1,4 @@
-"""Whether a record is the one that its name and id say, and holds what its state promises."""
+"""Check that a record matches its name and id, and is complete for its state."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _earlier(case: Case) -> str:
 
 @CHECKS("threads")
 def _threads(case: Case) -> str:
-    """Torch's threads were as many as the spec asked for."""
+    """Check that torch had as many threads as the spec."""
     return same(case.run.environment.threads, case.run.spec.threads)
 
 
@@ -70,7 +70,7 @@ def _state(case: Case) -> str:
     if run.reason:
         raise Mismatch("complete with a reason", "no reason")
     required = [*_WHOLE, *(_TESTED if run.spec.purpose == "run" else ())]
-    if run.spec.data == SENTENCES:  # what it was trained on is no test of it
+    if run.spec.data == SENTENCES:  # its own train split is no test
         required.remove("out_of_domain")
     required += [field for field in _SINCE_RULES_2 if "." in field]
     if run.rules_version < 2:

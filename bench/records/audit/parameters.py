@@ -1,4 +1,4 @@
-"""Whether the counts of weights are those of the method's formula, and what was frozen stayed as it was."""
+"""Check parameter counts against the method's closed form, and that frozen weights did not change."""
 
 from __future__ import annotations
 

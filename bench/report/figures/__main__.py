@@ -26,7 +26,7 @@ def committed() -> dict[str, Drawing]:
 
 
 def main() -> None:
-    """Draw them anew, and remove those of records that are gone."""
+    """Redraw them, and remove those of deleted records."""
     drawn = committed()
     for name, drawing in drawn.items():
         with atomic_write(FOLDER / name) as file:

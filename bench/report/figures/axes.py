@@ -66,7 +66,7 @@ def widen(
 
 
 def lines_across(group: Group, canvas: Canvas, *, equal: bool = True) -> list[Point]:
-    """Return what methods are seen against: baselines, without `equal` only that on all reviews, and the published result."""
+    """Return the lines of baselines (without `equal` only that on all reviews) and of the published result."""
     assert PUBLISHED.accuracy is not None
     wide = canvas.width > 300
     published = {
@@ -79,7 +79,7 @@ def lines_across(group: Group, canvas: Canvas, *, equal: bool = True) -> list[Po
 
 
 def line_words(group: Group, *, equal: bool = True) -> str:
-    """Say in a sentence what these lines are."""
+    """Describe these lines in a sentence."""
     words = ("", "the baseline without an encoder, and ", "baselines without an encoder, and ")
     fitted = words[len(_baselines_of(group, equal=equal))]
     return f"Dashed lines across: {fitted}the published result ({differs(group)})."
@@ -103,7 +103,7 @@ def _baseline(fits: Sequence[Baseline], *, wide: bool) -> Point:
 
 
 def line_texts(lines: Sequence[Point], up: Scale, canvas: Canvas) -> list[Text]:
-    """Write the texts of lines across, each to stand above or below its line, at an end of it."""
+    """Return the labels of lines across, each above or below its line, at one end."""
     last = canvas.width - 4
     places = (
         Place(4, -3, "left", "bottom"), Place(4, 3, "left", "top"), Place(last, -3, "right", "bottom"),

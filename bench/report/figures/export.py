@@ -21,11 +21,11 @@ _SCALE = 2
 
 
 def write_figures(drawings: Mapping[str, Drawing], *, figure: Figure | None, kind: Kind, out: Path | None) -> str:
-    """Draw the figures that were asked for. Returns what is to be printed: the names of the files, one a line, or the SVG
-    itself where no file is named.
+    """Draw the requested figures. Returns the text to print: the names of the files, one a line, or the SVG itself where
+    no file is named.
 
-    A file gets one figure, by default accuracy against parameters, and a folder one file for each figure asked for, by
-    default all of them. What ends in .svg or .png is a file.
+    A file gets one figure, by default accuracy against parameters, and a folder a file for each figure, by default all.
+    A path that ends in .svg or .png is a file.
 
     Raises:
         BenchError: if there is no such figure, if one file is to hold several, and if a file cannot be written.
@@ -63,7 +63,7 @@ def _is_folder(out: Path, kind: Kind) -> bool:
 
 
 def picture(drawing: Drawing, kind: Kind) -> bytes:
-    """Write a figure as PNG, or as SVG that says what is to be seen and ends with a mark of what it was drawn from."""
+    """Write a figure as PNG, or as SVG with a description and, at the end, a hash of its data."""
     import vl_convert
 
     spec, version = drawing.spec(PICTURE), vl_version()
@@ -76,5 +76,5 @@ def picture(drawing: Drawing, kind: Kind) -> bytes:
 
 
 def mark(spec: Spec) -> str:
-    """Write the last line of an SVG, by which a test sees whether it still is the figure of its records."""
+    """Write the last line of an SVG, by which a test checks that its records have not changed."""
     return f"<!-- drawn from a specification with SHA-256 {sha256_bytes(json.dumps(spec, sort_keys=True).encode())} -->"

@@ -49,7 +49,7 @@ def drawing(group: Group, looks: Mapping[str, Look]) -> Drawing | None:
 
 
 def _bars(points: Sequence[Point]) -> list[str]:
-    """Say what the bars are, and why a point may have none."""
+    """Describe the bars, and why a point may have none."""
     notes = []
     if any(point["bar"] for point in points):
         notes.append("Bars: 95 % interval of each difference taken alone, over seeds and reviews.")
@@ -123,7 +123,7 @@ def _roomy(points: Sequence[Point], across: Scale, canvas: Canvas) -> Scale:
 
 
 def _placed(points: Sequence[Point], across: Scale, canvas: Canvas, height: int) -> list[Point]:
-    """Choose the side at which each text is held: none is to stand on the line of the reference."""
+    """Choose the side of each text, so that none covers the line of the reference."""
     step, zero = height / len(points), canvas.width * across.share(0.0)
     texts = [
         Text(point["said"], canvas.width * across.share(point["x"]), (i + 0.5) * step, _ABOVE) for i, point in enumerate(points)

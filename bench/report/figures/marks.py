@@ -16,7 +16,7 @@ __all__ = ["bars", "dots", "down_the_side", "end_names", "last_points", "lines_o
 
 
 def colours(rows: Sequence[Point], looks: Mapping[str, Look]) -> Any:
-    """Encode methods as colours. There is no legend: names stand beside what they name."""
+    """Encode methods as colours. There is no legend: names are next to their marks."""
     import altair as alt
 
     shown = _used_looks(rows, looks)
@@ -98,7 +98,7 @@ def end_names(points: Sequence[Point], looks: Mapping[str, Look], up: Scale, can
 
 
 def down_the_side(rows: Sequence[Point], canvas: Canvas, **scale: Any) -> Any:
-    """Encode names as rows, the first on top. A setting stands below the name of its method."""
+    """Encode names as rows, the first on top. A setting is below the name of its method."""
     import altair as alt
 
     two_lines = "split(replace(datum.label, ')', ''), ' (')"

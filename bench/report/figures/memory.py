@@ -67,7 +67,7 @@ def _layers(group: Group, canvas: Canvas) -> Layers:
 
     points = parts(group)
     widest = max(point["to"] for point in points) or 1.0
-    # A number stands on its part where there is room for it.
+    # A part has a number where there is room for it.
     inside = [
         {**point, "middle": (point["from"] + point["to"]) / 2}
         for point in points

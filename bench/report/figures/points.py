@@ -1,4 +1,4 @@
-"""The data of figures: points, what each says of itself when pointed at, and the runs that it is made of."""
+"""Data of figures: points, with the tooltip and the runs of each."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def is_cut(row: Row) -> bool:
 
 
 def labels(points: Sequence[Point]) -> frozenset[str]:
-    """Whose points they are."""
+    """Return the labels of these points."""
     return frozenset(point["label"] for point in points)
 
 

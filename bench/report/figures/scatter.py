@@ -124,7 +124,7 @@ def runs(group: Group, cost: Cost) -> list[Point]:
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """Return the Pareto front by rising cost: each point of it has more accuracy than all that cost as much or less."""
+    """Return the Pareto front by rising cost: points that no cheaper or equal one matches in accuracy."""
     frontier: list[Point] = []
     for point in sorted(points, key=lambda p: (p["x"], -p["accuracy"])):
         if not frontier or point["accuracy"] > frontier[-1]["accuracy"]:

@@ -1,4 +1,4 @@
-"""What a method looks like, in every figure and table: a colour, and a shape for readers who cannot tell colours apart."""
+"""The look of each method in every figure and table: a colour and a shape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accuracy as the budget grows: each budget a run of its own. The one figure in which budgets stand together."""
+"""Accuracy by budget, each a run of its own: the only figure across budgets."""
 
 from __future__ import annotations
 

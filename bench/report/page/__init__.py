@@ -1,4 +1,4 @@
-"""The report as one HTML file: every table, figures that answer to the pointer, and all that they need. It uses no network."""
+"""The report as one HTML file with every table and interactive figures. It needs no network."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ __all__ = ["page"]
 
 _HERE = Path(__file__).parent
 _CANVASES = {"wide": WIDE, "narrow": NARROW}
-"""What figures are drawn on, as the script of the page calls it."""
+"""Canvases by their name in the page's script."""
 
 
 def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Folders | None = None) -> str:
     """Write the whole report: a chapter for each group, each sweep of budgets, and each set of tuning trials. `folder` holds
-    the logits of the runs; without it nothing is said of their confidence.
+    the logits of the runs; without it there is no calibration of probabilities.
     """
     import jinja2
     from markupsafe import Markup
@@ -112,7 +112,7 @@ def _with_anchor(anchor: str, drawings: Iterable[Drawing]) -> dict[str, Drawing]
 
 
 def _data(drawings: Mapping[str, Drawing], groups: Sequence[Group]) -> dict[str, Any]:
-    """Return what the page's script draws, and says of each point."""
+    """Return the data of the page's script: figures and descriptions of runs."""
     return {
         "figures": {
             name: {size: _fluid(drawing, canvas) for size, canvas in _CANVASES.items()} for name, drawing in drawings.items()
@@ -126,12 +126,12 @@ def _data(drawings: Mapping[str, Drawing], groups: Sequence[Group]) -> dict[str,
 
 
 def _fluid(drawing: Drawing, canvas: Canvas) -> dict[str, Any]:
-    """Without the address of its schema: the page is not to name any place on the network."""
+    """Drop the address of the schema: the page names no network location."""
     return {key: value for key, value in drawing.spec(canvas).items() if key != "$schema"}
 
 
 def _inert(data: dict[str, Any]) -> str:
-    """JSON that can stand in a script: without the characters that could end it or begin another."""
+    """Escape JSON for use in a script: no character can end it or begin another."""
     return json.dumps(data).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
@@ -144,9 +144,7 @@ def _vega() -> str:
 
 
 def _script(code: str) -> str:
-    """Write a script as a browser reads it, whose text its hash is of: lines end in one character, and no string
-    in it ends the element.
-    """
+    """Normalise a script to the text that a browser hashes: line feeds alone, and no string that ends the element."""
     return code.replace("\r\n", "\n").replace("\r", "\n").replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 

@@ -1,4 +1,4 @@
-"""What the page shows, as plain values: tables with something to sort by, runs with what is known of them, figures."""
+"""Content of the page as plain values: sortable tables, descriptions of runs, figures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Cell", "Chapter", "Table", "about", "comparison", "known_runs", "run
 class Cell:
     text: str
     value: float | str | None = None
-    """What it is sorted by; None comes last."""
+    """Sort key; None comes last."""
     look: Look | None = None
     """Of the method that it names."""
 
@@ -33,7 +33,7 @@ class Table:
     columns: Sequence[Column]
     rows: list[list[Cell]]
     below: list[list[Cell]] = field(default_factory=list)
-    """What the rows are seen against."""
+    """Baselines and the published result."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ _RUNS = (
 
 
 def runs_table(group: Group, looks: Mapping[str, Look]) -> Table:
-    """Return every run of a group, whatever it ended in, by method and seed."""
+    """Return every run of a group, in any state, by method and seed."""
     clock = "s, device\nshared" if group.shared else "device\ns"
     shown = [replace(column, header=clock) if column.header == "device\ns" else column for column in _RUNS]
     runs = [
@@ -111,7 +111,7 @@ def runs_table(group: Group, looks: Mapping[str, Look]) -> Table:
 
 
 def about(record: Record | Baseline) -> dict[str, str]:
-    """Say of a run what a point says of the run that it is, in the order in which it says it."""
+    """Describe a run, in the order of a tooltip."""
     machine = record.environment
     versions = ", ".join(f"{name} {version}" for name, version in sorted(machine.versions.items()))
     commit = (machine.commit or "unknown")[:12] + (", with uncommitted changes" if machine.dirty else "")
@@ -134,7 +134,7 @@ def about(record: Record | Baseline) -> dict[str, str]:
 
 
 def known_runs(groups: Sequence[Group]) -> dict[str, dict[str, str]]:
-    """Return all of them, by run id: what the points of figures are looked up in."""
+    """Return all runs by id, for the points of figures."""
     records: list[Record | Baseline] = [
         record for group in groups for row in group.rows for record in (*row.runs, *row.other_runs)
     ]

@@ -1,4 +1,4 @@
-"""The answer of a comparison in a sentence a method: how accurate it is, whether that differs, and what it costs."""
+"""Summarise a comparison in a sentence per method: accuracy, verdict and costs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WORDS = {"better": "better than", "worse": "worse than", "equivalent": "equival
 
 
 def sentences(group: Group) -> list[str]:
-    """Write what each method with complete runs came to beside the reference."""
+    """Summarise each method with complete runs against the reference."""
     return [harmless(f"{row.label}: {', '.join(_parts(row, group))}.") for row in group.rows if row.accuracy is not None]
 
 

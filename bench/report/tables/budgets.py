@@ -105,12 +105,12 @@ def _crossing(crossing: Crossing, sweep: Sweep) -> str:
 
 
 def crossing_budget(crossing: Crossing) -> str:
-    """Write where the lead changes, in two digits: more of them no interpolation knows."""
+    """Format the budget at which the lead changes in two digits, as precise as interpolation is."""
     return str(Budget(amount=float(f"{crossing.at:.2g}"), unit=crossing.below.unit))
 
 
 _SAME = {"epochs": "reviews", "steps": "reviews", "tokens": "tokens"}
-"""What is equal for every method under a budget that is no time."""
+"""What is equal for every method under a budget that is not time."""
 
 
 def equal_reviews(group: Group) -> list[Section]:

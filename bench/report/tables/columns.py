@@ -1,4 +1,4 @@
-"""The columns of a comparison: each is spelt here once, for terminal, Markdown, LaTeX, page, CSV and JSON."""
+"""The columns of a comparison, defined once for terminal, Markdown, LaTeX, page, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class Column:
     """One number or word of a row, and how each format shows it."""
 
     name: str
-    """In CSV, without its unit; empty: not there."""
+    """Name in CSV, without its unit; empty: not there."""
     sort: str | Callable[[Any], Value]
-    """Where the plain value is found, such as "paired.low": shares of 1, bytes. None is not measured."""
+    """Path or function of the plain value, such as "paired.low": shares of 1, bytes. None is not measured."""
     unit: Literal["", "%", "points", "MiB", "p"] = ""
     header: str = ""
-    """In tables, a second line where width is short; empty: not there."""
+    """Header in tables, on two lines where width is short; empty: not there."""
     format: Callable[[Any], str] | None = None
-    """The cell of a table, in lines that may stand side by side; by default the value with the digits of its unit."""
+    """Formats the cell, whose lines may be joined; by default the value with the digits of its unit."""
     key: str = ""
-    """In the `table` of JSON, whose names are older than these headers."""
+    """Name in the `table` of JSON; empty: not there."""
     shown: Literal["always", "narrow", "wide", "csv"] = "csv"
     words: bool = False
-    """Whether cells are words, which wrap and stand to the left."""
+    """Whether cells are words, which wrap and align left."""
 
     @property
     def full_name(self) -> str:
@@ -67,13 +67,13 @@ class Column:
 
 
 def columns(group: Group, *, wide: bool) -> list[Column]:
-    """Return those that decide, or with `wide` all. A calibrated group has no speed by its runs' clocks."""
+    """Return the main columns, or all with `wide`. A calibrated group has no speed by its runs' clocks."""
     excluded = "reviews per s" if group.calibrated else "time a token"
     return [column for column in COLUMNS if column.shown in ("always", "wide" if wide else "narrow") and column.key != excluded]
 
 
 def _none(row: Any) -> str:
-    # A dash is a number that a method or run has but that was not measured; elsewhere there is none to measure.
+    # A dash is a number that was not measured; an empty cell is one that cannot be.
     return "" if getattr(row, "role", "method") in {"baseline", "published"} else "–"
 
 
@@ -104,7 +104,7 @@ def _verdict(row: Row) -> str:
 
 
 def _seeds_of_verdict(paired: Paired) -> str:
-    """Say on which seeds a verdict, or a difference without one, stands where it is not all."""
+    """Name the seeds of a verdict or difference, where they are not all."""
     affected = [*paired.collapsed, *paired.lacking, *paired.extra, *paired.unusable]
     if not affected and paired.verdict != "incomplete":
         return ""

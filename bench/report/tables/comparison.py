@@ -1,4 +1,4 @@
-"""The comparison of a group: its rows under the columns that decide, or under all."""
+"""The comparison of a group, with its main columns or all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["as_json", "section"]
 
 
 def section(group: Group, *, wide: bool = False) -> Section:
-    """Return the table of a group: the methods, the reference first, and below them what they are seen against."""
+    """Return the table of a group: the methods, the reference first, then baselines and the published result."""
     visible = columns(group, wide=wide)
     cells = [[column.cell(row) for column in visible] for row in rows(group)]
     return Section(
@@ -27,7 +27,7 @@ def section(group: Group, *, wide: bool = False) -> Section:
 
 
 def as_json(group: Group) -> list[dict[str, str]]:
-    """Return the same texts, a row each, by the names of columns that JSON has had from the beginning."""
+    """Return the same texts, a row each, by the column names of JSON."""
     excluded = "reviews per s" if group.calibrated else "time a token"
     keyed = [column for column in COLUMNS if column.key and column.key != excluded]
     return [{column.key: column.cell(row).replace("\n", " ") for column in keyed} for row in rows(group)]

@@ -1,4 +1,4 @@
-"""How far each method's probabilities can be believed, as a table."""
+"""Calibration of each method's probabilities, as a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each method costs: in training, and when its model is used; and how the model does on other reviews."""
+"""Costs of each method in training and in use, and its out-of-domain accuracy."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def sections(group: Group) -> list[Section]:
 
 
 def peak(group: Group) -> str:
-    """Say what the parts of a group's memory add up to."""
+    """Name the total of which a group's memory parts are the sum."""
     on_cuda = any(record.memory and record.memory.cuda_allocated is not None for record in group.runs)
     return "peak of torch's allocations on the GPU" if on_cuda else "peak above the baseline"
 

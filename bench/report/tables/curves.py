@@ -1,4 +1,4 @@
-"""Learning curves and time to accuracy: what a group's runs had learned along the way."""
+"""Learning curves and time to accuracy."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def rows(group: Group) -> list[Row]:
 
 
 def differs(group: Group) -> str:
-    """Name what the published result does not share with a group: "other encoder and test"."""
+    """Name the differences of the published result: "other encoder and test"."""
     data = {(run.data.test, run.data.leaked) for row in group.rows for run in (*row.runs, *row.other_runs)}
     same_test = data == {_OFFICIAL} and group.key.test_limit is None
     same_encoder = "roberta-base" in {name.rsplit("/", 1)[-1] for name in group.encoders}
@@ -37,9 +37,7 @@ def differs(group: Group) -> str:
 
 
 def baselines(group: Group) -> list[list[Baseline]]:
-    """Group the baselines that are shown as one: that on all reviews, then those on as many as the reference saw, of which
-    each of its seeds has its own.
-    """
+    """Group the baselines into rows: the one on all reviews, then those on as many as each seed of the reference saw."""
     whole = [baseline for baseline in group.baselines if _is_whole(baseline)]
     alike = [baseline for baseline in group.baselines if not _is_whole(baseline)]
     return [fits for fits in (whole, alike) if fits]

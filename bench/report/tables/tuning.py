@@ -1,4 +1,4 @@
-"""The sensitivity table: validation accuracy of every tuning trial, the chosen learning rate, and what tuning took."""
+"""The sensitivity table: validation accuracy of every tuning trial, the chosen learning rate, and the cost of tuning."""
 
 from __future__ import annotations
 

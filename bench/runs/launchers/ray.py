@@ -64,7 +64,7 @@ class WorkerLost(Died):
 
 
 class RayEngine:
-    """Execute as many runs at once as it has slots, each asked for from a thread of its own.
+    """Execute as many runs at once as it has slots, each requested from a thread of its own.
 
     `room` counts the runs that the cluster has room for now. The caller handles interrupts.
     """
@@ -136,7 +136,7 @@ class RayEngine:
         return Result(None, interrupted=True)
 
     def close(self) -> None:
-        """End all runners, and with them what they do."""
+        """End all runners and their runs."""
         actors = [slot.actor for slot in (*self._free, *self._busy)]
         for actor in (*self._starting.values(), *actors, *self._refused):
             _kill(actor)

@@ -1,4 +1,4 @@
-"""What must be the same on two machines for their runs to be of one experiment."""
+"""Versions that two machines must share for their runs to be comparable."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Execution of runs on a machine of a cluster, for a process on another machine that asks by calls. It knows nothing of Ray.
+"""Execution of runs on a machine of a cluster, called from a process on another machine. Independent of Ray.
 
-A run is still a fork of a server that has only imported libraries (rule 9), timed by the process that started it, which is
-this one. Only the places of encoder, reviews and files differ. Messages wait here until they are asked for by number, so that
-an answer that got lost can be asked for again.
+A run is a fork of a server that has only imported libraries, timed by this process, which started it. Only the paths of
+encoder, reviews and files differ. Messages are kept until they are requested by number, so that a lost answer can be
+requested again.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Runner:
             return list(self._messages)
 
     def stop(self) -> None:
-        """Interrupt the run, which returns what it has. Nothing starts here after that."""
+        """Interrupt the run, which returns a partial result, and start no other."""
         self._interrupts.count += 1
 
     def _tell(self, message: Message) -> int:
