@@ -17,7 +17,7 @@ SENTENCES = "rotten-tomatoes"
 """Name of the sentences as a data source; a run on them has no out-of-domain test."""
 
 PASSES = 20
-"""Passes over the kept features of a method that leaves the encoder as it is (rules, section 4)."""
+"""Passes over the cached features of a method that leaves the encoder as it is (rules, section 4)."""
 
 WARM_UP = 0.06
 """Share of the budget over which the learning rate rises: RoBERTa's 6 % (Liu et al. 2019, table 10; rules, section 5)."""

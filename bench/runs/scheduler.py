@@ -115,7 +115,7 @@ def _tune(context: Context, trials: list[Job]) -> list[Decision]:
 
 
 def _run_baselines(context: Context, matrix: Matrix, task: Task, records: Sequence[Record]) -> bool:
-    """Fit a baseline on the whole train split, and one on the reviews of each reference run. Return whether all are complete."""
+    """Fit a baseline on the whole train split, and one on the reviews of each reference run. Return whether all are done."""
     spec = matrix.jobs[0].spec
 
     def job(rows: Ints) -> BaselineJob:

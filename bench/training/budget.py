@@ -31,7 +31,7 @@ class Ledger:
     train_reviews: int
     """Texts in an epoch."""
     encodes_once: bool = False
-    """Whether the budget limits encoding only, and training is passes over the kept features (rules, section 4)."""
+    """Whether the budget limits encoding only, and training is passes over the cached features (rules, section 4)."""
     batches: int = 0
     """Batches encoded whole; with `reviews_spent` and `tokens_spent` what the budget counts."""
     reviews_spent: int = 0
@@ -92,12 +92,12 @@ class Ledger:
 
     @property
     def units(self) -> int:
-        """Batches processed, those of passes over kept features included: the position of a checkpoint."""
+        """Batches processed, those of passes over cached features included: the position of a checkpoint."""
         return self.batches + (self.steps if self.encodes_once else 0)
 
     @property
     def marks(self) -> tuple[float, ...]:
-        """Shares of training at which validation is read; for a head over kept features its end alone."""
+        """Shares of training at which validation is read; for a head over cached features its end alone."""
         return MARKS[-1:] if self.encodes_once else MARKS
 
     @property

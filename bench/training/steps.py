@@ -93,7 +93,7 @@ class Steps:
         return [slice(start, start + size) for start in range(0, texts, size)]
 
     def _head_step(self, rows: Ints) -> float:
-        """Take one step of the head on kept features."""
+        """Take one step of the head on cached features."""
         assert self.features is not None
         at = to_device(torch.from_numpy(rows), self.device)
         labels = to_device(torch.from_numpy(self.task.train.labels[rows]), self.device)

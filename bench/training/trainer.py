@@ -2,7 +2,7 @@
 
 A step: rows → tensors → logits → loss → gradients → clip → AdamW, at a learning rate that follows from the share of the
 budget spent. The methods differ only in the attached modules; the one exception is a method that leaves the encoder
-untouched: its budget buys encoding, and the head is trained in passes over the kept features.
+untouched: its budget buys encoding, and the head is trained in passes over the cached features.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class Trainer(Steps):
 
     def _rows(self) -> Iterator[Ints]:
         """Yield batches of rows from the ledger's step on, in the seed's order, pass after pass; for a method that encodes
-        once, of the kept features.
+        once, of the cached features.
         """
         spec = self.spec
         if not self.encodes_once:

@@ -107,7 +107,7 @@ def _tokens(case: Case) -> str:
     return within(training.tokens_seen, training.reviews_seen, training.tokens_padded, "tokens")
 
 
-@CHECKS("passes over kept features")
+@CHECKS("passes over cached features")
 def _passes(case: Case) -> str:
     """Check that a head on cached features is trained in exactly `PASSES` passes over what was encoded (rules, section 4)."""
     training = _complete(case)
