@@ -21,8 +21,8 @@ class BitFit(Method):
 
     citation = "Ben Zaken et al., BitFit: Simple Parameter-efficient Fine-tuning, ACL 2022 (arXiv 2106.10199)"
     deviation = "A pooler trains whole, with the head (the paper trains only its bias); dropout is 0, as for every method."
-    learning_rates = (3e-4, 1e-3, 3e-3)
     families = frozenset(TARGETS) - {"modernbert"}  # which has no biases
+    learning_rates = (3e-4, 1e-3, 3e-3)
 
     # The middle of the grid; not tuned here.
     learning_rate: float = 1e-3

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.data.sources import Reviews, Source, read, read_embedded
+from bench.data.sources import Reviews, Source, read
 from bench.data.task import Task, prepare, split
 from bench.models.pretrained import PretrainedModel, find
 from bench.records.schema import DataCut
@@ -133,7 +133,7 @@ def tiny(tiny_folder: Path) -> PretrainedModel:
 
 @pytest.fixture(scope="session")
 def embedded() -> Source:
-    return read_embedded()
+    return read("embedded")
 
 
 @pytest.fixture(scope="session")

@@ -68,8 +68,7 @@ def evaluation(wrong: int, leaked: tuple[int, ...] = (), *, logits: bool = True)
     predictions = guesses(wrong)
     counts, correct = confusion(LABELS, predictions), predictions == LABELS
     return Evaluation(
-        reviews=counts.reviews, tp=counts.tp, fp=counts.fp, fn=counts.fn, tn=counts.tn, accuracy=counts.accuracy,
-        precision=counts.precision, recall=counts.recall, f1=counts.f1, leaked=list(leaked),
+        reviews=counts.reviews, **counts.fields(), leaked=list(leaked),
         accuracy_without_leaked=float(np.delete(correct, leaked).mean()),
         predictions=pack_bits(predictions), correct=pack_bits(correct),
         logits_sha256=logits_sha256(logits_for(predictions)) if logits else None,

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from bench.analysis.comparison import Group, Row
 from bench.analysis.intervals import half_width
-from bench.records.schema import Evaluation, unpack_bits
+from bench.records.schema import Evaluation
 from bench.records.store import load_logits
 from bench.system.errors import BenchError
 
@@ -105,12 +105,12 @@ def _of(test: Evaluation, folder: Folders) -> _Scores | None:
         return None
     try:
         logits = load_logits(place, test.logits_sha256)
-        predicted, correct = unpack_bits(test.predictions, test.reviews), unpack_bits(test.correct, test.reviews)
+        labels, _ = test.unpack()
     except (BenchError, ValueError):
         return None
-    if logits.shape != (test.reviews, 2) or not np.isfinite(logits).all():
+    if logits.shape != (test.reviews, test.classes) or not np.isfinite(logits).all():
         return None
-    return scores(logits, (predicted == correct).astype(np.int64))
+    return scores(logits, labels)
 
 
 def scores(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> _Scores:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from bench.analysis import statistics
-from bench.records.schema import Evaluation, Record, unpack_bits
+from bench.records.schema import Classes, Evaluation, Record
 from bench.rules import ALPHA, HETEROGENEITY, LEAST_SEEDS, MARGIN
 
 __all__ = ["Analysis", "McNemar", "Paired", "Unconditional", "Verdict", "analyse", "has_collapsed", "one_class", "worded"]
@@ -141,13 +141,13 @@ def worded(paired: Paired) -> str:
 
 def one_class(test: Evaluation) -> bool:
     """Whether all predictions of a test are the same class."""
-    return test.tp + test.fp in (0, test.reviews)
+    return test.reviews in test.counts.predicted
 
 
 def has_collapsed(test: Evaluation) -> bool:
     """Whether a test is no better than always answering the most frequent class of its labels (rules, section 9)."""
-    majority = max(test.tp + test.fn, test.fp + test.tn)
-    return test.reviews > 0 and statistics.collapsed(test.tp + test.tn, test.reviews, majority / test.reviews)
+    counts = test.counts
+    return test.reviews > 0 and statistics.collapsed(counts.correct, test.reviews, max(counts.support) / test.reviews)
 
 
 def analyse(methods: Sequence[Sequence[Record]], margin: float = MARGIN) -> Analysis:
@@ -289,12 +289,12 @@ def _mcnemar(seeds: Sequence[int], differences: npt.NDArray[np.int8]) -> list[Mc
     return [McNemar(seed=seed, only_method=b, only_reference=c, p=p) for seed, b, c, p in tests]
 
 
-def _bits(test: Evaluation) -> tuple[_Bits, _Bits] | None:
+def _bits(test: Evaluation) -> tuple[Classes, _Bits] | None:
     """Labels and what was predicted correctly, [texts] each; None unless there are two, and they give the counts."""
     try:
-        predicted, correct = unpack_bits(test.predictions, test.reviews), unpack_bits(test.correct, test.reviews)
+        labels, predicted = test.unpack()
     except ValueError:
         return None
-    labels = (predicted == correct).astype(np.uint8)
-    counts = (int(correct.sum()), int(labels.sum()))
-    return (labels, correct) if test.reviews >= 2 and counts == (test.tp + test.tn, test.tp + test.fn) else None
+    correct: _Bits = (predicted == labels).astype(np.uint8)
+    found = (int(correct.sum()), np.bincount(labels, minlength=test.classes).tolist())
+    return (labels, correct) if test.reviews >= 2 and found == (test.counts.correct, test.counts.support) else None

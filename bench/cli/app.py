@@ -61,7 +61,7 @@ def report(
     results: Annotated[list[Path] | None, typer.Option(help="The same as an option, repeatable.")] = None,
     format_: Annotated[
         Format, typer.Option("--format", help="How to write it. html: a page of all tables and figures; svg, png: figures.")
-    ] = Format.table,
+    ] = "table",
     view: Annotated[list[View] | None, typer.Option("--view", help="Tables to show, repeatable; json, html hold all.")] = None,
     wide: Annotated[bool, typer.Option("--wide", help="Every column of the comparison: precision, recall, p, counts.")] = False,
     margin: Annotated[float, typer.Option(help="Accuracies within this many points of each other are equivalent.")] = 0.5,
@@ -83,21 +83,21 @@ def report(
         raise SpecError(f"--margin {margin:g}: name points of accuracy above 0 and up to 100, such as 0.5")
     sources = [*(records or ()), *(results or ())] or [RUNS if any(RUNS.glob("*.json")) else REFERENCE_RESULTS]
     left_out: list[Damaged] = []
-    if format_ in (Format.svg, Format.png):
+    if format_ in ("svg", "png"):
         if view:
             raise SpecError(f"--view chooses tables; with --format {format_} choose a figure with --figure")
         drawn = draw(
-            sources, reference=reference, style=str(format_), figure=figure, out=out, left_out=left_out, margin=margin / 100
+            sources, reference=reference, style=format_, figure=figure, out=out, left_out=left_out, margin=margin / 100
         )
         print(drawn)
     else:
         if figure is not None:
             raise SpecError(f"--figure needs --format svg or png; --format {format_} has no single figures")
-        if format_ is Format.html and out is None and sys.stdout.isatty():
+        if format_ == "html" and out is None and sys.stdout.isatty():
             raise SpecError("a page cannot be read in a terminal; name a file for it with --out")
         shown = [str(name) for name in view or ()]
         text = render(
-            sources, reference=reference, style=str(format_), view=shown, left_out=left_out, margin=margin / 100, wide=wide,
+            sources, reference=reference, style=format_, view=shown, left_out=left_out, margin=margin / 100, wide=wide,
             width=None if out is None else FILE_WIDTH,
         )  # fmt: skip
         if out is None:

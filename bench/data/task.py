@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.sources import Reviews, Source, read
+from bench.data.sources import Asked, Reviews, Source, read
 from bench.data.tokenization import Ints, Split, open_tokenizer, special_tokens, tokenize
 from bench.models.pretrained import PretrainedModel
 from bench.records.spec import Truncation
@@ -62,10 +62,14 @@ def split(source: Source) -> Splits:
     for row, text in enumerate(source.train.texts):
         seen.setdefault(text, row)
     unique = sorted(seen.values())
-    by_class = [[row for row in unique if source.train.labels[row] == label] for label in (0, 1)]
+    by_class: list[list[int]] = [[] for _ in source.labels]
+    for row in unique:
+        by_class[source.train.labels[row]].append(row)
     smallest = min(len(rows) for rows in by_class)
     if smallest < 10:
-        raise DataError(f"data {source.name!r} has {smallest} different train reviews of a class; at least 10 are needed")
+        rarest = source.labels[min(range(len(by_class)), key=lambda label: len(by_class[label]))]
+        which = "a class" if len(source.labels) == 2 else f"class {rarest!r}"
+        raise DataError(f"data {source.name!r} has {smallest} different train reviews of {which}; at least 10 are needed")
     test_size = 0 if source.test else min(TEST_A_CLASS, smallest * 2 // 5)
     most = LARGE_VALIDATION_A_CLASS if len(unique) > LARGE_TRAIN else VALIDATION_A_CLASS
     validation_size = 0 if source.validation else min(most, max(1, (smallest - test_size) // 10))
@@ -89,13 +93,13 @@ def split(source: Source) -> Splits:
     )
 
 
-def splits_of(name: str, sha256: str) -> Splits:
-    """Read and split the texts called `name` again, for a process that has no cache of their tokens.
+def splits_of(asked: Asked, sha256: str) -> Splits:
+    """Read and split texts again, for a process that has no cache of their tokens.
 
     Raises:
         DataError: if they cannot be read, or their hash is another one.
     """
-    source = read(name)
+    source = read(asked)
     if source.sha256 != sha256:
         raise DataError("the texts changed after the run was requested; request it again")
     return split(source)

@@ -30,7 +30,7 @@ class Split:
     starts: Ints
     """[n + 1]; text i is ids[starts[i]:starts[i + 1]], without special tokens."""
     labels: Ints
-    """[n], 0 negative, 1 positive."""
+    """[n], classes from 0; of reviews 0 negative, 1 positive."""
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -1,4 +1,4 @@
-"""A test as a record keeps it: metrics by the library `evaluate`, and the prediction for each text as a bit."""
+"""A test as a record keeps it: metrics by the library `evaluate`, and the prediction for each text in bits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from bench.data.tokenization import Ints, Split
 from bench.inference.metric import score
-from bench.records.schema import Evaluation, pack_bits
+from bench.records.schema import Evaluation, pack_bits, pack_classes
 
 __all__ = ["evaluation_of", "rows_to_test"]
 
@@ -15,12 +15,13 @@ _NONE: Ints = np.array([], dtype=np.int64)
 
 
 def rows_to_test(split: Split, limit: int | None) -> Ints:
-    """Return the positions of the texts to test on: all, or the last `limit`, half of each class, ascending."""
+    """Return the positions of the texts to test on: all, or the last `limit`, as many of each class, ascending."""
     rows = np.arange(len(split))
     if limit is None or limit >= len(rows):
         return rows
-    by_class = [np.flatnonzero(split.labels == label) for label in (0, 1)]
-    return np.sort(np.concatenate([rows[max(0, len(rows) - limit // 2) :] for rows in by_class]))
+    by_class = [np.flatnonzero(split.labels == label) for label in np.unique(split.labels)]
+    each = limit // len(by_class)
+    return np.sort(np.concatenate([rows[max(0, len(rows) - each) :] for rows in by_class]))
 
 
 def evaluation_of(
@@ -28,10 +29,11 @@ def evaluation_of(
     rows: Ints,
     predictions: npt.NDArray[np.int64],
     *,
+    classes: int = 2,
     leaked: Ints = _NONE,
     logits_sha256: str | None = None,
 ) -> Evaluation:
-    """Make the record of a test on `rows` [n] of a split with `predictions` [n], each 0 or 1.
+    """Make the record of a test on `rows` [n] of a split with `predictions` [n], each below `classes`.
 
     `leaked` are the positions in the split of texts that are also in train.
     """
@@ -41,10 +43,11 @@ def evaluation_of(
     return Evaluation.model_validate(
         {
             "reviews": len(rows),
-            **score(labels, predictions),
+            **score(labels, predictions, classes),
             "accuracy_without_leaked": float(np.delete(right, among).mean()),
             "leaked": among.tolist(),
-            "predictions": pack_bits(predictions),
+            "predictions": pack_classes(predictions, classes),
+            "labels": pack_classes(labels, classes) if classes > 2 else None,
             "correct": pack_bits(right),
             "logits_sha256": logits_sha256,
         }

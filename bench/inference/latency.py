@@ -35,7 +35,8 @@ def measure_latency(
     The trained classifier, the bare encoder and, where the method merges, the merged encoder take turns, so that a machine
     that slows down does so for all. The classifier is left in training mode and otherwise unchanged.
     """
-    bare = load_classifier(pretrained, seed=spec.seed, dropout=0.0, attention_dropout=0.0).to(spec.device)
+    bare = load_classifier(pretrained, seed=spec.seed, dropout=0.0, attention_dropout=0.0, classes=spec.classes)
+    bare = bare.to(spec.device)
     bare.head = classifier.head
     models = {"own": classifier, "bare": bare}
     merged = method.merged(copy.deepcopy(classifier.encoder)) if method.merges else None

@@ -14,34 +14,24 @@ __all__ = ["ConfusionMetric", "score"]
 
 
 class ConfusionMetric(evaluate.Metric):  # type: ignore[misc]
-    """Accuracy, precision, recall and F1 of a two-class test, with the four counts that they come from."""
+    """Accuracy, precision, recall and F1 of a test, with the counts that they come from."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
-            description="Integer confusion matrix of a two-class test and the metrics that follow from it.",
+            description="Integer confusion matrix of a test and the metrics that follow from it.",
             citation="",
-            inputs_description="predictions and references: lists of 0 and 1 of one length",
+            inputs_description="predictions and references: lists of whole numbers from 0, of one length; classes: k",
             features=datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}),
         )
 
-    def _compute(self, predictions: Any, references: Any) -> dict[str, float | int]:
-        counts = confusion(references, predictions)
-        return {
-            "tp": counts.tp,
-            "fp": counts.fp,
-            "fn": counts.fn,
-            "tn": counts.tn,
-            "accuracy": counts.accuracy,
-            "precision": counts.precision,
-            "recall": counts.recall,
-            "f1": counts.f1,
-        }
+    def _compute(self, predictions: Any, references: Any, classes: int = 2) -> dict[str, Any]:
+        return confusion(references, predictions, classes).fields()
 
 
-def score(labels: Any, predictions: Any) -> dict[str, float | int]:
+def score(labels: Any, predictions: Any, classes: int = 2) -> dict[str, Any]:
     """Compute the metric in memory: the library's default writes and locks files under the user's cache."""
     # It makes its folder all the same, which fails where the cache cannot be written: at the very end of a run.
     with tempfile.TemporaryDirectory() as folder:
         metric = ConfusionMetric(cache_dir=folder, keep_in_memory=True)
-        result: dict[str, float | int] = metric.compute(predictions=predictions, references=labels)
+        result: dict[str, Any] = metric.compute(predictions=predictions, references=labels, classes=classes)
     return result

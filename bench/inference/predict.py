@@ -29,13 +29,13 @@ def predict(
     rows: Ints | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> npt.NDArray[np.float32]:
-    """Return logits [n, 2] for a split, or for `rows` of it in their order; `progress` is called with the share done.
+    """Return logits [n, classes] for a split, or for `rows` of it in their order; `progress` is called with the share done.
 
     The classifier is left in training mode.
     """
     chosen = np.arange(len(split)) if rows is None else rows
     lengths = task.lengths(split, spec.max_length)[chosen]
-    logits = np.empty((len(chosen), 2), dtype=np.float32)
+    logits = np.empty((len(chosen), spec.classes), dtype=np.float32)
     done, multiple = 0, MULTIPLE if spec.device == "cuda" else 1
     outputs: list[tuple[Ints, torch.Tensor]] = []
     classifier.eval()

@@ -1,26 +1,24 @@
-"""Predictions of saved runs for given texts, as text, CSV or JSON, and their tests repeated."""
+"""Predictions of saved runs for given texts, and their tests repeated."""
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bench.data.sources import read
+from bench.data.sources import Asked, read
 from bench.data.task import Splits, prepare, split
 from bench.inference.evaluation import rows_to_test
 from bench.inference.inputs import Texts, from_arguments, from_csv, from_lines
+from bench.inference.output import as_csv, as_json, as_text
 from bench.models.pretrained import PACKAGED, PretrainedModel
 from bench.models.pretrained import find as find_encoder
 from bench.records.artifacts import Card, Saved, find, saved_runs
 from bench.records.store import load_logits, logits_sha256
 from bench.system.device import resolve_device
 from bench.system.errors import BenchError, DataError, ModelError, RecordError, SpecError
-from bench.system.text import csv_text, harmless, percent
+from bench.system.text import harmless, percent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,15 +26,8 @@ if TYPE_CHECKING:
 
     from bench.inference.serving import Server
 
-    Logits = dict[str, npt.NDArray[np.float32]]
-    """[texts, 2] of each adapter, by its name."""
-
-Labels = dict[str, tuple[str, str]]
-
 __all__ = ["PredictRequest", "RepeatedTest", "predict_texts", "repeat_tests"]
 
-SHOWN = 60
-"""Characters shown of a text beside its prediction."""
 IMDB = ("imdb", "embedded")
 """Data of `--adapter imdb`: of the hub, and of the package, which is its train split."""
 
@@ -84,7 +75,8 @@ class RepeatedTest:
 
 
 def predict_texts(request: PredictRequest) -> str:
-    """Return the label and the probability of positive for each text, by each adapter.
+    """Return the label of each text by each adapter, and a probability: of positive, the second class, and of more than two
+    classes of the label; as CSV and JSON then those of all.
 
     Raises:
         BenchError: for the first thing that is wrong, before anything is computed.
@@ -92,20 +84,11 @@ def predict_texts(request: PredictRequest) -> str:
     chosen, words = _chosen(request)
     texts = _texts(request, words)
     style = request.style or ("csv" if request.csv is not None else "text")
-    columns = {
-        name: tuple(
-            _free(f"{name}_{column}" if request.adapters else column, texts.header) for column in ("prediction", "probability")
-        )
-        for name in chosen
-    }
+    labels = {name: saved.card.labels for name, saved in chosen.items()}
     server = _server(request, chosen)
     logits = {name: server.logits(name, texts.texts) for name in chosen}
-    labels = {name: saved.card.labels for name, saved in chosen.items()}
-    if style == "csv":
-        return _as_csv(texts, logits, labels, columns)
-    if style == "json":
-        return _as_json(texts, logits, labels, named=bool(request.adapters))
-    return _as_text(texts, logits, labels, named=bool(request.adapters))
+    write = {"csv": as_csv, "json": as_json, "text": as_text}[style]
+    return write(texts, logits, labels, named=bool(request.adapters))
 
 
 def repeat_tests(request: PredictRequest) -> list[RepeatedTest]:
@@ -137,54 +120,6 @@ def repeat_tests(request: PredictRequest) -> list[RepeatedTest]:
     return repeated
 
 
-def _predictions(
-    texts: Texts, logits: Logits, labels: Labels
-) -> Iterator[tuple[str, list[tuple[str, str, float, npt.NDArray[np.float32]]]]]:
-    """Yield each text with (name, label, probability of positive, logits [2]) for each adapter."""
-    from bench.inference.serving import positive
-
-    shares = {name: positive(own) for name, own in logits.items()}
-    for i, text in enumerate(texts.texts):
-        yield text, [(name, labels[name][int(own[i].argmax())], float(shares[name][i]), own[i]) for name, own in logits.items()]
-
-
-def _as_text(texts: Texts, logits: Logits, labels: Labels, *, named: bool) -> str:
-    width = max(len(name) for name in logits)
-    lines: list[str] = []
-    for text, predictions in _predictions(texts, logits, labels):
-        shown = text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
-        for name, label, share, _ in predictions:
-            lines.append(harmless(f"{name:<{width}}  " * named + f"{label:<8}  {share:.4f}  {shown}"))
-    return "\n".join(lines)
-
-
-def _as_json(texts: Texts, logits: Logits, labels: Labels, *, named: bool) -> str:
-    rows = [
-        ({"text": text, "adapter": name} if named else {"text": text})
-        | {"label": label, "probability": share, "logits": [float(logit) for logit in pair]}
-        for text, predictions in _predictions(texts, logits, labels)
-        for name, label, share, pair in predictions
-    ]
-    return json.dumps(rows, indent=1, ensure_ascii=False)
-
-
-def _as_csv(texts: Texts, logits: Logits, labels: Labels, columns: dict[str, tuple[str, ...]]) -> str:
-    """Format the table, or the texts alone, with two columns more for each adapter."""
-    rows = texts.rows or [[text] for text in texts.texts]
-    header = [*(texts.header or ["text"]), *(column for pair in columns.values() for column in pair)]
-    lines = (
-        [*row, *(cell for _, label, share, _ in predictions for cell in (label, f"{share:.6f}"))]
-        for row, (_, predictions) in zip(rows, _predictions(texts, logits, labels), strict=True)
-    )
-    return csv_text([header, *lines])
-
-
-def _free(column: str, header: list[str]) -> str:
-    """Name a new column as asked, with the next free number where the table has one of that name."""
-    names = (f"{column}_{i}" if i > 1 else column for i in count(1))
-    return next(name for name in names if name not in header)
-
-
 def _difference(saved: Saved, logits: npt.NDArray[np.float32]) -> float | None:
     try:
         own = load_logits(saved.folder.parent.parent, saved.card.logits_sha256)
@@ -197,7 +132,7 @@ def _splits(card: Card, data: str | None) -> Splits:
     """Read and split the data of a run, where no cache has their tokens."""
     name = card.spec.data if data is None else data
     try:
-        source = read(name)
+        source = read(Asked(name, *(card.data.columns or ())))
     except BenchError as error:
         raise error if data is not None else DataError(f"the reviews {name!r} are not found; say where with --data") from None
     if source.sha256 != card.data.sha256:

@@ -21,14 +21,14 @@ from bench.data.sources import Reviews
 from bench.data.task import Task
 from bench.data.tokenization import Ints, Split, open_tokenizer, special_tokens, tokenize
 from bench.inference.predict import predict
-from bench.models.classifier import load_classifier
+from bench.models.classifier import Classifier, load_classifier
 from bench.models.pretrained import PretrainedModel
 from bench.records.artifacts import HEAD, Saved
 from bench.records.spec import RunSpec
 from bench.system.errors import RecordError, SpecError
 from bench.system.text import without_paths
 
-__all__ = ["Server", "positive"]
+__all__ = ["Server", "probabilities"]
 
 
 class Server:
@@ -47,7 +47,8 @@ class Server:
         shared = len(saved) > 1
         if shared:
             _check_sharing(self._methods)
-        self._classifier = load_classifier(pretrained, seed=0, dropout=0.0, attention_dropout=0.0)
+        self._classes = next(iter(saved.values())).card.spec.classes
+        self._classifier = self._fresh(self._classes)
         self._heads: dict[str, torch.nn.Module] = {}
         self._keys = {name: f"saved{i}" for i, name in enumerate(saved)}
         """Names inside the libraries, which do not take every name."""
@@ -63,6 +64,9 @@ class Server:
         for head in self._heads.values():
             head.to(device)
 
+    def _fresh(self, classes: int) -> Classifier:
+        return load_classifier(self._pretrained, seed=0, dropout=0.0, attention_dropout=0.0, classes=classes)
+
     def _load(self, name: str, saved: Saved, shared: bool) -> None:
         from safetensors.torch import load_file
 
@@ -71,7 +75,8 @@ class Server:
             classifier.encoder = method.load(classifier.encoder, saved.folder)
         elif method.backend:
             classifier.encoder = method.join(classifier.encoder, saved.folder, self._keys[name])
-        self._heads[name] = copy.deepcopy(classifier.head)
+        classes = saved.card.spec.classes
+        self._heads[name] = copy.deepcopy(classifier.head) if classes == self._classes else self._fresh(classes).head
         self._heads[name].load_state_dict(load_file(saved.folder / HEAD))
 
     @cached_property
@@ -84,7 +89,7 @@ class Server:
         self._classifier.head = self._heads[name]
 
     def logits(self, name: str, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Return logits [texts, 2] of the run called `name`, truncated and computed as in the run.
+        """Return logits [texts, classes] of the run called `name`, truncated and computed as in the run.
 
         They do not depend on the other runs. The other texts of a batch change their last bits.
         """
@@ -95,8 +100,8 @@ class Server:
         return self.logits_of_split(name, task, split)
 
     def logits_of_split(self, name: str, task: Task, split: Split, rows: Ints | None = None) -> npt.NDArray[np.float32]:
-        """Return logits [n, 2] for a split of a task or `rows` of it, computed as in a run: for the run's own test they are
-        its own, bit for bit, on the same machine with as many threads.
+        """Return logits [n, classes] for a split of a task or `rows` of it, computed as in a run: for the run's own test they
+        are its own, bit for bit, on the same machine with as many threads.
         """
         spec = self.spec(name)
         torch.set_num_threads(spec.threads)
@@ -119,12 +124,12 @@ class Server:
             yield from module.buffers()
 
 
-def positive(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return the softmax of logits [n, 2] at the positive class, [n], in double precision."""
+def probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return the softmax of logits [n, classes] in double precision."""
     wide = logits.astype(np.float64)
     exponents = np.exp(wide - wide.max(1, keepdims=True))
-    share: npt.NDArray[np.float64] = exponents[:, 1] / exponents.sum(1)
-    return share
+    shares: npt.NDArray[np.float64] = exponents / exponents.sum(1, keepdims=True)
+    return shares
 
 
 def _method(saved: Saved) -> methods.Method:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.records.schema import Calibration, DataCut, Encoder, Record
+from bench.records.schema import SENTIMENT, Calibration, DataCut, Encoder, Record
 from bench.records.spec import RunSpec
 from bench.records.store import load, path_of, read
 from bench.system.errors import BenchError, RecordError
@@ -27,11 +27,9 @@ from methods import Method, MethodError
 if TYPE_CHECKING:
     from bench.models.classifier import Classifier
 
-__all__ = ["CARD", "HEAD", "LABELS", "Card", "Saved", "saved_runs", "find", "find_folder", "publish", "stage", "write"]
+__all__ = ["CARD", "HEAD", "Card", "Saved", "saved_runs", "find", "find_folder", "publish", "stage", "write"]
 
 FOLDER, CARD, HEAD = "adapters", "card.json", "head.safetensors"
-LABELS = ("negative", "positive")
-"""Names of the two classes, in the order of the logits."""
 _SUFFIXES = {".json", ".safetensors"}
 _RERUN = "--force --save runs it again"
 
@@ -51,7 +49,7 @@ class Card(BaseModel):
     """The encoder that it was trained on, by content; no other will do."""
     data: DataCut
     """The reviews that it was trained on, by content."""
-    labels: tuple[str, str] = LABELS
+    labels: tuple[str, ...] = SENTIMENT
     """Names of the classes, in the order of the logits."""
     logits_sha256: str
     """Hash of the run's test logits, to verify a repeated test."""
@@ -140,7 +138,7 @@ def publish(staging: Path, out: Path, record: Record) -> Path:
     try:
         card = Card(
             run_id=record.run_id, record=path_of(out, record).name, spec=record.spec, encoder=record.encoder, data=record.data,
-            logits_sha256=record.test.logits_sha256,
+            labels=tuple(record.data.labels), logits_sha256=record.test.logits_sha256,
             files={path.name: sha256_file(path) for path in sorted(staging.iterdir())},
         )  # fmt: skip
         (staging / CARD).write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")

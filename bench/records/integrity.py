@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bench.records.metrics import Confusion
 from bench.records.ratios import calibration_id
 from bench.records.schema import AnyRecord, Baseline, Calibration, Evaluation, Record, baseline_id
 from bench.records.spec import run_id
@@ -52,11 +51,12 @@ def _identity(record: AnyRecord) -> str | None:
 def _counts(name: str, test: Evaluation | None) -> str | None:
     if test is None:
         return None
-    counts = Confusion(tp=test.tp, fp=test.fp, fn=test.fn, tn=test.tn)
+    counts, fields = test.counts, test.counts.fields()
     if counts.reviews != test.reviews or not test.reviews:
-        return f"{name}: tp, fp, fn and tn add up to {counts.reviews:,}, but it says {test.reviews:,} reviews"
+        which = "tp, fp, fn and tn add" if test.matrix is None else "its matrix adds"
+        return f"{name}: {which} up to {counts.reviews:,}, but it says {test.reviews:,} reviews"
     for metric in ("accuracy", "precision", "recall", "f1"):
-        says, gives = getattr(test, metric), getattr(counts, metric)
+        says, gives = getattr(test, metric), fields[metric]
         if not abs(says - gives) <= _SLACK:
             return f"{name}.{metric} is {says:.6g}, but its counts give {gives:.6g}"
     return None

@@ -2,53 +2,112 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Confusion", "confusion"]
+__all__ = ["Confusion", "Scores", "confusion"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Precision, recall and F1 of one class, or averages over classes."""
+
+    precision: float
+    recall: float
+    f1: float
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Counts of a two-class test; class 1 (positive) is the one that precision, recall and F1 speak of.
+    """Counts [true class][predicted class] of a test of k classes.
 
-    A ratio without cases (no review predicted positive, say) is 0, as scikit-learn's zero_division=0 has it.
+    With two classes precision, recall and F1 are those of class 1 (positive), with more their means over the classes (macro).
+    A ratio without cases (no text predicted positive, say) is 0, as scikit-learn's zero_division=0 has it.
     """
 
-    tp: int
-    fp: int
-    fn: int
-    tn: int
+    matrix: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def binary(cls, *, tp: int, fp: int, fn: int, tn: int) -> Confusion:
+        """Make the matrix of two classes from its four counts."""
+        return cls(((tn, fp), (fn, tp)))
+
+    @property
+    def classes(self) -> int:
+        return len(self.matrix)
+
+    @property
+    def support(self) -> list[int]:
+        """Texts of each class."""
+        return [sum(row) for row in self.matrix]
+
+    @property
+    def predicted(self) -> list[int]:
+        """Predictions of each class."""
+        return [sum(column) for column in zip(*self.matrix, strict=True)]
 
     @property
     def reviews(self) -> int:
-        return self.tp + self.fp + self.fn + self.tn
+        return sum(self.support)
+
+    @property
+    def correct(self) -> int:
+        return sum(row[i] for i, row in enumerate(self.matrix))
 
     @property
     def accuracy(self) -> float:
-        return _ratio(self.tp + self.tn, self.reviews)
+        return _ratio(self.correct, self.reviews)
 
     @property
-    def precision(self) -> float:
-        return _ratio(self.tp, self.tp + self.fp)
+    def per_class(self) -> list[Scores]:
+        """The scores of each class against all others."""
+        found = []
+        for i, (predicted, own) in enumerate(zip(self.predicted, self.support, strict=True)):
+            right = self.matrix[i][i]
+            found.append(Scores(_ratio(right, predicted), _ratio(right, own), _ratio(2 * right, predicted + own)))
+        return found
 
     @property
-    def recall(self) -> float:
-        return _ratio(self.tp, self.tp + self.fn)
+    def macro(self) -> Scores:
+        """Means over the classes."""
+        return _mean(self.per_class, [1] * self.classes)
 
     @property
-    def f1(self) -> float:
-        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+    def weighted(self) -> Scores:
+        """Means over the classes, weighted by their numbers of texts."""
+        return _mean(self.per_class, self.support)
+
+    @property
+    def scores(self) -> Scores:
+        """Of class 1 with two classes, with more the macro averages."""
+        return self.per_class[1] if self.classes == 2 else self.macro
+
+    def fields(self) -> dict[str, Any]:
+        """Return counts and metrics as a record has them: of two classes tp, fp, fn and tn, of more the matrix."""
+        found = {"accuracy": self.accuracy, **asdict(self.scores)}
+        if self.classes > 2:
+            return {"matrix": [list(row) for row in self.matrix], **found, "weighted": asdict(self.weighted)}
+        (tn, fp), (fn, tp) = self.matrix
+        return {"tp": tp, "fp": fp, "fn": fn, "tn": tn, **found}
 
 
 def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
 
 
-def confusion(labels: npt.ArrayLike, predictions: npt.ArrayLike) -> Confusion:
-    """Count two arrays [n] of zeros and ones against each other.
+def _mean(scores: Sequence[Scores], weights: Sequence[int]) -> Scores:
+    if not any(weights):
+        return Scores(0.0, 0.0, 0.0)
+    return Scores(*(fmean((getattr(one, name) for one in scores), weights) for name in ("precision", "recall", "f1")))
+
+
+def confusion(labels: npt.ArrayLike, predictions: npt.ArrayLike, classes: int = 2) -> Confusion:
+    """Count two arrays [n] of classes, whole numbers below `classes`, against each other.
 
     Raises:
         ValueError: if they differ in length or hold anything else.
@@ -56,7 +115,7 @@ def confusion(labels: npt.ArrayLike, predictions: npt.ArrayLike) -> Confusion:
     truth, guess = np.asarray(labels), np.asarray(predictions)
     if truth.shape != guess.shape or truth.ndim != 1:
         raise ValueError(f"labels {truth.shape} and predictions {guess.shape} must be arrays of one length")
-    if not (np.isin(truth, (0, 1)).all() and np.isin(guess, (0, 1)).all()):
-        raise ValueError("labels and predictions must be 0 or 1")
-    tn, fp, fn, tp = (int(n) for n in np.bincount(2 * truth.astype(int) + guess.astype(int), minlength=4))
-    return Confusion(tp=tp, fp=fp, fn=fn, tn=tn)
+    if not (np.isin(truth, range(classes)).all() and np.isin(guess, range(classes)).all()):
+        raise ValueError(f"labels and predictions must be whole numbers from 0 to {classes - 1}")
+    counts = np.bincount(classes * truth.astype(int) + guess.astype(int), minlength=classes**2).reshape(classes, classes)
+    return Confusion(tuple(tuple(int(n) for n in row) for row in counts))

@@ -8,26 +8,31 @@ schema versions are still read.
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from bench.records.metrics import Confusion
 from bench.records.spec import RunSpec, Truncation
 from bench.rules import RULES_VERSION, Precision
 from bench.system.files import sha256_bytes
 
 __all__ = [
-    "FINAL", "SCHEMA_VERSION", "AnyRecord", "Baseline", "BaselineSpec",
-    "BaselineTrial", "Calibration", "CalibrationSetting", "Choice", "Compute", "Conversion", "CurvePoint", "DataCut",
+    "FINAL", "SCHEMA_VERSION", "AnyRecord", "Averages", "Baseline", "BaselineSpec",
+    "BaselineTrial", "Calibration", "CalibrationSetting", "Choice", "Classes", "Compute", "Conversion", "CurvePoint", "DataCut",
     "Encoder", "Energy", "Environment", "Evaluation", "Latency", "Memory", "MemorySplit", "MethodSpeed", "Parameters",
-    "Record", "Seconds", "Slice", "State", "Timeline", "Training", "Trial", "baseline_id", "pack_bits", "unpack_bits",
+    "Record", "SENTIMENT", "Seconds", "Slice", "State", "Timeline", "Training", "Trial", "baseline_id", "pack_bits",
+    "pack_classes", "unpack_bits", "unpack_classes",
 ]  # fmt: skip
 
-SCHEMA_VERSION = 3
-"""Version 1 had no checksum, and another meaning of `memory.ru_maxrss`; version 2 had rates of the machine in `compute`.
-bench/records/migrate.py reads both."""
+SCHEMA_VERSION = 4
+"""Version 1 had no checksum, and another meaning of `memory.ru_maxrss`; version 2 had rates of the machine in `compute`;
+version 3 had tests of two classes only.
+bench/records/migrate.py reads all."""
+SENTIMENT = ("negative", "positive")
+"""Names of the classes of reviews, by label."""
 State = Literal["complete", "out-of-memory", "diverged", "cancelled", "failed"]
 FINAL: tuple[State, ...] = ("complete", "out-of-memory", "diverged")
 """States that are final: a run that ended in any other is repeated by the same command."""
@@ -70,6 +75,10 @@ class DataCut(_Part):
     """Test reviews whose text is also in train."""
     revision: str | None = None
     """Commit on the hub, if they came from there."""
+    labels: list[str] = list(SENTIMENT)
+    """Names of the classes, in the order of the logits."""
+    columns: list[str] | None = None
+    """Names of the columns of texts and labels, if they came from tables."""
 
 
 class Conversion(_Part):
@@ -285,29 +294,77 @@ class Latency(_Part):
     """The trained classifier with its updates merged into the encoder's weights; null where a method has none."""
 
 
+class Averages(_Part):
+    """Averages over the classes."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
 class Evaluation(_Part):
     """A test: the confusion matrix, its metrics, and the prediction for every review."""
 
     reviews: int
     """Reviews tested."""
-    tp: int
-    fp: int
-    fn: int
-    tn: int
+    tp: int | None = None
+    fp: int | None = None
+    fn: int | None = None
+    tn: int | None = None
+    matrix: list[list[int]] | None = None
+    """Counts [true class][predicted class] of more than two classes; null for two, which have tp, fp, fn and tn."""
     accuracy: float
     precision: float
+    """Of class 1 (positive); of more than two classes the mean over the classes (macro), as recall and F1."""
     recall: float
     f1: float
+    weighted: Averages | None = None
+    """Means weighted by the classes' numbers of texts; null for two classes."""
     accuracy_without_leaked: float
     """Accuracy on the reviews whose text is not in train."""
     leaked: list[int]
     """Positions of the leaked reviews among those tested."""
     predictions: str
-    """One bit a review, 1 positive, packed big-endian, base64."""
+    """The predicted class of each review, in one bit (1 positive), of k > 2 classes in as many as k - 1 takes; packed
+    big-endian, base64."""
+    labels: str | None = None
+    """The true classes, packed likewise; null for two classes, where `predictions` and `correct` give them."""
     correct: str
-    """One bit a review, 1 where the prediction is the label; with `predictions` it gives the labels."""
+    """One bit a review, 1 where the prediction is the label."""
     logits_sha256: str | None = None
-    """Names the sidecar `logits/<sha256>.npy`, float32 [reviews, 2]."""
+    """Names the sidecar `logits/<sha256>.npy`, float32 [reviews, classes]."""
+
+    @model_validator(mode="after")
+    def _two_or_more(self) -> Self:
+        four, more = (self.tp, self.fp, self.fn, self.tn), (self.matrix, self.weighted, self.labels)
+        if None in four if self.matrix is None else any(count is not None for count in four) or None in more:
+            raise ValueError("a test has tp, fp, fn and tn, or matrix, weighted and labels")
+        if self.matrix is not None and {len(row) for row in self.matrix} != {max(3, len(self.matrix))}:
+            raise ValueError("matrix must be square, for more than two classes")
+        return self
+
+    @property
+    def counts(self) -> Confusion:
+        """The confusion matrix."""
+        if self.matrix is not None:
+            return Confusion(tuple(tuple(row) for row in self.matrix))
+        return Confusion.binary(tp=self.tp or 0, fp=self.fp or 0, fn=self.fn or 0, tn=self.tn or 0)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, k."""
+        return 2 if self.matrix is None else len(self.matrix)
+
+    def unpack(self) -> tuple[Classes, Classes]:
+        """Return labels and predictions, [reviews] each.
+
+        Raises:
+            ValueError: if the packed fields do not hold as many.
+        """
+        predictions = unpack_classes(self.predictions, self.reviews, self.classes)
+        if self.labels is not None:
+            return unpack_classes(self.labels, self.reviews, self.classes), predictions
+        return np.where(unpack_bits(self.correct, self.reviews) == 1, predictions, 1 - predictions), predictions
 
 
 class Environment(_Part):
@@ -341,7 +398,7 @@ class Record(_Part):
     """SHA-256 of the file without the line that holds this: `grep -v '^ "checksum"' FILE | sha256sum`. It shows that a file
     was changed, not its origin. Null once the file is read.
     """
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     kind: Literal["run"] = "run"
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
     """Hash of spec, data, encoder and rules version."""
@@ -421,7 +478,7 @@ class Baseline(_Part):
 
     checksum: str | None = Field(default=None, exclude=True)
     """As in the record of a run."""
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     kind: Literal["floor"] = "floor"
     """`floor`, the name of a baseline up to rules version 2, in files of every version."""
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
@@ -488,7 +545,7 @@ class Calibration(_Part):
 
     checksum: str | None = Field(default=None, exclude=True)
     """As in the record of a run."""
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     kind: Literal["calibration"] = "calibration"
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
     """Hash of setting, methods, environment's device and the time of its end."""
@@ -521,6 +578,30 @@ class Calibration(_Part):
 
 AnyRecord = Annotated[Record | Baseline | Calibration, Field(discriminator="kind")]
 """A file of results: a run, a baseline or a calibration."""
+
+
+Classes = npt.NDArray[np.int64]
+"""Classes [n], whole numbers from 0."""
+
+
+def pack_classes(values: npt.ArrayLike, classes: int) -> str:
+    """Pack classes [n] into base64: as many bits each as the last class takes, the highest first."""
+    bits = np.arange((classes - 1).bit_length())[::-1]
+    return pack_bits((np.asarray(values, dtype=np.int64)[:, None] >> bits & 1).ravel())
+
+
+def unpack_classes(packed: str, count: int, classes: int) -> Classes:
+    """Return the `count` classes that `pack_classes` packed.
+
+    Raises:
+        ValueError: if there are not as many, one is beyond the last class, or the text is not base64.
+    """
+    width = (classes - 1).bit_length()
+    bits = unpack_bits(packed, count * width).reshape(count, width)
+    values = bits.astype(np.int64) @ (1 << np.arange(width, dtype=np.int64)[::-1])
+    if (values >= classes).any():
+        raise ValueError(f"a class beyond the {classes}")
+    return values
 
 
 def pack_bits(bits: npt.ArrayLike) -> str:

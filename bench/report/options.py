@@ -3,38 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 __all__ = ["Figure", "Format", "View"]
 
-
-class Format(StrEnum):
-    table = "table"
-    markdown = "markdown"
-    latex = "latex"
-    csv = "csv"
-    json = "json"
-    html = "html"
-    svg = "svg"
-    png = "png"
-
-
-class View(StrEnum):
-    comparison = "comparison"
-    pairs = "pairs"
-    confidence = "confidence"
-    curves = "curves"
-    budgets = "budgets"
-    costs = "costs"
-    tuning = "tuning"
-    all = "all"
-
-
-class Figure(StrEnum):
-    accuracy_parameters = "accuracy-parameters"
-    accuracy_memory = "accuracy-memory"
-    accuracy_time = "accuracy-time"
-    forest = "forest"
-    curves = "curves"
-    memory_split = "memory-split"
-    sweep = "sweep"
-    all = "all"
+Format = Literal["table", "markdown", "latex", "csv", "json", "html", "svg", "png"]
+View = StrEnum("View", ["comparison", "pairs", "confidence", "curves", "budgets", "costs", "tuning", "all"])
+"""In the order in which a report shows them. An option that is repeatable takes no `Literal`."""
+Figure = Literal[
+    "forest", "accuracy-time", "accuracy-memory", "accuracy-parameters", "curves", "memory-split", "sweep", "all"
+]  # fmt: skip

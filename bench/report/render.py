@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -32,9 +32,7 @@ __all__ = ["FILE_WIDTH", "VIEWS", "draw", "render"]
 FILE_WIDTH = 100
 """Columns of a table in a file."""
 
-VIEWS = ("comparison", "pairs", "confidence", "curves", "budgets", "costs", "tuning")
-"""What a report can show, in the order in which it does."""
-_MISSING = {
+VIEWS = {
     "comparison": "no runs, only tuning trials",
     "pairs": "no three methods with complete runs in one table",
     "confidence": "no complete run with its logits beside it",
@@ -43,6 +41,7 @@ _MISSING = {
     "costs": "no complete run",
     "tuning": "no tuning trials",
 }
+"""What a report can show, in the order in which it does, and what is lacking where it cannot."""
 
 
 def draw(
@@ -58,7 +57,7 @@ def draw(
     """Draw figures as `svg` or `png` in a file or folder `out`; return what to print: their names, or the SVG itself.
 
     Raises:
-        BenchError: if there is no record of a run or none of the reference, and as `bench.report.figures.export.written`.
+        BenchError: if there is no record of a run or none of the reference, and as `bench.report.figures.export.write_figures`.
     """
     # The libraries that draw take longer to import than a table takes to write.
     from bench.report.figures import drawings
@@ -113,7 +112,7 @@ def render(
     for name in VIEWS:
         made = [write(part) for part in _sections(name, compared, trials, folder, wide)] if {name, "all"} & set(shown) else []
         if name in shown and not made:
-            raise RecordError(f"{named} has nothing to show as --view {name}: {_MISSING[name]}")
+            raise RecordError(f"{named} has nothing to show as --view {name}: {VIEWS[name]}")
         tables += made
     if not asked and style == "table":
         more = [name for name in VIEWS if name not in shown and _has(name, compared, trials, folder)]
@@ -138,21 +137,20 @@ def _sections(
     view: str, compared: list[Group], trials: list[Sensitivity], folder: Folders, wide: bool = False
 ) -> Iterator[Section]:
     """Yield the tables of a view as they are asked for; none where there is nothing for it."""
-    if view == "comparison":
-        yield from (comparison.section(group, wide=wide) for group in compared)
-    elif view == "pairs":
-        yield from (part for group in compared if (part := pairs.section(group)))
-    elif view == "confidence":
-        yield from (part for group in compared if (part := confidence.section(group, confidences(group, folder))))
-    elif view == "curves":
-        yield from (part for group in compared for part in curves.sections(group))
-    elif view == "costs":
-        yield from (part for group in compared for part in costs.sections(group))
-    elif view == "budgets":
+    of_group: dict[str, Callable[[Group], list[Section]]] = {
+        "comparison": lambda group: [comparison.section(group, wide=wide)],
+        "pairs": pairs.sections,
+        "confidence": lambda group: confidence.sections(group, confidences(group, folder)),
+        "curves": curves.sections,
+        "budgets": budgets.equal_reviews,
+        "costs": costs.sections,
+    }
+    if view == "budgets":
         yield from (part for sweep in sweeps(compared) for part in budgets.sections(sweep))
-        yield from (part for group in compared if (part := budgets.equal_reviews(group)))
-    elif view == "tuning":
-        yield from (tuning.section(found) for found in trials)
+    if view == "tuning":
+        yield from map(tuning.section, trials)
+    else:
+        yield from (part for group in compared for part in of_group[view](group))
 
 
 def _everything(compared: list[Group], trials: list[Sensitivity], folder: Folders) -> dict[str, object]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import methods as registry
+from bench.data.sources import Asked
 from bench.data.task import Ints, prepare, splits_of
 from bench.models.pretrained import PretrainedModel
 from bench.records.environment import environment
@@ -56,7 +57,7 @@ class Subject:
 
     setting: CalibrationSetting
     pretrained: PretrainedModel
-    data_argument: str
+    data_argument: Asked
     data: DataCut
     data_name: str
 
@@ -193,7 +194,8 @@ def _job(subject: Subject, method: Named) -> Job:
         budget=Budget(amount=1, unit="epochs"), seed=TUNING_SEED, max_length=setting.max_length,
         truncation=setting.truncation, batch_size=setting.batch_size, dropout=setting.dropout,
         attention_dropout=setting.attention_dropout, precision=setting.precision, device=setting.device,
-        threads=setting.threads, memory_cap=setting.memory_cap, kernels=setting.kernels,
+        threads=setting.threads, memory_cap=setting.memory_cap, classes=len(subject.data.labels),
+        kernels=setting.kernels,
     )  # fmt: skip
     return job_of(spec, subject.pretrained, subject.data_argument, subject.data, "")
 

@@ -22,15 +22,20 @@ _HEADER = 2**20
 
 
 def record_bytes(job: Job) -> int:
-    """Bound the bytes of a record and its logits: two numbers of four bytes for each test review, and two bits."""
-    return _RECORD + 9 * (job.spec.test_limit or job.data.test)
+    """Bound the bytes of a record and its logits: k numbers of four bytes for each test review, and bits.
+
+    Of more than two classes the matrix as well.
+    """
+    classes = job.spec.classes
+    matrix = 10 * classes**2 if classes > 2 else 0
+    return _RECORD + matrix + (4 * classes + 4) * (job.spec.test_limit or job.data.test)
 
 
 def trained_bytes(job: Job) -> int:
-    """Compute the bytes that a run trains in fp32, head included: at most BERT's, a pooler and a layer of two classes."""
+    """Compute the bytes that a run trains in fp32, head included: at most BERT's, a pooler and a layer of k classes."""
     shape = job.pretrained.shape
     method = methods.build(job.spec.method, job.spec.hyperparameters)
-    return 4 * (method.trainable_parameters(shape) + shape.width * (shape.width + 1) + 2 * (shape.width + 1))
+    return 4 * (method.trainable_parameters(shape) + shape.width * (shape.width + 1) + job.spec.classes * (shape.width + 1))
 
 
 def checkpoint_bytes(job: Job) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 import methods
 from bench.analysis.tuning import Decision, rates
-from bench.data.sources import Reviews, Source, read
+from bench.data.sources import Asked, Reviews, Source, read
 from bench.data.task import Splits, split
 from bench.models.pretrained import PretrainedModel, find
 from bench.records.schema import Conversion, DataCut
@@ -44,6 +45,8 @@ class Matrix:
     data: DataCut
     calibration: Path | None = None
     """The calibration's record that was named; None: one of the results folder, made where there is none."""
+    note: str | None = None
+    """One line on what was found in the data without being asked for."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class _Resolved:
     pretrained: PretrainedModel
     source: Source
     splits: Splits
+    train_limits: list[int | None]
 
 
 def _methods(asked: list[str]) -> list[str]:
@@ -152,20 +156,46 @@ def _resolve(request: Request, elsewhere: bool) -> _Resolved:
             f"--max-length {request.max_length} is more than the {pretrained.longest} positions of the encoder "
             f"{pretrained.name!r}; use at most that"
         )
-    source = read(request.data)
-    return _Resolved(settings, budgets, seeds, rates, device, precision, memory_cap, pretrained, source, split(source))
+    source = read(_asked(request))
+    splits = split(source)
+    limits = _train_limits(request, splits.train, len(source.labels))
+    return _Resolved(settings, budgets, seeds, rates, device, precision, memory_cap, pretrained, source, splits, limits)
+
+
+def _asked(request: Request) -> Asked:
+    return Asked(request.data, request.text_column, request.label_column)
+
+
+def _train_limits(request: Request, train: Reviews, classes: int) -> list[int | None]:
+    """Parse a list of limits with commas; the whole split is no limit.
+
+    Raises:
+        SpecError: if one is no number, out of range or there twice, or several are to be tuned.
+    """
+    if request.train_limit is None:
+        return [None]
+    parts = [part.strip() for part in str(request.train_limit).split(",")]
+    limits: list[int | None] = []
+    for part in parts:
+        if not re.fullmatch(r"-?[0-9]{1,12}", part, re.ASCII):
+            raise SpecError(f"--train-limit {part!r} is no number of texts; write 1000, or several: 100,1000")
+        if not classes <= int(part) <= len(train):
+            raise SpecError(f"--train-limit {int(part)} must be between {classes} and the {len(train):,} reviews to train on")
+        limits.append(_limit(int(part), train))
+    if len(set(limits)) < len(limits):
+        raise SpecError(f"--train-limit {request.train_limit} names a number twice; name each once")
+    if len(limits) > 1 and request.tune is not None:
+        raise SpecError("--tune chooses learning rates for one --train-limit; give them one at a time")
+    return limits
 
 
 def _validate(request: Request, resolved: _Resolved) -> None:
-    reviews, tested = len(resolved.splits.train), len(resolved.splits.test)
-    if request.train_limit is not None:
-        if not 2 <= request.train_limit <= reviews:
-            raise SpecError(f"--train-limit {request.train_limit} must be between 2 and the {reviews:,} reviews to train on")
-        reviews = request.train_limit
+    tested, classes = len(resolved.splits.test), len(resolved.source.labels)
+    reviews = min(limit or len(resolved.splits.train) for limit in resolved.train_limits)
     if request.batch_size > reviews:
         raise SpecError(f"--batch-size {request.batch_size} is more than the {reviews:,} reviews to train on")
-    if request.test_limit is not None and not 2 <= request.test_limit <= tested:
-        raise SpecError(f"--test-limit {request.test_limit} must be between 2 and the {tested:,} test reviews")
+    if request.test_limit is not None and not classes <= request.test_limit <= tested:
+        raise SpecError(f"--test-limit {request.test_limit} must be between {classes} and the {tested:,} test reviews")
 
 
 def _expand(request: Request, resolved: _Resolved, elsewhere: bool) -> Matrix:
@@ -175,37 +205,38 @@ def _expand(request: Request, resolved: _Resolved, elsewhere: bool) -> Matrix:
     data = DataCut(
         sha256=source.sha256, cut=made.name, train=len(made.train), validation=len(made.validation), test=len(made.test),
         duplicates_removed=made.duplicates_removed, leaked=len(made.leaked), revision=source.revision,
+        labels=source.labels, columns=None if source.columns is None else list(source.columns),
     )  # fmt: skip
     model = "unknown" if elsewhere and device == "cuda" else device_model(device)
 
-    def job(method: str, budget: Budget, **fields: Any) -> Job:
+    def job(method: str, budget: Budget, limit: int | None, **fields: Any) -> Job:
         spec = spec_from_fields(
             method=method, hyperparameters=resolved.settings[method], budget=budget, encoder=resolved.pretrained.name,
             data=source.name, max_length=request.max_length, truncation=request.truncation, batch_size=request.batch_size,
             precision=resolved.precision, device=device, threads=usable_cores(), memory_cap=resolved.memory_cap,
             dropout=request.dropout, attention_dropout=request.attention_dropout,
-            train_limit=_limit(request.train_limit, made.train), **fields,
+            train_limit=limit, classes=len(source.labels), **fields,
         )  # fmt: skip
-        return job_of(spec, resolved.pretrained, request.data, data, model)
+        return job_of(spec, resolved.pretrained, _asked(request), data, model)
 
     # Trials are never tested, so that they are the same under every limit of the test.
     trials = [
-        job(name, budget, seed=seed, purpose="trial").at_rate(rate)
+        job(name, budget, resolved.train_limits[0], seed=seed, purpose="trial").at_rate(rate)
         for seed in (tuning_seeds(request.tune_seeds) if rates else [])
         for budget, name, rate in _shuffled([(b, n, r) for b in budgets for n in names for r in rates[n]], seed)
     ]
     tuning = {"tuning": request.tune, "tuning_seeds": request.tune_seeds if rates else None}
     jobs = [
         replace(
-            job(name, budget, seed=seed, test_limit=_limit(request.test_limit, made.test), **tuning),
+            job(name, budget, limit, seed=seed, test_limit=_limit(request.test_limit, made.test), **tuning),
             side_tests=seed == seeds[0],
         )
         for seed in ([] if request.trials_only else seeds)
-        for budget, name in _shuffled([(b, n) for b in budgets for n in names], seed)
+        for limit, budget, name in _shuffled([(m, b, n) for m in resolved.train_limits for b in budgets for n in names], seed)
     ]
     with_baseline = bool(jobs) and set(methods.names(core=True)) <= set(names)
     calibration = None if request.calibration is None else Path(request.calibration)
-    return Matrix(trials, jobs, with_baseline, device, resolved.pretrained, made, data, calibration)
+    return Matrix(trials, jobs, with_baseline, device, resolved.pretrained, made, data, calibration, source.note)
 
 
 def _limit(limit: int | None, split: Reviews) -> int | None:

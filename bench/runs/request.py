@@ -38,7 +38,10 @@ class Request:
     """Method → hyperparameters that differ from its defaults."""
     dropout: float = 0.0
     attention_dropout: float = 0.0
-    train_limit: int | None = None
+    train_limit: int | str | None = None
+    """Numbers of texts, several with commas."""
+    text_column: str | None = None
+    label_column: str | None = None
 
 
 def option_of(field: str) -> str:

@@ -66,8 +66,12 @@ class Suite(BaseModel):
     """Most that training may use; a run beyond it ends as out-of-memory."""
     test_limit: int | None = Field(default=None, ge=2, examples=[400])
     """Test on so many reviews only, half of each class."""
-    train_limit: int | None = Field(default=None, ge=2, examples=[1000])
-    """Train on so many reviews only, the first of each seed's order."""
+    train_limit: int | list[int] | None = Field(default=None, examples=[1000, [100, 1000]])
+    """Train on so many texts only, the first of each seed's order; a list is an axis, as budgets are."""
+    text_column: str | None = Field(default=None, examples=["review"])
+    """Column of texts, where it has no usual name."""
+    label_column: str | None = Field(default=None, examples=["sentiment"])
+    """Column of labels, likewise."""
     tune: int | None = Field(default=None, ge=2, examples=[3])
     """First choose each method's learning rate among so many, on validation only."""
     tune_seeds: int = Field(default=2, ge=1, le=100, examples=[2])
@@ -101,6 +105,8 @@ class Suite(BaseModel):
         """Cross encoders and data sources, in the order of the file."""
         same = {field.name for field in fields(Request)} & Suite.model_fields.keys() - {"methods", "data", "seeds"}
         shared = {name: getattr(self, name) for name in same}
+        if isinstance(self.train_limit, list):
+            shared["train_limit"] = ",".join(map(str, self.train_limit))
         return [
             Request(
                 self.entries, encoder, data, ",".join(self.budgets), self.seeds_text, device=device,

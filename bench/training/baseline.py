@@ -98,7 +98,9 @@ def fit_baseline(job: BaselineJob, notify: Callable[[str, float], None] = lambda
         data=job.data,
         fit_seconds=seconds,
         trials=trials,
-        test=evaluation_of(job.task.test, tested, predictions.astype(np.int64), leaked=job.task.leaked),
+        test=evaluation_of(
+            job.task.test, tested, predictions.astype(np.int64), classes=len(job.data.labels), leaked=job.task.leaked
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from bench.data.sources import Asked
 from bench.models.pretrained import PretrainedModel
 from bench.records.environment import environment
 from bench.records.schema import Choice, Conversion, DataCut, Encoder, Record, State
@@ -29,7 +30,7 @@ class Job:
     run_id: str
     spec: RunSpec
     pretrained: PretrainedModel
-    data_argument: str
+    data_argument: Asked
     data: DataCut
     device_model: str
     keep: Path | None = None
@@ -92,7 +93,8 @@ def run_name(spec: RunSpec) -> str:
     rate = spec.hyperparameters.get("learning_rate")
     trial = f"trial at {rate:g}" if isinstance(rate, int | float) else "trial"
     which = f"{trial}, tuning seed {TUNING_SEED - spec.seed + 1}" if spec.purpose == "trial" else f"seed {spec.seed}"
-    return f"{spec.method} {which}, {spec.asked}"
+    limit = "" if spec.train_limit is None else f", {spec.train_limit:,} texts"
+    return f"{spec.method} {which}, {spec.asked}{limit}"
 
 
 def checkpoint_path(out: Path, run_id: str) -> Path:
@@ -100,10 +102,11 @@ def checkpoint_path(out: Path, run_id: str) -> Path:
     return out / "checkpoints" / f"{run_id}.safetensors"
 
 
-def job_of(spec: RunSpec, pretrained: PretrainedModel, data_argument: str, data: DataCut, device_model: str) -> Job:
+def job_of(spec: RunSpec, pretrained: PretrainedModel, data_argument: str | Asked, data: DataCut, device_model: str) -> Job:
     """Make the job of a spec; its id follows from the spec and from the contents of encoder and data."""
     identity = run_id(spec, encoder_sha256=pretrained.sha256, data_sha256=data.sha256)
-    return Job(identity, spec, pretrained, data_argument, data, device_model)
+    asked = Asked(data_argument) if isinstance(data_argument, str) else data_argument
+    return Job(identity, spec, pretrained, asked, data, device_model)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from bench.inference.latency import measure_latency
 from bench.inference.predict import predict
 from bench.records.artifacts import write
 from bench.records.schema import (
+    SENTIMENT,
     Compute,
     Energy,
     Evaluation,
@@ -220,14 +221,17 @@ class _Run:
         task = setup.task
         rows, self.logits = self.predict(setup, task.test, "test")
         predictions, name = self.logits.argmax(1).astype(np.int64), logits_sha256(self.logits)
-        return evaluation_of(task.test, rows, predictions, leaked=task.leaked, logits_sha256=name)
+        return evaluation_of(task.test, rows, predictions, classes=self.spec.classes, leaked=task.leaked, logits_sha256=name)
 
     def measure(self, setup: Setup, clock: DeviceClock) -> tuple[Evaluation | None, list[Latency] | None]:
-        """Test on sentences of another source, with the same limit as the test, and measure latency, if the job asks for it."""
+        """Test what was trained on reviews on sentences of another source, with the same limit as the test; measure latency.
+
+        Both are measured only if the job asks for it.
+        """
         if self.spec.purpose != "run" or not self.job.side_tests:
             return None, None
         out_of_domain, limit = None, self.spec.test_limit
-        if self.spec.data != SENTENCES:
+        if self.spec.data != SENTENCES and self.job.data.labels == list(SENTIMENT):
             split = sentences(self.job.pretrained)
             rows, logits = self.predict(setup, split, "elsewhere")
             out_of_domain = evaluation_of(split, rows, logits.argmax(1).astype(np.int64))
@@ -238,7 +242,7 @@ class _Run:
         return out_of_domain, latency
 
     def predict(self, setup: Setup, split: Split, phase: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        """Return the rows [n] of a split that are tested, and their logits [n, 2]."""
+        """Return the rows [n] of a split that are tested, and their logits [n, classes]."""
         rows = rows_to_test(split, self.spec.test_limit)
         return rows, predict(setup.classifier, setup.task, split, self.spec, rows, lambda share: self.tell(phase, share))
 

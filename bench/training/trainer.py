@@ -160,7 +160,7 @@ class Trainer(Steps):
         logits = predict(self.classifier, self.task, validation, self.spec, rows)
         if not np.isfinite(logits).all():  # the last step broke the weights, and no loss will tell
             raise Diverged(f"the logits on validation became no numbers at step {self.ledger.steps}")
-        return confusion(validation.labels[rows], logits.argmax(1)).accuracy
+        return confusion(validation.labels[rows], logits.argmax(1), self.spec.classes).accuracy
 
     def _check_memory(self) -> None:
         cap = self.spec.memory_cap

@@ -37,7 +37,7 @@ def test_reference_tokens_and_the_machine_of_the_calibration_make_a_table() -> N
     assert (group.key.budget, group.key.device) == ("1,000,000 reference tokens", "Some CPU")
     assert "calibrated on Some CPU, 2 threads" in title(group)
     assert budget_of(group) == Budget(amount=1_000_000, unit="reference tokens")
-    assert "Each method's share of the budget, in tokens: houlsby 1,000,000, lora 900,000." in said(group)["shares"]
+    assert "Each method's share of the budget, in tokens: houlsby 1,000,000; lora 900,000." in said(group)["shares"]
     assert len(groups(shared(), shared("lora", tokens=900_000, device="Other CPU"))) == 2
 
 

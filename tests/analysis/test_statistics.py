@@ -24,8 +24,7 @@ def evaluated(correct: np.ndarray) -> Evaluation:
     counts = confusion(LABELS, predictions)
     return evaluation(0, logits=False).model_copy(
         update={
-            "tp": counts.tp, "fp": counts.fp, "fn": counts.fn, "tn": counts.tn, "accuracy": counts.accuracy,
-            "precision": counts.precision, "recall": counts.recall, "f1": counts.f1, "accuracy_without_leaked": counts.accuracy,
+            **counts.fields(), "accuracy_without_leaked": counts.accuracy,
             "predictions": pack_bits(predictions), "correct": pack_bits(correct),
         }
     )  # fmt: skip

@@ -29,26 +29,32 @@ SMALL = ["--encoder", "{tiny}", "--data", "{small}"]
 HEAD, ROWS = b"text,label\n", b"".join(b"review %d,%d\n" % (row, row % 2) for row in range(40))
 # What train.csv holds, and what the line must say of it.
 TABLES: dict[str, tuple[bytes, str]] = {
-    "csv-empty": (b"", "train.csv in 'csv-empty' cannot be read"),
-    "csv-header": (HEAD, "train holds 0 reviews of 0 class(es)"),
-    "csv-one-review": (HEAD + b"fine,1\n", "train holds 1 reviews of 1 class(es); both classes are needed"),
+    "csv-empty": (b"", "train.csv is empty"),
+    "csv-header": (HEAD, "train.csv: its 0 texts are none; at least two classes are needed"),
+    "csv-one-review": (HEAD + b"fine,1\n", "train.csv: its 1 texts are all of one class, 1; at least two"),
     "csv-one-each": (HEAD + b"fine,1\ndull,0\n", "has 1 different train reviews of a class; at least 10 are needed"),
     "csv-the-same": (HEAD + b"fine,1\ndull,0\n" * 40, "has 1 different train reviews of a class; at least 10 are needed"),
-    "csv-words-for-labels": (HEAD + b"fine,positive\n", "label 'positive' is not 0 (negative) or 1 (positive)"),
-    "csv-nan-labels": (HEAD + ROWS + b"fine,NaN\n", "train, review 41: label 'NaN' is not 0"),
-    "csv-no-label": (HEAD + ROWS + b"fine\n", "train, review 41: label"),
-    "csv-float-labels": (HEAD + b"fine,1.0\n", "label '1.0' is not 0"),
+    "csv-other-words": (HEAD + ROWS.replace(b",1", b",good").replace(b",0", b",bad"), "label '0' is not among those of train"),
+    "csv-a-third-class": (HEAD + ROWS + b"fine,2\n", "test.csv holds no text of class '2', which train has"),
+    "csv-case-alone": (HEAD + b"a,Good\nb,good\n", "labels 'Good' and 'good' differ in case or spaces only"),
+    "csv-scores": (HEAD + b"".join(b"a,%d\n" % i for i in range(1001)), "has 1,001 different values, and at most 1,000"),
+    "csv-nan-labels": (HEAD + ROWS + b"fine,NaN\n", "train.csv, row 41: the label is empty"),
+    "csv-no-label": (HEAD + ROWS + b"fine\n", "train.csv, row 41 has 1 field, its header 2; is its label missing?"),
     "csv-huge-label": (HEAD + b"fine," + b"9" * 10**6 + b"\n", "label '9999999999"),
+    "csv-pairs": (b"premise,hypothesis,label\na,b,1\n", "pairs of texts are not supported"),
     "csv-two-columns": (b"text,label,text\na,1,b\n", "two columns 'text'"),
     "csv-two-labels": (b"text,label,label\na,1,0\n", "two columns 'label'"),
-    "csv-other-columns": (b"review,sentiment\na,1\n", "train has no column 'text' (it has review, sentiment)"),
-    "csv-long-columns": (b"a" * 10**6 + b"\n1\n", "train has no column 'text' (it has aaaaaaaa"),
+    "csv-other-columns": (b"body,stars\na,1\n", "(it has body, stars); name one of its columns with --text-column"),
+    "csv-long-columns": (b"a" * 10**6 + b"\n1\n", "(it has aaaaaaaa"),
     "csv-nul": (HEAD + ROWS + b"fi\0ne,1\n", "NUL"),
-    "csv-utf-16": ((HEAD + ROWS).decode().encode("utf-16"), "cannot be read"),
-    "csv-latin-1": (HEAD + ROWS + "qué,1\n".encode("latin-1"), "cannot be read"),
-    "csv-unclosed": (HEAD + b'"fine,1\n' + ROWS, "cannot be read"),
-    "csv-commas": (HEAD + b"fine, really,1\n" * 20, "more fields than its header"),
-    "csv-blank": (HEAD + ROWS + b'" \r\n ",1\n', "train, review 41: the text is empty"),
+    "csv-utf-16": ((HEAD + ROWS).decode().encode("utf-16"), "train.csv is UTF-16LE, not UTF-8; convert it: iconv"),
+    "csv-latin-1": (HEAD + ROWS + "qué,1\n".encode("latin-1"), "train.csv, line 42: byte 0xE9 is not UTF-8"),
+    "csv-unclosed": (HEAD + b'"fine,1\n' + ROWS, "row 1: a double quote opens a text and none closes it"),
+    "csv-commas": (
+        HEAD + b"fine, really,1\n" * 20,
+        "row 1 has 3 fields, its header 2; put texts that hold a comma in double quotes",
+    ),
+    "csv-blank": (HEAD + ROWS + b'" \r\n ",1\n', "train.csv, row 41: the text is empty"),
     "csv-escapes": (b"\x1b[2J,label\na,1\n", "it has \\x1b[2J, label"),
 }
 # Arguments, with {places} filled in below, and what the line must say.
@@ -150,16 +156,21 @@ CASES: list[tuple[list[str], str]] = [
     (["methods", "--encoder", "nope"], "encoder 'nope' is none of"),
     ([*LORA, *SMALL, "--max-length", "513"], "--max-length 513 is more than the 512 positions"),
     # Reviews
-    ([*LORA, "--encoder", "{tiny}", "--data", "nowhere"], "is none of embedded, imdb, rotten-tomatoes and a folder"),
-    ([*LORA, "--encoder", "{tiny}", "--data", "{empty}"], "has no train.parquet or train.csv"),
-    ([*LORA, "--encoder", "{tiny}", "--data", "{one-class}"], "both classes are needed"),
+    ([*LORA, "--encoder", "{tiny}", "--data", "nowhere"], "is none of embedded, imdb, rotten-tomatoes, a folder, a hub id"),
+    ([*LORA, "--encoder", "{tiny}", "--data", "{empty}"], "has no train.csv, .tsv, .jsonl or .parquet"),
+    ([*LORA, "--encoder", "{tiny}", "--data", "{one-class}"], "all of one class, 1; at least two classes are needed"),
     ([*LORA, "--encoder", "{tiny}", "--data", "{few}"], "at least 10 are needed"),
     ([*LORA, "--encoder", "{tiny}", "--data", ""], "data '' is none of embedded"),
     ([*LORA, "--encoder", "{tiny}", "--data", "{pipe}"], "is none of embedded"),
     ([*LORA, "--encoder", "{tiny}", "--data", "{file}"], "is none of embedded"),
-    ([*LORA, "--encoder", "{tiny}", "--data", "{csv-pipe}"], "has no train.parquet or train.csv"),
-    ([*LORA, "--encoder", "{tiny}", "--data", "{csv-folder}"], "has no train.parquet or train.csv"),
+    ([*LORA, "--encoder", "{tiny}", "--data", "{csv-pipe}"], "has no train.csv"),
+    ([*LORA, "--encoder", "{tiny}", "--data", "{csv-folder}"], "has no train.csv"),
     *[([*LORA, "--encoder", "{tiny}", "--data", f"{{{name}}}"], says) for name, (_, says) in TABLES.items()],
+    ([*LORA, "--encoder", "{tiny}", "--data", "no-such.csv"], "data 'no-such.csv' is none of embedded"),
+    ([*LORA, *SMALL, "--text-column", "body"], "has no column 'body' (it has text, label)"),
+    ([*LORA, *SMALL, "--train-limit", "some"], "--train-limit 'some' is no number of texts"),
+    ([*LORA, *SMALL, "--train-limit", "100,100"], "--train-limit 100,100 names a number twice"),
+    ([*LORA, *SMALL, "--train-limit", "100,200", "--tune", "2"], "give them one at a time"),
     ([*LORA, *SMALL, "--batch-size", "4096"], "--batch-size 4096 is more than the"),
     ([*LORA, *SMALL, "--test-limit", "1"], "--test-limit 1 must be between 2 and the 200 test reviews"),
     ([*LORA, *SMALL, "--test-limit", "201"], "--test-limit 201 must be between 2 and the 200 test reviews"),
@@ -314,7 +325,7 @@ SURROUNDINGS: dict[str, tuple[dict[str, str | None], list[str], str]] = {
     "a narrow terminal": ({"COLUMNS": "10", "TERM": "dumb"}, [*LORA, "--precision", "int4"], "'int4' is not one of"),
     "a coloured terminal": ({"FORCE_COLOR": "1", "TERM": "xterm-256color"}, [*LORA, "--device", "tpu"], "'tpu' is not one of"),
     "bytes that are no text": ({}, [*LORA, "--encoder", "\udcff\udcfe"], r"encoder '\udcff\udcfe' is none of"),
-    "a folder of such a name": ({}, [*LORA, "--encoder", "{tiny}", "--data", "{bytes}"], "has no train.parquet or train.csv"),
+    "a folder of such a name": ({}, [*LORA, "--encoder", "{tiny}", "--data", "{bytes}"], "has no train.csv"),
     "no ASCII in a path": ({}, [*LORA, "--encoder", "{tiny}", "--data", "{two words, ü 猫}"], "'two words, ü 猫' has no train"),
 }  # fmt: skip
 
@@ -398,14 +409,14 @@ def test_a_report_that_leaves_something_out_says_so_and_with_strict_exits_1(
     whole = capfd.readouterr()
     assert (caught.value.code, whole.err) == (0, "")
     bad = folder / "bad.json"
-    bad.write_text('{"schema_version": 4}')
+    bad.write_text('{"schema_version": 5}')
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     printed, line = capfd.readouterr()
     assert caught.value.code == (1 if strict else 0)
     assert printed == whole.out, "the rest is reported all the same"
-    assert line.startswith("left out bad.json: its schema version is '4', made by a newer version; ")
-    assert bad.read_text() == '{"schema_version": 4}'
+    assert line.startswith("left out bad.json: its schema version is '5', made by a newer version; ")
+    assert bad.read_text() == '{"schema_version": 5}'
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.data.sources import Reviews, Source, plain, read, read_folder
+from bench.data.sources import Reviews, Source, plain, read
 from bench.system.errors import DataError
 
 TEXTS = ['A "fine" film,\nwith <br /><br />breaks', "Línea\r\nde Windows", "  spaces kept  ", "NA", "dull; very dull", "🎬 ok"]
@@ -51,7 +51,7 @@ def test_the_embedded_reviews_are_the_25000_of_the_official_train_split(embedded
 def test_every_format_gives_the_same_texts_and_hash(write: Callable[[Path, str], None], tmp_path: Path) -> None:
     for split in ("train", "test"):
         write(tmp_path, split)
-    source = read_folder(tmp_path)
+    source = read(str(tmp_path))
     assert source.train == source.test == Reviews(TEXTS, LABELS)
     assert source.sha256 == Source("other name", Reviews(TEXTS, LABELS), Reviews(TEXTS, LABELS)).sha256
 
@@ -93,6 +93,15 @@ def csv(text: str | bytes) -> Callable[[Path], None]:
     return write
 
 
+def named(name: str, text: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_text(text) and None
+
+
+def both(folder: Path) -> None:
+    as_csv(folder, "train")
+    as_parquet(folder, "train")
+
+
 def parquet(table: pd.DataFrame) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
         table.to_parquet(folder / "train.parquet")
@@ -118,34 +127,47 @@ def acl(**files: bytes) -> Callable[[Path], None]:
 
 
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
-    "nothing there": (lambda folder: None, "no train.parquet or train.csv"),
-    "empty file": (csv(""), "train.csv in"),
-    "header alone": (csv("text,label\n"), "0 reviews"),
-    "no text column": (csv("review,label\nfine,1\n"), "no column 'text' (it has review, label)"),
-    "no label column": (csv("text,sentiment\nfine,1\n"), "no column 'label'"),
-    "words for labels": (csv("text,label\nfine,positive\n"), "label 'positive' is not 0 (negative) or 1 (positive)"),
-    "labels from 1 to 2": (csv("text,label\nfine,1\ndull,2\n"), "review 2: label '2'"),
-    "floats for labels": (csv("text,label\nfine,1.0\n"), "label '1.0'"),
-    "a label missing": (csv("text,label\nfine,1\ndull\n"), "review 2: label"),
-    "unlabelled": (parquet(pd.DataFrame({"text": ["a", "b"], "label": [-1, -1]})), "label '-1'"),
-    "a NaN label": (parquet(pd.DataFrame({"text": ["a", "b"], "label": [1, np.nan]})), "label '1.0'"),
-    "true and false": (parquet(pd.DataFrame({"text": ["a", "b"], "label": [True, False]})), "label 'True'"),
-    "an empty text": (csv('text,label\nfine,1\n"",0\n'), "review 2: the text is empty"),
-    "a blank text": (csv('text,label\nfine,1\n" \n ",0\n'), "review 2: the text is empty"),
-    "a missing text": (parquet(pd.DataFrame({"text": ["a", None], "label": [1, 0]})), "review 2: the text is empty"),
-    "numbers for texts": (parquet(pd.DataFrame({"text": [1, 2], "label": [1, 0]})), "review 1: the text is empty or not text"),
-    "one class": (csv("text,label\nfine,1\ngood,1\n"), "2 reviews of 1 class(es)"),
-    "an unclosed quote": (csv('text,label\n"fine,1\ndull,0\n'), "cannot be read"),
-    "unquoted commas": (csv("text,label\nfine,really,1\ndull,very,0\n"), "more fields than its header"),
-    "a comma in one row": (csv("text,label\nfine,1\ndull,very,0\n"), "cannot be read"),
+    "nothing there": (lambda folder: None, "has no train.csv, .tsv, .jsonl or .parquet"),
+    "empty file": (csv(""), "train.csv is empty"),
+    "header alone": (csv("text,label\n"), "its 0 texts are none"),
+    "no text column": (csv("opinion,label\nfine,1\n"), "no column called 'text' or 'review' or 'sentence' or 'content'"),
+    "no label column": (csv("text,score\nfine,1\n"), "no column called 'label' or 'sentiment'"),
+    "two usual columns": (csv("review,content,label\nfine,x,1\n"), "'review' and 'content'; name one with --text-column"),
+    "pairs": (csv("sentence1,sentence2,label\na,b,1\n"), "two texts a row (sentence1 and sentence2)"),
+    "premises": (csv("Premise,Hypothesis,label\na,b,1\n"), "pairs of texts are not supported"),
+    "a label missing": (csv("text,label\nfine,1\ndull\n"), "train.csv, row 2 has 1 field, its header 2; is its label missing?"),
+    "an empty label": (csv("text,label\nfine,1\ndull,\n"), "train.csv, row 2: the label is empty"),
+    "unlabelled": (parquet(pd.DataFrame({"text": ["a", "b"], "label": [-1, -1]})), "its 2 texts are all of one class, -1"),
+    "a NaN label": (parquet(pd.DataFrame({"text": ["a", "b"], "label": [1, np.nan]})), "row 2: the label is empty"),
+    "lists of labels": (parquet(pd.DataFrame({"text": ["a"], "label": [[1, 2]]})), "each text needs one label"),
+    "a case apart": (csv("text,label\na,Good\nb,bad\nc,good\n"), "'Good' and 'good' differ in case or spaces only"),
+    "a space apart": (csv("text,label\na,good\nb,bad\nc,good \n"), "'good' and 'good ' differ in case or spaces only"),
+    "scores": (csv("text,label\n" + "".join(f"a,0.{i}7\n" for i in range(1001))), "has 1,001 different values"),
+    "texts for labels": (csv(f"text,label\nfine,{'x' * 101}\n"), "has 101 characters"),
+    "an empty text": (csv('text,label\nfine,1\n"",0\n'), "train.csv, row 2: the text is empty"),
+    "a blank text": (csv('text,label\nfine,1\n" \n ",0\n'), "row 2: the text is empty"),
+    "a missing text": (parquet(pd.DataFrame({"text": ["a", None], "label": [1, 0]})), "row 2: the text is empty"),
+    "numbers for texts": (parquet(pd.DataFrame({"text": [1, 2], "label": [1, 0]})), "row 1: the text is empty or not text"),
+    "one class": (csv("text,label\nfine,1\ngood,1\n"), "its 2 texts are all of one class, 1; at least two"),
+    "an unclosed quote": (csv('text,label\n"fine,1\ndull,0\n'), "row 1: a double quote opens a text and none closes it"),
+    "a quote within": (csv('text,label\n"fine" film,1\ndull,0\n'), "row 1: it is not CSV"),
+    "unquoted commas": (csv("text,label\nfine,really,1\ndull,very,0\n"), "row 1 has 3 fields, its header 2; put texts"),
+    "a comma in one row": (csv("text,label\nfine,1\ndull,very,0\n"), "row 2 has 3 fields"),
     "text twice": (csv("text,label,text\na,1,b\n"), "two columns 'text'"),
-    "text twice in parquet": (twice, "cannot be read"),
+    "text twice in parquet": (twice, "two columns 'text'"),
     "a NUL": (csv("text,label\nfi\0ne,1\ndull,0\n"), "NUL"),
-    "UTF-16": (csv("text,label\nfine,1\ndull,0\n".encode("utf-16")), "cannot be read"),
-    "Latin-1": (csv("text,label\nqué,1\ndull,0\n".encode("latin-1")), "cannot be read"),
-    "a picture": (csv(b"\x89PNG\r\n\x1a\n\0\0"), "cannot be read"),
+    "UTF-16": (csv("text,label\nfine,1\ndull,0\n".encode("utf-16")), "iconv -f UTF-16LE -t UTF-8 train.csv > train-utf8.csv"),
+    "UTF-16 without a mark": (csv("text,label\nfine,1\n".encode("utf-16-be")), "is UTF-16BE, not UTF-8"),
+    "Latin-1": (csv("text,label\nqué,1\ndull,0\n".encode("latin-1")), "line 2: byte 0xE9 is not UTF-8"),
+    "a picture": (csv(b"\x89PNG\r\n\x1a\n\0\0"), "line 1: byte 0x89"),
     "text called parquet": (lambda folder: (folder / "train.parquet").write_text("text,label\n") and None, "cannot be read"),
-    "a folder called train.csv": (lambda folder: (folder / "train.csv").mkdir(), "no train.parquet or train.csv"),
+    "text called gzip": (lambda folder: (folder / "train.csv.gz").write_text("text,label\n") and None, "cannot be read"),
+    "lines that are no JSON": (named("train.jsonl", '{"text": "a", "label": 1}\n{"text"\n'), "row 2: it is not JSON"),
+    "lines that are no objects": (named("train.jsonl", '"a"\n'), "row 1: 'a' is not an object"),
+    "two formats": (both, "has train.csv and train.parquet side by side"),
+    "a shard missing": (named("train-00000-of-00002.csv", "text,label\na,1\n"), "1 of the 2 shards of train.csv"),
+    "one file of another name": (named("IMDB Dataset.csv", "a,b\n"), "to have one file split, name it with --data"),
+    "a folder called train.csv": (lambda folder: (folder / "train.csv").mkdir(), "has no train.csv"),
     "aclImdb without neg": (acl(pos_1=b"fine"), "train/neg holds no .txt"),
     "aclImdb without test": (acl(pos_1=b"fine", neg_1=b"dull"), "test/neg holds no .txt"),
     "aclImdb with an empty review": (acl(pos_1=b"fine", neg_1=b""), "train/neg/neg_1.txt: the text is empty"),
@@ -154,9 +176,11 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_is_not_two_classes_of_text_is_refused_in_one_line(case: str, tmp_path: Path) -> None:
+def test_what_is_not_labelled_text_is_refused_in_one_line(case: str, tmp_path: Path) -> None:
     write, expected = BAD[case]
     write(tmp_path)
+    if "aclImdb" not in case:
+        (tmp_path / "test.csv").write_text("text,label\nfine,1\ndull,0\n")
     with pytest.raises(DataError) as caught:
         read(str(tmp_path))
     assert expected in str(caught.value)
@@ -166,10 +190,13 @@ def test_what_is_not_two_classes_of_text_is_refused_in_one_line(case: str, tmp_p
 
 def test_a_bad_test_split_is_named(tmp_path: Path) -> None:
     as_csv(tmp_path, "train")
-    with pytest.raises(DataError, match=r"no test\.parquet or test\.csv"):
+    with pytest.raises(DataError, match=r"has no test\.csv"):
         read(str(tmp_path))
     (tmp_path / "test.csv").write_text("text,label\nfine,1\n")
-    with pytest.raises(DataError, match="test holds 1 reviews of 1"):
+    with pytest.raises(DataError, match=r"test\.csv holds no text of class '0', which train has"):
+        read(str(tmp_path))
+    (tmp_path / "test.csv").write_text("text,label\nfine,1\nso so,2\n")
+    with pytest.raises(DataError, match=r"test\.csv, row 2: label '2' is not among those of train \(0, 1\)"):
         read(str(tmp_path))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.inference.serving import Server, positive
+from bench.inference.serving import Server, probabilities
 from bench.models.classifier import Classifier, load_classifier
 from bench.models.pretrained import PretrainedModel
 from bench.records.artifacts import Saved
@@ -134,4 +134,4 @@ def test_a_text_is_cut_as_in_its_run(tiny: PretrainedModel, tmp_path: Path) -> N
 
 def test_probability_of_positive() -> None:
     logits = np.array([[0, 0], [0, np.log(3)], [-200, 200], [300, -300]], dtype=np.float32)
-    assert positive(logits) == pytest.approx([0.5, 0.75, 1, 0])
+    assert probabilities(logits)[:, 1] == pytest.approx([0.5, 0.75, 1, 0])

@@ -25,7 +25,7 @@ from torch.nn.functional import cross_entropy
 from bench.data.batches import collate, in_length_order, stream
 from bench.data.sources import read
 from bench.data.task import Ints, Split, Task, prepare, split
-from bench.models.classifier import LABELS, load_classifier
+from bench.models.classifier import load_classifier
 from bench.models.pretrained import find
 from bench.system.cache import Arrays, cached_arrays
 from bench.system.device import usable_cores
@@ -36,6 +36,8 @@ from tests.measurements.keeping import about, keep
 
 __all__ = ["Kept", "chosen", "passes_over", "train_heads"]
 
+LABELS = 2
+"""Classes of the reviews."""
 PASSES = (1, 3, 5, 10, 20, 40, 80)
 RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 SEEDS = (0, 1, 2, 3, 4, 5)

@@ -56,7 +56,7 @@ def learn(method: str, encoder: str, data: str, steps: int, threads: int, notify
     import numpy as np
     import torch
 
-    from bench.data.task import Task, cut, prepare
+    from bench.data.task import Task, prepare, split
     from bench.models.classifier import load_classifier
     from bench.records.spec import Budget, RunSpec
     from bench.system.meters import DeviceClock, MemoryMeter
@@ -64,7 +64,7 @@ def learn(method: str, encoder: str, data: str, steps: int, threads: int, notify
 
     torch.set_num_threads(threads)
     pretrained, source = find(encoder), read(data)
-    task, chosen = prepare(pretrained, source.sha256, lambda: cut(source)), methods.get(method)
+    task, chosen = prepare(pretrained, source.sha256, lambda: split(source)), methods.get(method)
     half = min(VALIDATED, len(task.validation)) // 2
     rows = [int(row) for label in (0, 1) for row in np.flatnonzero(task.validation.labels == label)[:half]]
     few = part(task.validation, rows)
@@ -126,7 +126,10 @@ def main() -> None:
     for name in names:
         if name in kept and kept[name].hyperparameters == methods.get(name).hyperparameters():
             continue
-        kept[name], _ = engine.run(f"{__spec__.name}:learn", name, given.encoder, given.data, given.steps, threads)
+        done = engine.run(f"{__spec__.name}:learn", name, given.encoder, given.data, given.steps, threads)
+        if done.interrupted:
+            raise KeyboardInterrupt
+        kept[name] = done.outcome
         print(table([kept[name]]).splitlines()[-1], flush=True)
         ordered = [asdict(kept[one]) for one in methods.names() if one in kept]
         keep(given.out, {"how": how, "environment": environment, "methods": ordered})

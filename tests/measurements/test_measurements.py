@@ -18,6 +18,7 @@ from bench.data.task import Task, prepare, split
 from bench.models.pretrained import find
 from bench.records.schema import pack_bits
 from bench.system.errors import SpecError
+from bench.training.job import Result
 from tests.conftest import write_encoder
 from tests.measurements import cluster, growth, methods_learn, sharing
 from tests.measurements.peers import __main__ as turns
@@ -275,9 +276,10 @@ class TestMethodsLearn:
     ) -> None:
         made: list[str] = []
 
-        def at_once(engine: Any, work: str, name: str, *given: Any) -> tuple[methods_learn.Learned, None]:
+        def at_once(engine: Any, work: str, name: str, *given: Any) -> Result:
             made.append(name)
-            return methods_learn.Learned(name, methods.get(name).hyperparameters(), 1, 0.7, 0.5, 0.8, name != "lora"), None
+            learned = methods_learn.Learned(name, methods.get(name).hyperparameters(), 1, 0.7, 0.5, 0.8, name != "lora")
+            return Result(learned)
 
         monkeypatch.setattr(methods_learn.LocalEngine, "run", at_once)
         where = ["learn", "--encoder", str(tiny_folder), "--data", str(easy_folder), "--out", str(tmp_path / "learn.json")]

@@ -19,9 +19,10 @@ import pandas as pd
 import pytest
 
 import methods
-from bench.data.sources import read_folder
+from bench.data.sources import read
 from bench.models.pretrained import find
 from tests.conftest import write_encoder
+from tests.data.shards import shards
 from tests.models.test_convert import as_it_was_saved_once, only_words
 
 COMMIT = "e2da8e2f811d1448a5b465c236feacd80ffbac7b"
@@ -98,7 +99,39 @@ def test_a_cached_encoder_is_pinned_to_its_commit(roberta_home: Path, offline: s
 def test_cached_reviews_are_pinned_and_hash_like_the_same_reviews_in_a_folder(imdb_home: Path, small_folder: Path) -> None:
     name, revision, sha256, tests = evaluated(READ, imdb_home, HF_HUB_OFFLINE="1")
     assert (name, revision, tests) == ("imdb", COMMIT, 200)
-    assert sha256 == read_folder(small_folder).sha256
+    assert sha256 == read(str(small_folder)).sha256
+
+
+NEWS = "fancyzhx/ag_news"
+READ_NEWS = f"s = read({NEWS!r}); print(json.dumps([s.name, s.revision, s.labels, s.sha256, len(s.test)]))"
+
+
+@pytest.fixture(scope="module")
+def news_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four classes in two shards, with their names, as the hub keeps ag_news."""
+    home, files = tmp_path_factory.mktemp("hf"), tmp_path_factory.mktemp("saved")
+    rows = [(f"text {i}", i % 3) for i in range(30)]
+    shards(files / "data", "train", rows, 2)
+    shards(files / "data", "test", rows)
+    (files / "README.md").write_text("not to be read")
+    lay_out(home / "hub", "dataset", NEWS, files)
+    return home
+
+
+def test_any_cached_data_set_is_read_by_its_id_and_pinned(news_home: Path) -> None:
+    name, revision, labels, sha256, tests = evaluated(READ_NEWS, news_home, HF_HUB_OFFLINE="1")
+    assert (name, revision, labels, tests) == (NEWS, COMMIT, ["World", "Sports", "Tech"], 30)
+    folder = next((news_home / "hub").glob("datasets--*/snapshots/*"))
+    assert sha256 == read(str(folder)).sha256
+
+
+@pytest.mark.parametrize(
+    ("id_", "says"), [("no/such", "data set 'no/such' is not whole in the hub's cache"), (f"{NEWS}/de", "has no folder 'de'")]
+)
+def test_an_id_that_is_no_data_set_is_one_line(id_: str, says: str, news_home: Path) -> None:
+    done = command("-m", "bench", "run", "--method", "lora", "--data", id_, home=news_home, HF_HUB_OFFLINE="1")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert says in done.stderr
 
 
 @pytest.fixture

@@ -412,8 +412,7 @@ def flipped(part: str, record: Record) -> Record:
         record,
         **{
             part: {
-                "tp": counts.tp, "fp": counts.fp, "fn": counts.fn, "tn": counts.tn, "precision": counts.precision,
-                "recall": counts.recall, "f1": counts.f1, "predictions": pack_bits(predictions),
+                **counts.fields(), "predictions": pack_bits(predictions),
                 "logits_sha256": logits_sha256(logits_for(predictions)) if part == "test" else None,
             }
         },

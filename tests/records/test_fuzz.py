@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.data.sources import Reviews, read_folder
+from bench.data.sources import Reviews, read
 from bench.models.check_tokenizer import _wrong
 from bench.models.check_weights import check_weights
-from bench.models.pretrained import _allowed
+from bench.models.pretrained import allowed
 from bench.records.schema import Baseline, Record
 from bench.records.spec import Budget, parse_seeds, parse_size
 from bench.records.store import Damaged, _record, load, save
@@ -162,10 +162,10 @@ PLAIN = (str, int, float, bool)
 def test_a_mutated_config_passes_with_plain_fields_of_the_list_alone(data: st.DataObject) -> None:
     config = mutated(data.draw, CONFIG) if data.draw(st.booleans()) else data.draw(JSON)
     with one_line():
-        allowed = _allowed("x", config)
-        assert set(allowed) <= set(CONFIG) - {"auto_map"} | {"n_layers", "n_heads", "dim", "hidden_dim"}
-        assert all(type(value) in PLAIN for value in allowed.values())
-        assert EncoderShape.from_config(allowed).width == config["hidden_size"]
+        found = allowed("x", config)
+        assert set(found) <= set(CONFIG) - {"auto_map"} | {"n_layers", "n_heads", "dim", "hidden_dim"}
+        assert all(type(value) in PLAIN for value in found.values())
+        assert EncoderShape.from_config(found).width == config["hidden_size"]
 
 
 def test_a_long_and_nested_value_makes_a_short_message() -> None:
@@ -224,7 +224,7 @@ def test_a_csv_is_read_or_refused(tmp_path: Path, rows: list[list[str]], head: s
     (tmp_path / "train.csv").write_bytes(content.encode("utf-8", "surrogatepass"))
     (tmp_path / "test.csv").write_text("text,label\ngood,1\nbad,0\n")
     with one_line():
-        source = read_folder(tmp_path)
+        source = read(str(tmp_path))
         assert isinstance(source.train, Reviews)
         assert set(source.train.labels) == {0, 1}
         assert all(text.strip() and "\0" not in text for text in source.train.texts)
@@ -238,4 +238,4 @@ def test_bytes_called_a_table_are_read_or_refused(tmp_path: Path, content: bytes
         for old in tmp_path.iterdir():
             old.unlink()
         (tmp_path / name).write_bytes(content)
-        refused(lambda: read_folder(tmp_path))
+        refused(lambda: read(str(tmp_path)))

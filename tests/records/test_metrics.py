@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from bench.inference.metric import ConfusionMetric, score
-from bench.records.metrics import Confusion, confusion
+from bench.records.metrics import Confusion, Scores, confusion
+from bench.records.schema import pack_bits, pack_classes, unpack_classes
 
 bits = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=200)
 
 
 def test_golden_confusion_matrix() -> None:
     """RoBERTa-base + adapters on the 25,000 official test reviews: the result that this comparison is centred on."""
-    counts = Confusion(tp=11_817, fp=778, fn=683, tn=11_722)
-    labels = np.repeat([1, 0, 1, 0], [counts.tp, counts.fp, counts.fn, counts.tn])
-    predictions = np.repeat([1, 1, 0, 0], [counts.tp, counts.fp, counts.fn, counts.tn])
+    golden = {"tp": 11_817, "fp": 778, "fn": 683, "tn": 11_722}
+    counts = Confusion.binary(**golden)
+    labels = np.repeat([1, 0, 1, 0], list(golden.values()))
+    predictions = np.repeat([1, 1, 0, 0], list(golden.values()))
     assert confusion(labels, predictions) == counts
-    for found in (
-        score(labels, predictions),
-        counts.__dict__
-        | {"accuracy": counts.accuracy, "precision": counts.precision, "recall": counts.recall, "f1": counts.f1},
-    ):
+    scored = score(labels, predictions)
+    assert scored.items() >= golden.items()
+    assert scored.keys() == {*golden, "accuracy", "precision", "recall", "f1"}
+    for found in (scored, counts.fields()):
         assert [round(found[name], 5) for name in ("accuracy", "precision", "recall", "f1")] == [
             0.94156,
             0.93823,
@@ -33,6 +34,7 @@ def test_golden_confusion_matrix() -> None:
         ]
 
 
+@settings(deadline=None)  # the library makes a folder for each
 @given(bits)
 def test_the_metric_and_scikit_learn_agree(pairs: list[tuple[int, int]]) -> None:
     labels, predictions = zip(*pairs, strict=True)
@@ -44,9 +46,37 @@ def test_the_metric_and_scikit_learn_agree(pairs: list[tuple[int, int]]) -> None
     assert [found[name] for name in ("tn", "fp", "fn", "tp")] == matrix.ravel().tolist()
 
 
+@settings(deadline=None)
+@given(st.integers(3, 20), st.data())
+def test_k_classes_score_as_scikit_learn_scores_them(classes: int, data: st.DataObject) -> None:
+    one = st.integers(0, classes - 1)
+    pairs = data.draw(st.lists(st.tuples(one, one), min_size=1, max_size=200))
+    labels, predictions = zip(*pairs, strict=True)
+    found = confusion(labels, predictions, classes).fields()
+    assert found["accuracy"] == pytest.approx(sk.accuracy_score(labels, predictions), abs=1e-12)
+    assert found["matrix"] == sk.confusion_matrix(labels, predictions, labels=range(classes)).tolist()
+    settings = {"labels": range(classes), "zero_division": 0}
+    macro = sk.precision_recall_fscore_support(labels, predictions, average="macro", **settings)[:3]
+    weighted = sk.precision_recall_fscore_support(labels, predictions, average="weighted", **settings)[:3]
+    for name, mean, share in zip(("precision", "recall", "f1"), macro, weighted, strict=True):
+        assert found[name] == pytest.approx(mean, abs=1e-12)
+        assert found["weighted"][name] == pytest.approx(share, abs=1e-12)
+
+
+@given(st.integers(2, 1000), st.data())
+def test_classes_are_packed_without_loss(classes: int, data: st.DataObject) -> None:
+    values = data.draw(st.lists(st.integers(0, classes - 1), max_size=50))
+    packed = pack_classes(values, classes)
+    assert unpack_classes(packed, len(values), classes).tolist() == values
+    if classes == 2:
+        assert packed == pack_bits(values)
+    with pytest.raises(ValueError, match="do not hold"):
+        unpack_classes(packed, len(values) + 9, classes)
+
+
 def test_a_test_without_positives_scores_zero() -> None:
     counts = confusion([0, 0], [0, 0])
-    assert (counts.accuracy, counts.precision, counts.recall, counts.f1) == (1.0, 0.0, 0.0, 0.0)
+    assert (counts.accuracy, counts.scores) == (1.0, Scores(0.0, 0.0, 0.0))
 
 
 @pytest.mark.parametrize(("labels", "predictions"), [([0, 1], [0]), ([0, 2], [0, 1]), ([[0, 1]], [[0, 1]]), ([0.5], [1])])

@@ -116,10 +116,10 @@ def spoilt(folder: Path, record: Record | Baseline, was: str, now: str) -> str:
         ('{\n "checksum"', '{\n  "checksum"', "it does not begin with its checksum"),
         ('"seed": 0', '"seed": 1', "changed after it was written"),
         ('"kind": "run"', '"kind": "rum"', "kind"),
-        ('"schema_version": 3', '"schema_version": 4', "made by a newer version; this suite reads versions 1 to 3"),
-        ('"schema_version": 3', '"schema_version": 0', "its schema version is '0'; this suite reads"),
-        ('"schema_version": 3', '"schema_version": "3"', "schema version is '3'"),
-        ('"schema_version": 3', '"schema_version": 3, "more": {}', "more: extra inputs are not permitted"),
+        ('"schema_version": 4', '"schema_version": 5', "made by a newer version; this suite reads versions 1 to 4"),
+        ('"schema_version": 4', '"schema_version": 0', "its schema version is '0'; this suite reads"),
+        ('"schema_version": 4', '"schema_version": "3"', "schema version is '3'"),
+        ('"schema_version": 4', '"schema_version": 4, "more": {}', "more: extra inputs are not permitted"),
         ('"steps": 100,', '"steps": NaN,', "training.steps"),
     ],
 )
@@ -147,7 +147,7 @@ def test_an_edit_is_seen_by_the_checksum_or_sooner(was: str, now: str, says: str
 def test_figures_that_cannot_be_are_seen_without_a_checksum(record: Record | Baseline, says: str, tmp_path: Path) -> None:
     path = save(tmp_path, record)
     lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join([lines[0], *lines[2:]]).replace('"schema_version": 3', '"schema_version": 1'))
+    path.write_text("".join([lines[0], *lines[2:]]).replace('"schema_version": 4', '"schema_version": 1'))
     (found,) = load(tmp_path)
     assert isinstance(found, Damaged)
     assert says in found.reason

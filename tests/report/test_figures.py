@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
@@ -96,7 +96,7 @@ def found_in(spec: Any, key: str) -> Iterator[Any]:
 
 
 def test_every_figure_of_the_option_exists_and_can_be_drawn() -> None:
-    assert set(LACKING) == set(Figure) - {Figure.all}
+    assert {*LACKING, "all"} == set(get_args(Figure))
     found = drawings(groups(*swept()))
     assert {drawing.figure for drawing in found.values()} == set(LACKING)
     assert "sweep-minilm" in found
@@ -523,7 +523,7 @@ def ugly(*more: str) -> list[Record | Baseline]:
 def test_hostile_names_are_plain_text_in_a_picture() -> None:
     group = one(*ugly())
     made = of_group(group, looks_of([group]))
-    assert [drawing.figure for drawing in made] == [figure for figure in LACKING if figure != Figure.sweep]
+    assert [drawing.figure for drawing in made] == [figure for figure in LACKING if figure != "sweep"]
     for drawing in made:
         tree = ElementTree.fromstring(picture(drawing, "svg"))
         assert {element.tag.removeprefix(SVG) for element in tree.iter()} <= PLAIN
@@ -574,7 +574,7 @@ def test_a_file_gets_one_figure_and_a_folder_all(runs: Path, tmp_path: Path, cap
     assert capsys.readouterr().out == f"{tmp_path / 'one.svg'}\n"
     report(runs, "--format", "svg", "--out", str(tmp_path / "all"))
     assert {path.name for path in (tmp_path / "all").iterdir()} == {
-        f"{figure}-minilm-60s.svg" for figure in LACKING if figure != Figure.sweep
+        f"{figure}-minilm-60s.svg" for figure in LACKING if figure != "sweep"
     }
     assert len(capsys.readouterr().out.splitlines()) == 6
     report(runs, "--format", "png", "--figure", "forest", "--out", str(tmp_path / "some"))
@@ -620,7 +620,7 @@ def test_bad_input_is_one_line(
 def test_a_picture_of_several_groups_names_them() -> None:
     several = drawings(groups(run(), run("lora"), run(spec={"max_length": 256}), run("lora", spec={"max_length": 256})))
     with pytest.raises(SpecError, match=r"--figure curves is 2 pictures here \(curves-minilm-60s, curves-minilm-60s-2\)"):
-        write_figures(several, figure=Figure.curves, kind="svg", out=Path("x.svg"))
+        write_figures(several, figure="curves", kind="svg", out=Path("x.svg"))
 
 
 def test_drawing_imports_no_library_of_models(runs: Path, tmp_path: Path) -> None:

@@ -283,7 +283,7 @@ def test_damaged_files_are_named_and_left_alone(tmp_path: Path, capsys: pytest.C
     bad = {
         "cut.json": run().model_dump_json()[:-20],
         "empty.json": "",
-        "future.json": run("lora").model_dump_json().replace('"schema_version":3', '"schema_version":9'),
+        "future.json": run("lora").model_dump_json().replace('"schema_version":4', '"schema_version":9'),
         "other.json": '{"kind": "run"}',
         "red\x1b[31m.json": "[]",
     }

@@ -15,8 +15,9 @@ from bench.analysis.costs import costs
 from bench.analysis.intervals import half_width
 from bench.analysis.learning_curves import LEVELS, PUBLISHED_LEVEL, at_marks, levels, marks, time_to
 from bench.analysis.sensitivity import sensitivities
-from bench.cli.app import View, main
+from bench.cli.app import main
 from bench.records.schema import Baseline, CurvePoint, Energy, Latency, MemorySplit, Parameters, Record
+from bench.report.options import View
 from bench.report.render import VIEWS, render
 from bench.report.tables import costs as costs_tables
 from bench.report.tables import curves as curves_tables
@@ -201,8 +202,8 @@ def test_what_no_run_measured_is_named_and_takes_no_column() -> None:
     }  # fmt: skip
     training, use = costs_tables.sections(one_group(run(**old), run("lora", **old)))
     assert list(cells(training)["lora"]) == ["method", "device seconds"]
-    assert training.notes[-1].text == "Not measured: weights MiB, gradients MiB, optimizer MiB, activations MiB, energy J."
-    assert use.notes[-1].text == "Not measured: latency ms batch 1, latency ms batch 32, out-of-domain accuracy %."
+    assert training.notes[-1].text == "Not measured: weights MiB; gradients MiB; optimizer MiB; activations MiB; energy J."
+    assert use.notes[-1].text == "Not measured: latency ms batch 1; latency ms batch 32; out-of-domain accuracy %."
     # One that has them gives the others a dash.
     training, use = costs_tables.sections(one_group(run(), run("lora", **old)))
     assert cells(training)["lora"]["weights MiB"] == "–"
@@ -412,7 +413,7 @@ def hostile(text: str) -> list[Record | Baseline]:
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=repr)
-@pytest.mark.parametrize("view", VIEWS[1:])
+@pytest.mark.parametrize("view", list(VIEWS)[1:])
 def test_names_from_records_are_inert_in_every_view(tmp_path: Path, view: str, text: str) -> None:
     folder = kept(tmp_path, *hostile(text))
     written = {

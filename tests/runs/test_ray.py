@@ -102,7 +102,7 @@ def test_a_run_goes_on_at_another_runner_from_what_the_first_handed_out(
 ) -> None:
     """The snapshot is handed out while the clock stands still: until it has been heard of, the run waits."""
     monkeypatch.setattr(local, "GRACE", 60.0)  # how long it may take is not asked here
-    whole = LocalEngine("cpu").run("bench.training.run:execute", job)[0].record
+    whole = LocalEngine("cpu").run("bench.training.run:execute", job).outcome.record
     asked = replace(job, device_model="of another machine", checkpoint=checkpoint_path(tmp_path / "not here", job.run_id))
     first, second = Runner("cpu", 2, "elsewhere"), Runner("cpu", 2, "elsewhere")
     first.start("tests.work:eager", asked, None)

@@ -90,7 +90,7 @@ def test_a_validation_split_of_the_data_is_used(small_folder: Path, tmp_path: Pa
 
 
 def test_train_limit_is_checked_and_planned(tiny_folder: Path, small_folder: Path) -> None:
-    def asked(limit: int | None) -> Matrix:
+    def asked(limit: int | str | None) -> Matrix:
         return plan(Request(
             ["lora", "head-only"], str(tiny_folder), str(small_folder), "4 steps", "5,2", 32, train_limit=limit
         ))  # fmt: skip
@@ -99,6 +99,13 @@ def test_train_limit_is_checked_and_planned(tiny_folder: Path, small_folder: Pat
     reviews = whole.data.train
     assert {job.spec.train_limit for job in asked(20).jobs} == {20}
     assert [job.run_id for job in asked(reviews).jobs] == [job.run_id for job in whole.jobs]
+    several = asked("20, 40")
+    assert {(job.spec.train_limit, job.spec.method, job.spec.seed) for job in several.jobs} == {
+        (limit, method, seed) for limit in (20, 40) for method in ("lora", "head-only") for seed in (5, 2)
+    }
+    alone = {job.run_id for limit in (20, 40) for job in asked(limit).jobs}
+    assert {job.run_id for job in several.jobs} == alone, "an axis makes the runs that each limit makes"
+    assert [job.run_id for job in asked(f"20,{reviews}").jobs if job.spec.train_limit is None] != []
     for wrong in (1, 0, -3, reviews + 1):
         with pytest.raises(SpecError, match=f"--train-limit {wrong} must be between 2 and the {reviews}"):
             asked(wrong)

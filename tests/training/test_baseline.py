@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.data.sources import Reviews, Source, read_embedded
+from bench.data.sources import Reviews, Source
+from bench.data.sources import read as read_data
 from bench.data.task import Ints, Split, Splits, Task, split
 from bench.records.audit import audit
 from bench.records.schema import Baseline, BaselineTrial, DataCut, baseline_id
@@ -86,7 +87,7 @@ def test_a_record_of_rules_2_keeps_its_name(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_it_reaches_88_percent_on_the_embedded_reviews() -> None:
-    source = read_embedded()
+    source = read_data("embedded")
     made = split(source)
     found = fit_baseline(job(made, source.sha256, np.arange(len(made.train))))
     assert found.test.accuracy >= 0.88

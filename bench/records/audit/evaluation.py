@@ -7,19 +7,17 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from bench.records.attempts import folder_of
 from bench.records.audit.check import Case, Checks, Labels, Mismatch, NotApplicable, display, near, require, same, within
 from bench.records.metrics import Confusion, confusion
-from bench.records.schema import AnyRecord, Baseline, Calibration, Evaluation, Record, unpack_bits
+from bench.records.schema import AnyRecord, Baseline, Calibration, Classes, Evaluation, Record, unpack_bits
 from bench.records.store import load_logits
 from bench.system.errors import BenchError
 
 __all__ = ["CHECKS", "PARTS", "implied_labels"]
 
 _TEST, _OUT_OF_DOMAIN = Checks(), Checks()
-Bits = npt.NDArray[np.uint8]
 Part = Literal["test", "out_of_domain"]
 PARTS: tuple[Part, ...] = ("test", "out_of_domain")
 """Parts of a record that hold an evaluation; every check here is made for each."""
@@ -58,32 +56,23 @@ def _of(case: Case, part: Part) -> Evaluation:
     return require(case.tested.test, "a test")
 
 
-def _bits(packed: str, reviews: int) -> Bits:
-    """Unpack the bits [reviews] of a field.
+def _check_rest(packed: str, bits: int) -> None:
+    """See that a field holds as many bits.
 
     Raises:
         ValueError: if it holds more or fewer; the bits that fill the last byte must be 0.
     """
-    whole = unpack_bits(packed, (reviews + 7) // 8 * 8)
-    if whole[reviews:].any():
-        raise ValueError(f"more than {reviews} bits")
-    return whole[:reviews]
-
-
-def _predictions(case: Case, part: Part) -> tuple[Bits, Bits]:
-    """Labels and predictions, [reviews] each."""
-    test = _of(case, part)
-    predictions = _bits(test.predictions, test.reviews)
-    return _labels_of(predictions, _bits(test.correct, test.reviews)), predictions
-
-
-def _labels_of(predictions: Bits, correct: Bits) -> Bits:
-    labels: Bits = np.where(correct == 1, predictions, 1 - predictions).astype(np.uint8)
-    return labels
+    if unpack_bits(packed, (bits + 7) // 8 * 8)[bits:].any():
+        raise ValueError(f"more than {bits} bits")
 
 
 def _confusion(case: Case, part: Part) -> Confusion:
-    return confusion(*_predictions(case, part))
+    test = _of(case, part)
+    return confusion(*test.unpack(), test.classes)
+
+
+def _bytes(labels: Classes) -> bytes:
+    return labels.astype("<u2").tobytes()
 
 
 def _test_key(record: Record | Baseline, part: Part, reviews: int) -> Labels:
@@ -93,42 +82,51 @@ def _test_key(record: Record | Baseline, part: Part, reviews: int) -> Labels:
 
 
 def implied_labels(record: AnyRecord, part: Part) -> tuple[Labels, bytes] | None:
-    """Which reviews a test was on and the labels that its bits imply, one byte a review; None if it has no such bits."""
+    """Which reviews a test was on and the labels that its bits imply, two bytes a review; None if it has no such bits."""
     test = _evaluation(record, part)
     if test is None or isinstance(record, Calibration):
         return None
     try:
-        labels = _labels_of(_bits(test.predictions, test.reviews), _bits(test.correct, test.reviews))
+        labels, _ = test.unpack()
     except ValueError:
         return None
-    return _test_key(record, part, test.reviews), labels.tobytes()
+    return _test_key(record, part, test.reviews), _bytes(labels)
 
 
 @_for_each_test("bits")
 def _enough_bits(case: Case, part: Part) -> str:
-    """There is one bit a review in `predictions` and in `correct`, and nothing after them."""
+    """There is one bit a review in `predictions` and in `correct`, and nothing after them. Of more than two classes there are
+    as many as the last takes in `predictions` and `labels`, and `correct` says where they agree.
+    """
     test = _of(case, part)
     if test.reviews < 1:
         raise Mismatch(test.reviews, "at least one review")
-    for field, packed in (("predictions", test.predictions), ("correct", test.correct)):
+    width = (test.classes - 1).bit_length()
+    for field, bits in (("predictions", width), ("labels", width), ("correct", 1)):
+        packed = getattr(test, field)
         try:
-            _bits(packed, test.reviews)
+            if packed is not None:
+                _check_rest(packed, bits * test.reviews)
         except ValueError as error:
             raise Mismatch(f"{display(test.reviews)} reviews", f"in {field} {error}") from None
-    return f"2 × {test.reviews:,}"
+    labels, predictions = test.unpack()
+    differs = int(((labels == predictions) != unpack_bits(test.correct, test.reviews)).sum())
+    if differs:
+        raise Mismatch("correct", f"other bits by predictions and labels for {differs:,} reviews")
+    return f"2 × {test.reviews:,}" if test.labels is None else f"{2 * width + 1} × {test.reviews:,}"
 
 
 @_for_each_test("reviews")
 def _reviews(case: Case, part: Part) -> str:
-    """Check that the whole test was taken, or of each class half the limit (all, where a class has fewer). How many reviews the
-    out-of-domain test has without a limit no other field tells; it is then held against the other records.
+    """Check that the whole test was taken, or of each class its share of the limit (all, where a class has fewer). How many
+    reviews the out-of-domain test has without a limit no other field tells; it is then held against the other records.
     """
     test, limit = _of(case, part), case.tested.spec.test_limit
     if limit is None:
         return same(test.reviews, case.tested.data.test) if part == "test" else _as_others(case, part)
     counts = _confusion(case, part)
-    larger = max(counts.tp + counts.fn, counts.tn + counts.fp)
-    if larger != limit // 2:
+    larger = max(counts.support)
+    if larger != limit // counts.classes:
         raise Mismatch(f"a limit of {limit:,}", f"{larger:,} reviews of one class")
     return f"{test.reviews:,}"
 
@@ -146,37 +144,57 @@ def _as_others(case: Case, part: Part) -> str:
 
 @_for_each_test("counts")
 def _counts(case: Case, part: Part) -> str:
-    """Check that true and false positives and negatives are those of the bits."""
+    """Check that true and false positives and negatives, or the matrix of more than two classes, are those of the bits; and
+    that there are as many classes as the data and the spec have.
+    """
     test, counts = _of(case, part), _confusion(case, part)
+    if part == "test":
+        same(test.classes, len(case.tested.data.labels))
+        if isinstance(case.record, Record):
+            same(case.record.spec.classes, test.classes)
+    same(_shown(test.counts), _shown(counts))
+    return _shown(counts) if test.classes == 2 else f"{test.classes} × {test.classes}, {counts.correct:,} on the diagonal"
 
-    def text(c: Evaluation | Confusion) -> str:
-        return f"TP {c.tp:,} FP {c.fp:,} FN {c.fn:,} TN {c.tn:,}"
 
-    return same(text(test), text(counts))
+def _shown(counts: Confusion) -> str:
+    if counts.classes == 2:
+        (tn, fp), (fn, tp) = counts.matrix
+        return f"TP {tp:,} FP {fp:,} FN {fn:,} TN {tn:,}"
+    return str(counts.matrix)
+
+
+def _average(case: Case, part: Part, name: str) -> str:
+    """Check precision, recall or F1, and of more than two classes its weighted mean."""
+    test, counts = _of(case, part), _confusion(case, part)
+    if test.weighted is not None:
+        near(getattr(test.weighted, name), getattr(counts.weighted, name))
+    return near(getattr(test, name), getattr(counts.scores, name))
 
 
 @_for_each_test("accuracy")
 def _accuracy(case: Case, part: Part) -> str:
-    """(TP + TN) / reviews, by the counts of the bits."""
+    """(TP + TN) / reviews, by the counts of the bits; of more than two classes the diagonal."""
     return near(_of(case, part).accuracy, _confusion(case, part).accuracy)
 
 
 @_for_each_test("precision")
 def _precision(case: Case, part: Part) -> str:
-    """TP / (TP + FP), by the counts of the bits; 0 where nothing was predicted positive."""
-    return near(_of(case, part).precision, _confusion(case, part).precision)
+    """TP / (TP + FP), by the counts of the bits; 0 where nothing was predicted positive. Of more than two classes the mean over
+    the classes, and `weighted` that by their reviews.
+    """
+    return _average(case, part, "precision")
 
 
 @_for_each_test("recall")
 def _recall(case: Case, part: Part) -> str:
-    """TP / (TP + FN), by the counts of the bits; 0 where nothing is positive."""
-    return near(_of(case, part).recall, _confusion(case, part).recall)
+    """TP / (TP + FN), by the counts of the bits; 0 where nothing is positive. Of more classes as precision."""
+    return _average(case, part, "recall")
 
 
 @_for_each_test("F1")
 def _f1(case: Case, part: Part) -> str:
-    """2 TP / (2 TP + FP + FN), by the counts of the bits."""
-    return near(_of(case, part).f1, _confusion(case, part).f1)
+    """2 TP / (2 TP + FP + FN), by the counts of the bits. Of more classes as precision."""
+    return _average(case, part, "f1")
 
 
 @_for_each_test("leaked")
@@ -196,7 +214,7 @@ def _leaked(case: Case, part: Part) -> str:
 def _without_leaked(case: Case, part: Part) -> str:
     """Check that it is the share of correct bits among the reviews that are not leaked."""
     test = _of(case, part)
-    correct = np.delete(_bits(test.correct, test.reviews), test.leaked)
+    correct = np.delete(unpack_bits(test.correct, test.reviews), test.leaked)
     if not len(correct):
         raise Mismatch(test.accuracy_without_leaked, "no review that is not leaked")
     return near(test.accuracy_without_leaked, float(correct.mean()))
@@ -217,25 +235,25 @@ def _logits(case: Case) -> str:
         raise Mismatch(f"logits {name[:12]}…", str(error)) from None
     except (ValueError, EOFError, OSError):
         raise Mismatch(f"logits {name[:12]}…", "no array of numbers") from None
-    if logits.shape != (test.reviews, 2) or logits.dtype != np.float32 or not np.isfinite(logits).all():
+    if logits.shape != (test.reviews, test.classes) or logits.dtype != np.float32 or not np.isfinite(logits).all():
         raise Mismatch(f"{test.reviews:,} reviews", f"logits of shape {logits.shape}, {logits.dtype}, or not all finite")
-    differs = int((logits.argmax(1) != _bits(test.predictions, test.reviews)).sum())
+    differs = int((logits.argmax(1) != test.unpack()[1]).sum())
     if differs:
         raise Mismatch("predictions", f"another class by the logits for {differs:,} reviews")
-    return f"{test.reviews:,} × 2"
+    return f"{test.reviews:,} × {test.classes}"
 
 
 @_for_each_test("labels")
 def _labels(case: Case, part: Part) -> str:
     """More than half of the records given that were tested on the same reviews imply these labels."""
     test = _of(case, part)
-    key, labels = _test_key(case.tested, part, test.reviews), _predictions(case, part)[0].tobytes()
+    key, labels = _test_key(case.tested, part, test.reviews), _bytes(test.unpack()[0])
     found = case.labels.get(key)
     if found is None or found.total() < 2:
         raise NotApplicable("no other record given has this test")
     if 2 * found[labels] <= found.total():
         other = next(those for those, _ in found.most_common() if those != labels)
-        differs = int((np.frombuffer(labels, np.uint8) != np.frombuffer(other, np.uint8)).sum())
+        differs = int((np.frombuffer(labels, "<u2") != np.frombuffer(other, "<u2")).sum())
         raise Mismatch("labels", f"others for {differs:,} reviews in at least half of {found.total():,} records")
     return f"those of {found[labels]:,} of {found.total():,} records"
 

@@ -70,11 +70,11 @@ def _closed_form(case: Case) -> str:
 
 @CHECKS("head")
 def _head(case: Case) -> str:
-    """One linear layer from the encoder's width to two classes: 2 d + 2 parameters, where the encoder is pooled."""
+    """One linear layer from the encoder's width d to k classes: k (d + 1) parameters, where the encoder is pooled."""
     counts, shape = _counts(case), _shape(case)
     if case.run.encoder.pooling == "own head":
         raise NotApplicable("the checkpoint brings its own head")
-    return same(counts.head, 2 * shape.width + 2)
+    return same(counts.head, case.run.spec.classes * (shape.width + 1))
 
 
 @CHECKS("all parameters")

@@ -12,7 +12,6 @@ from bench.report.figures import curves, forest, memory, scatter, sweep
 from bench.report.figures.caveats import beside_group, beside_sweep
 from bench.report.figures.figure import INKS, NARROW, PICTURE, WIDE, Canvas, Drawing, Spec, theme, vl_version
 from bench.report.figures.style import Look, looks
-from bench.report.options import Figure
 
 __all__ = [
     "INKS", "LACKING", "NARROW", "PICTURE", "WIDE", "Canvas", "Drawing", "Look", "Spec", "drawings", "looks_of", "of_group",
@@ -20,13 +19,13 @@ __all__ = [
 ]  # fmt: skip
 
 LACKING = {
-    Figure.forest: "no complete run of the reference beside another method",
-    Figure.accuracy_time: "no complete run with a calibrated time, or with a device of its own",
-    Figure.accuracy_memory: "no complete run that measured its memory",
-    Figure.accuracy_parameters: "no complete run",
-    Figure.curves: "no run with a learning curve",
-    Figure.memory_split: "no run that measured its memory by purpose",
-    Figure.sweep: "no runs that differ in the amount of their budget alone",
+    "forest": "no complete run of the reference beside another method",
+    "accuracy-time": "no complete run with a calibrated time, or with a device of its own",
+    "accuracy-memory": "no complete run that measured its memory",
+    "accuracy-parameters": "no complete run",
+    "curves": "no run with a learning curve",
+    "memory-split": "no run that measured its memory by purpose",
+    "sweep": "no runs that differ in the amount of their budget alone",
 }
 """Why a figure cannot be drawn, in the order in which figures stand."""
 

@@ -31,10 +31,10 @@ def write_figures(found: Mapping[str, Drawing], *, figure: Figure | None, kind: 
         BenchError: if there is no such figure, if one file is to hold several, and if a file cannot be written.
     """
     whole = out is not None and _is_folder(out, kind)
-    wanted = figure or (Figure.all if whole else Figure.accuracy_parameters)
-    chosen = {name: drawing for name, drawing in found.items() if wanted in (Figure.all, drawing.figure)}
+    wanted = figure or ("all" if whole else "accuracy-parameters")
+    chosen = {name: drawing for name, drawing in found.items() if wanted in ("all", drawing.figure)}
     if not chosen:
-        why = "" if wanted == Figure.all else f" as --figure {wanted}: {LACKING[wanted]}"
+        why = "" if wanted == "all" else f" as --figure {wanted}: {LACKING[wanted]}"
         raise RecordError(f"there is nothing to draw here{why}")
     if out is not None and whole:
         paths = [out / f"{name}.{kind}" for name in chosen]

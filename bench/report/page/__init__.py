@@ -91,7 +91,7 @@ def _chapters(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Fo
 def _group(anchor: str, group: Group, looks: Mapping[str, Look], folder: Folders | None) -> Chapter:
     believed = confidences(group, folder) if folder else []
     drawn = reliability.drawing(group, looks, believed)
-    more = (pairs.section(group), confidence.section(group, believed), budgets.equal_reviews(group))
+    more = [*pairs.sections(group), *confidence.sections(group, believed), *budgets.equal_reviews(group)]
     found = comparison.section(group)
     return Chapter(
         anchor=anchor,
@@ -103,7 +103,7 @@ def _group(anchor: str, group: Group, looks: Mapping[str, Look], folder: Folders
         more_notes=[note.text for note in found.notes[MOST_NOTES:]],
         figures=_named(anchor, [*of_group(group, looks), *([drawn] if drawn else [])]),
         runs=runs_table(group, looks),
-        sections=[*(part for part in more if part), *curves.sections(group), *costs.sections(group)],
+        sections=[*more, *curves.sections(group), *costs.sections(group)],
     )
 
 

@@ -11,7 +11,7 @@ from bench.analysis.verdicts import worded
 from bench.records.spec import Budget
 from bench.report.tables.footnotes import title
 from bench.report.tables.formatting import plus_minus
-from bench.report.tables.table import Note, Section
+from bench.report.tables.table import Note, Section, naming
 from bench.system.text import points
 
 __all__ = ["as_json", "equal_reviews", "crossing_budget", "sections", "sweep_title"]
@@ -26,10 +26,7 @@ def sections(sweep: Sweep) -> list[Section]:
         headers=["method", *heads],
         rows=[[line.label, *(_accuracy(row) for row in line.rows)] for line in sweep.lines],
         notes=[
-            Note(
-                "budgets",
-                "Accuracy in % over seeds, ± half its 95 % interval. Each budget is a run of its own, schedule and all.",
-            ),
+            Note("budgets", "Accuracy in % over seeds, ± half its 95 % interval. Each budget is a run of its own."),
             *_settings(sweep),
         ],
     )
@@ -76,10 +73,8 @@ def _settings(sweep: Sweep) -> list[Note]:
             continue
         different = sorted({name for setting in known for name, value in frozenset(setting.items()) - shared})
         values = [" ".join(str(setting[name]) for name in different if name in setting) for setting in known]
-        said[line.label] = f"{line.label} {', '.join(different)} {', '.join(values)}"
-    if not said:
-        return []
-    return [Note("settings", f"Hyperparameters differ between budgets: {'; '.join(said.values())}.", tuple(said))]
+        said[line.label] = f"{', '.join(different)} {', '.join(values)}"
+    return naming("settings", "Hyperparameters differ between budgets: {}.", said)
 
 
 def _crossings(sweep: Sweep) -> list[Note]:
@@ -87,10 +82,13 @@ def _crossings(sweep: Sweep) -> list[Note]:
     if not sweep.crossings:
         return [Note("crossing", "No difference changes its sign between two budgets."), verdicts]
     sure = [Note("crossing", _crossing(found, sweep), (found.label,)) for found in sweep.crossings if found.at is not None]
-    unsure = {found.label: found for found in sweep.crossings if found.at is None}
-    if unsure:
-        sure.append(Note("sign", f"Sign changes that are not resolved on both sides: {', '.join(unsure)}.", tuple(unsure)))
-    return [*sure[:3], verdicts, Note("linear", "A crossing's budget is linear in the logarithm between the two.")]
+    unsure = {found.label: "" for found in sweep.crossings if found.at is None}
+    unresolved = naming("sign", "Sign changes that are not resolved on both sides: {}.", unsure)
+    return [
+        *[*sure, *unresolved][:3],
+        verdicts,
+        Note("linear", "A crossing's budget is linear in the logarithm between the two."),
+    ]
 
 
 def _crossing(crossing: Crossing, sweep: Sweep) -> str:
@@ -111,31 +109,33 @@ _SAME = {"epochs": "reviews", "steps": "reviews", "tokens": "tokens"}
 """What is equal for every method under a budget that is no time."""
 
 
-def equal_reviews(group: Group) -> Section | None:
+def equal_reviews(group: Group) -> list[Section]:
     """Return the second view, of a group whose budget is no time: as many reviews for each method."""
     same = _SAME.get(budget_of(group).unit)
     rows = [row for row in group.rows if row.runs]
     if same is None or not rows:
-        return None
+        return []
     centre = _seconds(group.reference) if group.reference else None
     # Seconds of runs that shared their device are not those of the method.
     clocks = [] if group.shared else ["device\nseconds", "times the\nreference's"]
     took = "runs shared their device, so their seconds are not shown" if group.shared else "device seconds are what that takes"
-    return Section(
-        title=f"Equal {same} for every method · {title(group)}",
-        headers=["method", "accuracy\n%", "Δ\npoints", "reviews\ntrained on", *clocks],
-        rows=[
-            [
-                row.label,
-                _accuracy(row),
-                "ref." if row is group.reference else _difference(row),
-                _mean(row, "reviews_trained"),
-                *([] if group.shared else _clocks(_seconds(row), centre)),
-            ]
-            for row in rows
-        ],
-        notes=[Note("equal", f"A difference in accuracy is in what a method learns from the same {same}; {took}.")],
-    )
+    return [
+        Section(
+            title=f"Equal {same} for every method · {title(group)}",
+            headers=["method", "accuracy\n%", "Δ\npoints", "reviews\ntrained on", *clocks],
+            rows=[
+                [
+                    row.label,
+                    _accuracy(row),
+                    "ref." if row is group.reference else _difference(row),
+                    _mean(row, "reviews_trained"),
+                    *([] if group.shared else _clocks(_seconds(row), centre)),
+                ]
+                for row in rows
+            ],
+            notes=[Note("equal", f"A difference in accuracy is in what a method learns from the same {same}; {took}.")],
+        )
+    ]
 
 
 def _clocks(own: float | None, centre: float | None) -> list[str]:

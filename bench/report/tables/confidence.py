@@ -9,45 +9,42 @@ from bench.analysis.comparison import Group
 from bench.analysis.confidence import BINS, RESAMPLES, Confidence
 from bench.report.tables.footnotes import title
 from bench.report.tables.formatting import seed_list
-from bench.report.tables.table import Note, Section
+from bench.report.tables.table import Note, Section, naming
 from bench.system.text import percent
 
-__all__ = ["as_json", "section"]
+__all__ = ["as_json", "sections"]
 
 
-def section(group: Group, found: Sequence[Confidence]) -> Section | None:
-    """Return the table of a group; None where no run has its logits."""
+def sections(group: Group, found: Sequence[Confidence]) -> list[Section]:
+    """Return the table of a group; empty where no run has its logits."""
     if not found:
-        return None
-    lacking = [row.label for row in group.rows if row.runs and row.label not in {one.label for one in found}]
+        return []
+    lacking = {row.label: "" for row in group.rows if row.runs and row.label not in {one.label for one in found}}
     notes = [
-        Note(
-            "ece", f"ECE: mean distance of confidence from accuracy in {BINS} bins of equal mass; the next column is its floor."
-        ),
+        Note("ece", f"ECE: mean distance of confidence from accuracy in {BINS} bins of equal mass; next column: its floor."),
         Note("scores", "NLL in nats, Brier summed over the classes; nothing was recalibrated."),
-        Note(
-            "interval", f"After ±: half a 95 % interval over seeds; that of ECE also over {RESAMPLES} resamples of the reviews."
-        ),
+        Note("interval", f"After ±: half a 95 % interval over seeds, for ECE also over {RESAMPLES} resamples of the reviews."),
+        *naming("lacking", "Without logits beside their records: {}.", lacking),
     ]
-    if lacking:
-        notes.append(Note("lacking", f"Without logits beside their records: {', '.join(lacking)}.", tuple(lacking)))
-    return Section(
-        title=f"Confidence · {title(group)}",
-        headers=["method", "ECE\n%", "if calibrated\n%", "NLL", "Brier", "seeds"],
-        words=frozenset({0, 5}),
-        rows=[
-            [
-                one.label,
-                f"{percent(one.ece)}\n±{percent(one.ece_half_width)}",
-                percent(one.ece_floor),
-                _plus_minus(one.nll, one.nll_half_width),
-                _plus_minus(one.brier, one.brier_half_width),
-                seed_list(one.seeds),
-            ]
-            for one in found
-        ],
-        notes=notes,
-    )
+    return [
+        Section(
+            title=f"Confidence · {title(group)}",
+            headers=["method", "ECE\n%", "if calibrated\n%", "NLL", "Brier", "seeds"],
+            words=frozenset({0, 5}),
+            rows=[
+                [
+                    one.label,
+                    f"{percent(one.ece)}\n±{percent(one.ece_half_width)}",
+                    percent(one.ece_floor),
+                    _plus_minus(one.nll, one.nll_half_width),
+                    _plus_minus(one.brier, one.brier_half_width),
+                    seed_list(one.seeds),
+                ]
+                for one in found
+            ],
+            notes=notes,
+        )
+    ]
 
 
 def _plus_minus(value: float, half: float | None) -> str:

@@ -10,7 +10,7 @@ from bench.analysis.costs import Call, Costs, costs
 from bench.analysis.intervals import half_width
 from bench.report.tables.footnotes import title
 from bench.report.tables.formatting import plus_minus
-from bench.report.tables.table import Note, Section
+from bench.report.tables.table import Note, Section, naming
 from bench.system.text import percent
 
 __all__ = ["as_json", "peak", "sections"]
@@ -107,9 +107,7 @@ def _notes(found: list[Costs]) -> list[Note]:
         and_merged = "; merged: with updates added into the encoder's weights" if merged else ""
         notes.append(Note("latency", f"Latency: one call at full length, and against the encoder alone{and_merged}."))
     if any(c.out_of_domain for c in found):
-        notes.append(
-            Note("out-of-domain", "Out-of-domain: sentences of Rotten Tomatoes reviews, on which nothing was trained.")
-        )
+        notes.append(Note("out-of-domain", "Out-of-domain: sentences of Rotten Tomatoes reviews, never trained on."))
     if any(c.without_leaked is not None for c in found):
         notes.append(Note("leak", "Without leaked: on the test reviews whose text is not also in train."))
     return notes
@@ -121,14 +119,12 @@ def _section(
     cells = [[say(c) for c in found] for _, say in columns]
     shown = [i for i, column in enumerate(cells) if any(cell != _DASH for cell in column)]
     headers = [header.replace("\n", " ") for header, _ in columns]
-    left_out = [headers[i] for i in range(len(columns)) if i not in shown and not headers[i].startswith("merged")]
-    if left_out:
-        notes = [*notes, Note("not measured", f"Not measured: {', '.join(left_out)}.")]
+    left_out = {headers[i]: "" for i in range(len(columns)) if i not in shown and not headers[i].startswith("merged")}
     return Section(
         title=f"{name} · {title(group)}",
         headers=["method", *(columns[i][0] for i in shown)],
         rows=[[row.label, *(cells[i][j] for i in shown)] for j, row in enumerate(rows)],
-        notes=notes,
+        notes=[*notes, *naming("not measured", "Not measured: {}.", left_out)],
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from statistics import fmean
 
 import methods
 from bench.analysis.comparison import Group
 from bench.analysis.groups import Machine, machine
-from bench.analysis.tuning import learning_rate
 from bench.report.tables.formatting import seed_list
-from bench.report.tables.table import Note
+from bench.report.tables.table import Note, naming
 from bench.report.tables.verdict_notes import of_collapse, of_differences
 from bench.system.text import harmless
 
@@ -35,6 +35,8 @@ def title(group: Group) -> str:
     if key.tuning is not None:
         seeds = "" if key.tuning_seeds is None else f" × {key.tuning_seeds} seeds"
         parts.append(f"tuned, {key.tuning} trial{'s' if key.tuning != 1 else ''}{seeds} a method")
+    if key.classes > 2:
+        parts.append(f"{key.classes} classes, precision, recall and F1 are macro averages")
     if key.train_limit is not None:
         parts.append(f"train limited to {key.train_limit:,}")
     if key.memory_cap is not None:
@@ -61,21 +63,20 @@ def _notes(group: Group) -> Iterator[Note]:
             "and other seeds differ.",
         )
     yield from of_collapse(group)
-    if others:
-        each = (f"{row.label} seed {r.spec.seed} {r.state} ({r.reason or 'no reason was recorded'})" for row, r in others)
-        yield Note("state", f"Not complete: {'; '.join(each)}.", tuple(record.run_id for _, record in others))
+    ends = {f"{row.label} seed {r.spec.seed}": f"{r.state} ({r.reason or 'no reason was recorded'})" for row, r in others}
+    yield from naming("state", "Not complete: {}.", ends)
     yield from of_differences(group)
     yield from _of_rates(group)
     yield from _of_budgets(group)
     yield from _of_machines(group)
     if any(record.test and record.test.leaked for record in runs):
-        parts = [
-            f"{row.label} {100 * sum(r.test.accuracy_without_leaked for r in row.runs if r.test) / len(row.runs):.2f}"
+        without = {
+            row.label: f"{100 * fmean(r.test.accuracy_without_leaked for r in row.runs if r.test):.2f}"
             for row in group.rows
             if row.runs
-        ]
+        }
         leaked = len(runs[0].test.leaked) if runs[0].test else 0
-        yield Note("leak", f"{leaked} test reviews are also in train; accuracy without them: {', '.join(parts)}.")
+        yield from naming("leak", f"{leaked} test reviews are also in train; accuracy without them: {{}}.", without)
     if group.key.test_limit is not None and runs:
         yield Note("test", f"Tested on {tested:,} of the {runs[0].data.test:,} test reviews, the last of each class.")
     if group.key.cut.startswith("embedded"):
@@ -90,26 +91,21 @@ def _notes(group: Group) -> Iterator[Note]:
 
 def _of_rates(group: Group) -> Iterator[Note]:
     """Name learning rates at the edge of what was tried, and defaults that no data chose."""
-    edges = {row.label: learning_rate(r) for row in group.rows for r in row.runs if r.choice and r.choice.at_edge}
-    if edges:
-        each = (f"{label} {rate:g}" for label, rate in edges.items())
-        yield Note("edge", f"Learning rates chosen at the edge of their grids: {', '.join(each)}.", tuple(edges))
+    tuned = {row.label: row.runs[0] for row in group.rows if row.runs and (c := row.runs[0].choice) and c.at_edge}
+    edges = {label: f"{record.spec.hyperparameters.get('learning_rate')}" for label, record in tuned.items()}
+    yield from naming("edge", "Learning rates chosen at the edge of their grids: {}.", edges)
     known = {name: methods.get(name) for name in methods.names()} if group.key.tuning is None else {}
-    untuned = [
-        row.label
+    untuned = {
+        row.label: ""
         for row in group.rows
         if (method := known.get(row.method)) and not method.rates_tuned
         and {record.spec.hyperparameters.get("learning_rate") for record in row.runs} == {method.learning_rate}
-    ]  # fmt: skip
-    if untuned:
-        said = (
-            f"Learning rate not tuned: {', '.join(untuned)}, at a default that no data chose; --tune 3 chooses on validation."
-        )
-        yield Note("rates", said, tuple(untuned))
+    }  # fmt: skip
+    yield from naming("rates", "Default learning rates that no data chose: {}; --tune 3 chooses on validation.", untuned)
 
 
 def _of_machines(group: Group) -> Iterator[Note]:
-    """Where the runs of a counted budget are of several kinds of machine, and which the measurements are of."""
+    """Say where the runs of a counted budget are of several kinds of machine, and which the measurements are of."""
     kinds = Counter(machine(record) for record in group.runs)
     if len(kinds) > 1:
         measured = next(record for row in group.rows for record in row.measured)
@@ -126,7 +122,7 @@ def _of_machines(group: Group) -> Iterator[Note]:
 
 
 def _of_budgets(group: Group) -> Iterator[Note]:
-    """How shares of reference tokens came about."""
+    """Say how shares of reference tokens came about."""
     runs = {row.label: next((r for r in row.runs if r.spec.reference_tokens is not None), None) for row in group.rows}
     shares = {label: run for label, run in runs.items() if run is not None}
     wide = [label for label, run in shares.items() if (c := run.conversion) and c.high - c.low > 0.2 * c.ratio]
@@ -138,5 +134,5 @@ def _of_budgets(group: Group) -> Iterator[Note]:
             "shares", f"These runs' own budget was in reference tokens, of which this is the share: {', '.join(shares)}."
         )
     elif shares:
-        each = ", ".join(f"{label} {run.spec.budget.amount:,.0f}" for label, run in shares.items())
-        yield Note("shares", f"Each method's share of the budget, in tokens: {each}.")
+        each = {label: f"{run.spec.budget.amount:,.0f}" for label, run in shares.items()}
+        yield from naming("shares", "Each method's share of the budget, in tokens: {}.", each)

@@ -10,38 +10,45 @@ from bench.report.tables.table import Note, Section
 from bench.report.tables.verdict_notes import of_collapse, of_family
 from bench.system.text import points
 
-__all__ = ["as_json", "section"]
+__all__ = ["as_json", "sections"]
 
 
-def section(group: Group) -> Section | None:
-    """Return the table of a group; None where fewer than three methods have complete runs, whose pairs the comparison shows."""
+def sections(group: Group) -> list[Section]:
+    """Return the table of a group; empty for fewer than three methods with complete runs, whose pairs the comparison shows."""
     if len(group.pairs) < 3:
-        return None
+        return []
     judged = [pair.paired for pair in group.pairs if pair.paired.p_holm is not None]
-    return Section(
-        title=f"All pairs · {title(group)}",
-        headers=["method\nminus other", "Δ points\n[95 %]", "verdict", "p\n(Holm)", "seeds"],
-        words=frozenset({0, 2}),
-        rows=[
-            [
-                f"{pair.method} − {pair.other}",
-                _difference(pair.paired),
-                worded(pair.paired),
-                "" if pair.paired.p_holm is None else probability(pair.paired.p_holm),
-                str(len(pair.paired.seeds)),
-            ]
-            for pair in group.pairs
-        ],
-        notes=[
-            *of_family(group, judged, f"all {len(judged)} pairs, a family of its own"),
-            *of_collapse(group),
-            *(
-                [Note("without", "Where a seed collapsed for either method of a pair, its difference is without that seed.")]
-                if any(pair.paired.collapsed for pair in group.pairs)
-                else []
-            ),
-        ],
-    )
+    return [
+        Section(
+            title=f"All pairs · {title(group)}",
+            headers=["method\nminus other", "Δ points\n[95 %]", "verdict", "p\n(Holm)", "seeds"],
+            words=frozenset({0, 2}),
+            rows=[
+                [
+                    f"{pair.method} − {pair.other}",
+                    _difference(pair.paired),
+                    worded(pair.paired),
+                    "" if pair.paired.p_holm is None else probability(pair.paired.p_holm),
+                    str(len(pair.paired.seeds)),
+                ]
+                for pair in group.pairs
+            ],
+            notes=[
+                *of_family(group, judged, f"all {len(judged)} pairs, a family of its own"),
+                *of_collapse(group),
+                *(
+                    [
+                        Note(
+                            "without",
+                            "Where a seed collapsed for a method of a pair, its difference is without that seed.",
+                        )
+                    ]
+                    if any(pair.paired.collapsed for pair in group.pairs)
+                    else []
+                ),
+            ],
+        )
+    ]
 
 
 def _difference(paired: Paired) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from bench.system.text import harmless
 
-__all__ = ["MOST_NOTES", "MOST_WORDS", "Note", "Section", "footnotes", "terminal"]
+__all__ = ["MOST_NOTES", "MOST_WORDS", "Note", "Section", "footnotes", "naming", "terminal"]
 
 MOST_NOTES, MOST_WORDS = 5, 25
 """Under any table. The page and JSON have the other notes, RULES.md has what holds for all tables."""
@@ -28,6 +28,12 @@ class Note(NamedTuple):
     kind: str
     text: str
     where: tuple[str, ...] = ()
+
+
+def naming(kind: str, words: str, items: Mapping[str, str]) -> list[Note]:
+    """Return a note in whose {} stand methods or runs, each with what is said of it; none where there are none."""
+    each = "; ".join(f"{name} {said}".strip() for name, said in items.items())
+    return [Note(kind, words.replace("{}", each), tuple(items))] if items else []
 
 
 @dataclass(frozen=True)

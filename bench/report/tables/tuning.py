@@ -10,7 +10,7 @@ from bench.analysis.tuning import learning_rate, validation_accuracy
 from bench.records.schema import Record
 from bench.report.tables.footnotes import title
 from bench.report.tables.formatting import seconds
-from bench.report.tables.table import Note, Section
+from bench.report.tables.table import Note, Section, naming
 from bench.system.text import percent
 
 __all__ = ["as_json", "section"]
@@ -23,13 +23,13 @@ def section(found: Sensitivity) -> Section:
     """Return methods by learning rates, as each method declares them."""
     placed = [_placed(row) for row in found.methods]
     shown = [place for place in _PLACES if place != "other rates" or any(cells[place] for cells in placed)]
-    edges = [row.label for row in found.methods if _at_edge(row)]
-    broken = [
-        f"{row.label} at {_rate(trial)}, {trial.state} ({trial.reason or 'no reason was recorded'})"
+    edges = {row.label: f"{row.chosen:g}" for row in found.methods if _at_edge(row)}
+    broken = {
+        f"{row.label} at {_rate(trial)}, {trial.state}": f"({trial.reason or 'no reason was recorded'})"
         for row in found.methods
         for trial in row.trials
         if trial.state != "complete"
-    ]
+    }
     shared = any(shared_device(trial) for row in found.methods for trial in row.trials)
     cases = found.methods[0].trials[0].data.validation
     return Section(
@@ -42,8 +42,8 @@ def section(found: Sensitivity) -> Section:
         notes=[
             Note("trials", f"Rate and accuracy over {_seeds(found)} on {cases:,} validation reviews; no trial is tested."),
             Note("chosen", "* The rate of the runs: the best mean under which no seed collapsed; a tie goes to the default."),
-            *([Note("edge", f"Chosen at the edge of the rates tried: {', '.join(edges)}.", tuple(edges))] if edges else []),
-            *([Note("state", f"Not complete: {'; '.join(broken)}.")] if broken else []),
+            *naming("edge", "Chosen at the edge of the rates tried: {}.", edges),
+            *naming("state", "Not complete: {}.", broken),
             *([Note("clock", "Trials shared their device, so what tuning took is not shown.")] if shared else []),
         ],
     )

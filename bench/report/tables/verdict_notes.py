@@ -8,7 +8,7 @@ from bench.analysis.comparison import Group, Row
 from bench.analysis.statistics import clopper_pearson
 from bench.analysis.verdicts import Paired
 from bench.report.tables.formatting import of_seeds, seed_list
-from bench.report.tables.table import Note
+from bench.report.tables.table import Note, naming
 from bench.rules import LEAST_SEEDS
 from bench.system.text import points
 
@@ -19,19 +19,14 @@ def of_differences(group: Group) -> Iterator[Note]:
     """Say how the differences from the reference and their verdicts came about, and where two tests disagree."""
     compared = [(row.label, row.paired) for row in group.rows if row.paired is not None]
     incomplete = {label: why for label, paired in compared if paired.verdict == "incomplete" for why in [_why(paired)]}
-    if incomplete and group.reference is not None:
-        each = "; ".join(f"{label} {why}" for label, why in incomplete.items())
-        yield Note(
-            "incomplete", f"No verdict, the reference having {of_seeds(group.reference.seeds)}: {each}.", tuple(incomplete)
-        )
+    its = of_seeds(group.reference.seeds) if group.reference else ""
+    yield from naming("incomplete", f"No verdict, the reference having {its}: {{}}.", incomplete)
     judged = [paired for _, paired in compared if paired.p_holm is not None]
     yield from of_family(group, judged, f"{len(judged)} methods" if len(judged) > 1 else "one method", group.detectable)
     if any(paired.verdict == "too few seeds" for _, paired in compared):
         yield Note("few seeds", f"A verdict takes {LEAST_SEEDS} shared seeds or more on which neither method collapsed.")
     at_odds = {row.label: said for row in group.rows if (said := _at_odds(row))}
-    if at_odds:
-        each = "; ".join(f"{label} {said}" for label, said in at_odds.items())
-        yield Note("permutation", f"By the permutation test over all seeds: {each}.", tuple(at_odds))
+    yield from naming("permutation", "By the permutation test over all seeds: {}.", at_odds)
 
 
 def of_family(group: Group, judged: list[Paired], family: str, detectable: float | None = None) -> Iterator[Note]:
@@ -48,9 +43,8 @@ def of_family(group: Group, judged: list[Paired], family: str, detectable: float
 def of_collapse(group: Group) -> Iterator[Note]:
     """Name the runs that ended no better than chance, their rate, and which of them answer one class."""
     fallen = [row for row in group.rows if row.collapsed]
-    if fallen:
-        each = "; ".join(_collapse(row, rate=len(fallen) < 3) for row in fallen)
-        yield Note("collapse", f"Collapsed to guessing, yet in the means: {each}.", tuple(row.label for row in fallen))
+    each = {row.label: _collapse(row, rate=len(fallen) < 3) for row in fallen}
+    yield from naming("collapse", "Collapsed to guessing, yet in the means: {}.", each)
 
 
 def _collapse(row: Row, *, rate: bool) -> str:
@@ -58,7 +52,7 @@ def _collapse(row: Row, *, rate: bool) -> str:
     said = [f"{100 * len(row.collapsed) / len(row.runs):.0f} % [{100 * low:.1f}, {100 * high:.1f}]"] if rate else []
     if row.one_class:
         said.append("one class" if row.one_class == row.collapsed else f"one class on {seed_list(row.one_class)}")
-    return f"{row.label} on {of_seeds(row.collapsed)}" + (f" ({', '.join(said)})" if said else "")
+    return f"on {of_seeds(row.collapsed)}" + (f" ({', '.join(said)})" if said else "")
 
 
 def _at_odds(row: Row) -> str:

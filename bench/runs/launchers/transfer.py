@@ -18,8 +18,8 @@ __all__ = ["keep", "portable", "saved", "checkpoint_of"]
 def portable(job: Job) -> Job:
     """Make a job that another machine can run: paths are absolute, and the checkpoint is sent by itself."""
     data = job.data_argument
-    if data not in ("embedded", "imdb", SENTENCES):
-        data = str(Path(data).expanduser().absolute())
+    if data.name not in ("embedded", "imdb", SENTENCES) and Path(data.name).expanduser().exists():
+        data = replace(data, name=str(Path(data.name).expanduser().absolute()))
     folder = job.pretrained.folder.expanduser().absolute()
     return replace(job, data_argument=data, pretrained=replace(job.pretrained, folder=folder), checkpoint=None)
 

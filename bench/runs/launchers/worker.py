@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.sources import read
+from bench.data.sources import Asked, read
 from bench.models.pretrained import PACKAGED, PretrainedModel, find
 from bench.models.split_archive import SPLIT_ARCHIVES
 from bench.records.environment import environment
@@ -91,7 +91,7 @@ class Runner:
         self._engine = LocalEngine(device, self._interrupts, self._copy_checkpoint)
         self._device, self._threads, self._name = device, threads, engine
         self._environment: Environment | None = None
-        self._data: dict[str, str] = {}
+        self._data: dict[Asked, str] = {}
         """Data argument → hash of its reviews."""
         self._changed = threading.Condition()
         self._messages: list[Message] = []

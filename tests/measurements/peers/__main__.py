@@ -122,7 +122,7 @@ def measure(
 def evaluation(method: str, folder: Path, rounds: int) -> dict[str, Any]:
     """Reviews a second of each way of evaluating."""
     work = f"{evaluate.__module__}:{evaluate.__name__}"
-    rates, _ = LocalEngine(device()).run(work, method, folder, LENGTH, usable_cores(), rounds)
+    rates = LocalEngine(device()).run(work, method, folder, LENGTH, usable_cores(), rounds).outcome
     return {
         "method": method,
         "ways": [{"name": way[0], "reviews_per_second": rate} for way, rate in zip(WAYS, rates, strict=True)],

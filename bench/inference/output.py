@@ -1,0 +1,104 @@
+"""Predictions as text, CSV or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench.inference.inputs import Texts
+from bench.system.text import csv_text, harmless
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Logits = Mapping[str, npt.NDArray[np.float32]]
+    """[texts, classes] of each adapter, by its name."""
+
+Labels = Mapping[str, Sequence[str]]
+"""Names of the classes of each adapter, in the order of its logits."""
+
+__all__ = ["Labels", "as_csv", "as_json", "as_text"]
+
+SHOWN = 60
+"""Characters shown of a text beside its prediction."""
+
+
+def _columns(labels: Sequence[str]) -> list[str]:
+    return ["prediction", "probability", *(f"probability_{label}" for label in labels if len(labels) > 2)]
+
+
+class _Prediction(NamedTuple):
+    """What one adapter says of a text."""
+
+    name: str
+    label: str
+    probability: float
+    """Of positive, the second class; of more than two classes of the label."""
+    more: dict[str, float]
+    """Of each of more than two classes, by label."""
+    logits: list[float]
+
+
+def _predictions(texts: Texts, logits: Logits, labels: Labels) -> Iterator[tuple[str, list[_Prediction]]]:
+    """Yield each text with the prediction of each adapter."""
+    from bench.inference.serving import probabilities
+
+    shares = {name: probabilities(own) for name, own in logits.items()}
+
+    def one(name: str, i: int) -> _Prediction:
+        own, names = logits[name][i], labels[name]
+        best, two = int(own.argmax()), len(names) == 2
+        more = {} if two else dict(zip(names, map(float, shares[name][i]), strict=True))
+        return _Prediction(name, names[best], float(shares[name][i, 1 if two else best]), more, list(map(float, own)))
+
+    for i, text in enumerate(texts.texts):
+        yield text, [one(name, i) for name in logits]
+
+
+def as_text(texts: Texts, logits: Logits, labels: Labels, *, named: bool) -> str:
+    """Format a line a text and adapter: label, probability and text; with `named` the adapter first."""
+    width = max(len(name) for name in logits)
+    lines: list[str] = []
+    for text, predictions in _predictions(texts, logits, labels):
+        shown = text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+        for found in predictions:
+            lines.append(harmless(f"{found.name:<{width}}  " * named + f"{found.label:<8}  {found.probability:.4f}  {shown}"))
+    return "\n".join(lines)
+
+
+def as_json(texts: Texts, logits: Logits, labels: Labels, *, named: bool) -> str:
+    """Format an object a text and adapter; with `named` it names the adapter."""
+    rows = [
+        ({"text": text, "adapter": found.name} if named else {"text": text})
+        | {"label": found.label, "probability": found.probability}
+        | ({"probabilities": found.more} if found.more else {})
+        | {"logits": found.logits}
+        for text, predictions in _predictions(texts, logits, labels)
+        for found in predictions
+    ]
+    return json.dumps(rows, indent=1, ensure_ascii=False)
+
+
+def as_csv(texts: Texts, logits: Logits, labels: Labels, *, named: bool) -> str:
+    """Format the table, or the texts alone, with two columns more for each adapter, and one for each of more classes."""
+    rows = texts.rows or [[text] for text in texts.texts]
+    new = [f"{name}_{column}" if named else column for name in logits for column in _columns(labels[name])]
+    header = [*(texts.header or ["text"]), *(_free(column, texts.header) for column in new)]
+    lines = (
+        [*row, *(cell for found in predictions for cell in _cells(found))]
+        for row, (_, predictions) in zip(rows, _predictions(texts, logits, labels), strict=True)
+    )
+    return csv_text([header, *lines])
+
+
+def _cells(found: _Prediction) -> list[str]:
+    return [found.label, *(f"{share:.6f}" for share in (found.probability, *found.more.values()))]
+
+
+def _free(column: str, header: list[str]) -> str:
+    """Name a new column as asked, with the next free number where the table has one of that name."""
+    names = (f"{column}_{i}" if i > 1 else column for i in count(1))
+    return next(name for name in names if name not in header)
