@@ -51,7 +51,7 @@ A classifier of texts: {_plain(", ".join(card.labels))}. {method.citation}{train
 | | |
 |---|---|
 | accuracy on {test.reviews:,} test texts | {percent(test.accuracy)} % (95 % interval {percent(low)} to {percent(high)} %) |
-| F1 | {percent(test.f1)} % |
+| F1{", mean over classes" * (len(card.labels) > 2)} | {percent(test.f1)} % |
 | encoder | {encoder}, SHA-256 `{card.encoder.sha256[:16]}…` with its tokenizer and configuration |
 | budget, seed | {spec.budget}, seed {spec.seed} |
 | settings | {", ".join(f"{name} {value}" for name, value in spec.hyperparameters.items())} |
