@@ -137,7 +137,7 @@ def predict(
     data: Annotated[str | None, typer.Option(help="With --test: where the reviews are now, if they were a folder.")] = None,
     device: Annotated[Device, typer.Option(help="auto: the device of the run, where there is one.")] = "auto",
 ) -> None:
-    """Classify texts with a run saved by `run --save`: label, probability of positive, text."""
+    """Classify texts with a saved run: label, probability (of positive; of more classes, the label's), text."""
     from bench.inference.predictions import PredictRequest, predict_texts, repeat_tests
 
     request = PredictRequest(words or [], adapter or [], csv, column, format_, results, encoder, data, device)

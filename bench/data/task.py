@@ -17,7 +17,7 @@ from bench.models.pretrained import PretrainedModel
 from bench.records.spec import Truncation
 from bench.rules import LARGE_TRAIN, LARGE_VALIDATION_A_CLASS, TEST_A_CLASS, VALIDATION_A_CLASS
 from bench.system.cache import Arrays, cached_arrays
-from bench.system.errors import DataError, ModelError
+from bench.system.errors import DataError
 from bench.system.files import sha256_bytes
 
 __all__ = ["Ints", "Split", "Splits", "Task", "prepare", "sample", "split", "splits_of"]
@@ -168,19 +168,7 @@ def prepare(
         ("leaked", "prefix", "suffix", *(f"{name}_{part}" for name in _SPLITS for part in _PARTS)),
         lambda: _tokenize(pretrained.folder / "tokenizer.json", make_splits(), progress or (lambda done, total: None)),
     )
-    return _check_ids(_from_arrays(arrays, int(pretrained.config["pad_token_id"])), pretrained)
-
-
-def _check_ids(task: Task, pretrained: PretrainedModel) -> Task:
-    """Return the task, unless the tokenizer is of another encoder, with ids for which this one has no embedding."""
-    parts = (task.train.ids, task.validation.ids, task.test.ids, task.prefix, task.suffix)
-    highest = max(int(part.max(initial=0)) for part in parts)
-    if highest >= pretrained.config["vocab_size"]:
-        raise ModelError(
-            f"encoder {pretrained.name!r}: its tokenizer.json gives ids up to {highest:,}, but its vocabulary has "
-            f"{pretrained.config['vocab_size']:,} entries; give the tokenizer of this encoder"
-        )
-    return task
+    return _from_arrays(arrays, int(pretrained.config["pad_token_id"]))
 
 
 def _from_arrays(arrays: Arrays, pad_id: int) -> Task:

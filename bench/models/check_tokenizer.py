@@ -101,12 +101,15 @@ def _ids(tokenizer: dict[str, Any]) -> Iterator[tuple[Any, int]]:
         yield vocabulary[-1], len(vocabulary) - 1
     yield from ((token.get("content"), token["id"]) for token in tokenizer.get("added_tokens") or [])
     for step in _steps(tokenizer.get("post_processor"), "processors"):
+        if not isinstance(step, dict):
+            continue
         framing = [step.get("sep"), step.get("cls")]
         special = step.get("special_tokens")
         for token in special.values() if isinstance(special, dict) else ():
             ids = token.get("ids") if isinstance(token, dict) else None
             framing += [(token["id"], id_) for id_ in ids if "id" in token] if isinstance(ids, list) else []
-        yield from ((pair[0], pair[1]) for pair in framing if isinstance(pair, list | tuple) and _is_id(pair[-1]))
+        pairs = [pair for pair in framing if isinstance(pair, list | tuple) and len(pair) == 2]
+        yield from ((token, number) for token, number in pairs if _is_id(number))
 
 
 def _is_id(value: Any) -> bool:

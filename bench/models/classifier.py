@@ -125,8 +125,8 @@ def load_classifier(
     family = FAMILIES[pretrained.config["model_type"]]
     # Attention dropout must be in the config before the model exists: SDPA reads it from there.
     drop = dict.fromkeys(family.dropout, dropout) | {family.attention_dropout: attention_dropout}
-    config = AutoConfig.for_model(**pretrained.config, **drop, **family.settings, num_labels=classes)
-    config.num_labels = classes  # again: names of labels in the configuration go before the argument
+    config = AutoConfig.for_model(**pretrained.config, **drop, **family.settings)
+    config.num_labels = classes  # names of labels in config.json would go before an argument
     own = pretrained.pooling == "own head"
     auto: Any = AutoModelForSequenceClassification if own else AutoModel
     pooler = {"add_pooling_layer": False} if family.has_pooler and not own else {}

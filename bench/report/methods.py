@@ -23,7 +23,7 @@ def _entry(name: str, method: methods.Method, encoder: str, shape: methods.Encod
         count = method.trainable_parameters(shape)
         yield f"{name}: trains {count:,} parameters of {encoder}'s body ({100 * count / shape.parameters:.2f} %), and the head"
     else:
-        yield f"{name}: does not attach to {encoder}, a {shape.model_type} encoder"
+        yield f"{name}: does not attach to {encoder}, of family {shape.model_type}"
     settings = [f"{key} {value}" for key, value in method.hyperparameters().items()]
     if not method.rates_tuned:
         settings[0] += " (not tuned)"

@@ -86,7 +86,7 @@ def _attaching(names: list[str], requested: list[str], pretrained: PretrainedMod
     if refused:
         known = ", ".join(sorted(methods.get(refused[0]).families or ()))
         raise SpecError(
-            f"--method {refused[0]} does not attach to a {family} encoder such as {pretrained.name!r}, only to {known}; "
+            f"--method {refused[0]} does not attach to {pretrained.name!r}, of family {family}, only to {known}; "
             "python -m bench methods --encoder … shows which do"
         )
     return attachable

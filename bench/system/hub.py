@@ -58,6 +58,7 @@ def fetch(name: str, kind: Kind, *, patterns: list[str], optional: list[str] | N
         return snapshot
     noun = "encoder" if kind == "model" else "data set"
     fault = ModelError if kind == "model" else DataError
+    example = "FacebookAI/roberta-base" if kind == "model" else "fancyzhx/ag_news"
     flag = "" if kind == "model" else " --repo-type dataset"
     disable_progress_bars()
     try:
@@ -66,7 +67,7 @@ def fetch(name: str, kind: Kind, *, patterns: list[str], optional: list[str] | N
         folder = Path(snapshot_download(name, repo_type=kind, revision=commit, allow_patterns=[*patterns, *(optional or [])]))
         _remember(folder)
     except HFValidationError:
-        raise fault(f"{name!r} cannot be the id of a hub {noun}; an id looks like FacebookAI/roberta-base") from None
+        raise fault(f"{name!r} cannot be the id of a hub {noun}; an id looks like {example}") from None
     except RepositoryNotFoundError:
         raise fault(f"the hub has no public {noun} {name!r}; check the name, or {instead}") from None
     except OSError as error:

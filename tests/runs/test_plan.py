@@ -180,7 +180,7 @@ def test_a_method_that_does_not_attach_to_the_encoder_is_refused_and_left_out_of
 ) -> None:
     monkeypatch.setattr(type(methods.get("ia3")), "families", frozenset({"roberta"}))
     for names in (("lora", "ia3"), ("peft", "ia3")):
-        with pytest.raises(SpecError, match="--method ia3 does not attach to a bert encoder such as 'tiny', only to roberta;"):
+        with pytest.raises(SpecError, match="--method ia3 does not attach to 'tiny', of family bert, only to roberta;"):
             planned(names)
     assert {job.spec.method for job in planned(("every",)).jobs} == set(methods.names()) - {"ia3"}
     assert [job.spec.method for job in planned(("lora", "lora-family", "lora")).jobs].count("lora") == 1
