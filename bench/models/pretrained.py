@@ -186,7 +186,7 @@ def configuration(name: str, folder: Path, root: Path) -> tuple[dict[str, Any], 
     """
     config = allowed(name, read_json(name, folder, "config.json"))
     try:
-        return config, pooling_of(name, root), EncoderShape.from_config(config)
+        return config, _pooling_of(name, root), EncoderShape.from_config(config)
     except MethodError as error:
         raise ModelError(f"encoder {name!r}: {error}") from None
 
@@ -249,7 +249,7 @@ def allowed(name: str, config: Any) -> dict[str, Any]:
     return used
 
 
-def pooling_of(name: str, folder: Path) -> Pooling:
+def _pooling_of(name: str, folder: Path) -> Pooling:
     """Read the pooling that modules.json names (rules, section 5); without it, the encoder uses its own head.
 
     sentence-transformers writes a flag for each kind, and from 5.4 on the name of one, or of several.

@@ -256,7 +256,7 @@ FILES: dict[str, bytes] = {
 # Arguments, with {places} filled in, what comes through the pipe, and what the line must say.
 CASES: list[tuple[list[str], str, str]] = [
     ([], "", "name a run"),
-    (["zz"], "", "run 'zz' is neither the id of a run"),
+    (["zz"], "", "run 'zz' is neither a run id"),
     (["ffffffff", "good"], "", "has an id that begins with ffffffff; --results names another"),
     (["{houlsby}", " \n"], "", "the text is empty"),
     (["{houlsby}", "<br /><br />"], "", "the text is empty"),
