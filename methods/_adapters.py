@@ -90,11 +90,11 @@ class FromLibrary(Method):
 
         model_type = str(encoder.config.model_type)  # type: ignore[union-attr]
         if not self.supports(model_type):
-            raise MethodError(f"{self.name} does not attach to a {model_type} encoder")
+            raise MethodError(f"{self.name} does not attach to encoders of family {model_type}")
         try:
             adapters.init(encoder, interface=self._interface(model_type))
         except ValueError as error:
-            raise MethodError(f"the library adapters cannot attach to a {model_type} encoder") from error
+            raise MethodError(f"the library adapters cannot attach to encoders of family {model_type}") from error
 
     def _interface(self, model_type: str) -> Any:
         """Names of the modules for the library's plug-in interface, where it has no class for the family or a wrong one; else

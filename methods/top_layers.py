@@ -42,7 +42,7 @@ class TopLayers(Method):
 
         config: Any = encoder.config
         if not self.supports(config.model_type):
-            raise MethodError(f"{self.name} does not attach to a {config.model_type} encoder")
+            raise MethodError(f"{self.name} does not attach to encoders of family {config.model_type}")
         count = config.num_hidden_layers
         encoder.requires_grad_(False)
         stacks = [module for module in encoder.modules() if isinstance(module, nn.ModuleList) and len(module) == count]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import methods
 from bench.models.families import FAMILIES
 from bench.records.artifacts import HEAD, Saved
 from bench.records.schema import Record
 from bench.system.errors import RecordError
-from bench.system.text import harmless
+from bench.system.text import harmless, percent
 
 __all__ = ["README", "model_card", "snippet"]
 
@@ -51,8 +50,8 @@ A classifier of texts: {_plain(", ".join(card.labels))}. {method.citation}{train
 
 | | |
 |---|---|
-| accuracy on {test.reviews:,} test texts | {test.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}) |
-| F1 | {test.f1:.2%} |
+| accuracy on {test.reviews:,} test texts | {percent(test.accuracy)} % (95 % interval {percent(low)} to {percent(high)} %) |
+| F1{", mean over classes" * (len(card.labels) > 2)} | {percent(test.f1)} % |
 | encoder | {encoder}, SHA-256 `{card.encoder.sha256[:16]}…` with its tokenizer and configuration |
 | budget, seed | {spec.budget}, seed {spec.seed} |
 | settings | {", ".join(f"{name} {value}" for name, value in spec.hyperparameters.items())} |
@@ -93,7 +92,7 @@ def _metadata(saved: Saved, accuracy: float, f1: float) -> str:
         )
         for kind, value in (("accuracy", accuracy), ("f1", f1))
     ]  # fmt: skip
-    found = ModelCardData(
+    metadata = ModelCardData(
         base_model=encoder if "/" in encoder else None,
         datasets=[data] if "/" in data else None,
         eval_results=results,
@@ -103,7 +102,7 @@ def _metadata(saved: Saved, accuracy: float, f1: float) -> str:
         pipeline_tag="text-classification",
         tags=[spec.method, "parameter-efficient-fine-tuning"],
     )
-    return str(found.to_yaml())
+    return str(metadata.to_yaml())
 
 
 def _encoder(saved: Saved) -> str:
@@ -129,51 +128,50 @@ def _use(saved: Saved) -> str:
 
 def snippet(saved: Saved) -> str | None:
     """Write Python that loads and asks the saved run with its library alone, to be run in its folder; None where none can."""
-    whole = saved.card.encoder.pooling == "own head"
+    card, whole = saved.card, saved.card.encoder.pooling == "own head"
     change = _change(saved.folder, "model.base_model" if whole else "model")
     if change is None:
         return None
-    family, spec = FAMILIES[saved.card.encoder.model_type], saved.card.spec
+    imports, put = change
+    family, pooled = FAMILIES[card.encoder.model_type], _POOLED.get(card.encoder.pooling, "")
     model, head = ("AutoModelForSequenceClassification", _HEAD_IN) if whole else ("AutoModel", _HEAD_ON)
-    bare = ", add_pooling_layer=False" if family.has_pooler and not whole else f", num_labels={len(saved.card.labels)}" * whole
+    bare = ", add_pooling_layer=False" if family.has_pooler else ""
+    # A checkpoint may bring a head with other labels, which the saved one replaces.
+    options = f", num_labels={len(card.labels)}, ignore_mismatched_sizes=True" if whole else bare
+    head = head.format(file=HEAD, names=json.dumps(dict(family.head)), pooled=pooled)
+    encoder, labels = json.dumps(_encoder(saved)), json.dumps(list(card.labels))
     parts = [
-        _IMPORTS.format(auto=model, encoder=_encoder(saved), labels=list(saved.card.labels)),
-        f"tokenizer = AutoTokenizer.from_pretrained(ENCODER)\nmodel = {model}.from_pretrained(ENCODER{bare})\n",
-        head.format(file=HEAD, names=dict(family.head), pooled=_POOLED[saved.card.encoder.pooling]) if whole else "",
-        change,
-        _ASK.format(length=spec.max_length),
-        _LOGITS if whole else head.format(file=HEAD, pooled=_POOLED[saved.card.encoder.pooling]),
+        *imports, _IMPORTS.format(auto=model, encoder=encoder, labels=labels),
+        f"tokenizer = AutoTokenizer.from_pretrained(ENCODER)\nmodel = {model}.from_pretrained(ENCODER{options})\n",
+        *([head] if whole else []), put, _ASK.format(length=card.spec.max_length), _LOGITS if whole else head,
         "print([LABELS[label] for label in logits.argmax(-1).tolist()])\n",
-    ]
+    ]  # fmt: skip
     return "".join(parts)
 
 
-def _change(folder: Path, encoder: str) -> str | None:
-    """Write code that puts what was trained into the encoder of that name; None where it needs modules of the suite."""
-    library = _library(folder)
+def _change(folder: Path, encoder: str) -> tuple[list[str], str] | None:
+    """Write code that adds the trained weights to the encoder of that name: imports and statements; None where it
+    needs modules of the suite.
+    """
+    from safetensors import safe_open
+
+    library, weights = _library(folder), folder / "model.safetensors"
     if library == "adapters":
-        interface = (folder / "adapter_interface.json").is_file()
-        made = _INTERFACE if interface else ""
-        given = ", interface=interface" if interface else ""
-        loaded = f'{encoder}.load_adapter(FOLDER, load_as="trained", set_active=True, use_safetensors=True)'
-        return f"import adapters\n\n{made}adapters.init({encoder}{given})\n{loaded}\n"
+        loaded = f'{encoder}.load_adapter(FOLDER, load_as="trained", set_active=True, use_safetensors=True)\n'
+        if (folder / "adapter_interface.json").is_file():
+            added = f"{_INTERFACE}adapters.init({encoder}, interface=interface)\n"
+            return ["import json\n\n", "import adapters\n"], added + loaded
+        return ["import adapters\n"], f"adapters.init({encoder})\n{loaded}"
     if library == "peft":
-        made = f"PeftModel.from_pretrained({encoder}, FOLDER, use_safetensors=True)"
-        put = f"setattr(model, model.base_model_prefix, {made})" if encoder != "model" else f"model = {made}"
-        return f"from peft import PeftModel\n\n{put}\n"
-    weights = folder / "model.safetensors"
+        added = f"PeftModel.from_pretrained({encoder}, FOLDER, use_safetensors=True)"
+        statement = f"model = {added}\n" if encoder == "model" else f"setattr(model, model.base_model_prefix, {added})\n"
+        return ["from peft import PeftModel\n"], statement
     if not weights.is_file():
-        return ""
-    if any(".adapters." in name for name in _names(weights)):
-        return None
-    return f'{encoder}.load_state_dict(load_file(f"{{FOLDER}}/{weights.name}"), strict=False)\n'
-
-
-def _names(weights: Path) -> list[str]:
-    """Read the names in a safetensors file from its header: eight bytes of length, then JSON."""
-    with weights.open("rb") as file:
-        header: dict[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return list(header)
+        return [], ""
+    with safe_open(weights, framework="numpy") as file:
+        if any(".adapters." in name for name in file.keys()):  # noqa: SIM118  no mapping
+            return None
+    return [], f'{encoder}.load_state_dict(load_file(f"{{FOLDER}}/{weights.name}"), strict=False)\n'
 
 
 _IMPORTS = """\
@@ -181,19 +179,17 @@ import torch
 from safetensors.torch import load_file
 from transformers import {auto}, AutoTokenizer
 
-ENCODER = {encoder!r}
+ENCODER = {encoder}
 FOLDER = "."
-LABELS = {labels!r}
+LABELS = {labels}
 
 """
 _INTERFACE = """\
-import json
-
 with open(f"{FOLDER}/adapter_interface.json") as file:
     interface = adapters.AdapterModelInterface(**json.load(file)["interface"])
 """
 _HEAD_IN = """\
-names = {names!r}
+names = {names}
 head = load_file(f"{{FOLDER}}/{file}")
 head = {{new + key.removeprefix(old): head[key] for key in head for old, new in names.items() if key.startswith(old)}}
 model.load_state_dict(head, strict=False)
@@ -218,5 +214,4 @@ logits = pooled @ head["weight"].T + head["bias"]
 _POOLED = {
     "mean": "(hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)",
     "cls": "hidden[:, 0]",
-    "own head": "",
 }

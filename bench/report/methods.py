@@ -1,4 +1,4 @@
-"""The methods as text: what each is, where it comes from, and how much of an encoder it trains."""
+"""List the methods: description, source, and share of an encoder that each trains."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["methods_text"]
 def methods_text(encoder: str, shape: methods.EncoderShape) -> str:
     """Every registered method with its closed-form count for an encoder of this shape, and the groups."""
     name = harmless(encoder)
-    parts = ["\n".join(_entry(one, methods.get(one), name, shape)) for one in methods.names()]
+    parts = ["\n".join(_entry(method, methods.get(method), name, shape)) for method in methods.names()]
     return "\n\n".join([*parts, "\n".join(_groups())])
 
 
@@ -23,7 +23,7 @@ def _entry(name: str, method: methods.Method, encoder: str, shape: methods.Encod
         count = method.trainable_parameters(shape)
         yield f"{name}: trains {count:,} parameters of {encoder}'s body ({100 * count / shape.parameters:.2f} %), and the head"
     else:
-        yield f"{name}: does not attach to {encoder}, a {shape.model_type} encoder"
+        yield f"{name}: does not attach to {encoder}, of family {shape.model_type}"
     settings = [f"{key} {value}" for key, value in method.hyperparameters().items()]
     if not method.rates_tuned:
         settings[0] += " (not tuned)"

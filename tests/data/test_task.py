@@ -15,7 +15,6 @@ from bench.data.task import Splits, Task, prepare, split
 from bench.models.pretrained import PretrainedModel, find
 from bench.records.spec import Truncation
 from bench.system.errors import DataError, ModelError
-from tests.conftest import write_encoder
 
 
 @pytest.fixture(scope="module")
@@ -179,13 +178,6 @@ def test_no_cache_costs_time_and_nothing_else(
     monkeypatch.setenv("ADAPTER_BENCH_CACHE", cache)
     assert same(prepare(tiny, small_source.sha256, lambda: split(small_source)), small_task)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a-file"]
-
-
-def test_a_tokenizer_that_does_not_fit_is_refused(tiny: PretrainedModel, small_source: Source, tmp_path: Path) -> None:
-    small = find(str(write_encoder(tmp_path / "small-vocabulary", vocab_size=1000)))
-    for _ in range(2):  # tokenised now, and from the cache
-        with pytest.raises(ModelError, match="but its vocabulary has 1,000 entries"):
-            prepare(small, small_source.sha256, lambda: split(small_source))
 
 
 @pytest.mark.parametrize("content", ["", "{}", "not json", '{"version": "1.0"}'])

@@ -98,7 +98,7 @@ def test_four_classes_from_file_to_record(out: Path, capfd: pytest.CaptureFixtur
         agrees_with_scikit_learn(record, out, 4)
     outcomes = audit([out])
     assert [outcome.failed for outcome in outcomes] == [None, None]
-    names = {name for outcome in outcomes for name, _ in outcome.held}
+    names = {name for outcome in outcomes for name, _ in outcome.passed}
     assert names >= {"bits", "counts", "accuracy", "precision", "recall", "F1", "logits", "labels"}
 
 

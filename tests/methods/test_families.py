@@ -177,7 +177,7 @@ def test_layers_that_share_weights_are_counted_once() -> None:
 def test_the_list_says_what_attaches_to_an_encoder_and_what_was_not_tuned() -> None:
     said = {entry.partition(":")[0]: entry for entry in methods_text("mine", encoder_of("ModernBert")[1]).split("\n\n")}
     assert said.keys() - {"--method also takes groups, of which those that attach to the encoder run"} == set(methods.names())
-    assert "ia3: does not attach to mine, a modernbert encoder" in said["ia3"]
+    assert "ia3: does not attach to mine, of family modernbert" in said["ia3"]
     assert "Encoders: all but modernbert" in said["ia3"]
     assert "lora: trains 3,072 parameters of mine's body" in said["lora"]
     assert "(not tuned)" in said["vera"]

@@ -98,7 +98,7 @@ def test_a_card_has_metadata_of_the_hub_and_numbers_with_an_interval(tiny: Pretr
         "accuracy": record.test.accuracy,
         "f1": record.test.f1,
     }
-    assert f"{record.test.accuracy:.2%} (95 % interval " in text
+    assert f"{100 * record.test.accuracy:.2f} % (95 % interval " in text
     assert "Hu et al." in text
     assert "hf upload" in text
     assert str(tmp_path) not in text

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.data.sources import Reviews, read
-from bench.models.check_tokenizer import _wrong
+from bench.models.check_tokenizer import _ids, _wrong
 from bench.models.check_weights import check_weights
 from bench.models.pretrained import allowed
 from bench.records.schema import Baseline, Record
@@ -180,13 +180,18 @@ def test_a_long_and_nested_value_makes_a_short_message() -> None:
 def test_a_mutated_tokenizer_is_judged(data: st.DataObject) -> None:
     tokenizer: dict[str, Any] = {
         "version": "1.0", "added_tokens": [{"id": 0, "content": "[PAD]"}], "normalizer": {"type": "BertNormalizer"},
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Whitespace"}]}, "post_processor": None,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Whitespace"}]},
+        "post_processor": {
+            "type": "TemplateProcessing", "special_tokens": {"a": {"id": "a", "ids": [1], "tokens": ["a"]}}, "sep": ["a", 1],
+        },
         "decoder": {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": ""},
         "model": {"type": "WordPiece", "vocab": {"[UNK]": 0, "a": 1}},
     }  # fmt: skip
     assert not list(_wrong(tokenizer))
-    for why in _wrong(mutated(data.draw, tokenizer) if data.draw(st.booleans()) else data.draw(JSON)):
-        assert 0 < len(why) < 400
+    found = mutated(data.draw, tokenizer) if data.draw(st.booleans()) else data.draw(JSON)
+    reasons = list(_wrong(found))
+    assert all(0 < len(why) < 400 for why in reasons)
+    assert reasons or all(type(number) is int for _, number in _ids(found))
 
 
 def header(content: Any, data: bytes = b"") -> bytes:
@@ -203,7 +208,7 @@ def test_a_header_of_weights_is_read_or_refused(tmp_path: Path, content: Any) ->
         content = header({"encoder.layer.0.output.dense.weight": tensor, "__metadata__": {"format": "pt"}}, bytes(size))
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
-    refused(lambda: check_weights("x", path, CONFIG, EncoderShape.from_config(CONFIG)))
+    refused(lambda: check_weights("x", [path], CONFIG, EncoderShape.from_config(CONFIG)))
 
 
 ODD_CELLS = ["0", "1", "1.0", "positive", "NaN", "", '"', "a,b", "x\0y", "\ufeff", "\r\n", "'"]

@@ -165,12 +165,12 @@ def test_a_converted_matrix_counts_tokens_and_remembers_what_was_asked_for(plann
     found = converted(matrix, convert)
     assert len(found.trials) == len(matrix.trials)
     for before, job in zip((*matrix.trials, *matrix.jobs), (*found.trials, *found.jobs), strict=True):
-        assert job.asked == before.spec.budget
+        assert job.requested_budget == before.spec.budget
         if before.spec.budget.unit == "steps":
             assert job == before
             continue
         assert (job.spec.budget, job.spec.reference_tokens) == (Budget(amount=share[job.spec.method], unit="tokens"), 1000)
-        assert str(job.spec.asked) == "1,000 reference tokens"
+        assert str(job.spec.requested_budget) == "1,000 reference tokens"
         assert job.run_id != before.run_id
         assert job.run_id == run_id(job.spec, encoder_sha256=job.pretrained.sha256, data_sha256=job.data.sha256)
 
@@ -180,7 +180,7 @@ def test_a_method_that_does_not_attach_to_the_encoder_is_refused_and_left_out_of
 ) -> None:
     monkeypatch.setattr(type(methods.get("ia3")), "families", frozenset({"roberta"}))
     for names in (("lora", "ia3"), ("peft", "ia3")):
-        with pytest.raises(SpecError, match="--method ia3 does not attach to a bert encoder such as 'tiny', only to roberta;"):
+        with pytest.raises(SpecError, match="--method ia3 does not attach to 'tiny', of family bert, only to roberta;"):
             planned(names)
     assert {job.spec.method for job in planned(("every",)).jobs} == set(methods.names()) - {"ia3"}
     assert [job.spec.method for job in planned(("lora", "lora-family", "lora")).jobs].count("lora") == 1
