@@ -30,7 +30,7 @@ def rows(group: Group) -> list[Row]:
 
 def on_reviews(group: Group) -> bool:
     """Whether the classes are negative and positive, as those of the published result."""
-    return all(run.data.labels == list(SENTIMENT) for row in group.rows for run in (*row.runs, *row.others))
+    return all(run.data.labels == list(SENTIMENT) for row in group.rows for run in (*row.runs, *row.other_runs))
 
 
 def differs(group: Group) -> str:
