@@ -96,6 +96,12 @@ def test_settings_reach_the_runs(tiny_suite: str) -> None:
     assert matrix.jobs[0].spec.hyperparameters == methods.get("lora").hyperparameters()
 
 
+def test_a_list_of_train_limits_is_an_axis_and_columns_are_passed_on() -> None:
+    fields = {"description": "x", "encoders": ["a"], "data": ["c"], "methods": ["lora"], "budgets": ["1s"]}
+    (request,) = Suite.model_validate({**fields, "train_limit": [100, 1000], "text_column": "body"}).requests()
+    assert (request.train_limit, request.text_column, request.label_column) == ("100,1000", "body", None)
+
+
 def test_encoders_and_data_are_crossed() -> None:
     fields = {"description": "x", "encoders": ["a", "b"], "data": ["c", "d"], "methods": ["lora"], "budgets": ["1s", "2s"]}
     asked = Suite.model_validate(fields).requests("cpu")
