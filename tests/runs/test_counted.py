@@ -114,7 +114,7 @@ def test_beside_a_load_it_is_the_same_run(command: list[str], tmp_path: Path) ->
 def test_seconds_and_the_reference_tokens_that_they_buy_are_one_run(matrix: Matrix, file: Path, tmp_path: Path) -> None:
     def ids(budget: str, **fields: Any) -> list[str]:
         request = Request(
-            list(RATIOS), encoder=str(matrix.pretrained.folder), data=matrix.jobs[0].data_argument, budget=budget,
+            list(RATIOS), encoder=str(matrix.pretrained.folder), data=matrix.jobs[0].data_argument.name, budget=budget,
             calibration=str(file), **SMALL, **fields,
         )  # fmt: skip
         return [job.run_id for job in convert_budgets(plan(request), tmp_path, say=print).jobs]

@@ -26,6 +26,7 @@ import pytest
 import bench.runs.launchers.process as local
 from bench.analysis.comparison import compare
 from bench.cli.app import main
+from bench.data.sources import Asked
 from bench.models.pretrained import PACKAGED, PretrainedModel, find
 from bench.records.audit import audit
 from bench.records.schema import Record
@@ -33,7 +34,7 @@ from bench.records.spec import Budget
 from bench.records.store import load
 from bench.runs.launchers.process import Died, LocalEngine
 from bench.runs.launchers.software import difference, software
-from bench.runs.launchers.transfer import saved
+from bench.runs.launchers.transfer import portable, saved
 from bench.runs.launchers.worker import Checkpoint, Ended, Message, Progress, Runner, _find_encoder
 from bench.runs.monitor import Folder, overview
 from bench.runs.plan import Matrix, Request, plan
@@ -138,13 +139,22 @@ def test_a_run_goes_on_at_another_runner_from_what_the_first_handed_out(
     assert not (tmp_path / "not here").exists()
 
 
+def test_a_path_travels_whole_and_a_hub_id_as_it_is(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(job.data_argument.name)
+    monkeypatch.chdir(folder.parent)
+    near = replace(job, data_argument=Asked(folder.name, "body"))
+    assert portable(near).data_argument == Asked(str(folder), "body")
+    for name in ("imdb", "fancyzhx/ag_news"):
+        assert portable(replace(job, data_argument=Asked(name))).data_argument == Asked(name)
+
+
 def test_another_encoder_or_other_reviews_are_refused(job: Job, tmp_path: Path) -> None:
     runner = Runner("cpu", 2, "elsewhere")
     other = "has other content on the worker (", "0" * 64
     for wrong, says in (
         (replace(job, pretrained=replace(job.pretrained, sha256=other[1])), f"the encoder 'tiny' {other[0]}"),
         (replace(job, data=job.data.model_copy(update={"sha256": other[1]})), f"the data 'small' {other[0]}"),
-        (replace(job, data_argument=str(tmp_path / "none")), "data 'none' is none of embedded"),
+        (replace(job, data_argument=Asked(str(tmp_path / "none"))), "data 'none' is none of embedded"),
     ):
         runner.start("bench.training.run:execute", wrong, None)
         (*_, ended) = heard(runner, Ended)
@@ -404,6 +414,7 @@ def what(tiny_folder: Path, small_folder: Path) -> list[str]:
 SCRIPT = """
 import sys
 from bench.cli.app import main
+from bench.data.sources import Asked
 try:
     main(sys.argv[1:])
 except SystemExit as end:
