@@ -1,6 +1,6 @@
 """The Python interface: `bench.run`, `bench.load_records`, `bench.compare` and `bench.predict`.
 
-It stands on what the commands stand on, so a run from Python is the run of the command line: same id, same record.
+It calls the same functions as the commands, so a run from Python has the id and record of the command line's.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def run(
     force: bool = False,
     **options: Any,
 ) -> list[Record]:
-    """Train and test methods, each with the same budget, and return the records of the runs that were asked for.
+    """Train and test methods, each with the same budget, and return the records of the requested runs.
 
     Runs that are finished in the folder `out` are not made again. Each takes a process of its own, which imports nothing of
     the calling script: no `__main__` guard is needed.
@@ -63,7 +63,7 @@ def run(
         BenchError: for the first thing that is wrong, before anything is spent.
         KeyboardInterrupt: when interrupted, after the record of the run in hand is written.
     """
-    from bench.runs.budgets import counted
+    from bench.runs.budgets import convert_budgets
     from bench.runs.plan import plan
     from bench.runs.request import Request
     from bench.runs.scheduler import carry_out
@@ -81,7 +81,7 @@ def run(
         if isinstance(record, Record) and record.spec.purpose == "run":
             records.append(record)
 
-    matrix = counted(plan(request), folder, say=lambda line: print(line, file=sys.stderr))
+    matrix = convert_budgets(plan(request), folder, say=lambda line: print(line, file=sys.stderr))
     carry_out(matrix, folder, force=force, tell=keep, announce=lambda decision: None, keep=save)
     return records
 
@@ -95,7 +95,7 @@ def load_records(*sources: str | Path) -> list[Record | Baseline]:
     from bench.records.schema import Calibration
     from bench.records.store import Damaged, load
 
-    found: dict[str, Record | Baseline] = {}
+    loaded: dict[str, Record | Baseline] = {}
     for source in map(Path, sources):
         if not source.exists():
             raise RecordError(f"{str(source)!r} does not exist; name a folder of records or a record")
@@ -103,8 +103,8 @@ def load_records(*sources: str | Path) -> list[Record | Baseline]:
             if isinstance(item, Damaged):
                 warnings.warn(f"left out {item.path}: {item.reason}", stacklevel=2)
             elif not isinstance(item, Calibration):
-                found[item.run_id] = item
-    return list(found.values())
+                loaded[item.run_id] = item
+    return list(loaded.values())
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,10 @@ class Comparison:
 
 
 def compare(records: Iterable[Record | Baseline], *, reference: str = "houlsby", margin: float = 100 * MARGIN) -> Comparison:
-    """Put every method beside the reference, on the same seeds and texts (RULES.md, sections 8 to 10).
+    """Compare every method with the reference on the same seeds and texts (RULES.md, sections 8 to 10).
 
     Args:
-        records: of runs and baselines; tuning trials among them are no part of a comparison.
+        records: of runs and baselines; tuning trials among them are ignored.
         reference: the method that differences are taken from.
         margin: points of accuracy within which two methods count as equivalent.
     """

@@ -14,10 +14,10 @@ RULES_VERSION = 3
 """Version of RULES.md: records of different versions are never compared."""
 Precision = Literal["fp32", "bf16"]
 SENTENCES = "rotten-tomatoes"
-"""What the sentences are called as reviews to train on; a run on them is not tested on them out of domain."""
+"""Name of the sentences as a data source; a run on them has no out-of-domain test."""
 
 PASSES = 20
-"""Passes over the kept features of a method that leaves the encoder as it is (rules, section 4)."""
+"""Passes over the cached features of a method that leaves the encoder as it is (rules, section 4)."""
 
 WARM_UP = 0.06
 """Share of the budget over which the learning rate rises: RoBERTa's 6 % (Liu et al. 2019, table 10; rules, section 5)."""

@@ -1,7 +1,6 @@
-"""Groups that differ in nothing but the budget, side by side: who leads as the budget grows, and where the lead changes.
+"""Groups that differ in the budget alone: which method leads as the budget grows, and where the lead changes.
 
-This is the one place where numbers of different budgets stand together (rules, section 8). Differences are still taken
-within a budget alone.
+The only comparison across budgets (rules, section 8). Differences are still taken within a budget.
 """
 
 from __future__ import annotations
@@ -66,16 +65,16 @@ class Sweep:
 
 
 def budget_of(group: Group) -> Budget:
-    """Return the budget that all runs of a group share: where one stands in two tables, that of this one."""
+    """Return the budget that all runs of a group share; of a run in two tables, that of this one."""
     return Budget.parse(group.key.budget)
 
 
 def sweeps(groups: Iterable[Group]) -> list[Sweep]:
-    """Every set of two or more groups that differ in the amount of their budget alone."""
+    """Return every set of two or more groups that differ in the amount of their budget alone."""
     series: dict[tuple[object, ...], list[Group]] = defaultdict(list)
     for group in groups:
         series[(*group.key._replace(budget=""), budget_of(group).unit)].append(group)
-    return [_sweep(sorted(found, key=lambda g: budget_of(g).amount)) for found in series.values() if len(found) > 1]
+    return [_sweep(sorted(members, key=lambda g: budget_of(g).amount)) for members in series.values() if len(members) > 1]
 
 
 def _sweep(groups: list[Group]) -> Sweep:
@@ -87,12 +86,12 @@ def _sweep(groups: list[Group]) -> Sweep:
 
 def _lines(groups: list[Group]) -> list[Line]:
     """Return a line a method; one with several settings under one budget gets a line for each of them."""
-    found = [(i, row) for i, group in enumerate(groups) for row in group.rows]
-    places = [(i, row.method) for i, row in found]
+    entries = [(i, row) for i, group in enumerate(groups) for row in group.rows]
+    places = [(i, row.method) for i, row in entries]
     several = {method for i, method in places if places.count((i, method)) > 1}
     # By method in the order of the tables, and within one by setting.
     cells: dict[str, dict[Setting, list[Row | None]]] = defaultdict(dict)
-    for i, row in found:
+    for i, row in entries:
         setting: Setting = frozenset(_setting(row).items()) if row.method in several else frozenset()
         cells[row.method].setdefault(setting, [None] * len(groups))[i] = row
     lines = []
@@ -107,7 +106,7 @@ def _setting(row: Row) -> dict[str, float | int | str | bool | None]:
 
 
 def _records(row: Row) -> list[Record]:
-    return [*row.runs, *row.others]
+    return [*row.runs, *row.other_runs]
 
 
 def _crossings(line: Line, budgets: list[Budget]) -> list[Crossing]:

@@ -1,4 +1,4 @@
-"""Which records may be compared, and how each method stands beside the reference: paired by seed, on the same reviews."""
+"""Group comparable records and compare each method with the reference, paired by seed on the same reviews."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Row:
     role: Literal["reference", "method", "baseline", "published"] = "method"
     runs: list[Record] = field(default_factory=list)
     """Complete runs, by seed."""
-    others: list[Record] = field(default_factory=list)
+    other_runs: list[Record] = field(default_factory=list)
     """Runs that ended in another state."""
     accuracy: float | None = None
     accuracy_deviation: float | None = None
@@ -54,9 +54,9 @@ class Row:
     reviews_per_second: float | None = None
     """By the clock of the runs; None in a calibrated group, whose runs may have shared a device."""
     conversion: Conversion | None = None
-    """What a calibration says of a token's time under this method; None where no run of it is calibrated."""
+    """Calibrated time per token, over the reference's; None where no run is calibrated."""
     collapsed: list[int] = field(default_factory=list)
-    """Seeds of complete runs whose test is no better than the most frequent class."""
+    """Seeds of complete runs no better than the most frequent class."""
     one_class: list[int] = field(default_factory=list)
     """Those of them whose predictions are all the same."""
     measured: list[Record] = field(default_factory=list)
@@ -87,7 +87,7 @@ class Group:
     reference: Row | None
     """The row that differences are taken from; None if no run of it is complete."""
     encoders: tuple[str, ...] = ()
-    """Names under which the one encoder of the group was asked for, the earliest run's first."""
+    """Requested names of the group's encoder, the earliest run's first."""
     margin: float = MARGIN
     """Differences within it count as equivalent, a share of 1."""
     detectable: float | None = None
@@ -117,16 +117,15 @@ class Group:
 
 
 def encoder_names(records: Iterable[Record]) -> tuple[str, ...]:
-    """Return the names under which people asked for the encoder of these records, each once, the earliest first."""
+    """Return the requested names of the encoder of these records, each once, the earliest first."""
     return tuple(dict.fromkeys(record.spec.encoder for record in sorted(records, key=lambda r: r.finished)))
 
 
 def compare(records: Iterable[Record | Baseline], reference: str, order: list[str], margin: float = MARGIN) -> list[Group]:
-    """Group what is comparable, and put each method beside `reference`. `order` sorts the other methods.
+    """Group comparable records and compare each method with `reference`. `order` sorts the other methods.
 
-    Tuning trials are no part of a comparison. A run that is there twice counts once: complete rather than not, else the
-    later one. Groups that differ in their budget alone stand together, by its unit and its amount. Differences within
-    `margin`, a share of 1, count as equivalent.
+    Tuning trials are left out. Of duplicate runs a complete one counts, else the latest. Groups that differ in their
+    budget alone follow each other by its unit and amount. Differences within `margin`, a share of 1, are equivalent.
 
     Raises:
         RecordError: if one method has several shares of one number of reference tokens.
@@ -138,8 +137,8 @@ def compare(records: Iterable[Record | Baseline], reference: str, order: list[st
             baselines[record.run_id] = record
         elif isinstance(record, Record) and record.spec.purpose == "run":
             runs.append(record)
-    found = sorted(grouped(runs).items(), key=lambda item: _place(item[0]))
-    return [_group(key, _once(runs), list(baselines.values()), reference, order, margin) for key, runs in found]
+    groups = sorted(grouped(runs).items(), key=lambda item: _place(item[0]))
+    return [_group(key, _once(runs), list(baselines.values()), reference, order, margin) for key, runs in groups]
 
 
 def _place(key: GroupKey) -> tuple[Any, ...]:
@@ -152,10 +151,10 @@ def _place(key: GroupKey) -> tuple[Any, ...]:
 
 
 def _once(records: list[Record]) -> list[Record]:
-    chosen: dict[str, Record] = {}
+    latest: dict[str, Record] = {}
     for record in sorted(records, key=lambda r: (r.state == "complete", r.finished)):
-        chosen[record.run_id] = record
-    return list(chosen.values())
+        latest[record.run_id] = record
+    return list(latest.values())
 
 
 def _group(
@@ -163,7 +162,7 @@ def _group(
 ) -> Group:
     kinds = Counter(machine(record) for record in records if record.state == "complete")
     kind = max(sorted(kinds), key=lambda one: kinds[one]) if kinds else None
-    rows = [_row(label, found, kind) for label, found in _settings(records)]
+    rows = [_row(label, runs, kind) for label, runs in _settings(records)]
     if any(row.conversion for row in rows):
         rows = [replace(row, reviews_per_second=None) for row in rows]
 
@@ -178,16 +177,16 @@ def _group(
     pairs = [Pair(rows[i].label, rows[j].label, paired) for i, j, paired in analysis.pairs]
     if centre is not None:
         rows = [replace(_beside(centre, centre), role="reference")] + [
-            replace(_beside(row, centre), paired=found) for row, found in zip(rows[1:], analysis.against_first, strict=True)
+            replace(_beside(row, centre), paired=paired) for row, paired in zip(rows[1:], analysis.against_first, strict=True)
         ]
         centre = rows[0]
-    seen = {record.training.reviews_distinct for record in centre.runs if record.training} if centre else set()
+    distinct = {record.training.reviews_distinct for record in centre.runs if record.training} if centre else set()
     same_test = [
         baseline
         for baseline in baselines
         if baseline.rules_version == key.rules
         and (baseline.data.sha256, baseline.data.cut, baseline.spec.test_limit) == (key.data_sha256, key.cut, key.test_limit)
-        and baseline.spec.train_reviews in seen | {baseline.data.train}
+        and baseline.spec.train_reviews in distinct | {baseline.data.train}
     ]
     same_test.sort(key=lambda baseline: -baseline.spec.train_reviews)
     return Group(
@@ -197,14 +196,14 @@ def _group(
 
 
 def _settings(records: list[Record]) -> list[tuple[str, list[Record]]]:
-    """Return the runs of each method under its label; two settings of one method stand apart, labelled with what differs."""
+    """Return the runs of each method under its label; each setting of a method has its own, labelled with what differs."""
     methods: dict[str, dict[Setting, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         methods[record.spec.method][frozenset(record.spec.hyperparameters.items())].append(record)
     return [
-        (label, found)
+        (label, runs)
         for method, settings in methods.items()
-        for label, found in zip(setting_labels(method, list(settings)), settings.values(), strict=True)
+        for label, runs in zip(setting_labels(method, list(settings)), settings.values(), strict=True)
     ]
 
 
@@ -225,7 +224,7 @@ def _row(label: str, records: list[Record], kind: Machine | None) -> Row:
         label=label,
         method=records[0].spec.method,
         runs=runs,
-        others=others,
+        other_runs=others,
         accuracy=_mean([t.accuracy for t in tests]),
         accuracy_deviation=stdev([t.accuracy for t in tests]) if len(tests) > 1 else None,
         accuracy_half_width=None if collapsed else half_width([t.accuracy for t in tests]),
@@ -234,7 +233,7 @@ def _row(label: str, records: list[Record], kind: Machine | None) -> Row:
         f1=_mean([t.f1 for t in tests]),
         body=parameters.body if parameters else None,
         head=parameters.head if parameters else None,
-        memory=float(median(taken)) if (taken := [r.memory.training_bytes for r in measured if r.memory]) else None,
+        memory=float(median(peaks)) if (peaks := [r.memory.training_bytes for r in measured if r.memory]) else None,
         reviews_seen=_mean([float(r.training.reviews_seen) for r in runs if r.training]),
         reviews_per_second=_mean(
             [r.training.reviews_seen / r.seconds.charged for r in measured if r.training and r.seconds and r.seconds.charged]

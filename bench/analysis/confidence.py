@@ -1,4 +1,4 @@
-"""How far a method's probabilities can be believed: calibration error, negative log-likelihood and Brier score, from logits.
+"""Calibration of a method's probabilities, from logits: expected calibration error, negative log-likelihood, Brier score.
 
 ECE: the mean over texts of |confidence - accuracy| of their bin, in 15 bins of equal mass by confidence (Nixon et al. 2019,
 arXiv 1904.01685; Guo et al. 2017 have bins of equal width, most of which are empty where a model is sure). It is never below
@@ -41,7 +41,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Confidence:
-    """What the probabilities of one method's runs are worth, means over seeds."""
+    """Calibration of one method, means over seeds."""
 
     label: str
     method: str
@@ -80,8 +80,8 @@ class _Scores:
 
 def available(group: Group, folder: Folders) -> bool:
     """Whether any run of a group has its logits beside it."""
-    named = (record.test.logits_sha256 for record in group.runs if record.test)
-    return any(_place(folder, name) for name in named if name)
+    hashes = (record.test.logits_sha256 for record in group.runs if record.test)
+    return any(_place(folder, name) for name in hashes if name)
 
 
 def _place(folders: Folders, name: str) -> Path | None:
@@ -91,13 +91,13 @@ def _place(folders: Folders, name: str) -> Path | None:
 
 
 def confidences(group: Group, folder: Folders) -> list[Confidence]:
-    """One for each method with complete runs whose logits are in the results `folder`; runs without theirs are left out."""
-    found = []
+    """Score each method with complete runs whose logits are in the results `folder`; other runs are left out."""
+    results = []
     for row in group.rows:
         runs = {record.spec.seed: of for record in row.runs if record.test and (of := _of(record.test, folder)) is not None}
         if runs:
-            found.append(_mean(row, runs))
-    return found
+            results.append(_mean(row, runs))
+    return results
 
 
 def _of(test: Evaluation, folder: Folders) -> _Scores | None:
@@ -138,36 +138,36 @@ def scores(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> _
 
 
 def _mean(row: Row, runs: dict[int, _Scores]) -> Confidence:
-    found = list(runs.values())
-    over_seeds = half_width([of.ece for of in found]) or 0.0
+    scored = list(runs.values())
+    over_seeds = half_width([of.ece for of in scored]) or 0.0
     return Confidence(
         label=row.label,
         method=row.method,
         seeds=list(runs),
-        ece=float(np.mean([of.ece for of in found])),
-        ece_half_width=math.hypot(over_seeds, 1.96 * _deviation_over_texts(found)),
-        ece_floor=float(np.mean([of.floor for of in found])),
-        nll=float(np.mean([of.nll for of in found])),
-        nll_half_width=half_width([of.nll for of in found]),
-        brier=float(np.mean([of.brier for of in found])),
-        brier_half_width=half_width([of.brier for of in found]),
-        bins=[_bin(found, i) for i in range(BINS) if all((of.bin == i).any() for of in found)],
+        ece=float(np.mean([of.ece for of in scored])),
+        ece_half_width=math.hypot(over_seeds, 1.96 * _deviation_over_texts(scored)),
+        ece_floor=float(np.mean([of.floor for of in scored])),
+        nll=float(np.mean([of.nll for of in scored])),
+        nll_half_width=half_width([of.nll for of in scored]),
+        brier=float(np.mean([of.brier for of in scored])),
+        brier_half_width=half_width([of.brier for of in scored]),
+        bins=[_bin(scored, i) for i in range(BINS) if all((of.bin == i).any() for of in scored)],
     )
 
 
-def _bin(found: Sequence[_Scores], i: int) -> Bin:
+def _bin(scored: Sequence[_Scores], i: int) -> Bin:
     return Bin(
-        float(np.mean([of.confidence[of.bin == i].mean() for of in found])),
-        float(np.mean([of.right[of.bin == i].mean() for of in found])),
+        float(np.mean([of.confidence[of.bin == i].mean() for of in scored])),
+        float(np.mean([of.right[of.bin == i].mean() for of in scored])),
     )
 
 
-def _deviation_over_texts(found: Sequence[_Scores]) -> float:
+def _deviation_over_texts(scored: Sequence[_Scores]) -> float:
     """Return the deviation of the mean ECE over bootstrap resamples of the texts, the same for every seed; bins stay."""
-    texts = len(found[0].bin)
+    texts = len(scored[0].bin)
     rng, values = np.random.default_rng(0), []
     for _ in range(RESAMPLES):
         times = np.bincount(rng.integers(0, texts, texts), minlength=texts)
-        gaps = [np.bincount(of.bin, times * (of.confidence - of.right), BINS) for of in found if len(of.bin) == texts]
+        gaps = [np.bincount(of.bin, times * (of.confidence - of.right), BINS) for of in scored if len(of.bin) == texts]
         values.append(float(np.mean([np.abs(gap).sum() for gap in gaps])) / texts)
     return float(np.std(values, ddof=1))

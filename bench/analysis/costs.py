@@ -1,4 +1,4 @@
-"""What a method costs beside its budget: memory by purpose, latency, bytes, energy; and how it does on other reviews."""
+"""Costs of a method beside its budget: memory by purpose, latency, bytes, energy; and out-of-domain accuracy."""
 
 from __future__ import annotations
 

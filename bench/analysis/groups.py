@@ -1,4 +1,4 @@
-"""Which runs may stand in one table (rules, section 8)."""
+"""Which runs may share a table (rules, section 8)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIBRARIES = ("torch", "transformers", "adapters", "peft", "tokenizers")
 
 
 BUSY = 1.25
-"""Times what its calibration expects, beyond which a run's clock says that it was not alone on its device."""
+"""A run that takes this many times the calibrated time shared its device."""
 Setting = frozenset[tuple[str, float | int | str | bool | None]]
 """Hyperparameters, by name."""
 Machine = tuple[str, int]
@@ -24,7 +24,7 @@ Machine = tuple[str, int]
 
 
 class GroupKey(NamedTuple):
-    """What must be equal for two runs to stand in one table (rules, section 8). The encoder counts by its content.
+    """Fields that the runs of one table share (rules, section 8). The encoder counts by its content.
 
     Up to rules 2, and under a budget in seconds, the machine is part of it. A counted budget buys the same on any machine;
     one in reference tokens was converted on one, and that machine is part of it instead of the run's own.
@@ -41,7 +41,7 @@ class GroupKey(NamedTuple):
     threads: int | None
     precision: str
     budget: str
-    """As asked for: under reference tokens every method has a share of its own."""
+    """As requested: under reference tokens every method has a share of its own."""
     memory_cap: int | None
     max_length: int
     truncation: str
@@ -67,7 +67,7 @@ def shared_device(record: Record) -> bool:
 
 
 def group_key(record: Record) -> GroupKey:
-    """Return what must be equal for a run to stand in one table with another."""
+    """Return the key that a run shares with all others of its table."""
     spec, versions = record.spec, record.environment.versions
     device: str | None = None
     threads: int | None = None
@@ -77,7 +77,7 @@ def group_key(record: Record) -> GroupKey:
         device, threads = (record.conversion.device, record.conversion.threads) if record.conversion else machine(record)
     return GroupKey(
         record.rules_version, record.data.sha256, record.data.cut, spec.test_limit, spec.train_limit, spec.classes,
-        record.encoder.sha256, device, threads, spec.precision, str(spec.asked), spec.memory_cap, spec.max_length,
+        record.encoder.sha256, device, threads, spec.precision, str(spec.requested_budget), spec.memory_cap, spec.max_length,
         spec.truncation, spec.batch_size, spec.dropout, spec.attention_dropout, spec.kernels, spec.tuning, spec.tuning_seeds,
         ", ".join(f"{name} {versions[name].split('+')[0]}" for name in LIBRARIES if name in versions),
     )  # fmt: skip
@@ -89,13 +89,13 @@ def grouped(runs: Iterable[Record]) -> dict[GroupKey, list[Record]]:
     Raises:
         RecordError: if one method has several shares of one number of reference tokens.
     """
-    found: dict[GroupKey, list[Record]] = defaultdict(list)
+    groups: dict[GroupKey, list[Record]] = defaultdict(list)
     for record in runs:
-        found[group_key(record)].append(record)
-    for key, members in found.items():
+        groups[group_key(record)].append(record)
+    for key, members in groups.items():
         _refuse_several_shares(key, members)
-    _lend(found)
-    return dict(found)
+    _add_to_plain_groups(groups)
+    return dict(groups)
 
 
 def _refuse_several_shares(key: GroupKey, runs: list[Record]) -> None:
@@ -111,19 +111,19 @@ def _refuse_several_shares(key: GroupKey, runs: list[Record]) -> None:
             )
 
 
-def _lend(found: dict[GroupKey, list[Record]]) -> None:
+def _add_to_plain_groups(groups: dict[GroupKey, list[Record]]) -> None:
     """Add each run under reference tokens to the table of plain tokens that its own share belongs to, if there is one."""
-    for runs in list(found.values()):
+    for runs in list(groups.values()):
         for record in runs:
             if record.spec.reference_tokens is None:
                 continue
             plain = record.model_copy(update={"spec": record.spec.model_copy(update={"reference_tokens": None})})
-            its = found.get(group_key(plain))
+            its = groups.get(group_key(plain))
             if its is not None and not any(_same_run(record, other) for other in its):
                 its.append(record)
 
 
-def _same_run(one: Record, other: Record) -> bool:
-    """Whether two runs differ in no more than how their budget was asked for."""
+def _same_run(first: Record, second: Record) -> bool:
+    """Whether two runs differ only in how their budget was requested."""
     names = ("method", "hyperparameters", "seed")
-    return all(getattr(one.spec, name) == getattr(other.spec, name) for name in names)
+    return all(getattr(first.spec, name) == getattr(second.spec, name) for name in names)

@@ -81,7 +81,7 @@ def marks(runs: Sequence[Record]) -> list[Mark]:
 
 
 def at_marks(curve: Sequence[CurvePoint]) -> dict[float, CurvePoint]:
-    """Return the points of a run by the mark that each stands at. A head on kept features is read once, at the last one."""
+    """Return the points of a run by mark. A head on cached features has one, at the last mark."""
     ended = bool(curve) and curve[-1].fraction >= MARKS[-1]
     return dict(zip(MARKS[-len(curve) :] if ended else MARKS, curve, strict=False))
 

@@ -1,4 +1,4 @@
-"""Tuning trials beside each other: how much a method's accuracy depends on its learning rate. Apart from the comparison."""
+"""Tuning trials by method: how much accuracy depends on the learning rate. No part of the comparison."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Trials:
     """The method's declared default; None where this machine does not have the method."""
     declared: tuple[float, ...]
     """The rates that the method declares."""
-    chosen: float | None
+    chosen_rate: float | None
     """As `bench.analysis.tuning.choose` has it; None where every rate collapsed, or a trial is still to be run again."""
 
     @property
@@ -59,7 +59,7 @@ def sensitivities(records: Iterable[Record | Baseline], order: list[str]) -> lis
     # To the comparison a trial is a run that was never tested: it groups them, and counts once what is there twice.
     as_runs = [trial.model_copy(update={"spec": trial.spec.model_copy(update={"purpose": "run"})}) for trial in trials]
     return [
-        Sensitivity(group, _methods([record for row in group.rows for record in (*row.runs, *row.others)], order))
+        Sensitivity(group, _methods([record for row in group.rows for record in (*row.runs, *row.other_runs)], order))
         for group in compare(as_runs, "", order)
     ]
 
@@ -69,26 +69,26 @@ def _methods(trials: list[Record], order: list[str]) -> list[Trials]:
     for trial in trials:
         rest = {name: value for name, value in trial.spec.hyperparameters.items() if name != "learning_rate"}
         settings[trial.spec.method][frozenset(rest.items())].append(trial)
-    found = [
+    rows = [
         _trials(label, method, members)
         for method, own in settings.items()
         for label, members in zip(setting_labels(method, list(own)), own.values(), strict=True)
     ]
-    return sorted(found, key=lambda row: (order.index(row.method) if row.method in order else len(order), row.label))
+    return sorted(rows, key=lambda row: (order.index(row.method) if row.method in order else len(order), row.label))
 
 
 def _trials(label: str, method: str, trials: list[Record]) -> Trials:
-    known = methods.get(method) if method in methods.names() else None
-    default = known.learning_rate if known else None
-    settled, rates = all(trial.state in FINAL for trial in trials), tried(trials)
+    registered = methods.get(method) if method in methods.names() else None
+    default = registered.learning_rate if registered else None
+    finished, rates = all(trial.state in FINAL for trial in trials), tried(trials)
     return Trials(
         label=label,
         method=method,
         trials=sorted(trials, key=lambda trial: (_or(learning_rate(trial), math.inf), trial.spec.seed)),
         default=default,
-        declared=known.learning_rates if known else (),
+        declared=registered.learning_rates if registered else (),
         rates=rates,
-        chosen=choose(rates, _or(default, math.nan)) if settled else None,
+        chosen_rate=choose(rates, _or(default, math.nan)) if finished else None,
     )
 
 

@@ -99,9 +99,9 @@ def moments(differences: npt.NDArray[np.integer[Any]]) -> Moments:
     return Moments(seeds, texts, total / cells, value, between_texts / (cells * (texts - 1) * cells))
 
 
-def own(found: Moments) -> SeedVariance:
+def own(pair: Moments) -> SeedVariance:
     """Return a pair's own seed variance, on its seeds - 1 degrees of freedom."""
-    return SeedVariance(found.seed_variance, found.seeds - 1)
+    return SeedVariance(pair.seed_variance, pair.seeds - 1)
 
 
 def pooled(pairs: Mapping[tuple[int, int], Moments], used: npt.NDArray[np.bool_]) -> SeedVariance:
@@ -115,15 +115,15 @@ def pooled(pairs: Mapping[tuple[int, int], Moments], used: npt.NDArray[np.bool_]
     methods, seeds = used.shape
     form = np.zeros((methods * seeds, methods * seeds))
     total, weight = 0.0, 0
-    for (one, other), found in pairs.items():
-        shared = np.flatnonzero(used[one] & used[other])
+    for (i, j), pair in pairs.items():
+        shared = np.flatnonzero(used[i] & used[j])
         if len(shared) < 2:
             continue
-        total += (len(shared) - 1) * found.seed_variance
+        total += (len(shared) - 1) * pair.seed_variance
         weight += len(shared) - 1
         rows = np.zeros((len(shared), methods * seeds))
-        rows[np.arange(len(shared)), one * seeds + shared] = 1
-        rows[np.arange(len(shared)), other * seeds + shared] = -1
+        rows[np.arange(len(shared)), i * seeds + shared] = 1
+        rows[np.arange(len(shared)), j * seeds + shared] = -1
         rows -= rows.mean(axis=0)
         form += rows.T @ rows
     if weight == 0:
@@ -152,7 +152,7 @@ def bartlett(groups: Sequence[Sequence[float]]) -> float | None:
     return float(special.chdtrc(len(values) - 1, statistic))
 
 
-def two_way(found: Moments, variance: SeedVariance | None = None) -> TwoWay:
+def two_way(pair: Moments, variance: SeedVariance | None = None) -> TwoWay:
     """Compare one pair with this seed variance, its own by default.
 
     With one seed the standard error is that of the texts alone, and there is no p. With two, there is one degree of freedom
@@ -160,32 +160,32 @@ def two_way(found: Moments, variance: SeedVariance | None = None) -> TwoWay:
     """
     from scipy import special
 
-    variance = variance or own(found)
-    if found.seeds == 1:
-        return TwoWay(found.difference, math.sqrt(found.text_variance), found.texts - 1, math.nan)
-    freedom = variance.freedom if found.seeds > 2 else 1
-    error = math.sqrt(max(variance.value, 0.0) / found.seeds + found.text_variance)
+    variance = variance or own(pair)
+    if pair.seeds == 1:
+        return TwoWay(pair.difference, math.sqrt(pair.text_variance), pair.texts - 1, math.nan)
+    freedom = variance.freedom if pair.seeds > 2 else 1
+    error = math.sqrt(max(variance.value, 0.0) / pair.seeds + pair.text_variance)
     if error == 0:
-        return TwoWay(found.difference, 0.0, freedom, 0.0 if found.difference else 1.0)
-    p = 2 * float(special.stdtr(freedom, -abs(found.difference) / error))
-    return TwoWay(found.difference, error, freedom, p)
+        return TwoWay(pair.difference, 0.0, freedom, 0.0 if pair.difference else 1.0)
+    p = 2 * float(special.stdtr(freedom, -abs(pair.difference) / error))
+    return TwoWay(pair.difference, error, freedom, p)
 
 
-def half_width(found: TwoWay) -> float:
+def half_width(test: TwoWay) -> float:
     """Half the width of the 95 % interval of the difference, taken alone."""
     from scipy import special
 
-    return float(special.stdtrit(found.freedom, 1 - ALPHA / 2)) * found.standard_error
+    return float(special.stdtrit(test.freedom, 1 - ALPHA / 2)) * test.standard_error
 
 
-def equivalence_p(found: TwoWay, margin: float) -> float:
+def equivalence_p(test: TwoWay, margin: float) -> float:
     """Return the larger p of two one-sided tests of a difference beyond -margin or +margin (TOST, Schuirmann 1987)."""
     from scipy import special
 
-    inside = margin - abs(found.difference)
-    if found.standard_error == 0:
+    inside = margin - abs(test.difference)
+    if test.standard_error == 0:
         return 0.0 if inside > 0 else 1.0
-    return float(special.stdtr(found.freedom, -inside / found.standard_error))
+    return float(special.stdtr(test.freedom, -inside / test.standard_error))
 
 
 def detectable(standard_error: float, freedom: float, comparisons: int) -> float:

@@ -27,15 +27,15 @@ __all__ = [
 ]
 
 
-class Asked(Protocol):
+class JobSpec(Protocol):
     """The part of a job that tuning reads."""
 
     @property
     def spec(self) -> RunSpec: ...
 
     @property
-    def asked(self) -> Budget:
-        """The budget that was asked for, before any conversion."""
+    def requested_budget(self) -> Budget:
+        """The budget as requested, before any conversion."""
         ...
 
 
@@ -86,12 +86,12 @@ def tried(records: Iterable[Record]) -> list[Trial]:
 
 
 def _trial(rate: float, records: list[Record]) -> Trial:
-    found = [(record, validation_accuracy(record)) for record in records]
-    accuracies = [accuracy for _, accuracy in found if accuracy is not None]
+    scores = [(record, validation_accuracy(record)) for record in records]
+    accuracies = [accuracy for _, accuracy in scores if accuracy is not None]
     collapsed = any(
         accuracy is None
         or statistics.collapsed(round(accuracy * record.data.validation), record.data.validation, 1 / record.spec.classes)
-        for record, accuracy in found
+        for record, accuracy in scores
     )
     return Trial(learning_rate=rate, accuracies=accuracies, collapsed=collapsed)
 
@@ -101,21 +101,21 @@ def choose(trials: Sequence[Trial], default: float) -> float | None:
 
     A tie goes to the default, else to the smaller rate.
     """
-    standing = [trial for trial in trials if not trial.collapsed]
-    best = max(standing, key=lambda t: (fmean(t.accuracies), t.learning_rate == default, -t.learning_rate), default=None)
+    eligible = [trial for trial in trials if not trial.collapsed]
+    best = max(eligible, key=lambda t: (fmean(t.accuracies), t.learning_rate == default, -t.learning_rate), default=None)
     return None if best is None else best.learning_rate
 
 
-def extension(found: dict[str, list[Trial]]) -> dict[str, float]:
+def extension(trials_by_method: dict[str, list[Trial]]) -> dict[str, float]:
     """One more learning rate for every method, where the best of any stands at the edge of its grid; else none.
 
     A method extends towards its best where that is at an edge, and otherwise on the side of its better neighbour: to the
     next rate that it declares there, or by the ratio of the two outermost rates.
     """
-    bests = {method: choose(trials, methods.get(method).learning_rate) for method, trials in found.items()}
-    if not any(best in _edges(found[method]) for method, best in bests.items()):
+    bests = {method: choose(trials, methods.get(method).learning_rate) for method, trials in trials_by_method.items()}
+    if not any(best in _edges(trials_by_method[method]) for method, best in bests.items()):
         return {}
-    return {method: _next_rate(method, trials, bests[method]) for method, trials in found.items()}
+    return {method: _next_rate(method, trials, bests[method]) for method, trials in trials_by_method.items()}
 
 
 def _edges(trials: list[Trial]) -> tuple[float, float]:
@@ -139,16 +139,16 @@ def _next_rate(method: str, trials: list[Trial], best: float | None) -> float:
     return float(f"{rate:.2g}")
 
 
-def one_more_rate(pairs: Iterable[tuple[Asked, Record]]) -> dict[tuple[str, Budget], float]:
+def one_more_rate(pairs: Iterable[tuple[JobSpec, Record]]) -> dict[tuple[str, Budget], float]:
     """Return the extension of every method under each budget of these trials; none before all of them have ended."""
-    found: dict[Budget, dict[str, list[Record]]] = {}
+    by_budget: dict[Budget, dict[str, list[Record]]] = {}
     for job, record in pairs:
         if record.state not in FINAL:
             return {}
-        found.setdefault(job.asked, {}).setdefault(job.spec.method, []).append(record)
+        by_budget.setdefault(job.requested_budget, {}).setdefault(job.spec.method, []).append(record)
     return {
         (method, budget): rate
-        for budget, records in found.items()
+        for budget, records in by_budget.items()
         for method, rate in extension({method: tried(trials) for method, trials in records.items()}).items()
     }
 
@@ -169,7 +169,7 @@ class Decision:
     """Why there is none."""
 
 
-def decide(pairs: Iterable[tuple[Asked, Record]], *, extended: bool = False) -> list[Decision]:
+def decide(pairs: Iterable[tuple[JobSpec, Record]], *, extended: bool = False) -> list[Decision]:
     """One decision for each method and budget among the trials, in the order of their first trials.
 
     There is none while a trial is to be run again (it failed or was cancelled), since the choice would then be from fewer
@@ -177,8 +177,8 @@ def decide(pairs: Iterable[tuple[Asked, Record]], *, extended: bool = False) -> 
     """
     grouped: dict[tuple[str, Budget], list[Record]] = defaultdict(list)
     for job, record in pairs:
-        grouped[job.spec.method, job.asked].append(record)
-    return [_decision(method, budget, found, extended) for (method, budget), found in grouped.items()]
+        grouped[job.spec.method, job.requested_budget].append(record)
+    return [_decision(method, budget, trials, extended) for (method, budget), trials in grouped.items()]
 
 
 def _decision(method: str, budget: Budget, records: list[Record], extended: bool) -> Decision:

@@ -167,15 +167,15 @@ def analyse(methods: Sequence[Sequence[Record]], margin: float = MARGIN) -> Anal
     for i, correct in enumerate(right):
         sound[i] = [seed in correct and not has_collapsed(tests[i][seed]) for seed in seeds]
     pairs = {(i, j): _pair(tests[i], tests[j], right[i], right[j], margin) for i, j in combinations(range(len(tests)), 2)}
-    found = {key: pair.moments for key, pair in pairs.items() if pair.moments is not None}
-    variance = statistics.pooled(found, sound)
+    moments = {key: pair.moments for key, pair in pairs.items() if pair.moments is not None}
+    variance = statistics.pooled(moments, sound)
     p = statistics.bartlett([[tests[i][seeds[j]].accuracy for j in np.flatnonzero(row)] for i, row in enumerate(sound)])
     pools = p is None or p > HETEROGENEITY
     first = {key: pair for key, pair in pairs.items() if key[0] == 0}
     every = {key: pair for key, pair in pairs.items() if tests[key[0]] and tests[key[1]]}
     judged_first, judged = (_family(family, variance if pools else None) for family in (first, every))
     described = [
-        found.model_copy(update={"mcnemar": _mcnemar(found.seeds, first[key].used)}) for key, found in judged_first.items()
+        paired.model_copy(update={"mcnemar": _mcnemar(paired.seeds, first[key].used)}) for key, paired in judged_first.items()
     ]
     return Analysis(
         against_first=described,
@@ -208,15 +208,15 @@ def _pair(
     every = np.stack(rows) if rows else np.zeros((0, 0), dtype=np.int8)
     used = every[[seed not in fallen for seed in usable]] if rows else every
     lacking, extra = sorted(its.keys() - own.keys()), sorted(own.keys() - its.keys())
-    unusable, left = [s for s in shared if s not in usable], [s for s in usable if s not in fallen]
+    unusable, usable_seeds = [s for s in shared if s not in usable], [s for s in usable if s not in fallen]
     whole = bool(usable) and not (lacking or extra or unusable)
     verdict: Verdict = "not resolved"
     if not whole:
         verdict = "incomplete"
-    elif len(left) < LEAST_SEEDS:
+    elif len(usable_seeds) < LEAST_SEEDS:
         verdict = "one seed" if len(usable) == 1 else "too few seeds"
     paired = Paired(
-        verdict=verdict, seeds=left, collapsed=fallen, lacking=lacking, extra=extra, unusable=unusable, margin=margin,
+        verdict=verdict, seeds=usable_seeds, collapsed=fallen, lacking=lacking, extra=extra, unusable=unusable, margin=margin,
         one_class=[seed for seed in fallen if one_class(its[seed])],
     )  # fmt: skip
     return _Pair(paired, every, used, statistics.moments(used) if len(used) else None)
@@ -224,37 +224,37 @@ def _pair(
 
 def _family(pairs: Mapping[tuple[int, int], _Pair], pooled: statistics.SeedVariance | None) -> dict[tuple[int, int], Paired]:
     """Judge the comparisons of one family; without a pooled variance, each by its own."""
-    found = {key: statistics.two_way(pair.moments, pooled) for key, pair in pairs.items() if pair.moments is not None}
+    tests = {key: statistics.two_way(pair.moments, pooled) for key, pair in pairs.items() if pair.moments is not None}
     judged = [key for key, pair in pairs.items() if pair.paired.verdict == "not resolved"]
-    differs = dict(zip(judged, statistics.holm([found[key].p for key in judged]), strict=True))
-    tost = [statistics.equivalence_p(found[key], pairs[key].paired.margin) for key in judged]
+    differs = dict(zip(judged, statistics.holm([tests[key].p for key in judged]), strict=True))
+    tost = [statistics.equivalence_p(tests[key], pairs[key].paired.margin) for key in judged]
     within = dict(zip(judged, statistics.holm(tost), strict=True))
     unconditional = _unconditional(pairs)
-    made = {}
+    verdicts = {}
     for key, pair in pairs.items():
         update: dict[str, Any] = {"unconditional": unconditional.get(key)}
-        if key in found:
-            update |= _described(found[key], len(pair.used))
+        if key in tests:
+            update |= _described(tests[key], len(pair.used))
         if key in differs:
-            update |= {"p": found[key].p, "p_holm": differs[key], "p_equivalence": within[key]}
+            update |= {"p": tests[key].p, "p_holm": differs[key], "p_equivalence": within[key]}
             if differs[key] <= ALPHA:
-                update["verdict"] = "better" if found[key].difference > 0 else "worse"
+                update["verdict"] = "better" if tests[key].difference > 0 else "worse"
             elif within[key] <= ALPHA:
                 update["verdict"] = "equivalent"
-        made[key] = pair.paired.model_copy(update=update)
-    return made
+        verdicts[key] = pair.paired.model_copy(update=update)
+    return verdicts
 
 
-def _described(found: statistics.TwoWay, seeds: int) -> dict[str, Any]:
+def _described(test: statistics.TwoWay, seeds: int) -> dict[str, Any]:
     if seeds < 2:
-        return {"difference": found.difference}
-    half = statistics.half_width(found)
+        return {"difference": test.difference}
+    half = statistics.half_width(test)
     return {
-        "difference": found.difference,
-        "low": max(-1.0, found.difference - half),
-        "high": min(1.0, found.difference + half),
-        "standard_error": found.standard_error,
-        "freedom": float(found.freedom),
+        "difference": test.difference,
+        "low": max(-1.0, test.difference - half),
+        "high": min(1.0, test.difference + half),
+        "standard_error": test.standard_error,
+        "freedom": float(test.freedom),
     }
 
 
@@ -262,7 +262,7 @@ def _unconditional(pairs: Mapping[tuple[int, int], _Pair]) -> dict[tuple[int, in
     """Test by permutation every pair whose methods have the same seeds, two or more."""
     whole = {key: pair for key, pair in pairs.items() if pair.paired.verdict != "incomplete" and len(pair.every) > 1}
     p = [pair.permutation_p for pair in whole.values()]
-    made = {}
+    verdicts = {}
     for (key, pair), value, adjusted in zip(whole.items(), p, statistics.holm(p), strict=True):
         difference, seeds = pair.unconditional.difference, pair.unconditional.seeds
         verdict: Literal["better", "worse", "not resolved", "too few seeds"] = "not resolved"
@@ -270,15 +270,15 @@ def _unconditional(pairs: Mapping[tuple[int, int], _Pair]) -> dict[tuple[int, in
             verdict = "too few seeds"
         elif adjusted <= ALPHA:
             verdict = "better" if difference > 0 else "worse"
-        made[key] = Unconditional(verdict=verdict, seeds=seeds, difference=difference, p=value, p_holm=adjusted)
-    return made
+        verdicts[key] = Unconditional(verdict=verdict, seeds=seeds, difference=difference, p=value, p_holm=adjusted)
+    return verdicts
 
 
 def _detectable(first: Mapping[tuple[int, int], _Pair], variance: statistics.SeedVariance, seeds: int) -> float | None:
     judged = [pair.moments for pair in first.values() if pair.paired.verdict == "not resolved" and pair.moments]
     if not judged:
         return None
-    texts = float(np.mean([found.text_variance for found in judged]))
+    texts = float(np.mean([pair.text_variance for pair in judged]))
     error = (max(variance.value, 0.0) / seeds + texts) ** 0.5
     # Without any spread, as between equal methods, there is nothing to say what could have been detected.
     return statistics.detectable(error, variance.freedom, len(judged)) if error > 0 else None
@@ -290,11 +290,11 @@ def _mcnemar(seeds: Sequence[int], differences: npt.NDArray[np.int8]) -> list[Mc
 
 
 def _bits(test: Evaluation) -> tuple[Classes, _Bits] | None:
-    """Labels and what was predicted correctly, [texts] each; None unless there are two, and they give the counts."""
+    """Return labels and correctness, [texts] each; None for fewer than two texts or where they contradict the counts."""
     try:
         labels, predicted = test.unpack()
     except ValueError:
         return None
     correct: _Bits = (predicted == labels).astype(np.uint8)
-    found = (int(correct.sum()), np.bincount(labels, minlength=test.classes).tolist())
-    return (labels, correct) if test.reviews >= 2 and found == (test.counts.correct, test.counts.support) else None
+    counts = (int(correct.sum()), np.bincount(labels, minlength=test.classes).tolist())
+    return (labels, correct) if test.reviews >= 2 and counts == (test.counts.correct, test.counts.support) else None

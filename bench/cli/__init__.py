@@ -1,1 +1,1 @@
-"""The words that a person types: parse, call, print."""
+"""The command line: parse, call, print."""

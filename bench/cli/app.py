@@ -1,4 +1,4 @@
-"""The commands: parse, call, print. A command imports for itself what takes long to import."""
+"""The commands: parse, call, print. Slow imports are inside the commands."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ command()(card)
 
 @command()
 def suites() -> None:
-    """List the suites that come with the project: what each is for and what it comes to."""
+    """List the suites of the project: purpose, methods and number of runs."""
     from bench.runs.suite import suites_text
 
     print(suites_text())
@@ -57,10 +57,10 @@ def report(
         list[Path] | None,
         typer.Argument(help="Folders and records, joined. [results/runs, else results/reference]", show_default=False),
     ] = None,
-    reference: Annotated[str, typer.Option(help="The method in the centre.")] = "houlsby",
+    reference: Annotated[str, typer.Option(help="The method that others are compared with.")] = "houlsby",
     results: Annotated[list[Path] | None, typer.Option(help="The same as an option, repeatable.")] = None,
     format_: Annotated[
-        Format, typer.Option("--format", help="How to write it. html: a page of all tables and figures; svg, png: figures.")
+        Format, typer.Option("--format", help="Format. html: a page of all tables and figures; svg, png: figures.")
     ] = "table",
     view: Annotated[list[View] | None, typer.Option("--view", help="Tables to show, repeatable; json, html hold all.")] = None,
     wide: Annotated[bool, typer.Option("--wide", help="Every column of the comparison: precision, recall, p, counts.")] = False,
@@ -75,7 +75,7 @@ def report(
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 if a file was left out.")] = False,
 ) -> None:
-    """Compare records, the reference method first. Damaged files are named, left out and left as they are."""
+    """Compare records, the reference method first. Damaged files are named and left out."""
     from bench.records.store import Damaged
     from bench.report.render import FILE_WIDTH, draw, render
 
@@ -95,9 +95,9 @@ def report(
             raise SpecError(f"--figure needs --format svg or png; --format {format_} has no single figures")
         if format_ == "html" and out is None and sys.stdout.isatty():
             raise SpecError("a page cannot be read in a terminal; name a file for it with --out")
-        shown = [str(name) for name in view or ()]
+        views = [str(name) for name in view or ()]
         text = render(
-            sources, reference=reference, style=format_, view=shown, left_out=left_out, margin=margin / 100, wide=wide,
+            sources, reference=reference, style=format_, view=views, left_out=left_out, margin=margin / 100, wide=wide,
             width=None if out is None else FILE_WIDTH,
         )  # fmt: skip
         if out is None:
@@ -120,24 +120,24 @@ def predict(
     ] = None,
     adapter: Annotated[
         list[str] | None,
-        typer.Option(help="In place of RUN, repeatable: NAME=RUN, or the name of its reviews. All stand on one encoder."),
+        typer.Option(help="In place of RUN, repeatable: NAME=RUN, or the name of its reviews. All share one encoder."),
     ] = None,
-    csv: Annotated[Path | None, typer.Option(help="A CSV file with a header; the answers are two columns more.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="A CSV file with a header; predictions are two more columns.")] = None,
     column: Annotated[str, typer.Option(help="Its column of texts.")] = "text",
     test: Annotated[
         bool, typer.Option("--test", help="Repeat the run's own test instead; exit code 1 unless its logits are the same.")
     ] = False,
     format_: Annotated[
         Literal["text", "csv", "json"] | None,
-        typer.Option("--format", help="How to write answers. [text, with --csv csv]", show_default=False),
+        typer.Option("--format", help="Format. [text; with --csv csv]", show_default=False),
     ] = None,
     out: Out = None,
     results: Annotated[Path, typer.Option(help="Folder of records beside which runs were saved.")] = RUNS,
     encoder: Annotated[str | None, typer.Option(help="Where the encoder is now, if it was a folder.")] = None,
     data: Annotated[str | None, typer.Option(help="With --test: where the reviews are now, if they were a folder.")] = None,
-    device: Annotated[Device, typer.Option(help="auto: that of the run, where it is there.")] = "auto",
+    device: Annotated[Device, typer.Option(help="auto: the device of the run, where there is one.")] = "auto",
 ) -> None:
-    """Classify texts with what `run --save` kept: label, probability of positive, text."""
+    """Classify texts with a saved run: label, probability (of positive; of more classes, the label's), text."""
     from bench.inference.predictions import PredictRequest, predict_texts, repeat_tests
 
     request = PredictRequest(words or [], adapter or [], csv, column, format_, results, encoder, data, device)
@@ -149,7 +149,7 @@ def predict(
     if out is None:
         print(text)
     else:
-        write_out(out, text.encode() + b"\n", "what was predicted")
+        write_out(out, text.encode() + b"\n", "the predictions")
     if not same:
         raise typer.Exit(1)
 
@@ -158,7 +158,7 @@ def predict(
 def audit(
     records: Annotated[list[Path] | None, typer.Argument(help="Records, and folders of them.", show_default=False)] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Print each check with its figure.")] = False,
-    list_: Annotated[bool, typer.Option("--list", help="Print what each check asks, and audit nothing.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Print the checks, and audit nothing.")] = False,
 ) -> None:
     """Derive every figure of records again from their raw fields.
 
@@ -184,7 +184,7 @@ def audit(
 
 @command()
 def methods(
-    encoder: Annotated[str, typer.Option(help="The encoder that parameters are counted for.")] = "minilm",
+    encoder: Annotated[str, typer.Option(help="Count parameters for this encoder.")] = "minilm",
 ) -> None:
     """List the methods and their groups: papers, hyperparameters, trainable parameters, and which attach to the encoder."""
     from bench.models.pretrained import find
@@ -242,10 +242,10 @@ def main(arguments: list[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     _print_anything()
     try:
-        given = sys.argv[1:] if arguments is None else arguments
-        code = app(args=given or ["--help"], prog_name=_program(), standalone_mode=False)
+        words = sys.argv[1:] if arguments is None else arguments
+        code = app(args=words or ["--help"], prog_name=_program(), standalone_mode=False)
         if code == INTERRUPTED:
-            print("stopped; finished records are kept, and the same command makes the others", file=sys.stderr)
+            print("stopped; finished records are kept, and the same command resumes the others", file=sys.stderr)
         sys.exit(code if isinstance(code, int) else 0)
     except TyperException as error:
         # Usage errors name their option only in format_message.

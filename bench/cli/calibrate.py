@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 __all__ = ["calibrate"]
 
 
-# Neither budget nor seed is part of what is measured.
+# The ratio of a method depends on none of these.
 @selects_runs("budget", "seeds", "test_limit", "train_limit", "tune", "tune_seeds", "trials_only", "calibration")
 def calibrate(
     selection: Selection,
     seconds: Annotated[
         float | None,
         typer.Option(
-            min=1, max=86400, help="Most that the rounds of five methods may take. [60; 15 for one method]", show_default=False
+            min=1, max=86400, help="Seconds for the rounds of five methods. [60; 15 for one method]", show_default=False
         ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the record.")] = RUNS,
 ) -> None:
-    """Measure what a token costs under each method, as a ratio to the reference, for budgets in seconds or reference tokens.
+    """Measure the time per token of each method, as a ratio to the reference, for budgets in seconds or reference tokens.
     Methods take turns on the same batches, so that a busy machine slows all of them; training runs convert by it.
     """
     for matrix in selection.matrices():
@@ -44,11 +44,13 @@ def _calibrate(matrix: Matrix, out: Path, seconds: float | None) -> None:
 
     jobs = matrix.jobs or matrix.trials
     methods = [(job.spec.method, job.spec.hyperparameters) for job in jobs]
-    made = measured(subject_of(jobs[0]), methods, out, seconds=seconds, progress=lambda line: _show(f"calibration: {line}"))
-    print(_table(made))
-    for line in warnings(made, methods):
+    calibration = measured(
+        subject_of(jobs[0]), methods, out, seconds=seconds, progress=lambda line: _show(f"calibration: {line}")
+    )
+    print(_table(calibration))
+    for line in warnings(calibration, methods):
         print(f"  warning: {line}")
-    print(f"  record: {path_of(out, made)}", flush=True)
+    print(f"  record: {path_of(out, calibration)}", flush=True)
 
 
 def _show(line: str) -> None:
@@ -57,23 +59,25 @@ def _show(line: str) -> None:
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
 
 
-def _table(made: Calibration) -> str:
+def _table(calibration: Calibration) -> str:
     """Write each method with its ratio, interval and speed."""
     from bench.records.ratios import ratio
 
     _show("")
-    reference = made.methods[0].slices
+    reference = calibration.methods[0].slices
     lines = [
-        f"{made.encoder} on {made.data}, {made.environment.device}, {made.setting.precision}: {made.rounds_counted} of "
-        f"{made.rounds} rounds count",
+        f"{calibration.encoder} on {calibration.data}, {calibration.environment.device}, {calibration.setting.precision}: "
+        f"{calibration.rounds_counted} of {calibration.rounds} rounds count",
         f"  {'method':<20} {'time of a token':>15}  {'95 % interval':<15} {'tokens/s':>9} {'rounds':>6}",
     ]
-    for one in made.methods:
-        found = ratio(one.slices, reference, made.rounds_rule)
-        if one.ratio is None or found is None:
-            lines.append(f"  {one.method:<20} {one.state:>15}")
+    for entry in calibration.methods:
+        measured = ratio(entry.slices, reference, calibration.rounds_rule)
+        if entry.ratio is None or measured is None:
+            lines.append(f"  {entry.method:<20} {entry.state:>15}")
             continue
-        interval = f"{one.low:.3f} to {one.high:.3f}" if one.low is not None and one.high is not None else "too few rounds"
-        speed = made.tokens_per_second / one.ratio
-        lines.append(f"  {one.method:<20} {one.ratio:>15.3f}  {interval:<15} {speed:>9,.0f} {found.rounds:>6}")
+        interval = (
+            f"{entry.low:.3f} to {entry.high:.3f}" if entry.low is not None and entry.high is not None else "too few rounds"
+        )
+        speed = calibration.tokens_per_second / entry.ratio
+        lines.append(f"  {entry.method:<20} {entry.ratio:>15.3f}  {interval:<15} {speed:>9,.0f} {measured.rounds:>6}")
     return "\n".join(lines)

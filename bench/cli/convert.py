@@ -15,14 +15,14 @@ def convert(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A folder or a hub id.", show_default=False)],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to make.", show_default=False)],
 ) -> None:
-    """Make an encoder usable that has only pytorch_model.bin, vocab.txt or a sentencepiece model.
+    """Convert an encoder that has only pytorch_model.bin, vocab.txt or a sentencepiece model.
 
-    This is the only command that opens a pickle, and of it tensors alone: convert only what comes from someone you trust.
+    This is the only command that opens a pickle, of which it reads tensors alone: convert only encoders that you trust.
     """
     from bench.models.convert import convert as converted
 
-    pretrained, made = converted(source, folder)
-    print("\n".join(made))
+    pretrained, lines = converted(source, folder)
+    print("\n".join(lines))
     for note in pretrained.notes:
         print(note)
     print(f"{pretrained.shape.parameters:,} parameters, {pretrained.pooling}; use it with --encoder {shlex.quote(str(folder))}")

@@ -161,11 +161,11 @@ def _cache(findings: _Findings) -> None:
 def _pins() -> dict[str, str]:
     """Return what the project pins without extras, library → version."""
     try:
-        wanted = requires("adapter-bench") or []
+        requirements = requires("adapter-bench") or []
     except PackageNotFoundError:
         return {}
-    found = (re.fullmatch(r"([\w.-]+)==([\w.]+)", text) for text in wanted)
-    return {match[1]: match[2] for match in found if match}
+    pins = (re.fullmatch(r"([\w.-]+)==([\w.]+)", text) for text in requirements)
+    return {match[1]: match[2] for match in pins if match}
 
 
 def _pinned(package: str) -> str:

@@ -25,8 +25,8 @@ def export(
 
     if to == "parquet" and out is None:
         raise SpecError("a Parquet file is not text: name one with --out")
-    found = table(read(records))
+    rows = table(read(records))
     if out is None:
-        print(as_csv(found))
+        print(as_csv(rows))
     else:
-        write_out(out, as_parquet(found) if to == "parquet" else as_csv(found).encode() + b"\n", "the table")
+        write_out(out, as_parquet(rows) if to == "parquet" else as_csv(rows).encode() + b"\n", "the table")

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they select: the runs of a suite, or those that are spelt out."""
+"""Options that several commands share, and the runs that they select: those of a suite, or those they spell out."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ _OPTIONS: dict[str, Any] = {
     "trials_only": _option(bool, "With --tune: the trials, and no runs.", "--trials-only"),
     "calibration": _option(str | None, "Convert budgets by this calibration's record, of any machine."),
 }
-"""Field of `Request`, and the suite → how it is asked for."""
+"""Field of `Request`, and the suite → its option."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ class Selection:
 
     suite: str | None
     request: Request
-    given: dict[str, Any]
-    """The fields of `request` that stand on the command line, without the device."""
+    explicit: dict[str, Any]
+    """The fields of `request` that the command line sets, without the device."""
 
     def matrices(self, device: str | None = None, *, elsewhere: bool = False) -> list[Matrix]:
         """Plan the matrices; `device` replaces that of the request, and `elsewhere` is as for `plan`.
@@ -99,7 +99,7 @@ class Selection:
         if self.suite is not None:
             from bench.runs.suite import matrices
 
-            return _noted(matrices(self.suite, request.device, overrides=self.given, elsewhere=elsewhere, say=say))
+            return _noted(matrices(self.suite, request.device, overrides=self.explicit, elsewhere=elsewhere, say=say))
         from bench.runs.plan import plan
 
         if not request.methods:
@@ -108,7 +108,7 @@ class Selection:
 
 
 def _noted(matrices: list[Matrix]) -> list[Matrix]:
-    """Say what was found in the data without being asked for, once."""
+    """Print what was inferred from the data, once."""
     for note in dict.fromkeys(matrix.note for matrix in matrices if matrix.note):
         say(harmless(note))
     return matrices
@@ -127,11 +127,11 @@ def selects_runs(*without: str) -> Callable[[Callable[..., None]], Callable[...,
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         _, *own = inspect.signature(command, eval_str=True).parameters.values()
 
-        def called(context: typer.Context, suite: str | None, **values: Any) -> None:
-            asked = {name: values.pop(name) for name in options if name != "suite"}
-            asked |= {"methods": asked["methods"] or [], "hyperparameters": parse_settings(asked["hyperparameters"] or ())}
-            given = {name: value for name, value in asked.items() if name != "device" and _is_given(context, name)}
-            command(Selection(suite, Request(**asked), given), **values)
+        def wrapper(context: typer.Context, suite: str | None, **values: Any) -> None:
+            fields = {name: values.pop(name) for name in options if name != "suite"}
+            fields |= {"methods": fields["methods"] or [], "hyperparameters": parse_settings(fields["hyperparameters"] or ())}
+            explicit = {name: value for name, value in fields.items() if name != "device" and _is_given(context, name)}
+            command(Selection(suite, Request(**fields), explicit), **values)
 
         kind = inspect.Parameter.KEYWORD_ONLY
         parameters = [
@@ -139,10 +139,10 @@ def selects_runs(*without: str) -> Callable[[Callable[..., None]], Callable[...,
             *(inspect.Parameter(name, kind, default=defaults.get(name), annotation=hint) for name, hint in options.items()),
             *(parameter.replace(kind=kind) for parameter in own),
         ]
-        called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        called.__name__, called.__doc__ = command.__name__, command.__doc__
-        called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        return called
+        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
+        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return wrapper
 
     return decorate
 
@@ -153,12 +153,12 @@ def _is_given(context: typer.Context, name: str) -> bool:
 
 
 class Command(TyperCommand):
-    """A command that refuses an option which is given twice and holds one value: the first would be lost."""
+    """A command that refuses a repeated option of one value: the first would be lost."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
             _, _, order = self.make_parser(ctx).parse_args(args=list(args))
             for option, times in Counter(order).items():
                 if times > 1 and isinstance(option, TyperOption) and not (option.multiple or option.is_flag):
-                    raise SpecError(f"{option.opts[0]} is given {times} times, and takes one value; give it once")
+                    raise SpecError(f"{option.opts[0]} is given {times} times but takes one value; give it once")
         return super().parse_args(ctx, args)

@@ -1,4 +1,4 @@
-"""The commands `run` and `watch`, which take the same options for what is run."""
+"""The commands `run` and `watch`, which share the options that select runs."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def run(
         str | None, typer.Option(help="With --engine ray: host:port, auto or local. [$RAY_ADDRESS, else local: started here]")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the records.")] = RUNS,
-    save: Annotated[bool, typer.Option("--save", help="Keep what is trained, for predict, in adapters/ of --out.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Run again what is finished; earlier records are kept.")] = False,
+    save: Annotated[bool, typer.Option("--save", help="Keep trained weights for predict, in adapters/ of --out.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Repeat finished runs; earlier records are kept.")] = False,
 ) -> None:
     """Train and test methods, each with the same budget, and write a record of each run."""
     from bench.records.schema import Record
@@ -41,8 +41,8 @@ def run(
         print(run_line(record) if isinstance(record, Record) else baseline_line(record), flush=True)
         print(f"  {'record' if new else 'finished before; --force runs it again'}: {path}", flush=True)
         if save and isinstance(record, Record) and record.state == "complete" and record.spec.purpose == "run":
-            kept = find_folder(out, record)
-            print(f"  saved: {kept}" if kept else "  finished without --save; --force --save runs it again", flush=True)
+            folder = find_folder(out, record)
+            print(f"  saved: {folder}" if folder else "  finished without --save; --force --save runs it again", flush=True)
 
     def announce(decision: Decision) -> None:
         print(choice_line(decision), flush=True)
@@ -52,12 +52,12 @@ def run(
         device = selection.request.device if cluster is None else cluster.device(selection.request.device)
         matrices = selection.matrices(device, elsewhere=elsewhere)
         from bench.records.artifacts import find_folder
-        from bench.runs.budgets import counted
+        from bench.runs.budgets import convert_budgets
         from bench.runs.scheduler import carry_out
 
         for note in dict.fromkeys(note for matrix in matrices for note in matrix.pretrained.notes):
             say(note)
-        matrices = [counted(matrix, out, elsewhere=elsewhere, say=say) for matrix in matrices]
+        matrices = [convert_budgets(matrix, out, elsewhere=elsewhere, say=say) for matrix in matrices]
         # A matrix with a run that failed does not stop those after it.
         complete = [
             carry_out(matrix, out, force=force, tell=tell, announce=announce, keep=save, cluster=cluster) for matrix in matrices
@@ -88,16 +88,16 @@ def watch(
     ] = None,
 ) -> None:
     """Show how far runs are, here or on a cluster: all in the folder, or, with --suite or --method, those that `run` would
-    execute with the same options. Nothing is written, and no run is held up; start and stop it at any time.
+    execute with the same options. It writes nothing and can start and stop at any time.
     """
     from bench.runs.watch import follow
     from bench.system.device import shows_gpu
 
-    asked = None
+    matrices = None
     if selection.suite is not None or selection.request.methods:
         device = selection.request.device
-        asked = selection.matrices(device if device != "auto" else "cuda" if shows_gpu() else "cpu", elsewhere=True)
-    elif selection.given:
-        option = option_of(next(iter(selection.given)))
+        matrices = selection.matrices(device if device != "auto" else "cuda" if shows_gpu() else "cpu", elsewhere=True)
+    elif selection.explicit:
+        option = option_of(next(iter(selection.explicit)))
         raise SpecError(f"{option} needs to know which methods; name them with --method, or a suite with --suite")
-    follow(out, asked, once=once, interval=interval)
+    follow(out, matrices, once=once, interval=interval)

@@ -1,6 +1,6 @@
-"""Texts in batches: which, in which order, and as tensors.
+"""Batches: their texts, order and tensors.
 
-The order has a generator of its own: it is the same for every method with the same seed, whatever randomness a method uses.
+The order has its own generator, so that it is the same for every method with the same seed.
 """
 
 from __future__ import annotations

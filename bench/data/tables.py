@@ -116,14 +116,14 @@ def parse_csv(
     return (rows[0], rows[1:]) if rows else ([], [])
 
 
-def _uneven(fields: int, wanted: int, text: str, delimiter: str) -> str:
-    found = f"has {fields} field{'s' * (fields != 1)}, its header {wanted}"
-    if fields > wanted:
+def _uneven(fields: int, expected: int, text: str, delimiter: str) -> str:
+    mismatch = f"has {fields} field{'s' * (fields != 1)}, its header {expected}"
+    if fields > expected:
         what = {"\t": "a tab", ",": "a comma"}.get(delimiter, f"a {delimiter!r}")
-        return f"{found}; put texts that hold {what} in double quotes"
+        return f"{mismatch}; put texts that hold {what} in double quotes"
     if re.search(r"\r(?!\n)", text) and "\n" in text:
-        return f"{found}; a text breaks off at a carriage return (\\r): put texts with line breaks in double quotes"
-    return f"{found}; is its label missing? Texts with line breaks need double quotes"
+        return f"{mismatch}; a text breaks off at a carriage return (\\r): put texts with line breaks in double quotes"
+    return f"{mismatch}; is its label missing? Texts with line breaks need double quotes"
 
 
 def _in_rows(name: str, header: Sequence[str], rows: list[list[str]]) -> Table:
@@ -156,8 +156,8 @@ def _json(content: bytes, name: str) -> Table:
     try:
         for line in [text] if whole else text.split("\n"):
             if line.strip():
-                found = json.loads(line)
-                rows += found if whole else [found]
+                value = json.loads(line)
+                rows += value if whole else [value]
     except (ValueError, RecursionError) as error:
         raise DataError(f"{name}, row {len(rows) + 1:,}: it is not JSON ({error}); write one object a line") from None
     for number, row in enumerate(rows, 1):
@@ -174,8 +174,8 @@ def _parquet(content: bytes, name: str) -> Table:
     try:
         table = pq.ParquetFile(pa.BufferReader(content)).read()
     except (pa.ArrowException, OSError, ValueError) as error:
-        what = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{name} cannot be read: {what[:200]}") from None
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{name} cannot be read: {reason[:200]}") from None
     return Table(name, table.column_names, lambda place: table.column(place).to_pylist(), _class_names(table.schema.metadata))
 
 

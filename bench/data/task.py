@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.sources import Asked, Reviews, Source, read
+from bench.data.sources import DataRequest, Reviews, Source, read
 from bench.data.tokenization import Ints, Split, open_tokenizer, special_tokens, tokenize
 from bench.models.pretrained import PretrainedModel
 from bench.records.spec import Truncation
@@ -23,7 +23,7 @@ from bench.system.files import sha256_bytes
 __all__ = ["Ints", "Split", "Splits", "Task", "prepare", "sample", "split", "splits_of"]
 
 SPLIT_VERSION = 2
-"""Version 1 held out 250 a class for validation, whatever the number of texts."""
+"""Version 1 always held out 250 texts of each class for validation."""
 _SAMPLE = 2**32
 """Seeds the generator that samples texts apart from those of the epochs, which are numbered from 0."""
 
@@ -52,16 +52,16 @@ def split(source: Source) -> Splits:
     Repeated train texts are dropped. Without a test split of its own, a source gives the last 1,000 texts of each class to the
     test; without a validation split, the last 250 before those, or 1,000 of more than 10,000 texts, to validation. A small
     source gives two fifths and a tenth at most.
-    Reviews of a film stand together within a class, so a block at the end shares fewer films with train than a random
-    sample would. It shares some: a number on it is not one on the official test.
+    Reviews of a film are adjacent within a class, so a block at the end shares fewer films with train than a random
+    sample. It still shares some: its accuracy is not comparable with the official test.
 
     Raises:
         DataError: if a class has fewer than ten reviews to split.
     """
-    seen: dict[str, int] = {}
+    first_rows: dict[str, int] = {}
     for row, text in enumerate(source.train.texts):
-        seen.setdefault(text, row)
-    unique = sorted(seen.values())
+        first_rows.setdefault(text, row)
+    unique = sorted(first_rows.values())
     by_class: list[list[int]] = [[] for _ in source.labels]
     for row in unique:
         by_class[source.train.labels[row]].append(row)
@@ -93,13 +93,13 @@ def split(source: Source) -> Splits:
     )
 
 
-def splits_of(asked: Asked, sha256: str) -> Splits:
+def splits_of(request: DataRequest, sha256: str) -> Splits:
     """Read and split texts again, for a process that has no cache of their tokens.
 
     Raises:
         DataError: if they cannot be read, or their hash is another one.
     """
-    source = read(asked)
+    source = read(request)
     if source.sha256 != sha256:
         raise DataError("the texts changed after the run was requested; request it again")
     return split(source)
@@ -120,8 +120,8 @@ class Task:
     def lengths(self, split: Split, max_length: int) -> Ints:
         """Return the tokens of each text after truncation, special tokens included."""
         special = len(self.prefix) + len(self.suffix)
-        kept: Ints = np.minimum(np.diff(split.starts), max_length - special) + special
-        return kept
+        truncated: Ints = np.minimum(np.diff(split.starts), max_length - special) + special
+        return truncated
 
     def sample(self, limit: int | None, seed: int) -> Task:
         """Return the task with a sample of `limit` train texts; itself without a limit."""
@@ -176,11 +176,11 @@ def _from_arrays(arrays: Arrays, pad_id: int) -> Task:
     return Task(train, validation, test, arrays["leaked"], arrays["prefix"], arrays["suffix"], pad_id)
 
 
-def _tokenize(tokenizer_json: Path, made: Splits, progress: Progress) -> Arrays:
+def _tokenize(tokenizer_json: Path, splits: Splits, progress: Progress) -> Arrays:
     tokenizer = open_tokenizer(tokenizer_json)
     prefix, suffix = special_tokens(tokenizer)
-    arrays: Arrays = {"leaked": made.leaked, "prefix": prefix, "suffix": suffix}
-    total, done = sum(len(part) for part in (made.train, made.validation, made.test)), 0
+    arrays: Arrays = {"leaked": splits.leaked, "prefix": prefix, "suffix": suffix}
+    total, done = sum(len(part) for part in (splits.train, splits.validation, splits.test)), 0
 
     def on_chunk(reviews: int) -> None:
         nonlocal done
@@ -188,6 +188,6 @@ def _tokenize(tokenizer_json: Path, made: Splits, progress: Progress) -> Arrays:
         progress(done, total)
 
     for name in _SPLITS:
-        tokens = tokenize(tokenizer, getattr(made, name), on_chunk)
+        tokens = tokenize(tokenizer, getattr(splits, name), on_chunk)
         arrays |= {f"{name}_{part}": value for part, value in vars(tokens).items()}
     return arrays

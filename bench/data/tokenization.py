@@ -1,4 +1,4 @@
-"""From texts to token ids, end to end in one array. They are whole: batches truncate."""
+"""From texts to token ids, concatenated in one array. Truncation is left to batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A test as a record keeps it: metrics by the library `evaluate`, and the prediction for each text in bits."""
+"""Build the evaluation of a record: metrics by the library `evaluate`, and predictions packed into bits."""
 
 from __future__ import annotations
 

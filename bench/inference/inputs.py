@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from bench.data.sources import plain
+from bench.data.tables import decode, parse_csv
 from bench.system.errors import DataError
 
 __all__ = ["LONGEST", "Texts", "from_arguments", "from_csv", "from_lines"]
@@ -61,26 +60,15 @@ def from_csv(path: Path, column: str) -> Texts:
     name = path.name
     try:
         with path.open("rb") as file:
-            content = _decoded(_read(file, name), name)
+            content = decode(_read(file, name), name)
     except (OSError, ValueError) as error:
         raise DataError(f"--csv {str(path)!r} cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    csv.field_size_limit(MOST_BYTES)  # what is too long is said below, with its row
-    rows: list[list[str]] = []
-    try:
-        for row in csv.reader(io.StringIO(content, newline=""), strict=True):
-            if row:
-                rows.append(row)
-    except csv.Error as error:
-        raise DataError(f"{name}, after row {max(0, len(rows) - 1):,}: it is not CSV ({error})") from None
-    if len(rows) < 2:
+    header, rows = parse_csv(content, name)
+    if not rows:
         raise DataError(f"{name} holds no rows under a header")
-    header, *rows = rows
     if header.count(column) != 1:
         which = "has no column" if column not in header else "has more than one column"
         raise DataError(f"{name} {which} {column!r} (it has {', '.join(header[:6])}); name one with --column")
-    for i, row in enumerate(rows, 1):
-        if len(row) != len(header):
-            raise DataError(f"{name}, row {i:,} has {len(row)} fields, its header {len(header)}; quote texts that hold a comma")
     place = header.index(column)
     return Texts([_checked(row[place], f"{name}, row {i:,}") for i, row in enumerate(rows, 1)], header, rows)
 

@@ -65,7 +65,7 @@ def _measure(models: Mapping[str, Classifier], batch: int, spec: RunSpec, filler
         call(model)  # the first call pays for kernels and memory
     fewest, seconds = (FEWEST_SHORT, SECONDS / 4) if short else (FEWEST, SECONDS)
     end = time.monotonic() + seconds
-    while (done := len(times["own"])) < fewest or (done < MOST and time.monotonic() < end):
+    while (rounds := len(times["own"])) < fewest or (rounds < MOST and time.monotonic() < end):
         for name, model in models.items():
             times[name].append(call(model))
     milliseconds = {name: 1000 * median(calls) for name, calls in times.items()}

@@ -31,7 +31,7 @@ def _columns(labels: Sequence[str]) -> list[str]:
 
 
 class _Prediction(NamedTuple):
-    """What one adapter says of a text."""
+    """Prediction of one adapter for a text."""
 
     name: str
     label: str
@@ -48,57 +48,58 @@ def _predictions(texts: Texts, logits: Logits, labels: Labels) -> Iterator[tuple
 
     shares = {name: probabilities(own) for name, own in logits.items()}
 
-    def one(name: str, i: int) -> _Prediction:
+    def prediction(name: str, i: int) -> _Prediction:
         own, names = logits[name][i], labels[name]
         best, two = int(own.argmax()), len(names) == 2
         more = {} if two else dict(zip(names, map(float, shares[name][i]), strict=True))
         return _Prediction(name, names[best], float(shares[name][i, 1 if two else best]), more, list(map(float, own)))
 
     for i, text in enumerate(texts.texts):
-        yield text, [one(name, i) for name in logits]
+        yield text, [prediction(name, i) for name in logits]
 
 
-def as_text(texts: Texts, logits: Logits, labels: Labels, *, named: bool) -> str:
-    """Format a line a text and adapter: label, probability and text; with `named` the adapter first."""
+def as_text(texts: Texts, logits: Logits, labels: Labels, *, with_names: bool) -> str:
+    """Format a line a text and adapter: label, probability and text; with `with_names` the adapter first."""
     width = max(len(name) for name in logits)
     lines: list[str] = []
     for text, predictions in _predictions(texts, logits, labels):
-        shown = text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
-        for found in predictions:
-            lines.append(harmless(f"{found.name:<{width}}  " * named + f"{found.label:<8}  {found.probability:.4f}  {shown}"))
+        excerpt = text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+        for prediction in predictions:
+            name = f"{prediction.name:<{width}}  " if with_names else ""
+            lines.append(harmless(f"{name}{prediction.label:<8}  {prediction.probability:.4f}  {excerpt}"))
     return "\n".join(lines)
 
 
-def as_json(texts: Texts, logits: Logits, labels: Labels, *, named: bool) -> str:
-    """Format an object a text and adapter; with `named` it names the adapter."""
+def as_json(texts: Texts, logits: Logits, labels: Labels, *, with_names: bool) -> str:
+    """Format an object a text and adapter; with `with_names` it names the adapter."""
     rows = [
-        ({"text": text, "adapter": found.name} if named else {"text": text})
-        | {"label": found.label, "probability": found.probability}
-        | ({"probabilities": found.more} if found.more else {})
-        | {"logits": found.logits}
+        ({"text": text, "adapter": prediction.name} if with_names else {"text": text})
+        | {"label": prediction.label, "probability": prediction.probability}
+        | ({"probabilities": prediction.more} if prediction.more else {})
+        | {"logits": prediction.logits}
         for text, predictions in _predictions(texts, logits, labels)
-        for found in predictions
+        for prediction in predictions
     ]
     return json.dumps(rows, indent=1, ensure_ascii=False)
 
 
-def as_csv(texts: Texts, logits: Logits, labels: Labels, *, named: bool) -> str:
+def as_csv(texts: Texts, logits: Logits, labels: Labels, *, with_names: bool) -> str:
     """Format the table, or the texts alone, with two columns more for each adapter, and one for each of more classes."""
     rows = texts.rows or [[text] for text in texts.texts]
-    new = [f"{name}_{column}" if named else column for name in logits for column in _columns(labels[name])]
+    new = [f"{name}_{column}" if with_names else column for name in logits for column in _columns(labels[name])]
     header = [*(texts.header or ["text"]), *(_free(column, texts.header) for column in new)]
     lines = (
-        [*row, *(cell for found in predictions for cell in _cells(found))]
+        [*row, *(cell for prediction in predictions for cell in _cells(prediction))]
         for row, (_, predictions) in zip(rows, _predictions(texts, logits, labels), strict=True)
     )
     return csv_text([header, *lines])
 
 
-def _cells(found: _Prediction) -> list[str]:
-    return [found.label, *(f"{share:.6f}" for share in (found.probability, *found.more.values()))]
+def _cells(prediction: _Prediction) -> list[str]:
+    return [prediction.label, *(f"{share:.6f}" for share in (prediction.probability, *prediction.more.values()))]
 
 
 def _free(column: str, header: list[str]) -> str:
-    """Name a new column as asked, with the next free number where the table has one of that name."""
+    """Name a new column, numbered where the table already has one of that name."""
     names = (f"{column}_{i}" if i > 1 else column for i in count(1))
     return next(name for name in names if name not in header)

@@ -33,18 +33,18 @@ def predict(
 
     The classifier is left in training mode.
     """
-    chosen = np.arange(len(split)) if rows is None else rows
-    lengths = task.lengths(split, spec.max_length)[chosen]
-    logits = np.empty((len(chosen), spec.classes), dtype=np.float32)
+    selected = np.arange(len(split)) if rows is None else rows
+    lengths = task.lengths(split, spec.max_length)[selected]
+    logits = np.empty((len(selected), spec.classes), dtype=np.float32)
     done, multiple = 0, MULTIPLE if spec.device == "cuda" else 1
     outputs: list[tuple[Ints, torch.Tensor]] = []
     classifier.eval()
     with in_precision(classifier, spec.precision):
         for batch in in_length_order(lengths, BATCH[spec.device]):
-            ids, mask, _ = collate(task, split, chosen[batch], spec.max_length, spec.truncation, multiple)
+            ids, mask, _ = collate(task, split, selected[batch], spec.max_length, spec.truncation, multiple)
             outputs.append((batch, classifier(to_device(ids, spec.device), to_device(mask, spec.device)).float()))
             done += len(batch)
-            progress(done / len(chosen))
+            progress(done / len(selected))
     for batch, out in outputs:  # a GPU is not waited for in between
         logits[batch] = out.cpu().numpy()
     classifier.train()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bench.data.sources import Asked, read
+from bench.data.sources import DataRequest, read
 from bench.data.task import Splits, prepare, split
 from bench.inference.evaluation import rows_to_test
 from bench.inference.inputs import Texts, from_arguments, from_csv, from_lines
@@ -81,14 +81,14 @@ def predict_texts(request: PredictRequest) -> str:
     Raises:
         BenchError: for the first thing that is wrong, before anything is computed.
     """
-    chosen, words = _chosen(request)
+    selected, words = _select_runs(request)
     texts = _texts(request, words)
     style = request.style or ("csv" if request.csv is not None else "text")
-    labels = {name: saved.card.labels for name, saved in chosen.items()}
-    server = _server(request, chosen)
-    logits = {name: server.logits(name, texts.texts) for name in chosen}
+    labels = {name: saved.card.labels for name, saved in selected.items()}
+    server = _server(request, selected)
+    logits = {name: server.logits(name, texts.texts) for name in selected}
     write = {"csv": as_csv, "json": as_json, "text": as_text}[style]
-    return write(texts, logits, labels, named=bool(request.adapters))
+    return write(texts, logits, labels, with_names=bool(request.adapters))
 
 
 def repeat_tests(request: PredictRequest) -> list[RepeatedTest]:
@@ -97,17 +97,17 @@ def repeat_tests(request: PredictRequest) -> list[RepeatedTest]:
     Raises:
         BenchError: if a text is given as well, or the data of a run are not found.
     """
-    chosen, words = _chosen(request)
+    selected, words = _select_runs(request)
     if words or request.csv is not None or request.style is not None:
         raise SpecError("--test takes the run's own test reviews, and no texts, --csv or --format")
-    pretrained = _pretrained(request, chosen)
+    pretrained = _pretrained(request, selected)
     tasks = {
         name: prepare(pretrained, saved.card.data.sha256, lambda card=saved.card: _splits(card, request.data))  # type: ignore[misc]
-        for name, saved in chosen.items()
+        for name, saved in selected.items()
     }
-    server = _server(request, chosen, pretrained)
+    server = _server(request, selected, pretrained)
     repeated: list[RepeatedTest] = []
-    for name, saved in chosen.items():
+    for name, saved in selected.items():
         task, card = tasks[name], saved.card
         rows = rows_to_test(task.test, card.spec.test_limit)
         logits = server.logits_of_split(name, task, task.test, rows)
@@ -132,7 +132,7 @@ def _splits(card: Card, data: str | None) -> Splits:
     """Read and split the data of a run, where no cache has their tokens."""
     name = card.spec.data if data is None else data
     try:
-        source = read(Asked(name, *(card.data.columns or ())))
+        source = read(DataRequest(name, *(card.data.columns or ())))
     except BenchError as error:
         raise error if data is not None else DataError(f"the reviews {name!r} are not found; say where with --data") from None
     if source.sha256 != card.data.sha256:
@@ -140,7 +140,7 @@ def _splits(card: Card, data: str | None) -> Splits:
     return split(source)
 
 
-def _chosen(request: PredictRequest) -> tuple[dict[str, Saved], list[str]]:
+def _select_runs(request: PredictRequest) -> tuple[dict[str, Saved], list[str]]:
     """Return the saved runs to use, by name, and the words that are texts."""
     if not request.adapters:
         if not request.words:
@@ -148,21 +148,21 @@ def _chosen(request: PredictRequest) -> tuple[dict[str, Saved], list[str]]:
         run, *words = request.words
         saved = find(run, request.results)
         return {saved.card.run_id: saved}, words
-    chosen: dict[str, Saved] = {}
-    for asked in request.adapters:
-        name, given, run = asked.partition("=")
+    selected: dict[str, Saved] = {}
+    for argument in request.adapters:
+        name, equals, run = argument.partition("=")
         if not name or not name.isprintable() or len(name) > 40:
-            raise SpecError(f"--adapter {asked!r}: write it as NAME=RUN, the name with at most 40 characters")
-        if name in chosen:
+            raise SpecError(f"--adapter {argument!r}: write it as NAME=RUN, the name with at most 40 characters")
+        if name in selected:
             raise SpecError(f"--adapter {name!r} is given twice; name each once")
-        chosen[name] = find(run, request.results) if given else _trained_on(name, request.results)
-    return chosen, request.words
+        selected[name] = find(run, request.results) if equals else _trained_on(name, request.results)
+    return selected, request.words
 
 
 def _trained_on(name: str, results: Path) -> Saved:
     """Return the one saved run on the data called `name`."""
-    wanted = IMDB if name == "imdb" else (name,)
-    matches = [saved for saved in saved_runs(results) if saved.card.spec.data in wanted]
+    names = IMDB if name == "imdb" else (name,)
+    matches = [saved for saved in saved_runs(results) if saved.card.spec.data in names]
     if not matches:
         raise RecordError(
             f"--adapter {name}: nothing saved in {str(results)!r} was trained on {name!r}; name a run, {name}=RUN"
@@ -185,16 +185,16 @@ def _texts(request: PredictRequest, words: list[str]) -> Texts:
     return from_lines(sys.stdin.buffer)
 
 
-def _pretrained(request: PredictRequest, chosen: dict[str, Saved]) -> PretrainedModel:
+def _pretrained(request: PredictRequest, selected: dict[str, Saved]) -> PretrainedModel:
     """Return the encoder that all runs share, by content."""
-    (first, one), *others = chosen.items()
+    (first, shared), *others = selected.items()
     for name, other in others:
-        if other.card.encoder.sha256 != one.card.encoder.sha256:
+        if other.card.encoder.sha256 != shared.card.encoder.sha256:
             raise ModelError(
-                f"{first} was trained on the encoder {one.card.spec.encoder!r} and {name} on {other.card.spec.encoder!r}; one "
-                "encoder serves adapters that were trained on it"
+                f"{first} was trained on the encoder {shared.card.spec.encoder!r} and {name} on {other.card.spec.encoder!r}; "
+                "name adapters that were trained on the same encoder"
             )
-    name = one.card.spec.encoder if request.encoder is None else request.encoder
+    name = shared.card.spec.encoder if request.encoder is None else request.encoder
     try:
         pretrained = find_encoder(name)
     except BenchError:
@@ -202,17 +202,17 @@ def _pretrained(request: PredictRequest, chosen: dict[str, Saved]) -> Pretrained
         if request.encoder is not None or name in PACKAGED or "/" in name:
             raise
         raise ModelError(
-            f"the encoder {name!r} of run {one.card.run_id} is not found; say where it is with --encoder"
+            f"the encoder {name!r} of run {shared.card.run_id} is not found; say where it is with --encoder"
         ) from None
-    if pretrained.sha256 != one.card.encoder.sha256:
-        raise ModelError(f"the encoder {name!r} is not the one of run {one.card.run_id}; say where that is with --encoder")
+    if pretrained.sha256 != shared.card.encoder.sha256:
+        raise ModelError(f"the encoder {name!r} is not the one of run {shared.card.run_id}; say where that is with --encoder")
     return pretrained
 
 
-def _server(request: PredictRequest, chosen: dict[str, Saved], pretrained: PretrainedModel | None = None) -> Server:
-    model = pretrained or _pretrained(request, chosen)
-    cuda = all(saved.card.spec.device == "cuda" for saved in chosen.values())
+def _server(request: PredictRequest, selected: dict[str, Saved], pretrained: PretrainedModel | None = None) -> Server:
+    model = pretrained or _pretrained(request, selected)
+    cuda = all(saved.card.spec.device == "cuda" for saved in selected.values())
     device: Literal["cpu", "cuda"] = resolve_device(request.device) if cuda or request.device != "auto" else "cpu"
     from bench.inference.serving import Server  # which imports torch: after all else that can be wrong
 
-    return Server(chosen, model, device)
+    return Server(selected, model, device)

@@ -1,4 +1,4 @@
-"""Saved runs in use: one encoder in memory, one adapter on it or several, and the logits of each.
+"""Serve saved runs: one encoder in memory, with one adapter or several.
 
 Several are attached at once, and each call uses one of them. Only methods of one library that leave the encoder's own weights
 unchanged can share it.
@@ -35,15 +35,15 @@ class Server:
     """Computes logits of saved runs by name. All must have been trained on the encoder `pretrained`.
 
     Raises:
-        BenchError: if they cannot share the encoder, or what was saved does not load.
+        BenchError: if they cannot share the encoder, or saved weights do not load.
     """
 
     def __init__(self, saved: Mapping[str, Saved], pretrained: PretrainedModel, device: Literal["cpu", "cuda"]) -> None:
         for library in ("adapters", "transformers"):
             logging.getLogger(library).setLevel(logging.ERROR)
-        self._saved = {name: one.verified() for name, one in saved.items()}
+        self._saved = {name: saved_run.verified() for name, saved_run in saved.items()}
         self._pretrained, self._device = pretrained, device
-        self._methods = {name: _method(one) for name, one in saved.items()}
+        self._methods = {name: _method(saved_run) for name, saved_run in saved.items()}
         shared = len(saved) > 1
         if shared:
             _check_sharing(self._methods)
@@ -53,13 +53,13 @@ class Server:
         self._keys = {name: f"saved{i}" for i, name in enumerate(saved)}
         """Names inside the libraries, which do not take every name."""
         self._holder = next((method for method in self._methods.values() if shared and method.backend), None)
-        for name, one in self._saved.items():
+        for name, saved_run in self._saved.items():
             try:
-                self._load(name, one, shared)
+                self._load(name, saved_run, shared)
             except Exception as error:
                 # Two libraries and safetensors raise a dozen kinds here, and all say: these are not its weights.
                 why = without_paths(f"{type(error).__name__}: {error}")
-                raise RecordError(f"{one.name}: what was saved does not load ({why})") from None
+                raise RecordError(f"{saved_run.name}: its saved weights do not load ({why})") from None
         self._classifier.to(device)
         for head in self._heads.values():
             head.to(device)
@@ -140,10 +140,10 @@ def _method(saved: Saved) -> methods.Method:
         raise RecordError(f"{saved.name}: {spec.method} does not take the hyperparameters on its card") from None
 
 
-def _check_sharing(chosen: Mapping[str, methods.Method]) -> None:
+def _check_sharing(by_name: Mapping[str, methods.Method]) -> None:
     """Check that all can share one encoder."""
     libraries: dict[str, str] = {}
-    for name, method in chosen.items():
+    for name, method in by_name.items():
         if method.backend is None and not method.encodes_once:
             raise SpecError(
                 f"--adapter {name}: {method.name} changes the encoder itself and cannot share it; ask it alone, or name a run "
@@ -152,5 +152,5 @@ def _check_sharing(chosen: Mapping[str, methods.Method]) -> None:
         if method.backend is not None:
             libraries.setdefault(method.backend, f"{name} ({method.name})")
     if len(libraries) > 1:
-        held = " and ".join(f"{who} by {library}" for library, who in libraries.items())
-        raise SpecError(f"one encoder holds adapters of one library, but {held}; ask them one by one")
+        by_library = " and ".join(f"{who} by {library}" for library, who in libraries.items())
+        raise SpecError(f"one encoder holds adapters of one library, but {by_library}; use them one at a time")

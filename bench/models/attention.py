@@ -27,14 +27,14 @@ in bf16, about what the caches of two cores hold; with a third of them to three 
 
 
 class InBlocks(TorchFunctionMode):
-    """Within it, `attend` computes torch's attention without dropout on a CPU."""
+    """Context in which `attend` computes torch's attention without dropout on a CPU."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         return (_attention if func is scaled_dot_product_attention else func)(*args, **(kwargs or {}))
 
 
 class MaskKnown(TorchFunctionMode):
-    """Within it, whether a mask [batch, length] hides anything is known beforehand.
+    """Context that declares whether a mask [batch, length] hides anything.
 
     Transformers asks the mask itself, `torch.all(mask == 1)`, for which the CPU would wait until a GPU has nothing left to do.
     """
@@ -153,20 +153,20 @@ def _rounded(mask: Tensor, dtype: torch.dtype) -> Tensor:
     return mask if mask.dtype == dtype else mask.to(dtype).clamp_(min=torch.finfo(dtype).min)
 
 
-def _cast_mask(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _cast_mask(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Give layers their mask in the type of the hidden states; the library makes it in that of the weights."""
-    hidden = given[0] if given else named["hidden_states"]
-    return given, named | {"attention_mask": _rounded(named["attention_mask"], hidden.dtype)}
+    hidden = args[0] if args else kwargs["hidden_states"]
+    return args, kwargs | {"attention_mask": _rounded(kwargs["attention_mask"], hidden.dtype)}
 
 
 def _added(bias: Tensor, mask: Tensor) -> Tensor:
     """Bias and mask, [batch, heads, length, length] in the type of the mask. All layers of a forward pass are given the same
     bias, which keeps the sum for those that follow.
     """
-    found: Tensor | None = getattr(bias, "with_mask", None)
-    if found is None:
-        found = bias.with_mask = bias.to(mask.dtype) + mask  # type: ignore[attr-defined]
-    return found
+    total: Tensor | None = getattr(bias, "with_mask", None)
+    if total is None:
+        total = bias.with_mask = bias.to(mask.dtype) + mask  # type: ignore[attr-defined]
+    return total
 
 
 @lru_cache(maxsize=64)
@@ -184,15 +184,15 @@ def _mpnet_classes() -> dict[type[nn.Module], type[nn.Module]]:
     from transformers.models.mpnet.modeling_mpnet import MPNetEncoder, MPNetSelfAttention
 
     class OneBias(MPNetEncoder):  # type: ignore[misc]
-        def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, *given: Any, **named: Any) -> Any:
+        def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
             """Cast the mask, which has the type of the weights, to that of the hidden states, to whose scores it is added."""
             mask = None if attention_mask is None else _rounded(attention_mask, hidden_states.dtype)
-            return super().forward(hidden_states, mask, *given, **named)
+            return super().forward(hidden_states, mask, *args, **kwargs)
 
-        def compute_position_bias(self, x: Tensor, *given: Any, **named: Any) -> Any:
+        def compute_position_bias(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
             """[1, heads, length, length]: the library's is repeated for every review of a batch."""
-            if x.device.type == "cpu" or given or named:
-                return super().compute_position_bias(x[:1], *given, **named)
+            if x.device.type == "cpu" or args or kwargs:
+                return super().compute_position_bias(x[:1], *args, **kwargs)
             buckets = _buckets(self.relative_position_bucket, x.shape[1], x.device)
             return self.relative_attention_bias(buckets).permute(2, 0, 1).unsqueeze(0)
 

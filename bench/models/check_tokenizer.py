@@ -1,7 +1,7 @@
 """Check that a tokenizer.json consists of known parts, before the library that builds it reads the file.
 
 The file is data, but it can hold regular expressions that never end, dropout that splits words at random, and parts that
-no review has covered. The parts that encoders of the known families use pass, and nothing else.
+no review has covered. The parts that encoders of the known families use pass, and no others.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _REGEXES = {" {2,}"}
 
 
 def check_tokenizer(name: str, path: Path, vocabulary: int) -> None:
-    """See that a file holds a tokenizer of known parts, which gives no id that the encoder's table of words has no row for.
+    """Check that a file holds a tokenizer of known parts whose ids all have a row in the encoder's embedding table.
 
     Raises:
         ModelError: saying which part is not; `name` is the encoder's.
@@ -50,12 +50,12 @@ def check_tokenizer(name: str, path: Path, vocabulary: int) -> None:
     if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
         raise ModelError(f"encoder {name!r}: tokenizer.json cannot be read: it is no file of at most {LARGEST // 2**20} MiB")
     try:
-        found = from_json(path.read_bytes())
+        tokenizer = from_json(path.read_bytes())
     except ValueError:
         raise ModelError(f"encoder {name!r}: tokenizer.json cannot be read: it is not whole JSON") from None
-    for why in _wrong(found):
+    for why in _wrong(tokenizer):
         raise ModelError(f"encoder {name!r}: tokenizer.json cannot be read: {why}")
-    token, highest = max(_ids(found), key=lambda entry: entry[1])
+    token, highest = max(_ids(tokenizer), key=lambda entry: entry[1])
     if highest >= vocabulary:
         raise ModelError(
             f"encoder {name!r}: its tokenizer.json can give the id {highest:,} ({brief(token)}), but its vocabulary has "
@@ -63,51 +63,51 @@ def check_tokenizer(name: str, path: Path, vocabulary: int) -> None:
         )
 
 
-def _wrong(found: Any) -> Iterator[str]:
-    if not isinstance(found, dict) or not isinstance(found.get("model"), dict):
+def _wrong(tokenizer: Any) -> Iterator[str]:
+    if not isinstance(tokenizer, dict) or not isinstance(tokenizer.get("model"), dict):
         yield "it holds no model"
         return
-    for key in found:
+    for key in tokenizer:
         if key not in _KEYS:
             yield f"it has a part {brief(key)} that no known tokenizer has"
-    model = found["model"]
+    model = tokenizer["model"]
     if not _is_one_of(model.get("type"), _MODELS):
         yield f"its model is {brief(model.get('type'))}; known are BPE, Unigram and WordPiece"
     if not isinstance(model.get("vocab"), dict | list) or not model["vocab"]:
         yield "its model has no vocabulary"
     elif isinstance(model["vocab"], dict) and not all(_is_id(value) for value in model["vocab"].values()):
         yield "its vocabulary holds ids that are not whole numbers from 0 to 2**31 - 1"
-    added = found.get("added_tokens") or []
+    added = tokenizer.get("added_tokens") or []
     if not isinstance(added, list) or not all(isinstance(token, dict) and _is_id(token.get("id")) for token in added):
         yield "its added tokens are not all tokens with ids"
     if model.get("dropout"):
         yield "its model drops merges at random, so that no two runs would read the same"
     for part, types in _PARTS.items():
-        for one in _steps(found.get(part), _INSIDE[part]):
-            kind = one.get("type") if isinstance(one, dict) else one
+        for step in _steps(tokenizer.get(part), _INSIDE[part]):
+            kind = step.get("type") if isinstance(step, dict) else step
             if not _is_one_of(kind, types):
                 yield f"its {part} has a step {brief(kind)}; known are {', '.join(sorted(types))}"
-            pattern = one.get("pattern") if isinstance(one, dict) else None
+            pattern = step.get("pattern") if isinstance(step, dict) else None
             if isinstance(pattern, dict) and not _is_one_of(pattern.get("Regex"), {None, *_REGEXES}):
                 yield f"its {part} has the regular expression {brief(pattern.get('Regex'))}, which is not a known one"
 
 
-def _ids(found: dict[str, Any]) -> Iterator[tuple[Any, int]]:
+def _ids(tokenizer: dict[str, Any]) -> Iterator[tuple[Any, int]]:
     """Yield what a tokenizer of known parts can give: token and id, of a list of unigrams only the last."""
-    vocabulary = found["model"]["vocab"]
+    vocabulary = tokenizer["model"]["vocab"]
     if isinstance(vocabulary, dict):
         yield from vocabulary.items()
     else:
         yield vocabulary[-1], len(vocabulary) - 1
-    yield from ((token.get("content"), token["id"]) for token in found.get("added_tokens") or [])
-    for step in _steps(found.get("post_processor"), "processors"):
+    yield from ((token.get("content"), token["id"]) for token in tokenizer.get("added_tokens") or [])
+    for step in _steps(tokenizer.get("post_processor"), "processors"):
         if not isinstance(step, dict):
             continue
         framing = [step.get("sep"), step.get("cls")]
         special = step.get("special_tokens")
         for token in special.values() if isinstance(special, dict) else ():
             ids = token.get("ids") if isinstance(token, dict) else None
-            framing += [(token["id"], one) for one in ids if "id" in token] if isinstance(ids, list) else []
+            framing += [(token["id"], id_) for id_ in ids if "id" in token] if isinstance(ids, list) else []
         pairs = [pair for pair in framing if isinstance(pair, list | tuple) and len(pair) == 2]
         yield from ((token, number) for token, number in pairs if _is_id(number))
 
@@ -116,8 +116,8 @@ def _is_id(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**31
 
 
-def _is_one_of(value: Any, known: set[Any]) -> bool:
-    return (value is None or isinstance(value, str)) and value in known
+def _is_one_of(value: Any, allowed: set[Any]) -> bool:
+    return (value is None or isinstance(value, str)) and value in allowed
 
 
 def _steps(part: Any, inside: str) -> Iterator[Any]:

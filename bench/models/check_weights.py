@@ -58,16 +58,16 @@ def names_of(keys: Iterable[str], shape: EncoderShape) -> dict[str, str]:
     """
     keys, family = list(keys), FAMILIES[shape.model_type]
     prefix = family.prefix if any(key.startswith(family.prefix) for key in keys) else ""
-    found: dict[str, str] = {}
+    renamed: dict[str, str] = {}
     for key in keys:
         name = family.prefix + key.removeprefix(prefix)
         if _is_body(key, shape) and key.startswith(prefix):
-            found[key] = _present(name)
+            renamed[key] = _present(name)
         elif family.kept_head is not None:
             top = key if key.startswith(family.kept_head) else name
             if top.startswith(family.kept_head):
-                found[key] = top
-    return found
+                renamed[key] = top
+    return renamed
 
 
 def _is_body(key: str, shape: EncoderShape) -> bool:
@@ -85,7 +85,7 @@ def check_weights(name: str, files: list[Path], config: Mapping[str, Any], shape
     Raises:
         ModelError: saying what they lack.
     """
-    held: dict[str, Sizes] = {}
+    shapes: dict[str, Sizes] = {}
     types: set[str] = set()
     labels = None
     for path in files:
@@ -93,13 +93,13 @@ def check_weights(name: str, files: list[Path], config: Mapping[str, Any], shape
             if _HEAD.fullmatch(key):
                 labels = sizes[0] if sizes else None
             if _is_body(key, shape):
-                if key in held:
+                if key in shapes:
                     raise ModelError(f"encoder {name!r}: two shards hold {key}; fetch the encoder whole again")
-                held[key] = sizes
+                shapes[key] = sizes
                 types.add(kind)
     if types - _FLOATS:
         raise ModelError(f"encoder {name!r} holds {', '.join(sorted(types - _FLOATS))} weights; give one that is not quantised")
-    total = sum(prod(sizes) for sizes in held.values())
+    total = sum(prod(sizes) for sizes in shapes.values())
     if total != shape.parameters:
         what = files[0].name if len(files) == 1 else f"all {len(files)} shards"
         raise ModelError(
@@ -107,10 +107,10 @@ def check_weights(name: str, files: list[Path], config: Mapping[str, Any], shape
             f"{shape.parameters:,}; give the two files of one encoder"
         )
     prefix = FAMILIES[shape.model_type].prefix
-    named = {new.removeprefix(prefix): held[key] for key, new in names_of(held, shape).items()}
+    body = {new.removeprefix(prefix): shapes[key] for key, new in names_of(shapes, shape).items()}
     for tensor, sizes in expected(config, shape):
-        if named.get(tensor) != sizes:
-            what = "lack" if tensor not in named else f"hold {list(named[tensor])} and not {list(sizes)} numbers for"
+        if body.get(tensor) != sizes:
+            what = "lack" if tensor not in body else f"hold {list(body[tensor])} and not {list(sizes)} numbers for"
             raise ModelError(f"encoder {name!r}: the weights {what} {tensor} as config.json describes it")
     return labels
 

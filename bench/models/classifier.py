@@ -125,8 +125,8 @@ def load_classifier(
     family = FAMILIES[pretrained.config["model_type"]]
     # Attention dropout must be in the config before the model exists: SDPA reads it from there.
     drop = dict.fromkeys(family.dropout, dropout) | {family.attention_dropout: attention_dropout}
-    config = AutoConfig.for_model(**pretrained.config, **drop, **family.settings, num_labels=classes)
-    config.num_labels = classes  # again: names of labels in the configuration go before the argument
+    config = AutoConfig.for_model(**pretrained.config, **drop, **family.settings)
+    config.num_labels = classes  # names of labels in config.json would go before an argument
     own = pretrained.pooling == "own head"
     auto: Any = AutoModelForSequenceClassification if own else AutoModel
     pooler = {"add_pooling_layer": False} if family.has_pooler and not own else {}
@@ -150,8 +150,8 @@ def load_classifier(
         pooling = "mean" if getattr(config, "classifier_pooling", None) == "mean" else pooling
     else:
         encoder, head = model, nn.Linear(int(config.hidden_size), classes)
-    kept = family.kept_head
-    whole = kept is not None and not any(key.startswith(kept) for key in info["missing_keys"])
+    head_names = family.kept_head
+    whole = head_names is not None and not any(key.startswith(head_names) for key in info["missing_keys"])
     _initialise(head, keep="pooler." if own and whole else None, std=config.initializer_range, seed=seed)
     adapt_attention(encoder)
     return Classifier(encoder, pooling, head).train()
@@ -161,13 +161,13 @@ def _weights(pretrained: PretrainedModel, *, own: bool) -> dict[str, Tensor]:
     """Read the weights that are used, named as in the library's sequence-classification model or, unless `own`, the bare."""
     from safetensors.torch import load_file
 
-    held: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for file in pretrained.weights:
-        held |= load_file(file)
-    names, prefix = names_of(held, pretrained.shape), FAMILIES[pretrained.config["model_type"]].prefix
+        tensors |= load_file(file)
+    names, prefix = names_of(tensors, pretrained.shape), FAMILIES[pretrained.config["model_type"]].prefix
     if own:
-        return {name: held[key] for key, name in names.items()}
-    body = {name.removeprefix(prefix): held[key] for key, name in names.items() if name.startswith(prefix)}
+        return {name: tensors[key] for key, name in names.items()}
+    body = {name.removeprefix(prefix): tensors[key] for key, name in names.items() if name.startswith(prefix)}
     return {name: tensor for name, tensor in body.items() if not name.startswith("pooler.")}
 
 

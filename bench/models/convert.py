@@ -1,8 +1,8 @@
-"""Convert an encoder that is saved in another way into a folder that can be used: the only place where a pickle is opened.
+"""Convert an encoder saved in another format into a usable folder: the only code that opens a pickle.
 
 `torch.load` with `weights_only=True` builds tensors and plain containers and calls nothing else that a file names. It has had
-holes (CVE-2025-32434, before torch 2.6), so a person asks for this by a command of its own and no run does it. What is made
-passes the same checks as any other encoder.
+holes (CVE-2025-32434, before torch 2.6), so only the command `convert` uses it and no run does. The result passes the same
+checks as any other encoder.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from bench.models.check_weights import names_of
-from bench.models.pretrained import PretrainedModel, allowed, find, layout, pooling_of
+from bench.models.pretrained import PretrainedModel, allowed, configuration, find, layout
 from bench.models.weight_files import INDEX, WEIGHTS, read_json, weight_files
 from bench.system.errors import ModelError
 from bench.system.files import name_of, temporary_folder
 from bench.system.hub import fetch
-from methods import EncoderShape, MethodError
+from methods import EncoderShape
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +39,7 @@ _WORDS = {
 """Files that the tokenizer of a family is made from; ModernBERT has only ever had tokenizer.json."""
 _CLASSES = {"mpnet": "MPNetTokenizerFast", "roberta": "RobertaTokenizerFast"}
 _FLAGS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space", "keep_accents", "split_by_punct")
-"""What tokenizer_config.json is asked for."""
+"""Fields that are read from tokenizer_config.json."""
 
 
 def convert(source: str, target: Path) -> tuple[PretrainedModel, list[str]]:
@@ -54,19 +54,14 @@ def convert(source: str, target: Path) -> tuple[PretrainedModel, list[str]]:
     if target.exists() or target.is_symlink():
         raise ModelError(f"{str(target)!r} exists; name a folder that does not")
     name, folder, root = _source(source)
-    config = allowed(name, read_json(name, folder, "config.json"))
-    pooling = pooling_of(name, root)
-    try:
-        shape = EncoderShape.from_config(config)
-    except MethodError as error:
-        raise ModelError(f"encoder {name!r}: {error}") from None
+    config, pooling, shape = configuration(name, folder, root)
     weights, from_weights = _weights(name, folder, shape)
     tokenizer, from_words = _tokenizer(name, folder, shape.model_type)
     try:
-        with temporary_folder(target.parent, target.name) as made:
-            _write(made / target.name, config, weights, tokenizer, pooling)
-            find(str(made / target.name))
-            (made / target.name).rename(target)
+        with temporary_folder(target.parent, target.name) as temporary:
+            _write(temporary / target.name, config, weights, tokenizer, pooling)
+            find(str(temporary / target.name))
+            (temporary / target.name).rename(target)
     except OSError as error:
         raise ModelError(f"{str(target)!r} cannot be written ({error.strerror}); name another folder") from None
     return find(str(target)), [f"{WEIGHTS}: from {from_weights}", f"tokenizer.json: from {from_words}"]
@@ -83,15 +78,15 @@ def _source(source: str) -> tuple[str, Path, Path]:
     # One pattern for weights of either kind: what is cached is taken for whole where every needed one is met.
     needed, words = ["config.json", "[mp]*model[.-]*[bs]*"], ["tokenizer.json"]
     optional = ["tokenizer_config.json", "modules.json", "1_Pooling/config.json"]
-    folder = fetch(source, "model", needed=needed, optional=[*words, *optional], instead="name a folder").folder
+    folder = fetch(source, "model", patterns=needed, optional=[*words, *optional], instead="name a folder").folder
     if not (folder / words[0]).is_file():
         words = list(_WORDS.get(allowed(source, read_json(source, folder, "config.json"))["model_type"], words))
-        folder = fetch(source, "model", needed=[*needed, *words], optional=optional, instead="name a folder").folder
+        folder = fetch(source, "model", patterns=[*needed, *words], optional=optional, instead="name a folder").folder
     return source, folder, folder
 
 
 def _weights(name: str, folder: Path, shape: EncoderShape) -> tuple[dict[str, Tensor], str]:
-    """Read the weights that are used, each on its own, and say what they come from."""
+    """Read the weights that are used; return them and a description of their source."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -101,15 +96,15 @@ def _weights(name: str, folder: Path, shape: EncoderShape) -> tuple[dict[str, Te
         files, load = weight_files(name, folder, "pytorch_model", "bin"), _unpickled
     else:
         raise ModelError(f"encoder {name!r} has neither {WEIGHTS} nor {_PICKLE}; name a folder with the weights")
-    held: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for file in files:
         try:
-            held |= load(file)
+            tensors |= load(file)
         except (SafetensorError, OSError, BadZipFile, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
             first = next(iter(str(error).splitlines()), type(error).__name__)
             raise ModelError(f"encoder {name!r}: {file.name} cannot be read as tensors alone ({first[:200]})") from None
-    found = {new: held[old].clone().contiguous() for old, new in names_of(held, shape).items()}
-    return found, files[0].name if len(files) == 1 else f"{len(files)} shards such as {files[0].name}"
+    body = {new: tensors[old].clone().contiguous() for old, new in names_of(tensors, shape).items()}
+    return body, files[0].name if len(files) == 1 else f"{len(files)} shards such as {files[0].name}"
 
 
 def _unpickled(file: Path) -> dict[str, Tensor]:
@@ -117,14 +112,14 @@ def _unpickled(file: Path) -> dict[str, Tensor]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of old kinds of pickles, which are read or refused
-        held = torch.load(file, map_location="cpu", weights_only=True)
-    if not isinstance(held, dict) or not all(isinstance(key, str) for key in held):
+        tensors = torch.load(file, map_location="cpu", weights_only=True)
+    if not isinstance(tensors, dict) or not all(isinstance(key, str) for key in tensors):
         raise ValueError("it holds no tensors by name")
-    return {key: tensor for key, tensor in held.items() if isinstance(tensor, torch.Tensor)}
+    return {key: tensor for key, tensor in tensors.items() if isinstance(tensor, torch.Tensor)}
 
 
 def _tokenizer(name: str, folder: Path, family: str) -> tuple[str, str]:
-    """Read or make the content of tokenizer.json, and say what it comes from."""
+    """Read or make the content of tokenizer.json; return it and a description of its source."""
     if (folder / "tokenizer.json").is_file():
         return (folder / "tokenizer.json").read_text(encoding="utf-8"), "tokenizer.json"
     words = _WORDS.get(family, ())
@@ -132,19 +127,22 @@ def _tokenizer(name: str, folder: Path, family: str) -> tuple[str, str]:
         raise ModelError(f"encoder {name!r} has no {' and no '.join(('tokenizer.json', *words))}; name a folder that has one")
     settings: dict[str, bool] = {}
     if (folder / "tokenizer_config.json").is_file():
-        told = read_json(name, folder, "tokenizer_config.json")
-        settings = {flag: told[flag] for flag in _FLAGS if isinstance(told, dict) and isinstance(told.get(flag), bool)}
+        declared = read_json(name, folder, "tokenizer_config.json")
+        settings = {
+            flag: declared[flag] for flag in _FLAGS if isinstance(declared, dict) and isinstance(declared.get(flag), bool)
+        }
     make: Callable[..., Any] = _from_sentencepiece if words[0].endswith(".model") else _from_vocabulary
     try:
-        made = make(family, [str(folder / file) for file in words], settings)
+        tokenizer = make(family, [str(folder / file) for file in words], settings)
     except Exception as error:
         # Two libraries raise whatever they meet in a damaged file, bare Exception among it.
         first = next(iter(str(error).split("\n")), "")
         raise ModelError(
             f"encoder {name!r}: no tokenizer can be made from {' and '.join(words)} ({type(error).__name__}: {first[:200]})"
         ) from None
-    said = ", ".join(f"{flag} {str(value).lower()}" for flag, value in settings.items())
-    return str(made.to_str()), f"{' and '.join(words)} ({said or 'as the family has it: tokenizer_config.json says nothing'})"
+    summary = ", ".join(f"{flag} {str(value).lower()}" for flag, value in settings.items())
+    summary = summary or "as the family has it: tokenizer_config.json says nothing"
+    return str(tokenizer.to_str()), f"{' and '.join(words)} ({summary})"
 
 
 def _from_vocabulary(family: str, files: list[str], settings: dict[str, bool]) -> Any:

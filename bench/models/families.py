@@ -36,8 +36,8 @@ def _is_scale(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
-def _is_one_of(*known: Any) -> Sound:
-    return lambda value: any(type(value) is type(one) and value == one for one in known)
+def _is_one_of(*allowed: Any) -> Sound:
+    return lambda value: any(type(value) is type(choice) and value == choice for choice in allowed)
 
 
 def _are_positions(value: Any) -> bool:
@@ -51,7 +51,7 @@ class Family:
     """The names of one model type."""
 
     prefix: str
-    """What stands before the names of the body's weights where a checkpoint holds more than that."""
+    """Prefix of the body's weights in a checkpoint that holds more than the body."""
     head: Mapping[str, str]
     """The classification head: beginning of a name in the suite's module → in transformers' sequence-classification model. What
     is called `pooler.` keeps weights that the checkpoint brings.
@@ -79,7 +79,7 @@ class Family:
     dropout: tuple[str, ...] = ("hidden_dropout_prob",)
     attention_dropout: str = "attention_probs_dropout_prob"
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What the library is told beside the configuration."""
+    """Further arguments of the library's constructor."""
     has_pooler: bool = False
     """Whether the bare model of the library has a pooler, which can be left out."""
 

@@ -28,7 +28,7 @@ from bench.system.files import name_of, sha256_bytes, sha256_file
 from bench.system.hub import fetch
 from methods import EncoderShape, MethodError
 
-__all__ = ["PACKAGED", "PretrainedModel", "Pooling", "allowed", "find", "layout", "pooling_of"]
+__all__ = ["PACKAGED", "PretrainedModel", "Pooling", "allowed", "configuration", "find", "layout"]
 
 Pooling = Literal["mean", "cls", "own head"]
 
@@ -89,7 +89,7 @@ class PretrainedModel:
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know before a run, one line each."""
+        """Warnings to print before a run, one line each."""
         if self.dropped_labels is None:
             return []
         return [
@@ -135,7 +135,7 @@ def _from_hub(name: str) -> PretrainedModel:
     # sentence-transformers/… always has modules.json; a cache without it, filled by another library, would pool wrongly.
     sentence = ["modules.json"] if name.startswith("sentence-transformers/") else []
     snapshot = fetch(
-        name, "model", needed=["config.json", "tokenizer.json", SAFETENSORS, *sentence],
+        name, "model", patterns=["config.json", "tokenizer.json", SAFETENSORS, *sentence],
         optional=[INDEX, "modules.json", "1_Pooling/config.json"], instead="use --encoder minilm",
     )  # fmt: skip
     return _check(name, snapshot.folder, revision=snapshot.revision)
@@ -160,12 +160,7 @@ def _check(name: str, folder: Path, revision: str | None = None) -> PretrainedMo
     for needed in _FILES:
         if not (folder / needed).is_file() and not (needed == WEIGHTS and (folder / INDEX).is_file()):
             raise ModelError(_lacking(name, folder, needed, source, anywhere=revision is not None))
-    config = allowed(name, read_json(name, folder, "config.json"))
-    pooling = pooling_of(name, root)
-    try:
-        shape = EncoderShape.from_config(config)
-    except MethodError as error:
-        raise ModelError(f"encoder {name!r}: {error}") from None
+    config, pooling, shape = configuration(name, folder, root)
     heads = config.get("n_heads" if shape.model_type == "distilbert" else "num_attention_heads")
     if heads is None or shape.width % heads:
         raise ModelError(f"encoder {name!r}: config.json gives {heads} attention heads, which do not share width {shape.width}")
@@ -181,6 +176,19 @@ def _check(name: str, folder: Path, revision: str | None = None) -> PretrainedMo
     parts = [weights, tokenizer, json.dumps(config, sort_keys=True), pooling]
     identity = sha256_bytes("\n".join(parts).encode())
     return PretrainedModel(name, folder, config, pooling, identity, tokenizer, revision, labels)
+
+
+def configuration(name: str, folder: Path, root: Path) -> tuple[dict[str, Any], Pooling, EncoderShape]:
+    """Read config.json and the pooling beside it.
+
+    Raises:
+        ModelError: if one is damaged or describes an encoder of another family.
+    """
+    config = allowed(name, read_json(name, folder, "config.json"))
+    try:
+        return config, _pooling_of(name, root), EncoderShape.from_config(config)
+    except MethodError as error:
+        raise ModelError(f"encoder {name!r}: {error}") from None
 
 
 def _lacking(name: str, folder: Path, needed: str, source: str, *, anywhere: bool) -> str:
@@ -216,7 +224,7 @@ def allowed(name: str, config: Any) -> dict[str, Any]:
     if not isinstance(kind, str) or kind not in FAMILIES:
         raise ModelError(f"encoder {name!r} has model type {brief(kind)}; known are {', '.join(FAMILIES)}")
     family = FAMILIES[kind]
-    found: dict[str, Any] = {"model_type": kind, "pad_token_id": family.pad_token_id, **family.defaults}
+    used: dict[str, Any] = {"model_type": kind, "pad_token_id": family.pad_token_id, **family.defaults}
     sounds = {field: sound for fields, sound in _SOUND.items() for field in fields} | dict(family.fields)
     if not family.absolute:
         del sounds["position_embedding_type"]
@@ -226,22 +234,22 @@ def allowed(name: str, config: Any) -> dict[str, Any]:
             shown = brief(value)
             raise ModelError(f"encoder {name!r}: config.json gives {field} as {shown}, which is not a valid value")
         if value is not None:
-            found[field] = value
+            used[field] = value
     for field in ("hidden_act", "activation"):
-        if found.get(field, "gelu") not in _ACTIVATIONS:
-            raise ModelError(f"encoder {name!r}: activation {brief(found[field])} is not one of {', '.join(_ACTIVATIONS)}")
-    if found.get("position_embedding_type", "absolute") != "absolute":
+        if used.get(field, "gelu") not in _ACTIVATIONS:
+            raise ModelError(f"encoder {name!r}: activation {brief(used[field])} is not one of {', '.join(_ACTIVATIONS)}")
+    if used.get("position_embedding_type", "absolute") != "absolute":
         raise ModelError(f"encoder {name!r}: only absolute positions are supported")
-    if found.get("relative_attention") and not found.get("share_att_key"):
+    if used.get("relative_attention") and not used.get("share_att_key"):
         raise ModelError(f"encoder {name!r}: relative attention is supported with share_att_key alone, as in DeBERTa-v2 and v3")
-    if not is_count(found.get("max_position_embeddings")):
+    if not is_count(used.get("max_position_embeddings")):
         raise ModelError(f"encoder {name!r}: config.json: max_position_embeddings must be a positive whole number")
-    if found["pad_token_id"] >= found.get("vocab_size", math.inf):
-        raise ModelError(f"encoder {name!r}: config.json gives pad_token_id {found['pad_token_id']}, beyond its vocabulary")
-    return found
+    if used["pad_token_id"] >= used.get("vocab_size", math.inf):
+        raise ModelError(f"encoder {name!r}: config.json gives pad_token_id {used['pad_token_id']}, beyond its vocabulary")
+    return used
 
 
-def pooling_of(name: str, folder: Path) -> Pooling:
+def _pooling_of(name: str, folder: Path) -> Pooling:
     """Read the pooling that modules.json names (rules, section 5); without it, the encoder uses its own head.
 
     sentence-transformers writes a flag for each kind, and from 5.4 on the name of one, or of several.
@@ -254,11 +262,11 @@ def pooling_of(name: str, folder: Path) -> Pooling:
     config = read_json(name, folder, "1_Pooling/config.json")
     config = config if isinstance(config, dict) else {}
     flags = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
-    chosen: Any = sorted(flags.get(key, key) for key in map(str, config) if key.startswith("pooling_mode_") and config[key])
-    if (named := config.get("pooling_mode")) is not None:
-        chosen = named if isinstance(named, list) else [named]
+    modes: Any = sorted(flags.get(key, key) for key in map(str, config) if key.startswith("pooling_mode_") and config[key])
+    if (mode := config.get("pooling_mode")) is not None:
+        modes = mode if isinstance(mode, list) else [mode]
     known: tuple[Pooling, ...] = ("mean", "cls")
     for pooling in known:
-        if chosen == [pooling]:
+        if modes == [pooling]:
             return pooling
-    raise ModelError(f"encoder {name!r}: 1_Pooling/config.json must choose mean or cls pooling, not {brief(chosen)}")
+    raise ModelError(f"encoder {name!r}: 1_Pooling/config.json must choose mean or cls pooling, not {brief(modes)}")

@@ -5,9 +5,9 @@ are bf16, as in MosaicBERT (Portes et al. 2023, arXiv 2312.17482, section 2.2). 
 and so is the head. While `in_precision` lasts the encoder's modules hold bf16 tensors in the place of their weights: of a
 frozen weight a copy that is made once and kept, of a trained one a cast that autograd goes back through, so that the gradient
 is added up in fp32, at the fp32 master. A weight that is computed from others (LoReFT's orthonormal rows) is computed in fp32
-and cast. Outside of it the encoder is what it was, for hashes, files and optimizer.
+and cast. Outside, the encoder holds its fp32 weights again, for hashes, files and optimizer.
 
-Autocast would do less at a higher price: it casts frozen weights anew at every call, and LayerNorms and residuals are fp32.
+Autocast would be slower: it casts frozen weights at every call and keeps LayerNorms and residuals in fp32.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def in_precision(classifier: nn.Module, precision: Precision) -> Iterator[None]:
     embeddings = next((module for name, module in encoder.named_modules() if name.rpartition(".")[2] == EMBEDDINGS), None)
     if embeddings is None:
         raise ValueError(f"no module of the encoder is called {EMBEDDINGS}")
-    kept = {id(module) for module in embeddings.modules()}
+    excluded = {id(module) for module in embeddings.modules()}
     replaced: list[tuple[Any, str, Tensor]] = []
     # Before other hooks, so that what a method adds behind the embeddings is in the stream.
     hooks = [embeddings.register_forward_hook(_cast_output, prepend=True)]
@@ -62,35 +62,35 @@ def in_precision(classifier: nn.Module, precision: Precision) -> Iterator[None]:
     try:
         for path, module in encoder.named_modules():
             if isinstance(module, ParametrizationList):
-                kept.update(map(id, module.modules()))
+                excluded.update(map(id, module.modules()))
                 hooks.append(module.register_forward_hook(_cast_output))
             looked_up = isinstance(module, nn.Embedding) and path.rpartition(".")[2] != MULTIPLIED
-            if id(module) in kept or looked_up:
+            if id(module) in excluded or looked_up:
                 continue
-            for held in (module._parameters, module._buffers):
-                for name, tensor in held.items():
+            for registry in (module._parameters, module._buffers):
+                for name, tensor in registry.items():
                     if tensor is None or tensor.dtype != torch.float32 or name == FREQUENCIES:
                         continue
                     if id(tensor) not in casts:
                         casts[id(tensor)] = _cast(tensor)
-                    replaced.append((held, name, tensor))
-                    held[name] = casts[id(tensor)]  # type: ignore[assignment]
+                    replaced.append((registry, name, tensor))
+                    registry[name] = casts[id(tensor)]  # type: ignore[assignment]
         yield
     finally:
         for hook in hooks:
             hook.remove()
-        for held, name, tensor in replaced:
-            held[name] = tensor
+        for registry, name, tensor in replaced:
+            registry[name] = tensor
 
 
-def _cast_output(module: nn.Module, given: Any, out: Tensor) -> Tensor:
+def _cast_output(module: nn.Module, args: Any, out: Tensor) -> Tensor:
     return out.to(torch.bfloat16)
 
 
 def _cast(tensor: Tensor) -> Tensor:
     if tensor.requires_grad:
         return tensor.to(torch.bfloat16)
-    known: tuple[int, Tensor] | None = _copies.get(tensor, None)  # type: ignore[no-untyped-call]
-    if known is None or known[0] != tensor._version or known[1].device != tensor.device:
-        known = _copies[tensor] = tensor._version, tensor.detach().to(torch.bfloat16)
-    return known[1]
+    copy: tuple[int, Tensor] | None = _copies.get(tensor, None)  # type: ignore[no-untyped-call]
+    if copy is None or copy[0] != tensor._version or copy[1].device != tensor.device:
+        copy = _copies[tensor] = tensor._version, tensor.detach().to(torch.bfloat16)
+    return copy[1]

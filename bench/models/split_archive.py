@@ -40,13 +40,13 @@ class Archive:
 
     def installed(self) -> list[Path]:
         """List the parts that are on this machine; all of them, or the archive cannot be joined."""
-        found: list[Path] = []
+        paths: list[Path] = []
         for package, inside in self.parts.items():
             try:
-                found.append(Path(str(distribution(package).locate_file(inside))))
+                paths.append(Path(str(distribution(package).locate_file(inside))))
             except PackageNotFoundError:
                 continue
-        return [path for path in found if path.is_file()]
+        return [path for path in paths if path.is_file()]
 
     def place(self) -> Path | None:
         """Where it is unpacked, or would be; None without a cache."""
@@ -120,17 +120,17 @@ def _replace(folder: Path, parts: list[Path], archive: Archive) -> None:
     """Unpack beside `folder`, then put it in its place. To be called with the lock held."""
     sweep(folder.parent)  # what a process that was killed left
     with temporary_folder(folder.parent, folder.name) as temporary:
-        made, joined = temporary / folder.name, temporary / "joined.zip"
+        unpacked, joined = temporary / folder.name, temporary / "joined.zip"
         with joined.open("wb") as out:
             for path in parts:
                 with path.open("rb") as part:
                     shutil.copyfileobj(part, out, _CHUNK)
         with ZipFile(joined) as zipped:
             for name, sha256 in archive.files.items():
-                _write(zipped, f"{archive.folder}/{name}", made / name, sha256)
+                _write(zipped, f"{archive.folder}/{name}", unpacked / name, sha256)
         if folder.exists():  # and is not whole
             folder.rename(temporary / "damaged")
-        made.rename(folder)
+        unpacked.rename(folder)
 
 
 def _write(zipped: ZipFile, member: str, path: Path, sha256: str) -> None:

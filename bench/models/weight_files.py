@@ -48,10 +48,10 @@ def weight_files(name: str, folder: Path, stem: str = "model", suffix: str = "sa
         raise ModelError(f"encoder {name!r}: {stem}.{suffix}.index.json names no shards; is it whole?")
     for shard in shards.values():
         if not (isinstance(shard, str) and re.fullmatch(rf"{stem}-\d{{5}}-of-\d{{5}}\.{suffix}", shard, flags=re.ASCII)):
-            known = f"{stem}-00001-of-00002.{suffix}"
-            raise ModelError(f"encoder {name!r}: {stem}.{suffix}.index.json names {brief(shard)}, no shard such as {known}")
-    found = sorted(set(shards.values()))
-    lacking = [shard for shard in found if not (folder / shard).is_file()]
+            example = f"{stem}-00001-of-00002.{suffix}"
+            raise ModelError(f"encoder {name!r}: {stem}.{suffix}.index.json names {brief(shard)}, no shard such as {example}")
+    names = sorted(set(shards.values()))
+    lacking = [shard for shard in names if not (folder / shard).is_file()]
     if lacking:
-        raise ModelError(f"encoder {name!r}: shard {lacking[0]} is not there ({len(found)} in all); fetch it whole again")
-    return [folder / shard for shard in found]
+        raise ModelError(f"encoder {name!r}: shard {lacking[0]} is not there ({len(names)} in all); fetch it whole again")
+    return [folder / shard for shard in names]

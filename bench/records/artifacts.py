@@ -95,7 +95,7 @@ def saved_path(out: Path, run_id: str) -> Path:
 
 @contextmanager
 def stage(out: Path, run_id: str) -> Iterator[Path]:
-    """Make a hidden folder to save into, as an absolute path; what is not published of it is removed at the end.
+    """Make a hidden folder to save into, as an absolute path; it is removed at the end unless published.
 
     Raises:
         RecordError: if it cannot be made.
@@ -190,17 +190,17 @@ def find_folder(out: Path, record: Record) -> Path | None:
 
 def saved_runs(out: Path) -> list[Saved]:
     """List the saved folders beside the records in `out`, by run id; those without a readable card are left out."""
-    found: list[Saved] = []
+    runs: list[Saved] = []
     for folder in sorted((out / FOLDER).glob("[0-9a-f]*")):
         try:
-            found.append(_open(folder))
+            runs.append(_open(folder))
         except BenchError:
             continue
-    return found
+    return runs
 
 
 def find(run: str, out: Path) -> Saved:
-    """Find the saved folder of a run, named by its id (four digits of it or more), its record or that folder.
+    """Find the saved folder of a run, named by its id (at least four digits), its record or that folder.
 
     Raises:
         RecordError: if there is none, several begin so, or the record is of another execution of the run.
@@ -217,25 +217,25 @@ def find(run: str, out: Path) -> Saved:
         if not isinstance(record, Record):
             kind = "calibration" if isinstance(record, Calibration) else "baseline"
             raise RecordError(f"{path.name} is the record of a {kind}, of which nothing is saved; name a run")
-        return _known(path.parent, record)
+        return _saved_run(path.parent, record)
     if not re.fullmatch(r"[0-9a-f]{4,16}", run, flags=re.ASCII):
-        raise RecordError(f"run {run!r} is neither the id of a run (four digits of it or more), nor a record or a saved folder")
+        raise RecordError(f"run {run!r} is neither a run id (four digits or more), nor a record or a saved folder")
     records = [item for item in load(out) if isinstance(item, Record) and item.run_id.startswith(run)]
-    alone = [saved for saved in saved_runs(out) if saved.card.run_id.startswith(run)]
-    ids = sorted({record.run_id for record in records} | {saved.card.run_id for saved in alone})
+    matches = [saved for saved in saved_runs(out) if saved.card.run_id.startswith(run)]
+    ids = sorted({record.run_id for record in records} | {saved.card.run_id for saved in matches})
     if not ids:
         raise RecordError(f"no run in {str(out)!r} has an id that begins with {run}; --results names another folder of records")
     if len(ids) > 1:
         raise RecordError(f"run {run} could be {', '.join(ids[:4])}{' and more' * (len(ids) > 4)}; give more digits")
-    return _known(out, records[0]) if records else alone[0]
+    return _saved_run(out, records[0]) if records else matches[0]
 
 
-def _known(out: Path, record: Record) -> Saved:
+def _saved_run(out: Path, record: Record) -> Saved:
     saved = _of_record(out, record)
     if saved is None:
         what = f"{record.spec.method} {record.run_id}"
         if record.state != "complete" or record.spec.purpose != "run":
             kind = "a tuning trial" if record.spec.purpose == "trial" else record.state
-            raise RecordError(f"{what} is {kind}: nothing is saved of it; name a complete run")
+            raise RecordError(f"{what} is {kind}, which has no saved weights; name a complete run")
         raise RecordError(f"{what} was finished without --save; {_RERUN}")
     return saved

@@ -30,14 +30,14 @@ def folder_of(path: Path) -> Path:
 
 
 def save_anew(folder: Path, record: AnyRecord, logits: npt.NDArray[np.float32] | None = None) -> Path:
-    """Write a record in the place of the finished one of the same run, which is kept as an attempt.
+    """Replace the finished record of the same run, which is kept as an attempt.
 
-    The copy is made first, so that whatever ends the process in between, neither is lost.
+    The copy is made first, so that a killed process loses neither.
     """
-    found = finished_file(folder, record.run_id, or_damaged=True)
-    if found is None:
+    replaced = finished_file(folder, record.run_id, or_damaged=True)
+    if replaced is None:
         return save(folder, record, logits)
-    earlier, its_record = found
+    earlier, its_record = replaced
     with atomic_write(folder / ATTEMPTS / attempt_name(its_record, checksum_of(earlier))) as file:
         file.write(earlier.read_bytes())
     path = save(folder, record, logits)
@@ -48,4 +48,4 @@ def save_anew(folder: Path, record: AnyRecord, logits: npt.NDArray[np.float32] |
 
 def attempts(folder: Path) -> Iterator[AnyRecord]:
     """Load the earlier attempts of a folder of results, in the order of file names."""
-    yield from (found for found in load(folder / ATTEMPTS) if not isinstance(found, Damaged))
+    yield from (record for record in load(folder / ATTEMPTS) if not isinstance(record, Damaged))

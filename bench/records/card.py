@@ -92,7 +92,7 @@ def _metadata(saved: Saved, accuracy: float, f1: float) -> str:
         )
         for kind, value in (("accuracy", accuracy), ("f1", f1))
     ]  # fmt: skip
-    found = ModelCardData(
+    metadata = ModelCardData(
         base_model=encoder if "/" in encoder else None,
         datasets=[data] if "/" in data else None,
         eval_results=results,
@@ -102,7 +102,7 @@ def _metadata(saved: Saved, accuracy: float, f1: float) -> str:
         pipeline_tag="text-classification",
         tags=[spec.method, "parameter-efficient-fine-tuning"],
     )
-    return str(found.to_yaml())
+    return str(metadata.to_yaml())
 
 
 def _encoder(saved: Saved) -> str:
@@ -152,8 +152,8 @@ def snippet(saved: Saved) -> str | None:
 
 
 def _change(folder: Path, encoder: str) -> tuple[list[str], str] | None:
-    """Write code that puts what was trained into the encoder of that name: imports, then statements; None where it needs
-    modules of the suite.
+    """Write code that adds the trained weights to the encoder of that name: imports and statements; None where it
+    needs modules of the suite.
     """
     from safetensors import safe_open
 
@@ -161,13 +161,13 @@ def _change(folder: Path, encoder: str) -> tuple[list[str], str] | None:
     if library == "adapters":
         loaded = f'{encoder}.load_adapter(FOLDER, load_as="trained", set_active=True, use_safetensors=True)\n'
         if (folder / "adapter_interface.json").is_file():
-            made = f"{_INTERFACE}adapters.init({encoder}, interface=interface)\n"
-            return ["import json\n\n", "import adapters\n"], made + loaded
+            added = f"{_INTERFACE}adapters.init({encoder}, interface=interface)\n"
+            return ["import json\n\n", "import adapters\n"], added + loaded
         return ["import adapters\n"], f"adapters.init({encoder})\n{loaded}"
     if library == "peft":
-        made = f"PeftModel.from_pretrained({encoder}, FOLDER, use_safetensors=True)"
-        put = f"model = {made}\n" if encoder == "model" else f"setattr(model, model.base_model_prefix, {made})\n"
-        return ["from peft import PeftModel\n"], put
+        added = f"PeftModel.from_pretrained({encoder}, FOLDER, use_safetensors=True)"
+        statement = f"model = {added}\n" if encoder == "model" else f"setattr(model, model.base_model_prefix, {added})\n"
+        return ["from peft import PeftModel\n"], statement
     if not weights.is_file():
         return [], ""
     with safe_open(weights, framework="numpy") as file:

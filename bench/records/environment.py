@@ -22,13 +22,13 @@ LIBRARIES = (
 
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that a result can depend on; those not installed are left out."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 @cache

@@ -31,7 +31,7 @@ def expected_id(record: AnyRecord) -> str:
     calibration from setting, methods, device and the time of its end.
     """
     if isinstance(record, Calibration):
-        methods = [(one.method, one.hyperparameters) for one in record.methods]
+        methods = [(entry.method, entry.hyperparameters) for entry in record.methods]
         return calibration_id(record.setting, methods, record.environment.device, record.finished)
     version, data = record.rules_version, record.data.sha256
     if isinstance(record, Baseline):
@@ -73,11 +73,11 @@ def _number(items: Iterable[tuple[object, Any]], where: tuple[object, ...] = (),
                 return f"{'.'.join(str(part) for part in (*where, name))} is a number that cannot be"
             continue
         if kind is list:
-            found = _number(enumerate(value), (*where, name))
+            path = _number(enumerate(value), (*where, name))
         elif kind is dict:  # hyperparameters, which alone may be below zero
-            found = _number(value.items(), (*where, name), -_MOST)
+            path = _number(value.items(), (*where, name), -_MOST)
         else:
-            found = _number(value.__dict__.items(), (*where, name))
-        if found:
-            return found
+            path = _number(value.__dict__.items(), (*where, name))
+        if path:
+            return path
     return None

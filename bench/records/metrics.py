@@ -66,11 +66,11 @@ class Confusion:
     @property
     def per_class(self) -> list[Scores]:
         """The scores of each class against all others."""
-        found = []
+        scores = []
         for i, (predicted, own) in enumerate(zip(self.predicted, self.support, strict=True)):
             right = self.matrix[i][i]
-            found.append(Scores(_ratio(right, predicted), _ratio(right, own), _ratio(2 * right, predicted + own)))
-        return found
+            scores.append(Scores(_ratio(right, predicted), _ratio(right, own), _ratio(2 * right, predicted + own)))
+        return scores
 
     @property
     def macro(self) -> Scores:
@@ -89,11 +89,11 @@ class Confusion:
 
     def fields(self) -> dict[str, Any]:
         """Return counts and metrics as a record has them: of two classes tp, fp, fn and tn, of more the matrix."""
-        found = {"accuracy": self.accuracy, **asdict(self.scores)}
+        values = {"accuracy": self.accuracy, **asdict(self.scores)}
         if self.classes > 2:
-            return {"matrix": [list(row) for row in self.matrix], **found, "weighted": asdict(self.weighted)}
+            return {"matrix": [list(row) for row in self.matrix], **values, "weighted": asdict(self.weighted)}
         (tn, fp), (fn, tp) = self.matrix
-        return {"tp": tp, "fp": fp, "fn": fn, "tn": tn, **found}
+        return {"tp": tp, "fp": fp, "fn": fn, "tn": tn, **values}
 
 
 def _ratio(part: int, whole: int) -> float:

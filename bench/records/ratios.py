@@ -14,7 +14,8 @@ import numpy as np
 from bench.records.schema import CalibrationSetting, Slice
 
 __all__ = [
-    "FEWEST", "LEVEL", "QUIET", "RULE", "Ratio", "Rule", "calibration_id", "counted", "interval_of_median", "ratio", "speed",
+    "FEWEST", "LEVEL", "QUIET", "RULE", "Ratio", "Rule", "calibration_id", "interval_of_median",
+    "qualifying_rounds", "ratio", "speed",
 ]  # fmt: skip
 
 Rule = Literal["reference", "both"]
@@ -60,13 +61,13 @@ class Ratio(NamedTuple):
 @cache
 def _rank(count: int) -> int | None:
     """Find the largest k for which the k-th smallest and the k-th largest of `count` values hold the median at `LEVEL`."""
-    tail, found = 0.0, None
+    tail, rank = 0.0, None
     for below in range(count // 2):
         tail += math.comb(count, below) / 2**count
         if 2 * tail > 1 - LEVEL:
             break
-        found = below + 1
-    return found
+        rank = below + 1
+    return rank
 
 
 def interval_of_median(values: Sequence[float]) -> tuple[float, float] | None:
@@ -81,14 +82,14 @@ def interval_of_median(values: Sequence[float]) -> tuple[float, float] | None:
     return ordered[rank - 1], ordered[-rank]
 
 
-def _pace(one: Slice) -> float:
+def _pace(timed: Slice) -> float:
     """Seconds per token."""
-    return one.seconds / one.tokens
+    return timed.seconds / timed.tokens
 
 
-def counted(slices: Iterable[Slice], rule: Rule = RULE) -> set[int]:
+def qualifying_rounds(slices: Iterable[Slice], rule: Rule = RULE) -> set[int]:
     """List the rounds in which a method met a free machine, by its own slices."""
-    paces = {one.round: _pace(one) for one in slices}
+    paces = {timed.round: _pace(timed) for timed in slices}
     if not paces:
         return set()
     free = min(paces.values()) if rule == "reference" else float(np.quantile(list(paces.values()), 0.25))
@@ -101,24 +102,24 @@ def ratio(slices: Sequence[Slice], reference: Sequence[Slice], rule: Rule = RULE
     Where fewer than `FEWEST` rounds count: over all (rule "both"), or over the `FEWEST` with the fastest reference.
     None where the method has no slice beside one of the reference.
     """
-    beside = {one.round: one for one in reference}
-    pairs = [(one, beside[one.round]) for one in slices if one.round in beside]
+    beside = {timed.round: timed for timed in reference}
+    pairs = [(timed, beside[timed.round]) for timed in slices if timed.round in beside]
     if not pairs:
         return None
-    quiet = counted(reference, rule)
+    quiet = qualifying_rounds(reference, rule)
     if rule == "both":
-        quiet &= counted(slices, rule)
-    chosen = [pair for pair in pairs if pair[1].round in quiet]
-    if len(chosen) < FEWEST:
-        chosen = pairs if rule == "both" else sorted(pairs, key=lambda pair: _pace(pair[1]))[:FEWEST]
-    ratios = [_pace(own) / _pace(other) for own, other in chosen]
+        quiet &= qualifying_rounds(slices, rule)
+    selected = [pair for pair in pairs if pair[1].round in quiet]
+    if len(selected) < FEWEST:
+        selected = pairs if rule == "both" else sorted(pairs, key=lambda pair: _pace(pair[1]))[:FEWEST]
+    ratios = [_pace(own) / _pace(other) for own, other in selected]
     low, high = interval_of_median(ratios) or (None, None)
     return Ratio(float(np.median(ratios)), low, high, len(ratios))
 
 
 def speed(reference: Iterable[Slice]) -> float:
     """Tokens a second: the percentile `SPEED` of the reference's slices."""
-    return float(np.percentile([1 / _pace(one) for one in reference], SPEED))
+    return float(np.percentile([1 / _pace(timed) for timed in reference], SPEED))
 
 
 def calibration_id(

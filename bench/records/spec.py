@@ -141,7 +141,7 @@ class RunSpec(BaseModel):
     """Seeds per learning rate (rules, section 6); None: one under rules 2, or no tuning."""
 
     @property
-    def asked(self) -> Budget:
+    def requested_budget(self) -> Budget:
         """The budget that all methods of a table share: reference tokens where it was calibrated, else the run's own."""
         if self.reference_tokens is None:
             return self.budget

@@ -62,7 +62,7 @@ def path_of(folder: Path, record: AnyRecord) -> Path:
     spec = record.spec
     rate = spec.hyperparameters.get("learning_rate")
     which = f"seed{spec.seed}" if spec.purpose == "run" else _safe(f"trial{rate}")
-    return folder / f"{_safe(spec.method)}-{_safe(spec.encoder)}-{spec.asked.slug}-{which}-{record.run_id}.json"
+    return folder / f"{_safe(spec.method)}-{_safe(spec.encoder)}-{spec.requested_budget.slug}-{which}-{record.run_id}.json"
 
 
 def _safe(name: str) -> str:
@@ -157,9 +157,9 @@ def load(folder: Path, pattern: str = "*.json") -> Iterator[AnyRecord | Damaged]
 
 def calibrations(folder: Path) -> Iterator[Calibration]:
     """Load the whole calibrations of a folder, in the order of file names."""
-    for found in load(folder, "calibration-*.json"):
-        if isinstance(found, Calibration):
-            yield found
+    for record in load(folder, "calibration-*.json"):
+        if isinstance(record, Calibration):
+            yield record
 
 
 def checksum_flaw(path: Path) -> str | None:
@@ -188,19 +188,19 @@ def examine(path: Path, *, figures: bool = True) -> AnyRecord | Damaged:
     """Read a record, or say why there is none; with `figures`, one whose checksum or derived figures do not hold is damaged."""
     try:
         text, checksum = _content(path)
-        found = _json(text)
-        record = _record(found)
-        broken = (_unlike(checksum, text, found) or flaw(record)) if figures else None
+        parsed = _json(text)
+        record = _record(parsed)
+        broken = (_unlike(checksum, text, parsed) or flaw(record)) if figures else None
     except (OSError, ValueError) as error:
         return Damaged(path, _why(error), isinstance(error, _Foreign))
     return Damaged(path, broken) if broken else record
 
 
-def _unlike(checksum: str | None, text: bytes, found: Any) -> str | None:
-    """Say what is wrong with a checksum for the other lines of a file, which hold `found`."""
+def _unlike(checksum: str | None, text: bytes, parsed: Any) -> str | None:
+    """Say what is wrong with a checksum for the other lines of a file, which hold `parsed`."""
     if checksum is not None:
         return None if checksum == sha256_bytes(text) else "it was changed after it was written: its checksum does not hold"
-    old = isinstance(found, dict) and found.get("schema_version") == 1
+    old = isinstance(parsed, dict) and parsed.get("schema_version") == 1
     return None if old else "it was changed after it was written: it does not begin with its checksum"
 
 
@@ -224,18 +224,18 @@ def _json(text: bytes) -> Any:
         raise ValueError("it is empty" if not text.strip() else "it is not whole JSON") from None
 
 
-def _record(found: Any) -> AnyRecord:
-    if not isinstance(found, dict) or not {"schema_version", "run_id"} & found.keys():
+def _record(parsed: Any) -> AnyRecord:
+    if not isinstance(parsed, dict) or not {"schema_version", "run_id"} & parsed.keys():
         raise _Foreign("it is not a record of this suite")
-    version = found.get("schema_version", SCHEMA_VERSION)
-    found = migrate(found)
+    version = parsed.get("schema_version", SCHEMA_VERSION)
+    parsed = migrate(parsed)
     # Calibrations begin at their version, whatever that of runs was then.
-    newest = max(SCHEMA_VERSION, _FIRST) if found.get("kind") == "calibration" else SCHEMA_VERSION
+    newest = max(SCHEMA_VERSION, _FIRST) if parsed.get("kind") == "calibration" else SCHEMA_VERSION
     # Said before anything else is looked at: what else another version has is not known.
-    if "schema_version" in found and (type(version) is not int or found["schema_version"] != newest):
+    if "schema_version" in parsed and (type(version) is not int or parsed["schema_version"] != newest):
         newer = ", made by a newer version" if type(version) is int and version > newest else ""
         raise ValueError(f"its schema version is {str(version)[:20]!r}{newer}; this suite reads versions 1 to {newest}")
-    return _ANY.validate_python(found)
+    return _ANY.validate_python(parsed)
 
 
 def _why(error: Exception) -> str:
@@ -255,8 +255,8 @@ def finished(folder: Path, run_id: str, *, or_damaged: bool = False) -> AnyRecor
         RecordError: if what is there under this id is damaged: doing the run again would write over it. With `or_damaged`
             that is as if there were nothing.
     """
-    found = finished_file(folder, run_id, or_damaged=or_damaged)
-    return None if found is None else found[1]
+    path = finished_file(folder, run_id, or_damaged=or_damaged)
+    return None if path is None else path[1]
 
 
 def finished_file(folder: Path, run_id: str, *, or_damaged: bool = False) -> tuple[Path, AnyRecord] | None:
@@ -278,16 +278,15 @@ def refuse_damaged(folder: Path, run_ids: Collection[str]) -> None:
     Raises:
         RecordError: naming the first that is damaged.
     """
-    wanted = set(run_ids)
+    ids = set(run_ids)
     for path in sorted(folder.glob("*.json")):
-        if path.stem.rpartition("-")[2] in wanted and isinstance(found := examine(path), Damaged):
-            raise _in_the_way(found)
+        if path.stem.rpartition("-")[2] in ids and isinstance(damaged := examine(path), Damaged):
+            raise _in_the_way(damaged)
 
 
-def _in_the_way(found: Damaged) -> RecordError:
+def _in_the_way(damaged: Damaged) -> RecordError:
     return RecordError(
-        f"{str(found.path)!r} is of a run that was asked for, but not a whole record ({found.reason}); move it away, or write "
-        "over it with --force"
+        f"{str(damaged.path)!r} is not a whole record ({damaged.reason}); move it away, or replace it with --force"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a report is made of: the records of a folder as comparable groups, and its tuning trials."""
+"""Load the records of a report as comparable groups and tuning trials."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def read(
 ) -> tuple[list[Group], list[Sensitivity]]:
     """Read records, files and folders of them, into comparable groups and tuning trials, of which one may be empty.
 
-    Differences within `margin` count as equivalent. What is no record in a folder is added to `left_out`.
+    Differences within `margin` count as equivalent. Other files of a folder are added to `left_out`.
 
     Raises:
         RecordError: as `records`.
         SpecError: if there is no record of a method called `reference`.
     """
-    found = records(sources, left_out)
-    compared, trials = compare(found, reference, methods.names(), margin), sensitivities(found, methods.names())
+    loaded = records(sources, left_out)
+    compared, trials = compare(loaded, reference, methods.names(), margin), sensitivities(loaded, methods.names())
     if not compared and not trials:
-        raise _nothing(sources)
-    known = sorted({row.method for group in compared for row in group.rows})
-    if compared and reference not in known:
-        near = difflib.get_close_matches(reference, known, n=1, cutoff=0.5)
+        raise _no_records(sources)
+    available = sorted({row.method for group in compared for row in group.rows})
+    if compared and reference not in available:
+        near = difflib.get_close_matches(reference, available, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise SpecError(f"no run here is of the reference {reference!r}{hint} There are: {', '.join(known)}")
+        raise SpecError(f"no run here is of the reference {reference!r}{hint} There are: {', '.join(available)}")
     earlier = [attempt for place in folders(sources) for attempt in attempts(place)]
     return [replace(group, attempts=_replaced(group, earlier)) for group in compared], trials
 
@@ -49,29 +49,29 @@ def read(
 def records(sources: Path | Sequence[Path], left_out: list[Damaged] | None = None) -> list[Record | Baseline]:
     """Read the records of runs, trials and baselines in files and folders.
 
-    One that is there several times counts once: complete rather than not, else the latest. What is no record in a folder is
-    named on the error stream, left alone, and added to `left_out`.
+    Of duplicates a complete one counts, else the latest. Other files of a folder are named on the error stream and added
+    to `left_out`.
 
     Raises:
         RecordError: if a source has no record, or a file that is named is none.
     """
     left_out = [] if left_out is None else left_out
-    named = [sources] if isinstance(sources, Path) else list(sources)
-    places = list({place.resolve(): place for place in named}.values()) if len(named) > 1 else named
-    found = [_records(place, left_out) for place in places]
+    paths = [sources] if isinstance(sources, Path) else list(sources)
+    places = list({place.resolve(): place for place in paths}.values()) if len(paths) > 1 else paths
+    loaded = [_records(place, left_out) for place in places]
     unique: dict[str, Record | Baseline] = {}
-    for record in sorted((record for part in found for record in part), key=_preference):
+    for record in sorted((record for part in loaded for record in part), key=_preference):
         unique[record.run_id] = record
-    empty = [place for place, part in zip(places, found, strict=True) if not part]
+    empty = [place for place, part in zip(places, loaded, strict=True) if not part]
     if empty:
-        raise _nothing(empty)
+        raise _no_records(empty)
     if len(places) > 1:
-        counts = ", ".join(f"{len(part)} of {str(place)!r}" for place, part in zip(places, found, strict=True))
+        counts = ", ".join(f"{len(part)} of {str(place)!r}" for place, part in zip(places, loaded, strict=True))
         print(harmless(f"merged {counts} into {len(unique)} records"), file=sys.stderr)
     return list(unique.values())
 
 
-def _nothing(sources: Path | Sequence[Path]) -> RecordError:
+def _no_records(sources: Path | Sequence[Path]) -> RecordError:
     return RecordError(f"{quoted(sources)} holds no records of runs; make some with: python -m bench run --method all")
 
 
@@ -109,6 +109,6 @@ def _preference(record: Record | Baseline) -> tuple[bool, str]:
 
 def _replaced(group: Group, earlier: Sequence[AnyRecord]) -> int:
     """Count the earlier attempts of a group's runs."""
-    shown = {record.run_id: record for row in group.rows for record in (*row.runs, *row.others)}
+    current = {record.run_id: record for row in group.rows for record in (*row.runs, *row.other_runs)}
     # A process that was killed as it replaced a record leaves the copy beside it: that is no earlier attempt.
-    return sum(found.run_id in shown and found != shown[found.run_id] for found in earlier)
+    return sum(attempt.run_id in current and attempt != current[attempt.run_id] for attempt in earlier)

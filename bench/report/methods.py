@@ -1,4 +1,4 @@
-"""The methods as text: what each is, where it comes from, and how much of an encoder it trains."""
+"""List the methods: description, source, and share of an encoder that each trains."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["methods_text"]
 def methods_text(encoder: str, shape: methods.EncoderShape) -> str:
     """Every registered method with its closed-form count for an encoder of this shape, and the groups."""
     name = harmless(encoder)
-    parts = ["\n".join(_entry(one, methods.get(one), name, shape)) for one in methods.names()]
+    parts = ["\n".join(_entry(method, methods.get(method), name, shape)) for method in methods.names()]
     return "\n\n".join([*parts, "\n".join(_groups())])
 
 

@@ -1,4 +1,4 @@
-"""What the options of the report can be, where they are one of a few words."""
+"""Values of the report's options."""
 
 from __future__ import annotations
 

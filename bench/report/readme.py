@@ -15,10 +15,10 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ("README.md", "results/README.md")
 
 
-def between_marks(text: str, name: str, made: Callable[[re.Match[str]], str]) -> str:
-    """Fill in what is made of a mark's name, a pattern with groups, between that mark and its end."""
+def between_marks(text: str, name: str, replacement: Callable[[re.Match[str]], str]) -> str:
+    """Replace the text between a mark, a pattern with groups, and its end."""
     marks = re.compile(rf"(?P<begin><!-- {name}: begin, written by make readme -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
-    return marks.sub(lambda mark: f"{mark['begin']}{made(mark)}\n{mark['end']}", text)
+    return marks.sub(lambda mark: f"{mark['begin']}{replacement(mark)}\n{mark['end']}", text)
 
 
 def rewrite(path: Path, update: Callable[[str], str]) -> None:

@@ -1,4 +1,4 @@
-"""The report as text or figures: read records, group them, write the views that were asked for."""
+"""The report as text or figures: read records, group them, write the requested views."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ VIEWS = {
     "costs": "no complete run",
     "tuning": "no tuning trials",
 }
-"""What a report can show, in the order in which it does, and what is lacking where it cannot."""
+"""Views of a report in order, and what is lacking where one is empty."""
 
 
 def draw(
@@ -80,9 +80,9 @@ def render(
 ) -> str:
     """Return the report as text: `table` for a terminal, `markdown`, `latex`, `csv`, `json`, or `html` with its figures.
 
-    `view` is one of `VIEWS`, several, or "all" for those that have anything to show. By default it is the comparison; where
-    there are only tuning trials, those. JSON and HTML hold everything whatever the view, CSV the comparison alone. What is no
-    whole record is named on the error stream and added to `left_out`. Differences within `margin`, a share of 1, are
+    `view` is one of `VIEWS`, several, or "all" for all that are not empty; by default the comparison or, without runs, the
+    tuning trials. JSON and HTML hold every view, CSV the comparison alone. Damaged files are named on the error stream and
+    added to `left_out`. Differences within `margin`, a share of 1, are
     equivalent. `wide` shows every column of the comparison, `width` is that of the terminal, by default its own.
 
     Raises:
@@ -91,8 +91,8 @@ def render(
     """
     compared, trials = read(folder, reference, left_out, margin)
     named, folder = quoted(folder), folders(folder)
-    asked = [view] if isinstance(view, str) else list(view or ())
-    for name in asked:
+    requested = [view] if isinstance(view, str) else list(view or ())
+    for name in requested:
         if name not in {*VIEWS, "all"}:
             raise SpecError(f"there is no view {name!r}; there are {', '.join(VIEWS)} and all")
     if style == "html":
@@ -101,23 +101,23 @@ def render(
         return page(compared, trials, folder)
     if style == "json":
         # Escaped beyond ASCII: names from records may hold characters that command a terminal.
-        return json.dumps(_everything(compared, trials, folder), indent=1).replace("\x7f", "\\u007f")
-    shown = asked or (["comparison"] if compared else ["tuning"])
+        return json.dumps(_report_json(compared, trials, folder), indent=1).replace("\x7f", "\\u007f")
+    views = requested or (["comparison"] if compared else ["tuning"])
     if style == "csv":
-        if set(shown) - {"comparison"} or not compared:
+        if set(views) - {"comparison"} or not compared:
             raise SpecError("csv holds the comparison alone; take --format json for the other views")
         return spreadsheet(compared)
     write = {"markdown": markdown, "latex": latex}.get(style, partial(terminal, width=width or _columns()))
     tables = []
     for name in VIEWS:
-        made = [write(part) for part in _sections(name, compared, trials, folder, wide)] if {name, "all"} & set(shown) else []
-        if name in shown and not made:
+        parts = [write(part) for part in _sections(name, compared, trials, folder, wide)] if {name, "all"} & set(views) else []
+        if name in views and not parts:
             raise RecordError(f"{named} has nothing to show as --view {name}: {VIEWS[name]}")
-        tables += made
-    if not asked and style == "table":
-        more = [name for name in VIEWS if name not in shown and _has(name, compared, trials, folder)]
-        said = f"Further views of these records, with --view: {', '.join(more)}, all"
-        tables += [textwrap.fill(said, width or _columns())] if more else []
+        tables += parts
+    if not requested and style == "table":
+        more = [name for name in VIEWS if name not in views and _has(name, compared, trials, folder)]
+        hint = f"Further views of these records, with --view: {', '.join(more)}, all"
+        tables += [textwrap.fill(hint, width or _columns())] if more else []
     return "\n\n\n".join(tables)
 
 
@@ -136,7 +136,7 @@ def _has(view: str, compared: list[Group], trials: list[Sensitivity], folder: Fo
 def _sections(
     view: str, compared: list[Group], trials: list[Sensitivity], folder: Folders, wide: bool = False
 ) -> Iterator[Section]:
-    """Yield the tables of a view as they are asked for; none where there is nothing for it."""
+    """Yield the tables of a view lazily; none where it is empty."""
     of_group: dict[str, Callable[[Group], list[Section]]] = {
         "comparison": lambda group: [comparison.section(group, wide=wide)],
         "pairs": pairs.sections,
@@ -153,7 +153,7 @@ def _sections(
         yield from (part for group in compared for part in of_group[view](group))
 
 
-def _everything(compared: list[Group], trials: list[Sensitivity], folder: Folders) -> dict[str, object]:
+def _report_json(compared: list[Group], trials: list[Sensitivity], folder: Folders) -> dict[str, object]:
     return {
         "groups": [
             _as_json(group)
@@ -162,7 +162,7 @@ def _everything(compared: list[Group], trials: list[Sensitivity], folder: Folder
             for group in compared
         ],
         "sweeps": [budgets.as_json(sweep) for sweep in sweeps(compared)],
-        "tuning": [tuning.as_json(found) for found in trials],
+        "tuning": [tuning.as_json(sensitivity) for sensitivity in trials],
     }
 
 
@@ -186,7 +186,7 @@ def _as_json(group: Group) -> dict[str, object]:
                 "collapsed_seeds": row.collapsed,
                 "one_class_seeds": row.one_class,
                 "collapse_rate_interval": clopper_pearson(len(row.collapsed), len(row.runs)) if row.runs else None,
-                "states": {record.run_id: record.state for record in row.others},
+                "states": {record.run_id: record.state for record in row.other_runs},
                 "accuracy": row.accuracy,
                 "accuracy_deviation": row.accuracy_deviation,
                 "accuracy_half_width": row.accuracy_half_width,

@@ -1,1 +1,1 @@
-"""What is to be run, in which order, and how far it is."""
+"""Plans of runs, their schedule and their progress."""

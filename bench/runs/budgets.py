@@ -15,10 +15,10 @@ from bench.system.device import device_model
 from bench.system.errors import BenchError, SpecError
 from bench.training.job import Job
 
-__all__ = ["counted", "counted_if_calibrated"]
+__all__ = ["convert_budgets", "convert_if_calibrated"]
 
 
-def counted(matrix: Matrix, out: Path, *, elsewhere: bool = False, say: Callable[[str], None]) -> Matrix:
+def convert_budgets(matrix: Matrix, out: Path, *, elsewhere: bool = False, say: Callable[[str], None]) -> Matrix:
     """Convert every calibrated budget; calibrate what lacks a calibration now, and save its record in `out`.
 
     With `elsewhere`, runs execute on other machines, whose speed this one cannot measure: the calibration must be named.
@@ -31,14 +31,14 @@ def counted(matrix: Matrix, out: Path, *, elsewhere: bool = False, say: Callable
         return matrix
     if elsewhere and matrix.calibration is None:
         raise SpecError("a budget in seconds or reference tokens needs --calibration FILE where runs execute on a cluster")
-    found = calibrated(subject_of(jobs[0]), _methods(jobs), out, file=matrix.calibration, progress=say)
-    for one in found:
-        for line in warnings(one, _methods(jobs)):
+    calibrations = calibrated(subject_of(jobs[0]), _methods(jobs), out, file=matrix.calibration, progress=say)
+    for calibration in calibrations:
+        for line in warnings(calibration, _methods(jobs)):
             say(line)
-    return _converted(matrix, found)
+    return _converted(matrix, calibrations)
 
 
-def counted_if_calibrated(matrix: Matrix, out: Path) -> Matrix:
+def convert_if_calibrated(matrix: Matrix, out: Path) -> Matrix:
     """Convert where the calibration is there already; else return the matrix unchanged.
 
     Raises:
@@ -50,10 +50,10 @@ def counted_if_calibrated(matrix: Matrix, out: Path) -> Matrix:
     if matrix.calibration is not None:
         return _converted(matrix, calibrated(subject_of(jobs[0]), _methods(jobs), out, file=matrix.calibration))
     try:
-        found = find_calibrations(out, setting_of(jobs[0]), device_model(jobs[0].spec.device))
-        if any(covering(found, method) is None for method in _methods(jobs)):
+        calibrations = find_calibrations(out, setting_of(jobs[0]), device_model(jobs[0].spec.device))
+        if any(covering(calibrations, method) is None for method in _methods(jobs)):
             return matrix
-        return _converted(matrix, found)
+        return _converted(matrix, calibrations)
     except BenchError:
         return matrix
 

@@ -1,4 +1,4 @@
-"""Calibration (rules, section 1): how long a token takes under each method, as a ratio to the reference.
+"""Calibration (rules, section 1): time per token under each method, as a ratio to the reference.
 
 It is measured once for a setting, kept as a record among the runs, and converts their budgets.
 """
@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 
 import methods as registry
-from bench.data.sources import Asked
+from bench.data.sources import DataRequest
 from bench.data.task import Ints, prepare, splits_of
 from bench.models.pretrained import PretrainedModel
 from bench.records.environment import environment
-from bench.records.ratios import RULE, calibration_id, counted, speed
+from bench.records.ratios import RULE, calibration_id, qualifying_rounds, speed
 from bench.records.schema import Calibration, CalibrationSetting, DataCut, MethodSpeed
 from bench.records.spec import Budget, RunSpec
 from bench.records.store import prepare_folder, save
 from bench.rules import RULES_VERSION, TUNING_SEED
-from bench.runs.calibration_store import covering, find_calibrations, named, same_method
-from bench.runs.rounds import REFERENCE, Group, Lost, Measured, Worker, measure, slices_of
+from bench.runs.calibration_store import covering, find_calibrations, load_calibration, same_method
+from bench.runs.rounds import REFERENCE, Group, Measured, Worker, WorkerLost, measure, slices_of
 from bench.runs.workers import ProcessWorker
 from bench.system.device import device_model
 from bench.system.errors import MethodError
@@ -53,11 +53,11 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Subject:
-    """What methods are attached to and trained on, where it is on this machine."""
+    """Encoder, data and setting of a calibration on this machine."""
 
     setting: CalibrationSetting
     pretrained: PretrainedModel
-    data_argument: Asked
+    data_argument: DataRequest
     data: DataCut
     data_name: str
 
@@ -97,12 +97,12 @@ def calibrated(
             folder has only calibrations of another kind of machine; if the reference cannot be trained.
     """
     if file is not None:
-        return [named(file, subject.setting, methods)]
+        return [load_calibration(file, subject.setting, methods)]
     model = device_model(subject.setting.device)
-    found = find_calibrations(out, subject.setting, model)
-    missing = [one for one in methods if covering(found, one) is None]
+    calibrations = find_calibrations(out, subject.setting, model)
+    missing = [method for method in methods if covering(calibrations, method) is None]
     if not missing:
-        return found
+        return calibrations
     calibrate(subject, missing, out, seconds=seconds, progress=progress)
     return find_calibrations(out, subject.setting, model)
 
@@ -126,15 +126,15 @@ def calibrate(
     """
     prepare_folder(out)
     timed = _with_reference(methods)
-    given = seconds if seconds is not None else ALONE if len(timed) <= 2 else SECONDS
+    limit = seconds if seconds is not None else ALONE if len(timed) <= 2 else SECONDS
     # No method trains on another's batches, and no run has this seed's.
     lengths, generator = _lengths(subject), np.random.default_rng(TUNING_SEED)
-    measured, asked = Measured(), 0.0
-    waiting = _groups(list(range(1, len(timed))), given)
+    measured, budgeted = Measured(), 0.0
+    waiting = _groups(list(range(1, len(timed))), limit)
     tried_again: set[int] = set()
     while waiting:
         group = waiting.pop(0)
-        asked += group.seconds
+        budgeted += group.seconds
         try:
             measure(
                 group,
@@ -146,34 +146,34 @@ def calibrate(
                 clock=clock,
                 progress=progress,
             )
-        except Lost as lost:
-            raise MethodError(f"the reference {timed[REFERENCE][0]} cannot be calibrated: {lost.reason}") from None
-        # What did not fit beside others may fit alone, but not under a cap, which is of each process.
+        except WorkerLost as error:
+            raise MethodError(f"the reference {timed[REFERENCE][0]} cannot be calibrated: {error.reason}") from None
+        # A method that did not fit beside others may fit alone, unless it reached its own cap.
         if len(group.methods) > 1 and (subject.setting.memory_cap is None or subject.setting.device == "cuda"):
-            again = [m for m in group.methods if m not in tried_again and _full(measured, m)]
-            tried_again.update(again)
-            waiting += [Group([method], min(given, ALONE)) for method in again]
-            for method in again:
-                del measured.lost[method]
+            retries = [m for m in group.methods if m not in tried_again and _full(measured, m)]
+            tried_again.update(retries)
+            waiting += [Group([method], min(limit, ALONE)) for method in retries]
+            for method in retries:
+                del measured.failures[method]
                 measured.slices.pop(method, None)
-    made = _record(subject, timed, measured, asked)
-    save(out, made)
-    return made
+    calibration = _record(subject, timed, measured, budgeted)
+    save(out, calibration)
+    return calibration
 
 
 def _full(measured: Measured, method: int) -> bool:
-    return method in measured.lost and measured.lost[method].state == "out-of-memory"
+    return method in measured.failures and measured.failures[method].state == "out-of-memory"
 
 
 def _with_reference(methods: Sequence[Named]) -> list[Named]:
     """List the reference at its default hyperparameters, then the others, all without learning rates."""
     name = registry.names(core=True)[0]
-    found: list[Named] = []
+    timed: list[Named] = []
     for method, own in [(name, registry.get(name).hyperparameters()), *methods]:
-        one = method, {field: value for field, value in own.items() if field != "learning_rate"}
-        if not any(same_method(one, other) for other in found):
-            found.append(one)
-    return found
+        candidate = method, {field: value for field, value in own.items() if field != "learning_rate"}
+        if not any(same_method(candidate, other) for other in timed):
+            timed.append(candidate)
+    return timed
 
 
 def _groups(others: list[int], seconds: float) -> list[Group]:
@@ -200,7 +200,7 @@ def _job(subject: Subject, method: Named) -> Job:
     return job_of(spec, subject.pretrained, subject.data_argument, subject.data, "")
 
 
-def _record(subject: Subject, timed: list[Named], measured: Measured, asked: float) -> Calibration:
+def _record(subject: Subject, timed: list[Named], measured: Measured, budgeted: float) -> Calibration:
     setting, reference = subject.setting, measured.slices[REFERENCE]
     model, finished = device_model(setting.device), datetime.now(UTC).isoformat(timespec="seconds")
     return Calibration(
@@ -212,11 +212,11 @@ def _record(subject: Subject, timed: list[Named], measured: Measured, asked: flo
         setting=setting,
         environment=environment(device=model, threads=setting.threads),
         reference=timed[REFERENCE][0],
-        seconds_asked=asked,
+        seconds_asked=budgeted,
         seconds=measured.seconds,
         rounds=measured.rounds,
         rounds_rule=RULE,
-        rounds_counted=len(counted(reference)),
+        rounds_counted=len(qualifying_rounds(reference)),
         tokens_per_second=speed(reference),
         methods=list(_speeds(timed, measured)),
     )
@@ -224,34 +224,40 @@ def _record(subject: Subject, timed: list[Named], measured: Measured, asked: flo
 
 def _speeds(timed: list[Named], measured: Measured) -> Iterator[MethodSpeed]:
     for position, (name, own) in enumerate(timed):
-        lost, found = measured.lost.get(position), measured.ratio(position)
+        failure, measured_ratio = measured.failures.get(position), measured.ratio(position)
         slices = measured.slices.get(position, [])
-        if lost is not None or found is None:
-            state, reason = ("failed", "it was never timed") if lost is None else (lost.state, lost.reason)
+        if failure is not None or measured_ratio is None:
+            state, reason = ("failed", "it was never timed") if failure is None else (failure.state, failure.reason)
             yield MethodSpeed(method=name, hyperparameters=dict(own), state=state, reason=reason, slices=slices)  # type: ignore[arg-type]
         else:
             yield MethodSpeed(
-                method=name, hyperparameters=dict(own), slices=slices, ratio=found.value, low=found.low, high=found.high
+                method=name,
+                hyperparameters=dict(own),
+                slices=slices,
+                ratio=measured_ratio.value,
+                low=measured_ratio.low,
+                high=measured_ratio.high,
             )
 
 
-def warnings(made: Calibration, methods: Sequence[Named]) -> list[str]:
+def warnings(calibration: Calibration, methods: Sequence[Named]) -> list[str]:
     """List reasons to doubt the ratios of these methods, a line each."""
     lines: list[str] = []
-    if 2 * made.rounds_counted < made.rounds:
+    if 2 * calibration.rounds_counted < calibration.rounds:
         lines.append(
-            f"the machine was busy: in only {made.rounds_counted} of {made.rounds} rounds was {made.reference} within 15 % of "
-            "its speed on a free one; calibrate again when it is quiet"
+            f"the machine was busy: {calibration.reference} was within 15 % of its speed on a free one in only "
+            f"{calibration.rounds_counted} of {calibration.rounds} rounds; calibrate again when it is quiet"
         )
-    for one in made.methods:
-        if not any(same_method((one.method, one.hyperparameters), method) for method in methods):
+    for entry in calibration.methods:
+        if not any(same_method((entry.method, entry.hyperparameters), method) for method in methods):
             continue
-        if one.state != "complete":
-            lines.append(f"{one.method}: {one.state}: {one.reason}")
-        elif one.ratio is None or one.low is None or one.high is None:
-            lines.append(f"{one.method}: too few rounds for an interval; give more --seconds")
-        elif max(one.high - one.ratio, one.ratio - one.low) > WIDE * one.ratio:
+        if entry.state != "complete":
+            lines.append(f"{entry.method}: {entry.state}: {entry.reason}")
+        elif entry.ratio is None or entry.low is None or entry.high is None:
+            lines.append(f"{entry.method}: too few rounds for an interval; give more --seconds")
+        elif max(entry.high - entry.ratio, entry.ratio - entry.low) > WIDE * entry.ratio:
             lines.append(
-                f"{one.method}: the interval {one.low:.3f} to {one.high:.3f} is wider than ±{WIDE:.0%}; give more --seconds"
+                f"{entry.method}: the interval {entry.low:.3f} to {entry.high:.3f} is wider than ±{WIDE:.0%}; "
+                "give more --seconds"
             )
     return lines

@@ -1,4 +1,4 @@
-"""Saved calibrations: those of a folder, or the one in a file that is named."""
+"""Saved calibrations: those of a folder, or the one in a named file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.records.store import Damaged, checksum_flaw, load, path_of, read
 from bench.rules import RULES_VERSION
 from bench.system.errors import RecordError
 
-__all__ = ["covering", "find_calibrations", "named", "same_method", "speed_of"]
+__all__ = ["covering", "find_calibrations", "load_calibration", "same_method", "speed_of"]
 
 _OF_MACHINE = ("device", "threads")
 """Fields of the setting that a calibration which is named need not share."""
@@ -21,23 +21,23 @@ _WORDS = {"encoder_sha256": "encoder", "data_sha256": "data", "memory_cap": "mem
 _Named = tuple[str, Mapping[str, Any]]
 
 
-def same_method(one: _Named, other: _Named) -> bool:
+def same_method(method: _Named, candidate: _Named) -> bool:
     """Return whether both are one method at the same hyperparameters but for the learning rate."""
-    first, second = ({k: v for k, v in own.items() if k != "learning_rate"} for _, own in (one, other))
-    return one[0] == other[0] and first == second
+    first, second = ({k: v for k, v in own.items() if k != "learning_rate"} for _, own in (method, candidate))
+    return method[0] == candidate[0] and first == second
 
 
 def speed_of(calibration: Calibration, method: _Named) -> MethodSpeed | None:
     """Return the speed of a method; None if it was not calibrated, or failed for a reason that may pass."""
-    for one in calibration.methods:
-        if same_method((one.method, one.hyperparameters), method) and one.state != "failed":
-            return one
+    for entry in calibration.methods:
+        if same_method((entry.method, entry.hyperparameters), method) and entry.state != "failed":
+            return entry
     return None
 
 
 def covering(calibrations: Sequence[Calibration], method: _Named) -> Calibration | None:
     """Return the first of the calibrations that holds a method."""
-    return next((one for one in calibrations if speed_of(one, method) is not None), None)
+    return next((calibration for calibration in calibrations if speed_of(calibration, method) is not None), None)
 
 
 def find_calibrations(folder: Path, setting: CalibrationSetting, model: str) -> list[Calibration]:
@@ -49,7 +49,7 @@ def find_calibrations(folder: Path, setting: CalibrationSetting, model: str) -> 
         RecordError: if one of them was changed, or all are of another kind of machine.
     """
     valid, elsewhere = list[Calibration](), list[Calibration]()
-    for item in load(folder, "calibration-*.json") if _there(folder) else ():
+    for item in load(folder, "calibration-*.json") if _has_folder(folder) else ():
         if isinstance(item, Damaged):
             raise RecordError(f"{str(item.path)!r} is not a whole calibration ({item.reason}); move it away")
         if not isinstance(item, Calibration) or item.rules_version != RULES_VERSION:
@@ -69,17 +69,17 @@ def find_calibrations(folder: Path, setting: CalibrationSetting, model: str) -> 
             f"{str(path_of(folder, other))!r} was made on another kind of machine ({theirs}; this is {ours}); "
             "name it with --calibration to use it, or choose another --out"
         )
-    return sorted(valid, key=lambda one: (len(one.methods), one.finished, one.run_id), reverse=True)
+    return sorted(valid, key=lambda item: (len(item.methods), item.finished, item.run_id), reverse=True)
 
 
-def _there(folder: Path) -> bool:
+def _has_folder(folder: Path) -> bool:
     try:
         return folder.is_dir()
     except OSError:  # a name that no folder can have: writing there will say so
         return False
 
 
-def named(path: Path, setting: CalibrationSetting, methods: Sequence[_Named]) -> Calibration:
+def load_calibration(path: Path, setting: CalibrationSetting, methods: Sequence[_Named]) -> Calibration:
     """Read the calibration in a file, which is valid on any machine for an equal setting.
 
     Raises:
@@ -87,32 +87,32 @@ def named(path: Path, setting: CalibrationSetting, methods: Sequence[_Named]) ->
             of the methods.
     """
     where = f"calibration {str(path)!r}"
-    found = read(path)
-    if not isinstance(found, Calibration):
-        what = "baseline" if isinstance(found, Baseline) else "run"
-        raise RecordError(f"{where} is the record of a {what}; name a calibration-….json")
+    record = read(path)
+    if not isinstance(record, Calibration):
+        kind = "baseline" if isinstance(record, Baseline) else "run"
+        raise RecordError(f"{where} is the record of a {kind}; name a calibration-….json")
     try:
         broken = checksum_flaw(path)
     except (OSError, ValueError) as error:
         broken = str(error)
     if broken:
         raise RecordError(f"{where} cannot be trusted: {broken}")
-    if found.rules_version != RULES_VERSION:
+    if record.rules_version != RULES_VERSION:
         raise RecordError(
-            f"{where} is of rules version {found.rules_version}, and this is version {RULES_VERSION}; calibrate again"
+            f"{where} is of rules version {record.rules_version}, and this is version {RULES_VERSION}; calibrate again"
         )
-    unlike = [name for name in _unlike(found.setting, setting) if name not in _OF_MACHINE]
+    unlike = [name for name in _unlike(record.setting, setting) if name not in _OF_MACHINE]
     if unlike:
         first = unlike[0]
-        theirs, ours = (str(getattr(one, first))[:20] for one in (found.setting, setting))
+        theirs, ours = (str(getattr(side, first))[:20] for side in (record.setting, setting))
         raise RecordError(
             f"{where} is of another setting: its {_WORDS.get(first, first)} is {theirs}, and here it is {ours}; "
             "calibrate this setting"
         )
     for name, own in methods:
-        if speed_of(found, (name, own)) is None:
+        if speed_of(record, (name, own)) is None:
             raise RecordError(f"{where} does not hold {_label(name, own)}; calibrate it, or leave --calibration out")
-    return found
+    return record
 
 
 def _label(name: str, own: Mapping[str, Any]) -> str:
@@ -120,6 +120,6 @@ def _label(name: str, own: Mapping[str, Any]) -> str:
     return f"{name} ({settings})" if settings else name
 
 
-def _unlike(one: CalibrationSetting, other: CalibrationSetting) -> list[str]:
+def _unlike(first: CalibrationSetting, second: CalibrationSetting) -> list[str]:
     """List the fields in which two settings differ."""
-    return [name for name in CalibrationSetting.model_fields if getattr(one, name) != getattr(other, name)]
+    return [name for name in CalibrationSetting.model_fields if getattr(first, name) != getattr(second, name)]

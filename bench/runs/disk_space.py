@@ -1,4 +1,4 @@
-"""Room on the disk: checked before anything is trained, and reserved for the record until it is written."""
+"""Disk space: checked before training, and reserved for the record until it is written."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def trained_bytes(job: Job) -> int:
 
 def checkpoint_bytes(job: Job) -> int:
     """Bound the bytes of a checkpoint: what trains with AdamW's two moments, and encoder output where it is kept."""
-    kept = 4 * job.pretrained.shape.width if methods.get(job.spec.method).encodes_once else 0
-    return 3 * trained_bytes(job) + job.data.train * (kept + 9) + _HEADER
+    features = 4 * job.pretrained.shape.width if methods.get(job.spec.method).encodes_once else 0
+    return 3 * trained_bytes(job) + job.data.train * (features + 9) + _HEADER
 
 
 def check_room(out: Path, jobs: Sequence[Job], *, keep: bool = False) -> None:
     """Check that the disk of `out` has room for these runs: records, logits, the largest checkpoint twice (the old one stays
-    until the new one is written), and with `keep` what they train.
+    until the new one is written), and with `keep` the trained weights.
 
     Raises:
         RecordError: if it has not.
@@ -54,14 +54,14 @@ def check_room(out: Path, jobs: Sequence[Job], *, keep: bool = False) -> None:
     if not jobs:
         return
     present = sum(path.stat().st_size for job in jobs if (path := checkpoint_path(out, job.run_id)).is_file())
-    needed = sum(record_bytes(job) + (trained_bytes(job) if keep else 0) for job in jobs)
-    needed += max(2 * checkpoint_bytes(job) + trained_bytes(job) for job in jobs) - present
+    required = sum(record_bytes(job) + (trained_bytes(job) if keep else 0) for job in jobs)
+    required += max(2 * checkpoint_bytes(job) + trained_bytes(job) for job in jobs) - present
     folder = next(part for part in (out, *out.absolute().parents) if part.exists())
     free = shutil.disk_usage(folder).free
-    if needed > free:
+    if required > free:
         raise RecordError(
-            f"the disk of {str(out)!r} has {free / 2**20:,.0f} MiB free, and these runs may need {needed / 2**20:,.0f} MiB for "
-            "records and checkpoints; free some, or choose another --out"
+            f"the disk of {str(out)!r} has {free / 2**20:,.0f} MiB free, and these runs may need {required / 2**20:,.0f} MiB "
+            "for records and checkpoints; free some, or choose another --out"
         )
 
 

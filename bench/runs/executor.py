@@ -73,7 +73,7 @@ class Context:
             if not noted:
                 self.progress.note(f"{name}: waits for the process that runs it")
             noted = True
-            if self.interrupts.asked:  # only the main thread is interrupted by itself
+            if self.interrupts.count:  # only the main thread is interrupted by itself
                 raise KeyboardInterrupt
 
         return exclusive(lock_path(self.out, run_id), wait)
@@ -86,7 +86,7 @@ def run_all(context: Context, jobs: Sequence[Job]) -> list[Record]:
     stop = threading.Event()
 
     def run(job: Job) -> Record | None:
-        if stop.is_set() or context.interrupts.asked:
+        if stop.is_set() or context.interrupts.count:
             return None
         try:
             return run_job(context, job)

@@ -42,7 +42,7 @@ class Folder:
                 continue
             mark = status.st_mtime_ns, status.st_size, status.st_ino
             before = self._known.get(path)
-            found[path] = before if before is not None and before[0] == mark else (mark, _read(path))
+            found[path] = before if before is not None and before[0] == mark else (mark, _read_record(path))
         self._known = found
         whole = [record for _, record in found.values() if record is not None]
         return [one for one in whole if not isinstance(one, Calibration)], len(found) - len(whole)
@@ -57,7 +57,7 @@ class Folder:
         return {path.stem for path in present(checkpoint_path(self.path, "").parent, "*.safetensors")}
 
 
-def _read(path: Path) -> AnyRecord | None:
+def _read_record(path: Path) -> AnyRecord | None:
     try:
         record = read(path)
         return None if checksum_flaw(path) else record
@@ -76,7 +76,7 @@ class Running:
     """Of the phase, that is done."""
     seconds: float | None
     """Since its start."""
-    left: float | None
+    remaining: float | None
     """Estimated seconds until its end."""
 
 
@@ -98,28 +98,28 @@ class Overview:
     """State → number of runs and trials that ended in it."""
     to_do: int | None
     """Requested runs that are neither final nor running; None if nothing was requested."""
-    asked: int | None
+    requested: int | None
     stopped: list[str]
     """Names of runs with a checkpoint that do not execute: the command that started them resumes them."""
     best: list[Best] = field(default_factory=list)
-    left: float | None = None
+    remaining: float | None = None
     """Estimated seconds until all are done."""
     damaged: int = 0
     unmatched: bool = False
-    """Whether runs execute here but none of those requested was ever started: they may be meant, but have other ids."""
+    """Whether runs execute here but none of those requested ever started: their ids may differ by device or threads."""
 
     @property
     def over(self) -> bool:
-        """Whether all that was requested has ended."""
+        """Whether all requested runs have ended."""
         return self.to_do == 0 and not self.running
 
 
-def overview(folder: Folder, asked: Sequence[Matrix] | None) -> Overview:
-    """Look at the runs of these matrices, or, without any, at all that the folder holds."""
+def overview(folder: Folder, matrices: Sequence[Matrix] | None) -> Overview:
+    """Summarise the runs of these matrices or, without any, of the folder."""
     locked = folder.running()  # before the records: a run that ends meanwhile is seen twice, and not missed
     records, damaged = folder.records()
     runs = [record for record in records if isinstance(record, Record)]
-    jobs = None if asked is None else [job for matrix in asked for job in _jobs(matrix, runs)]
+    jobs = None if matrices is None else [job for matrix in matrices for job in _jobs(matrix, runs)]
     if jobs is not None:
         ids = {job.run_id for job in jobs}
         runs = [record for record in runs if record.run_id in ids]
@@ -142,10 +142,10 @@ def overview(folder: Folder, asked: Sequence[Matrix] | None) -> Overview:
         running=running,
         states=Counter(record.state for record in runs if record.run_id not in busy),
         to_do=None if waiting is None else len(waiting),
-        asked=None if jobs is None else len(jobs),
+        requested=None if jobs is None else len(jobs),
         stopped=[run_name(known[run_id].spec) if run_id in known else run_id for run_id in resumable],
         best=_best(runs),
-        left=until_all_done([run.left for run in running], others),
+        remaining=until_all_done([run.remaining for run in running], others),
         damaged=damaged,
         unmatched=bool(locked) and not running and not runs,
     )
@@ -153,10 +153,10 @@ def overview(folder: Folder, asked: Sequence[Matrix] | None) -> Overview:
 
 def _jobs(matrix: Matrix, records: list[Record]) -> list[Job]:
     """Return all jobs of a matrix; once its trials have ended, its runs are at the rates that they chose."""
-    found = {record.run_id: record for record in records if record.state in FINAL}
+    finished = {record.run_id: record for record in records if record.state in FINAL}
 
     def pairs(jobs: Sequence[Job]) -> list[tuple[Job, Record]]:
-        return [(job, found[job.run_id]) for job in jobs if job.run_id in found]
+        return [(job, finished[job.run_id]) for job in jobs if job.run_id in finished]
 
     trials = list(matrix.trials)
     ended = pairs(trials)
@@ -173,12 +173,12 @@ def _jobs(matrix: Matrix, records: list[Record]) -> list[Job]:
 def _running(status: Status | None, now: float, pace: Pace, run: Job | Record | None) -> Running:
     if status is None:
         return Running("a run" if run is None else run_name(run.spec), "", "set-up", 0.0, None, pace.whole(run))
-    left = pace.left(status, run, now)
+    left = pace.remaining(status, run, now)
     return Running(status.name, status.setting, status.phase, status.share, max(0.0, now - status.began), left)
 
 
 def _waiting(statuses: Iterable[Status]) -> int:
-    """Count the runs that the processes which execute runs have still to start: each says which of how many it is at."""
+    """Count the runs that running processes have still to start, by their status."""
     left: dict[tuple[str, int], int] = {}
     for status in statuses:
         process, rest = (status.machine, status.process), max(0, status.runs - status.number)
@@ -192,7 +192,7 @@ def _best(records: list[Record]) -> list[Best]:
     for record in sorted(records, key=lambda record: record.finished, reverse=True):
         if record.state == "complete" and record.test is not None and record.spec.purpose == "run":
             groups[group_key(record)].append(record)
-    return [_ranked(found) for found in groups.values()]
+    return [_ranked(scores) for scores in groups.values()]
 
 
 def _ranked(records: list[Record]) -> Best:
@@ -201,7 +201,7 @@ def _ranked(records: list[Record]) -> Best:
     for record in records:
         assert record.test is not None
         settings[record.spec.method][frozenset(record.spec.hyperparameters.items())].append(record.test.accuracy)
-    for method, found in settings.items():
-        for label, accuracies in zip(setting_labels(method, list(found)), found.values(), strict=True):
+    for method, scores in settings.items():
+        for label, accuracies in zip(setting_labels(method, list(scores)), scores.values(), strict=True):
             means.append((label, fmean(accuracies), len(accuracies)))
-    return Best(f"{spec.encoder} on {spec.data}, {spec.asked}", sorted(means, key=lambda one: -one[1]))
+    return Best(f"{spec.encoder} on {spec.data}, {spec.requested_budget}", sorted(means, key=lambda one: -one[1]))

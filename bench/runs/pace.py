@@ -1,4 +1,4 @@
-"""How long runs will take: what is left of the budget, and the median overhead of finished runs."""
+"""Estimate how long runs take: the rest of the budget, and the median overhead of finished runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["OVERHEAD", "Pace", "until_all_done"]
 OVERHEAD = 25.0
 """Seconds that a run takes beside its training, before any is finished: set-up and test of the smallest encoder."""
 SOON = 0.03
-"""Share of a phase before which its pace tells nothing."""
+"""Share of a phase below which its pace is no estimate."""
 
 
 class Pace:
@@ -26,7 +26,7 @@ class Pace:
         self._trained: dict[str | None, list[float]] = defaultdict(list)
         """By budget, and of all under None."""
         for record, seconds in times:
-            for budget in (str(record.spec.asked), None):
+            for budget in (str(record.spec.requested_budget), None):
                 self._trained[budget].append(seconds.charged)
         self.overhead = median(max(0.0, took.total + took.before - took.charged) for _, took in times) if times else OVERHEAD
 
@@ -36,7 +36,7 @@ class Pace:
             return run.conversion.expected_seconds
         if run is not None and run.spec.budget.unit == "seconds":
             return run.spec.budget.amount
-        others = self._trained.get(None if run is None else str(run.spec.asked))
+        others = self._trained.get(None if run is None else str(run.spec.requested_budget))
         return median(others) if others else None
 
     def whole(self, run: Job | Record | None) -> float | None:
@@ -44,8 +44,8 @@ class Pace:
         training = self.training(run)
         return None if training is None else training + self.overhead
 
-    def left(self, status: Status, run: Job | Record | None, now: float) -> float | None:
-        """Return the seconds until a run ends; None where neither its budget nor its pace tells."""
+    def remaining(self, status: Status, run: Job | Record | None, now: float) -> float | None:
+        """Return the seconds until a run ends; None where neither its budget nor its pace is known."""
         rest, done = 1.0 - status.share, status.share - status.found
         paced = (now - status.since) / done * rest if status.since is not None and done > SOON else None
         if status.phase not in ("set-up", "training"):

@@ -12,7 +12,7 @@ import numpy as np
 
 import methods
 from bench.analysis.tuning import Decision, rates
-from bench.data.sources import Asked, Reviews, Source, read
+from bench.data.sources import DataRequest, Reviews, Source, read
 from bench.data.task import Splits, split
 from bench.models.pretrained import PretrainedModel, find
 from bench.records.schema import Conversion, DataCut
@@ -37,7 +37,7 @@ class Matrix:
     trials: list[Job]
     """Tuning trials, which run first; empty without tuning."""
     jobs: list[Job]
-    """Runs at the declared learning rates, until `tuned`, and with budgets as they were asked for, until `converted`."""
+    """Runs at the declared learning rates, until `tuned`, and with budgets as requested, until `converted`."""
     with_baseline: bool
     device: Literal["cpu", "cuda"]
     pretrained: PretrainedModel
@@ -46,12 +46,12 @@ class Matrix:
     calibration: Path | None = None
     """The calibration's record that was named; None: one of the results folder, made where there is none."""
     note: str | None = None
-    """One line on what was found in the data without being asked for."""
+    """One line on inferred columns, classes and splits."""
 
 
 @dataclass(frozen=True)
 class _Resolved:
-    """What the names and texts of a request stand for."""
+    """A request with its names resolved."""
 
     settings: dict[str, dict[str, Any]]
     """Method → all its hyperparameters."""
@@ -68,35 +68,35 @@ class _Resolved:
     train_limits: list[int | None]
 
 
-def _methods(asked: list[str]) -> list[str]:
-    if not asked:
+def _methods(requested: list[str]) -> list[str]:
+    if not requested:
         raise SpecError(f"name at least one method with --method: {', '.join(methods.names())} or all")
-    return list(dict.fromkeys(name for entry in asked for name in methods.expand(entry)))
+    return list(dict.fromkeys(name for entry in requested for name in methods.expand(entry)))
 
 
-def _attaching(names: list[str], asked: list[str], pretrained: PretrainedModel) -> list[str]:
+def _attaching(names: list[str], requested: list[str], pretrained: PretrainedModel) -> list[str]:
     """Select the methods that attach to encoders of this family; a group may hold others.
 
     Raises:
-        SpecError: if one that was asked for by its own name does not, or none does.
+        SpecError: if one that was requested by its own name does not, or none does.
     """
     family = pretrained.shape.model_type
-    found = [name for name in names if methods.get(name).supports(family)]
-    refused = [name for name in names if name not in found and (name in asked or not found)]
+    attachable = [name for name in names if methods.get(name).supports(family)]
+    refused = [name for name in names if name not in attachable and (name in requested or not attachable)]
     if refused:
         known = ", ".join(sorted(methods.get(refused[0]).families or ()))
         raise SpecError(
             f"--method {refused[0]} does not attach to {pretrained.name!r}, of family {family}, only to {known}; "
             "python -m bench methods --encoder … shows which do"
         )
-    return found
+    return attachable
 
 
 def _budgets(text: str) -> list[Budget]:
     """Parse a list of budgets with commas.
 
     Raises:
-        SpecError: if one is not understood, or is there twice.
+        SpecError: if one is not understood or repeated.
     """
     parts = [part.strip() for part in text.split(",")]
     budgets = [Budget.parse(part) for part in parts]
@@ -118,9 +118,9 @@ def _rates(request: Request, names: list[str], seeds: list[int]) -> dict[str, li
             raise SpecError(f"tuning chooses the learning rate of {name}; leave it out of the hyperparameters, or do not tune")
     if request.tune_seeds < 1:
         raise SpecError(f"--tune-seeds {request.tune_seeds}: a trial needs at least 1 seed")
-    kept = set(tuning_seeds(request.tune_seeds)) & set(seeds)
-    if kept:
-        raise SpecError(f"--seeds: seed {min(kept)} is kept for the tuning trials; choose another")
+    reserved = set(tuning_seeds(request.tune_seeds)) & set(seeds)
+    if reserved:
+        raise SpecError(f"--seeds: seed {min(reserved)} is kept for the tuning trials; choose another")
     return {name: rates(name, request.tune) for name in names}
 
 
@@ -156,21 +156,21 @@ def _resolve(request: Request, elsewhere: bool) -> _Resolved:
             f"--max-length {request.max_length} is more than the {pretrained.longest} positions of the encoder "
             f"{pretrained.name!r}; use at most that"
         )
-    source = read(_asked(request))
+    source = read(_data_request(request))
     splits = split(source)
     limits = _train_limits(request, splits.train, len(source.labels))
     return _Resolved(settings, budgets, seeds, rates, device, precision, memory_cap, pretrained, source, splits, limits)
 
 
-def _asked(request: Request) -> Asked:
-    return Asked(request.data, request.text_column, request.label_column)
+def _data_request(request: Request) -> DataRequest:
+    return DataRequest(request.data, request.text_column, request.label_column)
 
 
 def _train_limits(request: Request, train: Reviews, classes: int) -> list[int | None]:
     """Parse a list of limits with commas; the whole split is no limit.
 
     Raises:
-        SpecError: if one is no number, out of range or there twice, or several are to be tuned.
+        SpecError: if one is no number, out of range or repeated, or several are to be tuned.
     """
     if request.train_limit is None:
         return [None]
@@ -201,10 +201,11 @@ def _validate(request: Request, resolved: _Resolved) -> None:
 def _expand(request: Request, resolved: _Resolved, elsewhere: bool) -> Matrix:
     """Cross methods, budgets and seeds. Seeds are outermost; within a seed the rest is shuffled by it (rules, section 7)."""
     names, budgets, seeds, rates = list(resolved.settings), resolved.budgets, resolved.seeds, resolved.rates
-    device, source, made = resolved.device, resolved.source, resolved.splits
+    device, source, splits = resolved.device, resolved.source, resolved.splits
     data = DataCut(
-        sha256=source.sha256, cut=made.name, train=len(made.train), validation=len(made.validation), test=len(made.test),
-        duplicates_removed=made.duplicates_removed, leaked=len(made.leaked), revision=source.revision,
+        sha256=source.sha256, cut=splits.name,
+        train=len(splits.train), validation=len(splits.validation), test=len(splits.test),
+        duplicates_removed=splits.duplicates_removed, leaked=len(splits.leaked), revision=source.revision,
         labels=source.labels, columns=None if source.columns is None else list(source.columns),
     )  # fmt: skip
     model = "unknown" if elsewhere and device == "cuda" else device_model(device)
@@ -217,7 +218,7 @@ def _expand(request: Request, resolved: _Resolved, elsewhere: bool) -> Matrix:
             dropout=request.dropout, attention_dropout=request.attention_dropout,
             train_limit=limit, classes=len(source.labels), **fields,
         )  # fmt: skip
-        return job_of(spec, resolved.pretrained, _asked(request), data, model)
+        return job_of(spec, resolved.pretrained, _data_request(request), data, model)
 
     # Trials are never tested, so that they are the same under every limit of the test.
     trials = [
@@ -228,7 +229,7 @@ def _expand(request: Request, resolved: _Resolved, elsewhere: bool) -> Matrix:
     tuning = {"tuning": request.tune, "tuning_seeds": request.tune_seeds if rates else None}
     jobs = [
         replace(
-            job(name, budget, limit, seed=seed, test_limit=_limit(request.test_limit, made.test), **tuning),
+            job(name, budget, limit, seed=seed, test_limit=_limit(request.test_limit, splits.test), **tuning),
             side_tests=seed == seeds[0],
         )
         for seed in ([] if request.trials_only else seeds)
@@ -236,7 +237,7 @@ def _expand(request: Request, resolved: _Resolved, elsewhere: bool) -> Matrix:
     ]
     with_baseline = bool(jobs) and set(methods.names(core=True)) <= set(names)
     calibration = None if request.calibration is None else Path(request.calibration)
-    return Matrix(trials, jobs, with_baseline, device, resolved.pretrained, made, data, calibration, source.note)
+    return Matrix(trials, jobs, with_baseline, device, resolved.pretrained, splits, data, calibration, source.note)
 
 
 def _limit(limit: int | None, split: Reviews) -> int | None:
@@ -264,14 +265,14 @@ def converted(matrix: Matrix, convert: Convert) -> Matrix:
 
 def extended(trials: Iterable[Job], more: Mapping[tuple[str, Budget], float]) -> list[Job]:
     """Make the trials of one more learning rate for each method and budget, with all tuning seeds."""
-    found: dict[tuple[str, Budget, int], Job] = {}
+    by_run: dict[tuple[str, Budget, int], Job] = {}
     for job in trials:
-        found.setdefault((job.spec.method, job.asked, job.spec.seed), job)
-    return [job.at_rate(more[method, budget]) for (method, budget, _), job in found.items() if (method, budget) in more]
+        by_run.setdefault((job.spec.method, job.requested_budget, job.spec.seed), job)
+    return [job.at_rate(more[method, budget]) for (method, budget, _), job in by_run.items() if (method, budget) in more]
 
 
 def tuned(jobs: Iterable[Job], decisions: Iterable[Decision]) -> list[Job]:
     """Set the chosen learning rates; leave out runs for which none was chosen."""
-    chosen = {(decision.method, decision.budget): decision for decision in decisions}
-    rated = [(job, chosen[job.spec.method, job.asked]) for job in jobs]
+    by_method = {(decision.method, decision.budget): decision for decision in decisions}
+    rated = [(job, by_method[job.spec.method, job.requested_budget]) for job in jobs]
     return [job.at_rate(decision.rate, decision.choice) for job, decision in rated if decision.rate is not None]

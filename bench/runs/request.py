@@ -1,4 +1,4 @@
-"""What a person asks for, as it was written. Importing this is quick: the command line takes its defaults from here."""
+"""Options of a run before they are resolved. Importing this is quick: the command line takes its defaults from here."""
 
 from __future__ import annotations
 
@@ -56,18 +56,18 @@ def parse_settings(items: Iterable[str]) -> dict[str, dict[str, Any]]:
         SpecError: if one is malformed, or a hyperparameter is set twice.
         MethodError: for an unknown method or hyperparameter, with the nearest known one, or a value of another type.
     """
-    found: dict[str, dict[str, Any]] = {}
+    settings: dict[str, dict[str, Any]] = {}
     for item in items:
         target, equals, text = item.partition("=")
         method, dot, name = target.strip().rpartition(".")
         if not (equals and dot and method and name):
             raise SpecError(f"--set {item!r} is not understood; write METHOD.HYPERPARAMETER=VALUE: houlsby.learning_rate=5e-4")
-        own = found.setdefault(method, {})
+        own = settings.setdefault(method, {})
         if name in own:
             raise SpecError(f"--set {method}.{name} is given twice; give it once")
         own[name] = text if isinstance(getattr(methods.get(method), name, None), str) else _value(text)
         methods.configured(method, {name: own[name]})
-    return found
+    return settings
 
 
 def _value(text: str) -> Any:

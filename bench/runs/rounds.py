@@ -1,6 +1,6 @@
-"""Interleaved rounds: every method trains on the same batches, one after another, until the ratios are known well enough.
+"""Interleaved rounds: every method trains on the same batches in turn, until the ratios are precise.
 
-It knows a worker by what it can be asked, so that a simulated one under a simulated clock does as well.
+Workers are a protocol, so that tests can simulate them under a simulated clock.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from bench.data.task import Ints
 from bench.records.ratios import FEWEST, Ratio, ratio
 from bench.records.schema import Slice
 
-__all__ = ["PRECISE", "REFERENCE", "Group", "Lost", "Measured", "Timed", "Worker", "measure", "slices_of", "steps_of"]
+__all__ = ["PRECISE", "REFERENCE", "Group", "WorkerLost", "Measured", "Timed", "Worker", "measure", "slices_of", "steps_of"]
 
 PRECISE = 0.03
-"""A ratio is known well enough when its interval is within this share of it: a budget is then as precise."""
+"""A ratio is precise when its interval is within this share of it."""
 REFERENCE_ROUNDS = 10
 """Rounds of the reference alone, where no ratio is asked for: enough for a 90th percentile that is no single slice."""
 CPU_SECONDS = 0.45
@@ -45,7 +45,7 @@ class Timed(NamedTuple):
     tokens: int
 
 
-class Lost(Exception):
+class WorkerLost(Exception):
     """A worker cannot continue."""
 
     def __init__(self, state: State, reason: str) -> None:
@@ -57,15 +57,15 @@ class Worker(Protocol):
     """A process that holds a classifier with one method attached."""
 
     def ready(self) -> None:
-        """Wait until it is warmed up. Raises Lost."""
+        """Wait until it is warmed up. Raises WorkerLost."""
         ...
 
     def time(self, batches: list[Ints]) -> Timed:
-        """Train on these batches of rows. Raises Lost."""
+        """Train on these batches of rows. Raises WorkerLost."""
         ...
 
     def stop(self) -> None:
-        """End it and free what it holds."""
+        """End it and free its memory."""
         ...
 
 
@@ -75,7 +75,7 @@ class Measured:
 
     slices: dict[int, list[Slice]] = field(default_factory=dict)
     """By the position of the method; the reference is 0."""
-    lost: dict[int, Lost] = field(default_factory=dict)
+    failures: dict[int, WorkerLost] = field(default_factory=dict)
     rounds: int = 0
     seconds: float = 0.0
     """Wall seconds of the rounds alone."""
@@ -115,7 +115,7 @@ def slices_of(lengths: Ints, batch_size: int, seed: int, steps: int) -> Iterator
 
 
 class _Crew:
-    """The workers of a group that can still be asked."""
+    """The workers of a group that still answer."""
 
     def __init__(self, measured: Measured) -> None:
         self.workers: dict[int, Worker] = {}
@@ -124,29 +124,29 @@ class _Crew:
     def add(self, method: int, start: Callable[[int], Worker]) -> None:
         try:
             self.workers[method] = start(method)
-        except Lost as lost:
-            self._lose(method, lost)
+        except WorkerLost as error:
+            self._lose(method, error)
 
     def ready(self) -> None:
         """Wait until all are warmed up."""
         for method in list(self.workers):
             try:
                 self.workers[method].ready()
-            except Lost as lost:
-                self._lose(method, lost)
+            except WorkerLost as error:
+                self._lose(method, error)
 
     def time(self, method: int, batches: list[Ints]) -> Timed | None:
         """Time a slice; None if the worker was lost over it."""
         try:
             return self.workers[method].time(batches)
-        except Lost as lost:
-            self._lose(method, lost)
+        except WorkerLost as error:
+            self._lose(method, error)
             return None
 
-    def _lose(self, method: int, lost: Lost) -> None:
+    def _lose(self, method: int, error: WorkerLost) -> None:
         if method == REFERENCE:
-            raise lost
-        self._measured.lost[method] = lost
+            raise error
+        self._measured.failures[method] = error
         if (worker := self.workers.pop(method, None)) is not None:
             worker.stop()
 
@@ -166,14 +166,14 @@ def measure(
     clock: Callable[[], float] = time.monotonic,
     progress: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Add the rounds of a group to what was measured.
+    """Add the rounds of a group to `measured`.
 
     `start` starts the worker of a method; `slices(n)` gives slices of n batches. The first slice of each worker is discarded.
     It ends when every interval is within `PRECISE`, which takes `FEWEST` rounds at least, or when another round would not end
     in time; one round is always made. A method whose worker is lost is left out from then on.
 
     Raises:
-        Lost: if the reference is.
+        WorkerLost: if the reference is.
     """
     crew = _Crew(measured)
     try:
@@ -187,8 +187,8 @@ def measure(
             batches = next(source)
             for method in generator.permutation(sorted(crew.workers)).tolist():
                 if (timed := crew.time(method, batches)) is not None:
-                    one = Slice(round=measured.rounds, seconds=timed.seconds, tokens=timed.tokens)
-                    measured.slices.setdefault(method, []).append(one)
+                    timed_slice = Slice(round=measured.rounds, seconds=timed.seconds, tokens=timed.tokens)
+                    measured.slices.setdefault(method, []).append(timed_slice)
             measured.rounds, done = measured.rounds + 1, done + 1
             progress(f"round {measured.rounds}, {clock() - began:.0f} s")
         measured.seconds += clock() - began
@@ -222,4 +222,4 @@ def _enough(group: Group, crew: _Crew, measured: Measured, done: int, spent: flo
     if done < FEWEST:
         return False
     ratios = [measured.ratio(method) for method in others]
-    return all(found is not None and found.within(PRECISE) for found in ratios)
+    return all(interval is not None and interval.within(PRECISE) for interval in ratios)

@@ -55,10 +55,10 @@ def carry_out(
     keep: bool = False,
     cluster: Cluster | None = None,
 ) -> bool:
-    """Run what the folder `out` lacks of a matrix, on this machine or on a cluster. With `keep`, also save what runs train.
+    """Execute the unfinished runs of a matrix, on this machine or on a cluster. With `keep`, also save trained weights.
 
-    Return whether everything is there: every run and baseline complete, with `keep` its adapter, and with tuning a learning
-    rate for every method. Trials that diverged or ran out of memory do not count against that.
+    Return whether all is complete: every run and baseline, with `keep` its adapter, and with tuning a learning rate for
+    every method. Trials may have diverged or run out of memory.
 
     Raises:
         BenchError: before anything is written, if `out` cannot be written, lacks room or holds a damaged record of these runs,
@@ -98,9 +98,9 @@ def _run_matrix(context: Context, matrix: Matrix, task: Task, announce: Announce
     context.progress.reduce(len(matrix.jobs) - len(jobs))
     records = run_all(context, jobs)
     baselines = _run_baselines(context, matrix, task, records) if matrix.with_baseline else True
-    kept = not context.keep or all(find_folder(context.out, record) for record in records)
+    saved = not context.keep or all(find_folder(context.out, record) for record in records)
     complete = all(record.state == "complete" for record in records)
-    return baselines and kept and complete and all(decision.rate is not None for decision in decisions)
+    return baselines and saved and complete and all(decision.rate is not None for decision in decisions)
 
 
 def _tune(context: Context, trials: list[Job]) -> list[Decision]:
@@ -115,7 +115,7 @@ def _tune(context: Context, trials: list[Job]) -> list[Decision]:
 
 
 def _run_baselines(context: Context, matrix: Matrix, task: Task, records: Sequence[Record]) -> bool:
-    """Fit a baseline on the whole train split, and one on what each run of the reference saw. Return whether all are there."""
+    """Fit a baseline on the whole train split, and one on the reviews of each reference run. Return whether all are done."""
     spec = matrix.jobs[0].spec
 
     def job(rows: Ints) -> BaselineJob:
@@ -131,6 +131,6 @@ def _run_baselines(context: Context, matrix: Matrix, task: Task, records: Sequen
             seen = training.reviews_distinct
             jobs.append(job(rows_seen(task, ran.max_length, ran.batch_size, ran.seed, seen, ran.train_limit)))
     # Two budgets may have seen the same reviews: with --force their baseline is fitted once.
-    unique = {one.run_id: one for one in jobs}
-    fitted = [run_baseline(context, one, f"{spec.encoder} on {spec.data}") for one in unique.values()]
+    unique = {baseline.run_id: baseline for baseline in jobs}
+    fitted = [run_baseline(context, baseline, f"{spec.encoder} on {spec.data}") for baseline in unique.values()]
     return all(fitted)

@@ -1,11 +1,11 @@
 """The status of a run while it executes: a line in its lock file, for `watch` to read.
 
-The file exists as long as the run, so that nothing more has to be made, swept away or told from what is stale. A line is
+The file exists as long as the run, so that there is no other file to remove and none is stale. A line is
 written in one piece, at most once a second; where it cannot be written, the run continues without.
 
-The kernel is asked by number whether the process lives. Trying the lock would tell as well, but takes it for that moment, and a
-run that starts then would take the watcher for a process that executes the same run. The kernel's list of locks names files by
-numbers that are not those of `stat` on every file system.
+The process id shows whether the run lives. Trying the lock would too, but takes it for a moment, in which a starting run
+would wait for the watcher. The kernel's list of locks names files by numbers that differ from those of `stat` on some file
+systems.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Status(BaseModel):
     since: float | None = None
     """When the phase started, in seconds of the system's clock; None in set-up, and from older versions."""
     found: float = Field(default=0.0, ge=0, le=1)
-    """Share of the phase that was done then: a resumed run starts in the middle of its training."""
+    """Share of the phase that was done at its start: a resumed run starts in the middle of its training."""
     began: float
     """When the run started, in seconds of the system's clock."""
     number: int = Field(ge=0)

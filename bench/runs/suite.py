@@ -37,7 +37,7 @@ class Suite(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     description: str = Field(min_length=1, max_length=500, examples=["What it answers, and what it takes."])
-    """What it is for, in a sentence or two."""
+    """Purpose, in a sentence or two."""
     encoders: Texts = Field(examples=[["minilm"]])
     """As for `--encoder`: names, folders, hub ids. A relative folder is looked for from where the command is run."""
     data: Texts = Field(examples=[["embedded"]])
@@ -47,7 +47,7 @@ class Suite(BaseModel):
     )
     """Names, `all` for the five compared or other groups, or a name with the hyperparameters that are not to be at defaults."""
     budgets: Texts = Field(examples=[["60s"]])
-    """What each run may spend, as for `--budget`."""
+    """Budget of each run, as for `--budget`."""
     seeds: int | list[int] = Field(default=1, examples=[3, [0, 1, 5]])
     """How many seeds, or a list of which."""
     max_length: int = Field(default=128, ge=8, le=8192, examples=[256])
@@ -82,14 +82,14 @@ class Suite(BaseModel):
     @cached_property
     def settings(self) -> dict[str, dict[str, Any]]:
         """Method → its hyperparameters that are not at their defaults, in the order of the file."""
-        found: dict[str, dict[str, Any]] = {}
+        by_method: dict[str, dict[str, Any]] = {}
         for entry in self.methods:
             if isinstance(entry, str):
                 for name in methods.expand(entry):
-                    found.setdefault(name, {})
+                    by_method.setdefault(name, {})
             else:
-                found.update(entry)
-        return found
+                by_method.update(entry)
+        return by_method
 
     @property
     def entries(self) -> list[str]:
@@ -120,20 +120,20 @@ class Suite(BaseModel):
 def overridden(requests: list[Request], changes: Mapping[str, Any]) -> list[Request]:
     """Replace fields of a suite's requests; hyperparameters are merged, and kept for those methods that still run."""
     settings = changes.get("hyperparameters", {})
-    found: list[Request] = []
+    requests_: list[Request] = []
     for request in requests:
         changed = replace(request, **changes)
         runs = {name for entry in changed.methods for name in methods.expand(entry)}
         own = {name: values for name, values in request.hyperparameters.items() if name in runs}
         own |= {name: {**own.get(name, {}), **values} for name, values in settings.items()}
         changed = replace(changed, hyperparameters=own)
-        if changed not in found:
-            found.append(changed)
-    return found
+        if changed not in requests_:
+            requests_.append(changed)
+    return requests_
 
 
 def _overrides(requests: list[Request], changes: Mapping[str, Any]) -> Iterator[str]:
-    """Say of each change what it overrides."""
+    """List each change with the value that it overrides."""
     for name, value in changes.items():
         if name == "hyperparameters":
             for method, own in value.items():
@@ -144,8 +144,8 @@ def _overrides(requests: list[Request], changes: Mapping[str, Any]) -> Iterator[
             yield _override(f"{option_of(name)} {_text(value)}".rstrip(), before)
 
 
-def _override(given: str, before: str) -> str:
-    return f"{given} overrides the suite's {before}" if before else f"{given} is added to the suite"
+def _override(option: str, before: str) -> str:
+    return f"{option} overrides the suite's {before}" if before else f"{option} is added to the suite"
 
 
 def _text(value: Any) -> str:
@@ -182,10 +182,12 @@ def load_suite(name: str) -> Suite:
 
 
 def _message(error: ValidationError) -> str:
-    """Say the first thing that is wrong, where, and an example of what would be right."""
+    """Describe the first error, its place, and an example of a right value."""
     errors = error.errors()
     # An entry of methods that is neither a name nor a mapping is two errors, of which the deeper says more.
-    first = max((one for one in errors if one["loc"][:2] == errors[0]["loc"][:2]), key=lambda one: len(one["loc"]))
+    first = max(
+        (detail for detail in errors if detail["loc"][:2] == errors[0]["loc"][:2]), key=lambda detail: len(detail["loc"])
+    )
     field, *rest = first["loc"]
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(field), Suite.model_fields, n=1)
@@ -231,7 +233,7 @@ def _check(suite: Suite, where: str) -> None:
 def _once(items: list[str]) -> None:
     twice = next((item for i, item in enumerate(items) if item in items[:i]), None)
     if twice is not None:
-        raise SpecError(f"{twice!r} is there twice; name each once")
+        raise SpecError(f"{twice!r} is repeated; name each once")
 
 
 def matrices(
@@ -248,20 +250,20 @@ def matrices(
     `elsewhere` is as for `plan`.
 
     Raises:
-        SpecError: if the suite, or anything that it names, is not as it should be.
+        SpecError: if the suite, or anything that it names, is invalid.
     """
     requests = load_suite(name).requests(device)
     try:
-        found = [plan(request, elsewhere=elsewhere) for request in overridden(requests, overrides or {})]
+        planned = [plan(request, elsewhere=elsewhere) for request in overridden(requests, overrides or {})]
     except BenchError as error:
         raise SpecError(f"suite {name}: {error}") from None
     if overrides:
         say("; ".join(_overrides(requests, overrides)))
-    return found
+    return planned
 
 
 def suites_text() -> str:
-    """Describe the shipped suites: what each is for, and how much it runs."""
+    """Describe the shipped suites: purpose and number of runs."""
     return "\n\n".join(_entry(name, load_suite(name)) for name in shipped())
 
 

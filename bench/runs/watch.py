@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bench.runs.budgets import counted_if_calibrated
+from bench.runs.budgets import convert_if_calibrated
 from bench.runs.monitor import Best, Folder, Overview, Running, overview
 from bench.runs.plan import Matrix
 from bench.system.errors import RecordError
@@ -32,7 +32,7 @@ _UNMATCHED = (
 _ORDER = ("complete", "failed", "cancelled", "diverged", "out-of-memory")
 
 
-def follow(out: Path, asked: Sequence[Matrix] | None, *, once: bool, interval: float | None = None) -> None:
+def follow(out: Path, matrices: Sequence[Matrix] | None, *, once: bool, interval: float | None = None) -> None:
     """Show how far the runs of these matrices are, or all in the folder, until an interrupt or until all have ended.
 
     Calibrated budgets are converted as soon as `out` holds a calibration for them. `interval` is in seconds; by default 2 on a
@@ -47,9 +47,9 @@ def follow(out: Path, asked: Sequence[Matrix] | None, *, once: bool, interval: f
     console, folder = Console(highlight=False), Folder(out)
 
     def look() -> Overview:
-        nonlocal asked
-        asked = None if asked is None else [counted_if_calibrated(matrix, out) for matrix in asked]
-        return overview(folder, asked)
+        nonlocal matrices
+        matrices = None if matrices is None else [convert_if_calibrated(matrix, out) for matrix in matrices]
+        return overview(folder, matrices)
 
     interval = interval or (2 if console.is_terminal else 60)
     try:
@@ -78,8 +78,8 @@ def line(now: Overview) -> str:
     """Write all in one line."""
     parts = [f"{datetime.now():%H:%M:%S}", _counts(now)]
     parts += [f"{run.name}: {run.phase} {run.share:.0%}" for run in now.running[:MOST]]
-    if now.left:
-        parts.append(f"about {_span(now.left)} left")
+    if now.remaining:
+        parts.append(f"about {_span(now.remaining)} left")
     parts += [_ranking(best, 1) for best in now.best[:1]]
     parts += [_UNMATCHED] if now.unmatched else []
     return harmless("  ".join(parts))
@@ -93,7 +93,7 @@ def screen(now: Overview, out: Path) -> RenderableType:
         parts.append(_bars([run for run in now.running[:MOST] if run.setting == setting]))
     if len(now.running) > MOST:
         parts.append(_text(f"and {len(now.running) - MOST} more"))
-    left = f"; about {_span(now.left)} left" if now.left else ""
+    left = f"; about {_span(now.remaining)} left" if now.remaining else ""
     parts.append(_text(_counts(now) + left))
     parts += [_text(_UNMATCHED)] if now.unmatched else []
     if now.stopped:
@@ -115,7 +115,7 @@ def _bars(running: list[Running]) -> Table:
     table = Table.grid(padding=(0, 2))
     for run in running:
         elapsed = "" if run.seconds is None else _span(run.seconds)
-        left = "" if run.left is None else f"about {_span(run.left)} left"
+        left = "" if run.remaining is None else f"about {_span(run.remaining)} left"
         phase = f"{run.phase} {run.share:.0%}"
         bar = ProgressBar(total=1.0, completed=run.share, width=16)
         table.add_row(_text(f"  {run.name}"), bar, *(_text(cell) for cell in (phase, elapsed, left)))
@@ -126,8 +126,8 @@ def _counts(now: Overview) -> str:
     """Count the runs by state, those that run, and those to do; failed and stopped ones are among the latter."""
     parts = [f"{now.states[state]} {state}" for state in _ORDER if now.states.get(state)]
     parts += [f"{len(now.running)} running"] if now.running else []
-    if now.asked is not None:
-        parts.append(f"{now.to_do} of {now.asked} to do" if now.to_do else f"all {now.asked} running or done")
+    if now.requested is not None:
+        parts.append(f"{now.to_do} of {now.requested} to do" if now.to_do else f"all {now.requested} running or done")
     return ", ".join(parts) or "nothing yet"
 
 

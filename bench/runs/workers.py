@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.data.task import Ints
 from bench.runs.launchers.process import GRACE, Died, context_of, kernel_kills
-from bench.runs.rounds import Lost, Timed
+from bench.runs.rounds import Timed, WorkerLost
 from bench.system.processes import without_main
 from bench.training.job import Job
 
@@ -32,7 +32,7 @@ class ProcessWorker:
         """Wait until it is warmed up.
 
         Raises:
-            Lost: if it is not and will not be.
+            WorkerLost: if it cannot.
         """
         self._answer()
 
@@ -40,7 +40,7 @@ class ProcessWorker:
         """Train on these batches.
 
         Raises:
-            Lost: if it could not.
+            WorkerLost: if it could not.
         """
         try:
             self._connection.send(batches)
@@ -50,23 +50,23 @@ class ProcessWorker:
         return Timed(seconds, tokens)
 
     def _answer(self) -> list[Any]:
-        said: list[Any]
+        payload: list[Any]
         try:
-            kind, *said = self._connection.recv()
+            kind, *payload = self._connection.recv()
         except (EOFError, ConnectionError):
             raise self._died() from None
         if kind == "lost":
-            raise Lost(*said)
-        return said
+            raise WorkerLost(*payload)
+        return payload
 
-    def _died(self) -> Lost:
+    def _died(self) -> WorkerLost:
         self._process.join(GRACE)
         code = self._process.exitcode
         died = Died(1 if code is None else code, out_of_memory=kernel_kills() > self._kills)
-        return Lost("out-of-memory" if died.out_of_memory else "failed", str(died))
+        return WorkerLost("out-of-memory" if died.out_of_memory else "failed", str(died))
 
     def stop(self) -> None:
-        """End the process; it holds nothing that is worth keeping."""
+        """End the process."""
         self._connection.close()
         self._process.kill()
         self._process.join()

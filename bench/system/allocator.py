@@ -1,4 +1,4 @@
-"""What happens to freed memory: in glibc (other C libraries are left as they are) and in Arrow's own pool."""
+"""Control of freed memory in glibc (other C libraries are unchanged) and in Arrow's pool."""
 
 from __future__ import annotations
 

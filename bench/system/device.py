@@ -41,10 +41,10 @@ def resolve_device(name: str) -> Literal["cpu", "cuda"]:
     """
     if name == "cpu":
         return "cpu"
-    found = _has_cuda()
-    if name == "cuda" and not found:
+    has_cuda = _has_cuda()
+    if name == "cuda" and not has_cuda:
         raise SpecError("--device cuda: this machine shows no CUDA device to torch; use --device cpu")
-    return "cuda" if found else "cpu"
+    return "cuda" if has_cuda else "cpu"
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The errors that a person can mend: one tree, by what is at fault. Each ends a command with one line and exit code 2."""
+"""Errors of the user's input, one class per cause. Each ends a command with one line and exit code 2."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RecordError(BenchError):
 
 
 class ClusterError(BenchError):
-    """A cluster that is missing, unreachable, without the resources that were asked for, or with other software."""
+    """A cluster that is missing, unreachable, without the requested resources, or with other software."""
 
 
 def brief(value: object) -> str:

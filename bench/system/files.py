@@ -33,9 +33,9 @@ def cache_dir() -> Path | None:
     and then nothing is cached.
     """
     try:
-        named = os.environ.get("ADAPTER_BENCH_CACHE")
+        configured = os.environ.get("ADAPTER_BENCH_CACHE")
         base = os.environ.get("XDG_CACHE_HOME")
-        folder = Path(named) if named else Path(base or Path.home() / ".cache") / "adapter-bench"
+        folder = Path(configured) if configured else Path(base or Path.home() / ".cache") / "adapter-bench"
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # RuntimeError: no home directory
         return None
@@ -58,8 +58,8 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def write_out(path: Path, content: bytes, what: str) -> None:
-    """Write what was asked for with `--out`, `what` in words.
+def write_out(path: Path, content: bytes, label: str) -> None:
+    """Write the output of a command to its `--out`; errors call it `label`.
 
     Raises:
         RecordError: if it cannot be written.
@@ -68,7 +68,7 @@ def write_out(path: Path, content: bytes, what: str) -> None:
         with atomic_write(path) as file:
             file.write(content)
     except OSError as error:
-        raise RecordError(f"{what} cannot be written to {str(path)!r} ({error.strerror}); choose another --out") from None
+        raise RecordError(f"{label} cannot be written to {str(path)!r} ({error.strerror}); choose another --out") from None
 
 
 def temporary_file(path: Path) -> tuple[int, Path]:
@@ -88,9 +88,9 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
         OSError: if it cannot be made.
     """
 
-    def make(*named: Any) -> tuple[int, str]:
-        made = tempfile.mkdtemp(*named)
-        return os.open(made, os.O_RDONLY), made
+    def make(*args: Any) -> tuple[int, str]:
+        path = tempfile.mkdtemp(*args)
+        return os.open(path, os.O_RDONLY), path
 
     handle, folder = _locked(parent, name, make)
     try:
@@ -103,10 +103,10 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
 def _locked(parent: Path, name: str, make: Callable[[str, str, Path], tuple[int, str]]) -> tuple[int, Path]:
     """Make a temporary file or folder and lock it; again if `sweep` of another process removes it between the two."""
     while True:
-        handle, made = in_folder(parent, lambda: make(TEMPORARY, f".{name[:80]}.", parent))
+        handle, created = in_folder(parent, lambda: make(TEMPORARY, f".{name[:80]}.", parent))
         with suppress(OSError):  # a file system without locks: nothing is ever swept there
             fcntl.flock(handle, fcntl.LOCK_EX)
-        if (path := Path(made)).exists():
+        if (path := Path(created)).exists():
             return handle, path
         os.close(handle)
 

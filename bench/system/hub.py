@@ -26,8 +26,8 @@ class Snapshot:
     revision: str
 
 
-def cached(name: str, kind: Kind, needed: list[str]) -> Snapshot | None:
-    """Find what the hub's cache holds under `name`, without the network; None unless every pattern in `needed` is met."""
+def cached(name: str, kind: Kind, patterns: list[str]) -> Snapshot | None:
+    """Find what the hub's cache holds under `name`, without the network; None unless every pattern is met."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -35,13 +35,13 @@ def cached(name: str, kind: Kind, needed: list[str]) -> Snapshot | None:
         folder = Path(snapshot_download(name, repo_type=kind, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError, OSError):
         return None
-    whole = _COMMIT.fullmatch(folder.name) and all(any(folder.glob(pattern)) for pattern in needed)
+    whole = _COMMIT.fullmatch(folder.name) and all(any(folder.glob(pattern)) for pattern in patterns)
     return Snapshot(folder, folder.name) if whole else None
 
 
-def fetch(name: str, kind: Kind, *, needed: list[str], optional: list[str] | None = None, instead: str) -> Snapshot:
-    """Fetch the files of `name` that match the patterns. What is in the cache is used as it is: it names its own commit, and
-    runs made on different days with it agree.
+def fetch(name: str, kind: Kind, *, patterns: list[str], optional: list[str] | None = None, instead: str) -> Snapshot:
+    """Fetch the files of `name` that match the patterns. The cache comes first, at its own commit, so that
+    runs of different days agree.
 
     `instead` ends the message of a failure with what else can be done.
 
@@ -53,20 +53,21 @@ def fetch(name: str, kind: Kind, *, needed: list[str], optional: list[str] | Non
     from huggingface_hub.utils import disable_progress_bars
     from requests import RequestException
 
-    found = cached(name, kind, needed)
-    if found is not None:
-        return found
+    snapshot = cached(name, kind, patterns)
+    if snapshot is not None:
+        return snapshot
     noun = "encoder" if kind == "model" else "data set"
     fault = ModelError if kind == "model" else DataError
+    example = "FacebookAI/roberta-base" if kind == "model" else "fancyzhx/ag_news"
     flag = "" if kind == "model" else " --repo-type dataset"
     disable_progress_bars()
     try:
         # The branch is looked up once; everything after that speaks of the commit.
         commit = HfApi().repo_info(name, repo_type=kind, timeout=TIMEOUT).sha
-        folder = Path(snapshot_download(name, repo_type=kind, revision=commit, allow_patterns=[*needed, *(optional or [])]))
+        folder = Path(snapshot_download(name, repo_type=kind, revision=commit, allow_patterns=[*patterns, *(optional or [])]))
         _remember(folder)
     except HFValidationError:
-        raise fault(f"{name!r} cannot be the id of a hub {noun}; an id looks like FacebookAI/roberta-base") from None
+        raise fault(f"{name!r} cannot be the id of a hub {noun}; an id looks like {example}") from None
     except RepositoryNotFoundError:
         raise fault(f"the hub has no public {noun} {name!r}; check the name, or {instead}") from None
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Instruments: the device clock, peak memory, and processor time.
+"""Measurements of a run: device seconds, peak memory, processor time and energy.
 
 Memory meters read /proc and so need Linux. CUDA counts through torch's allocator.
 """
@@ -52,11 +52,11 @@ class DeviceClock:
     def start(self) -> None:
         """Start charging, or resume it."""
         self._wait()
-        # One statement, so that no signal finds half of it done.
+        # One statement, so that no signal comes in between.
         self._since, self._cpu_since, self._joules_since = self._now(), time.process_time(), self._counter()
 
     def stop(self) -> None:
-        """Stop charging; `seconds` keeps what was charged."""
+        """Stop charging."""
         self._wait()
         now = self._now()
         charged = self._charged + (0.0 if self._since is None else now - self._since)
@@ -85,12 +85,12 @@ class DeviceClock:
         return 0.0 if self._energy is None else self._energy()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was charged so far."""
+        """Return the seconds, processor time and energy charged so far."""
         names = ("seconds", "cpu_seconds", "joules", "paused_seconds")
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from what an earlier process was charged. The clock must not be running."""
+        """Continue from the state of an earlier process. The clock must not be running."""
         self._charged, self._cpu_charged, self._joules_charged = state["seconds"], state["cpu_seconds"], state["joules"] or 0.0
         self.paused_seconds = state["paused_seconds"]
 
@@ -141,7 +141,7 @@ class MemoryPeak:
 
 @dataclass
 class MemoryMeter:
-    """The peak of a process's memory over the stretches that count, in a process that holds one run."""
+    """Peak memory of a process that holds one run, except while paused."""
 
     device: Literal["cpu", "cuda"]
     baseline: int = 0
@@ -161,8 +161,8 @@ class MemoryMeter:
         self.baseline = _status_bytes("VmRSS")
 
     def _reset(self) -> None:
-        # "5" sets the high-water mark of resident memory back to what is resident (Linux, proc(5)), and with it what
-        # getrusage and wait4 call the process's maximum.
+        # "5" resets the high-water mark of resident memory (Linux, proc(5)), and with it the maximum of getrusage and
+        # wait4.
         self.look()
         Path("/proc/self/clear_refs").write_text("5")
         if self.device == "cuda":

@@ -1,4 +1,4 @@
-"""How long the threads of GNU OpenMP, the runtime that torch's Linux wheels bring, spin while they wait for the others."""
+"""Spin time of waiting threads in GNU OpenMP, the runtime of torch's Linux wheels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def limit_spinning(environment: MutableMapping[str, str]) -> None:
     """Set `GOMP_SPINCOUNT`, unless it or `OMP_WAIT_POLICY`, which also decides it, is set already.
 
     The runtime reads it when it is loaded, which `import torch` does, and child processes inherit it. No other OpenMP runtime
-    knows the variable, so it needs no look at which one is there.
+    knows the variable, so there is no need to check for it.
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & environment.keys():
         environment["GOMP_SPINCOUNT"] = SPIN_COUNT

@@ -1,4 +1,4 @@
-"""Processes that work for another: started without its script, ended with it."""
+"""Child processes: started without the script of their parent, ended with it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["end_with_parent", "without_main"]
 
 @contextmanager
 def without_main() -> Iterator[None]:
-    """Start processes within it that do not import the script of this one.
+    """Context in which child processes do not import the script of this one.
 
-    `multiprocessing` runs the parent's script again in each child, for the sake of what is defined there. Work is named by
-    its module here, and a script that lacks a `__main__` guard would start its runs again in the child, without end.
+    `multiprocessing` imports the parent's script in each child. Work is named by its module here, and a script without a
+    `__main__` guard would start its runs again in the child, without end.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")

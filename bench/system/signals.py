@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in the process that starts runs, deferred to a moment when nothing is half done."""
+"""Ctrl-C and SIGTERM in the process that starts runs, deferred to a consistent state."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Interrupts:
     """Defers SIGINT and SIGTERM and raises KeyboardInterrupt at its end; a no-op in worker threads. Can be nested."""
 
     def __init__(self) -> None:
-        self.asked = 0
-        """How often the person who started this has asked for its end."""
+        self.count = 0
+        """Interrupts received so far."""
         self._depth = 0
         self._at_once = False
         self._before: dict[int, _Handler] = {}
@@ -31,7 +31,7 @@ class Interrupts:
         self._depth += 1
         # Only the main thread may set handlers, and only there are interrupts raised.
         if self._depth == 1 and threading.current_thread() is threading.main_thread():
-            # One that is ignored stays so: a shell starts what it puts into the background that way.
+            # An ignored signal stays ignored: shells start background jobs that way.
             heard = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
             self._before = {number: signal.signal(number, self._hear) for number in heard}
         return self
@@ -43,24 +43,24 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
-        if self.asked and kind is None:
+        if self.count and kind is None:
             raise KeyboardInterrupt
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        self.asked += 1
+        self.count += 1
         if self._at_once:
             raise KeyboardInterrupt
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Raise interrupts as they come, in a part that may wait long and in which nothing can be lost.
+        """Raise interrupts at once, in a block that may wait long and has no state to lose.
 
         Raises:
             KeyboardInterrupt: also if one came before.
         """
         self._at_once = True
         try:
-            if self.asked:
+            if self.count:
                 raise KeyboardInterrupt
             yield
         finally:

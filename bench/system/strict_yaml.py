@@ -27,7 +27,7 @@ def read_yaml(path: Path, where: str) -> dict[str, Any]:
             keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
             twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
             if twice is not None:
-                raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is there twice", node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is repeated", node.start_mark)
             return dict(super().construct_mapping(node, deep))
 
         def compose_node(self, parent: Any, index: Any) -> Any:
@@ -44,7 +44,7 @@ def read_yaml(path: Path, where: str) -> dict[str, Any]:
             data = file.read(_LARGEST + 1)
         if len(data) > _LARGEST:
             raise SpecError(f"{where} is larger than {_LARGEST:,} bytes, which no suite is")
-        found = yaml.load(data.decode("utf-8"), Loader)  # noqa: S506  a safe loader, made stricter
+        document = yaml.load(data.decode("utf-8"), Loader)  # noqa: S506  a safe loader, made stricter
     except OSError as error:
         raise SpecError(f"{where} cannot be read ({error.strerror})") from None
     except yaml.MarkedYAMLError as error:
@@ -52,6 +52,6 @@ def read_yaml(path: Path, where: str) -> dict[str, Any]:
         raise SpecError(f"{where}{line}: {error.problem or 'this is no YAML'}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SpecError(f"{where} is no YAML ({' '.join(str(error).split())[:120]})") from None
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise SpecError(f"{where} must hold fields, such as description: What it is for")
-    return found
+    return document

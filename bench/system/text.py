@@ -31,7 +31,7 @@ def mebibytes(size: float | None, none: str = "–") -> str:
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
-    """Format rows as CSV (RFC 4180 with line feeds), the last without its line feed; every cell can be read back as it is."""
+    """Format rows as CSV (RFC 4180 with line feeds), the last without its line feed; every cell can be read back unchanged."""
     lines: list[str] = []
     # A writer quotes what its own line terminator holds: with a line feed alone, a carriage return would stand bare, and most
     # readers end a row there.

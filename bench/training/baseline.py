@@ -45,11 +45,11 @@ class BaselineJob:
 def rows_seen(task: Task, max_length: int, batch_size: int, seed: int, count: int, train_limit: int | None = None) -> Ints:
     """Return the rows of the first `count` different train texts in the order of a seed, ascending."""
     rows: list[int] = []
-    chosen = sample(len(task.train), train_limit, seed)
-    for batch in stream(task.lengths(task.train, max_length)[chosen], batch_size, seed):
+    sampled = sample(len(task.train), train_limit, seed)
+    for batch in stream(task.lengths(task.train, max_length)[sampled], batch_size, seed):
         rows += batch.tolist()
-        if len(rows) >= min(count, len(chosen)):
-            return chosen[np.sort(np.array(rows[:count], dtype=np.int64))]
+        if len(rows) >= min(count, len(sampled)):
+            return sampled[np.sort(np.array(rows[:count], dtype=np.int64))]
     raise AssertionError("the stream of batches has no end")
 
 

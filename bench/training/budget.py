@@ -1,4 +1,4 @@
-"""The ledger of a run: what it has spent, what that bought, and the learning rate schedule."""
+"""The ledger of a run, its budget spent and its counts, and the learning rate schedule."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Ledger:
     train_reviews: int
     """Texts in an epoch."""
     encodes_once: bool = False
-    """Whether the budget limits encoding only, and training is passes over the kept features (rules, section 4)."""
+    """Whether the budget limits encoding only, and training is passes over the cached features (rules, section 4)."""
     batches: int = 0
     """Batches encoded whole; with `reviews_spent` and `tokens_spent` what the budget counts."""
     reviews_spent: int = 0
@@ -92,12 +92,12 @@ class Ledger:
 
     @property
     def units(self) -> int:
-        """Batches processed, those of passes over kept features included: the position of a checkpoint."""
+        """Batches processed, those of passes over cached features included: the position of a checkpoint."""
         return self.batches + (self.steps if self.encodes_once else 0)
 
     @property
     def marks(self) -> tuple[float, ...]:
-        """Shares of training at which validation is read; for a head over kept features its end alone."""
+        """Shares of training at which validation is read; for a head over cached features its end alone."""
         return MARKS[-1:] if self.encodes_once else MARKS
 
     @property
@@ -163,5 +163,7 @@ class Ledger:
         )  # fmt: skip
 
 
-_COUNTERS = [one.name for one in fields(Ledger) if one.name not in ("budget", "clock", "train_reviews", "encodes_once")]
+_COUNTERS = [
+    counter.name for counter in fields(Ledger) if counter.name not in ("budget", "clock", "train_reviews", "encodes_once")
+]
 """All that changes during a run."""

@@ -12,14 +12,14 @@ PATIENCE = 2.0
 
 
 class Cancelled(BaseException):
-    """The run was asked to end."""
+    """The run received SIGTERM."""
 
 
 class Stop:
     """Raises `Cancelled` once, when SIGTERM comes."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self.busy: Callable[[], bool] = lambda: False
         """Whether something is half done that ends in a moment, with a call of `check`."""
 
@@ -30,21 +30,21 @@ class Stop:
 
     def end(self) -> None:
         """Raise nothing from now on."""
-        self.asked = True
+        self.requested = True
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
 
     def check(self) -> None:
         """Raise `Cancelled` if it was deferred, or was lost: an exception in a destructor is swallowed."""
-        if self.asked:
+        if self.requested:
             signal.setitimer(signal.ITIMER_REAL, 0)
             raise Cancelled
 
     def _hear(self, number: int, frame: object) -> None:
-        if self.asked:
+        if self.requested:
             return
-        self.asked = True
+        self.requested = True
         if not self.busy():
             raise Cancelled
         signal.setitimer(signal.ITIMER_REAL, PATIENCE)

@@ -35,7 +35,7 @@ class _Part(BaseModel):
 
 
 class Owner(_Part):
-    """The run and machine of a checkpoint. A run resumes only where all of it is equal: else it were another experiment."""
+    """The run and machine of a checkpoint. A run resumes only from a checkpoint with an equal owner."""
 
     run_id: str
     replaces: str | None
@@ -88,7 +88,7 @@ class Meta(_Part):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What `write` takes and `read` returns."""
+    """Content of a checkpoint: numbers and tensors."""
 
     meta: Meta
     tensors: dict[str, Tensor]

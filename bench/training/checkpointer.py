@@ -1,4 +1,4 @@
-"""Checkpoint policy: when to save a run's training, and how to resume it. The trainer knows nothing of it."""
+"""Checkpoint policy: when to save a run's training, and how to resume it. The trainer does not depend on it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Checkpointer:
             return float("inf")
         trainer, (size, seconds) = self.trainer, self._measured
         features = 0 if trainer.features is None else int(trainer.known.sum()) * trainer.features[0].nbytes
-        # What trains and two moments of each. A small file tells how long the disk takes to answer at all.
+        # Trained weights with two moments each, and the latency of the disk by a small file.
         return seconds * max(1.0, (3 * sum(p.nbytes for p in trainer.trained) + features) / size)
 
     def save_if_due(self) -> None:

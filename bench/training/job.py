@@ -1,4 +1,4 @@
-"""A run as a job, and its result: what travels between the process that asks for a run and the one that executes it."""
+"""A run as a job, and its result: both pass between the process that requests a run and the one that executes it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.sources import Asked
+from bench.data.sources import DataRequest
 from bench.models.pretrained import PretrainedModel
 from bench.records.environment import environment
 from bench.records.schema import Choice, Conversion, DataCut, Encoder, Record, State
@@ -30,7 +30,7 @@ class Job:
     run_id: str
     spec: RunSpec
     pretrained: PretrainedModel
-    data_argument: Asked
+    data_argument: DataRequest
     data: DataCut
     device_model: str
     keep: Path | None = None
@@ -47,7 +47,7 @@ class Job:
     """How its learning rate was chosen."""
 
     @property
-    def asked(self) -> Budget:
+    def requested_budget(self) -> Budget:
         """The budget as requested, before any conversion."""
         return self.spec.budget if self.conversion is None else Budget.parse(self.conversion.asked)
 
@@ -89,12 +89,12 @@ def ignore_progress(phase: str, share: float, line: str | None = None) -> None:
 
 
 def run_name(spec: RunSpec) -> str:
-    """Name a run for people, among the others of its command."""
+    """Name a run for display."""
     rate = spec.hyperparameters.get("learning_rate")
     trial = f"trial at {rate:g}" if isinstance(rate, int | float) else "trial"
-    which = f"{trial}, tuning seed {TUNING_SEED - spec.seed + 1}" if spec.purpose == "trial" else f"seed {spec.seed}"
+    label = f"{trial}, tuning seed {TUNING_SEED - spec.seed + 1}" if spec.purpose == "trial" else f"seed {spec.seed}"
     limit = "" if spec.train_limit is None else f", {spec.train_limit:,} texts"
-    return f"{spec.method} {which}, {spec.asked}{limit}"
+    return f"{spec.method} {label}, {spec.requested_budget}{limit}"
 
 
 def checkpoint_path(out: Path, run_id: str) -> Path:
@@ -102,16 +102,18 @@ def checkpoint_path(out: Path, run_id: str) -> Path:
     return out / "checkpoints" / f"{run_id}.safetensors"
 
 
-def job_of(spec: RunSpec, pretrained: PretrainedModel, data_argument: str | Asked, data: DataCut, device_model: str) -> Job:
+def job_of(
+    spec: RunSpec, pretrained: PretrainedModel, data_argument: str | DataRequest, data: DataCut, device_model: str
+) -> Job:
     """Make the job of a spec; its id follows from the spec and from the contents of encoder and data."""
     identity = run_id(spec, encoder_sha256=pretrained.sha256, data_sha256=data.sha256)
-    asked = Asked(data_argument) if isinstance(data_argument, str) else data_argument
-    return Job(identity, spec, pretrained, asked, data, device_model)
+    request = DataRequest(data_argument) if isinstance(data_argument, str) else data_argument
+    return Job(identity, spec, pretrained, request, data, device_model)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the process of a run returns: its record, whatever its state, and the logits [reviews, 2] of a complete test."""
+    """Return value of a run's process: its record in any state, and the logits [reviews, classes] of a complete test."""
 
     record: Record
     logits: npt.NDArray[np.float32] | None = None

@@ -1,4 +1,4 @@
-"""One run, in a process of its own: set up, train, test, measure, record. Whatever ends it, there is a record."""
+"""One run, in a process of its own: set up, train, test, measure, record. Every end leaves a record."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ QUICK = 1.0
 
 
 class Trained(NamedTuple):
-    """The parts of a record that training leaves, whatever ended it."""
+    """The parts of a record that training leaves, also when it fails."""
 
     training: Training
     memory: Memory
@@ -67,7 +67,7 @@ class Trained(NamedTuple):
 
 
 class Tested(NamedTuple):
-    """The parts of a record that a complete run alone has: one that resumes is tested whole."""
+    """The parts of a record that only a complete run has."""
 
     test: Evaluation | None
     out_of_domain: Evaluation | None
@@ -89,7 +89,7 @@ def execute(job: Job, notify: Notify = ignore_progress) -> Outcome:
         try:
             tested = run.complete()
         except Exception as error:
-            # The last line of defence: whatever a library raises becomes a row of the table and not a lost run.
+            # Any error of a library becomes a failed record, not a lost run.
             state, reason = ending(error)
         run.stop.end()
     except Cancelled:
@@ -99,7 +99,7 @@ def execute(job: Job, notify: Notify = ignore_progress) -> Outcome:
 
 
 class _Run:
-    """The steps of one run, in their order, and what its record has so far."""
+    """The phases of one run, in order, and the parts of its record so far."""
 
     def __init__(self, job: Job, notify: Notify) -> None:
         self.job, self.spec, self.notify = job, job.spec, notify
@@ -142,7 +142,7 @@ class _Run:
         return Tested(test, out_of_domain, latency, timeline, seconds)
 
     def prepare(self, setup: Setup, clock: DeviceClock) -> Trainer:
-        """Audit what is attached, warm up the trainer, and load the checkpoint, if there is one.
+        """Audit the attached model, warm up the trainer, and load the checkpoint, if there is one.
 
         Raises:
             AuditError: if the method trains other parameters than its closed form gives.
@@ -180,7 +180,7 @@ class _Run:
         self.acknowledged = True
 
     def training_part(self, trainer: Trainer) -> Trained:
-        """Return what training did and took of the machine. It may be called again after an interruption."""
+        """Return the counts and costs of training. It may be called again after an interruption."""
         clock = trainer.clock
         clock.stop()
         peak, (weights, gradients, optimizer) = self.memory.peak(), trainer.tensor_bytes()
@@ -224,7 +224,7 @@ class _Run:
         return evaluation_of(task.test, rows, predictions, classes=self.spec.classes, leaked=task.leaked, logits_sha256=name)
 
     def measure(self, setup: Setup, clock: DeviceClock) -> tuple[Evaluation | None, list[Latency] | None]:
-        """Test what was trained on reviews on sentences of another source, with the same limit as the test; measure latency.
+        """Test a classifier of reviews on sentences of another source, with the limit of the test; measure latency.
 
         Both are measured only if the job asks for it.
         """
@@ -247,7 +247,7 @@ class _Run:
         return rows, predict(setup.classifier, setup.task, split, self.spec, rows, lambda share: self.tell(phase, share))
 
     def record(self, state: State, reason: str | None, tested: Tested | None) -> Outcome:
-        """Return the record of all that was measured. What a stop left of the training part is measured now."""
+        """Return the record of all measured parts; after a stop the training part is measured now."""
         trained = self.trained
         if trained is None and self.trainer is not None:
             with suppress(Exception):  # a device that has failed may not answer any more

@@ -1,4 +1,4 @@
-"""What a run trains: texts, encoder and method, set up as every run and every timed slice does it."""
+"""Set-up of every run and every timed slice: texts, encoder and method."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Setup", "set_up"]
 
 
 class Setup(NamedTuple):
-    """What a run trains."""
+    """Texts, classifier and meters of a run."""
 
     task: Task
     classifier: Classifier

@@ -44,8 +44,8 @@ class Steps:
         self.ledger = Ledger(self.spec.budget, self.clock, len(self.task.train), self.encodes_once)
         self.device = self.spec.device
         self.lengths = self.task.lengths(self.task.train, self.spec.max_length)
-        self.named = {name: p for name, p in self.classifier.named_parameters() if p.requires_grad}
-        self.trained = list(self.named.values())
+        self.trainable = {name: p for name, p in self.classifier.named_parameters() if p.requires_grad}
+        self.trained = list(self.trainable.values())
         # Frozen methods have tens of small tensors: the fused kernel updates all of them in one call.
         self.optimizer = torch.optim.AdamW(self.trained, lr=0.0, weight_decay=0.0, fused=True)
         self.peak_rate = float(self.spec.hyperparameters["learning_rate"])  # type: ignore[arg-type]
@@ -72,7 +72,7 @@ class Steps:
         return collate(self.task, self.task.train, rows, spec.max_length, spec.truncation, self.multiple)
 
     def _optimize(self, rows: Ints) -> float:
-        """Take one optimizer step; returns the loss before it, or on CUDA what stands for it."""
+        """Take one optimizer step; returns the loss before it, on CUDA one step late."""
         return self._head_step(rows) if self.encodes_once else self._step(rows, *self._collated(rows))
 
     def _step(self, rows: Ints, ids: Tensor, mask: Tensor, labels: Tensor) -> float:
@@ -93,7 +93,7 @@ class Steps:
         return [slice(start, start + size) for start in range(0, texts, size)]
 
     def _head_step(self, rows: Ints) -> float:
-        """Take one step of the head on kept features."""
+        """Take one step of the head on cached features."""
         assert self.features is not None
         at = to_device(torch.from_numpy(rows), self.device)
         labels = to_device(torch.from_numpy(self.task.train.labels[rows]), self.device)
@@ -109,7 +109,7 @@ class Steps:
 
     @torch.no_grad()
     def _keep_features(self, rows: Ints) -> None:
-        """Encode a batch and keep what the head will read of it."""
+        """Encode a batch and cache the features that the head reads."""
         ids, mask, _ = self._collated(rows)
         for micro_batch in self._micro_batches(*ids.shape):
             with in_precision(self.classifier, self.spec.precision):
@@ -120,7 +120,7 @@ class Steps:
         self.known[rows] = True
 
     def _features(self, rows: Ints, ids: Tensor, mask: Tensor, micro_batch: slice) -> Tensor:
-        """Encode a micro-batch, count it, and return what the head reads, [texts, width]."""
+        """Encode and count a micro-batch; return the features of the head, [texts, width]."""
         width = round_up(int(mask[micro_batch].sum(1).max()), self.multiple, ids.shape[1])
         ids, mask = ids[micro_batch, :width], mask[micro_batch, :width]
         self.ledger.count_encoded(rows[micro_batch].tolist(), int(mask.sum()), mask.numel())
@@ -134,10 +134,10 @@ class Steps:
 
     def _model_tensors(self) -> dict[str, Tensor]:
         """Return the trained weights, and all buffers, which do not change their shape."""
-        weights = {f"weights/{name}": p.detach() for name, p in self.named.items()}
+        weights = {f"weights/{name}": p.detach() for name, p in self.trainable.items()}
         return weights | {f"buffers/{name}": buffer for name, buffer in self.classifier.named_buffers()}
 
-    def _kept(self) -> Tensor:
+    def _cached_rows(self) -> Tensor:
         return torch.from_numpy(np.flatnonzero(self.known)).to(self.device)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -146,13 +146,13 @@ class Steps:
         They are not copied: write them before the next step.
         """
         tensors = self._model_tensors() | _generators(self.device)
-        for name, parameter in self.named.items():
+        for name, parameter in self.trainable.items():
             moments = self.optimizer.state.get(parameter, {})
             tensors |= {f"optimizer/{key}/{name}": value for key, value in moments.items()}
         tensors["losses"] = torch.tensor(self.ledger.losses, dtype=torch.float64)
         tensors["distinct"] = torch.tensor(sorted(self.ledger.distinct), dtype=torch.int64)
         if self.features is not None:
-            tensors["known"], tensors["features"] = torch.from_numpy(self.known), self.features[self._kept()]
+            tensors["known"], tensors["features"] = torch.from_numpy(self.known), self.features[self._cached_rows()]
         return tensors
 
     def load_tensors(self, tensors: dict[str, Tensor], steps: int) -> None:
@@ -171,17 +171,17 @@ class Steps:
         for name, tensor in tensors.items():
             if name.startswith("optimizer/"):
                 _, key, parameter = name.split("/", 2)
-                self.optimizer.state[self.named[parameter]][key] = tensor.to(self.device, copy=True)
+                self.optimizer.state[self.trainable[parameter]][key] = tensor.to(self.device, copy=True)
         if "features" in tensors:
             self.known = tensors["known"].numpy().copy()
             self.features = torch.empty(len(self.known), tensors["features"].shape[1], device=self.device)
-            self.features[self._kept()] = tensors["features"].to(self.device)
+            self.features[self._cached_rows()] = tensors["features"].to(self.device)
 
     def _expected(self, tensors: dict[str, Tensor], steps: int) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-        """Return shape and type of each tensor of a state after so many steps. Of what grows, `tensors` says how far."""
+        """Return shape and type of each tensor of a state after so many steps; `tensors` gives the length of growing ones."""
         texts, none = len(self.task.train), torch.empty(0)
         fixed = self._model_tensors() | _generators(self.device)
-        for name, parameter in self.named.items() if steps else ():
+        for name, parameter in self.trainable.items() if steps else ():
             moments = {"exp_avg": parameter, "exp_avg_sq": parameter, "step": torch.empty(())}
             fixed |= {f"optimizer/{key}/{name}": tensor for key, tensor in moments.items()}
         expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in fixed.items()}

@@ -1,4 +1,4 @@
-"""The process that times one method: it sets up a classifier as a run does, and trains on the batches that it is sent."""
+"""The process that times one method: it sets up a classifier as a run does, and trains on batches that it receives."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The training loop, one for all methods.
 
 A step: rows → tensors → logits → loss → gradients → clip → AdamW, at a learning rate that follows from the share of the
-budget spent. The methods differ only in what they attached before; the one exception is a method that leaves the encoder
-untouched: its budget buys encoding, and the head is trained in passes over the kept features.
+budget spent. The methods differ only in the attached modules; the one exception is a method that leaves the encoder
+untouched: its budget buys encoding, and the head is trained in passes over the cached features.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Trainer(Steps):
         self.between_steps = True
 
     def _validation_accuracy(self) -> float:
-        """Return the accuracy on validation: on all of it where tuning reads it, at the end of a trial, else on a part."""
+        """Return the validation accuracy: on all texts at the end of a tuning trial, else on a part."""
         validation = self.task.validation
         whole = self.spec.purpose == "trial" and self.ledger.done
         rows = first_balanced(validation.labels, len(validation) if whole else VALIDATION_AT_MARKS)
@@ -171,17 +171,17 @@ class Trainer(Steps):
 
     def _rows(self) -> Iterator[Ints]:
         """Yield batches of rows from the ledger's step on, in the seed's order, pass after pass; for a method that encodes
-        once, of the kept features.
+        once, of the cached features.
         """
         spec = self.spec
         if not self.encodes_once:
             yield from stream(self.lengths, spec.batch_size, spec.seed, skip=self.ledger.steps)
-        kept = np.flatnonzero(self.known)
-        for rows in stream(self.lengths[kept], spec.batch_size, spec.seed, first_epoch=1, skip=self.ledger.steps):
-            yield kept[rows]
+        cached_rows = np.flatnonzero(self.known)
+        for rows in stream(self.lengths[cached_rows], spec.batch_size, spec.seed, first_epoch=1, skip=self.ledger.steps):
+            yield cached_rows[rows]
 
     def summary(self) -> Training:
-        """Return what the budget bought, also after an error."""
+        """Return the counts of training, also after an error."""
         with suppress(Diverged):  # raised before, or overtaken by another end
             self.late.settle()
         return self.ledger.summary(self.frozen_before, frozen_sha256(self.classifier))

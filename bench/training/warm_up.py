@@ -1,4 +1,4 @@
-"""Once-only costs, paid before what is measured: libraries, thread pools, kernels, allocations."""
+"""One-time costs, paid before measurement: libraries, thread pools, kernels, allocations."""
 
 from __future__ import annotations
 

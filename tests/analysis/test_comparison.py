@@ -186,7 +186,7 @@ def test_a_run_that_is_there_twice_counts_once() -> None:
     late = "2026-02-02T00:00:00+00:00"
     copies = [run(wrong=20), run(wrong=40, finished=late), ended("houlsby", "cancelled", finished="2026-03-03T00:00:00+00:00")]
     group = one_group([copies[1], copies[2], copies[0], baseline(22404), baseline(22404)])
-    assert (group.rows[0].seeds, group.rows[0].others) == ([0], [])
+    assert (group.rows[0].seeds, group.rows[0].other_runs) == ([0], [])
     assert group.rows[0].accuracy == pytest.approx(0.8)
     assert len(group.baselines) == 1
 

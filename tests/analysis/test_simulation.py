@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from bench.analysis.verdicts import Analysis, Paired, analyse
-from bench.records.schema import pack_bits
+from bench.records.schema import Evaluation, pack_bits
 from bench.rules import ALPHA, LEAST_SEEDS, MARGIN, POWER
 
 METHODS, UNSURE, BASE, EDGE, FILM = 5, 0.2, 0.5, 0.15, 10
@@ -70,7 +70,7 @@ def _run(seed: int, labels: np.ndarray, right: np.ndarray) -> Any:
     """What the analysis reads of a record; a whole one would take longer than all else."""
     n, tp, tn = len(labels), int((labels & right).sum()), int((~labels & right).sum())
     positive = int(labels.sum())
-    test = SimpleNamespace(
+    test = Evaluation.model_construct(
         reviews=n, tp=tp, tn=tn, fn=positive - tp, fp=n - positive - tn, accuracy=(tp + tn) / n,
         predictions=pack_bits(labels == right), correct=pack_bits(right),
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics as plain
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from scipy import stats
 
 from bench.analysis import statistics
 from bench.analysis.comparison import Group, compare
-from bench.analysis.verdicts import Paired, has_collapsed, worded
+from bench.analysis.verdicts import Analysis, Paired, analyse, has_collapsed, worded
 from bench.records.metrics import confusion
-from bench.records.schema import Evaluation, Record, pack_bits
+from bench.records.schema import Evaluation, Record, pack_bits, pack_classes
 from tests.factories import LABELS, evaluation, run
 
 
@@ -28,6 +29,33 @@ def evaluated(correct: np.ndarray) -> Evaluation:
             "predictions": pack_bits(predictions), "correct": pack_bits(correct),
         }
     )  # fmt: skip
+
+
+def of_four_classes(correct: np.ndarray) -> Evaluation:
+    """The same of a test of four classes, whose wrong predictions are the next class."""
+    labels = np.arange(200) % 4
+    predictions = np.where(correct.astype(bool), labels, (labels + 1) % 4)
+    counts = confusion(labels, predictions, 4)
+    return Evaluation(
+        reviews=200, **counts.fields(), leaked=[], accuracy_without_leaked=counts.accuracy,
+        predictions=pack_classes(predictions, 4), labels=pack_classes(labels, 4), correct=pack_bits(correct),
+    )  # fmt: skip
+
+
+def test_verdicts_depend_on_what_is_right_and_not_on_the_number_of_classes() -> None:
+    rng = np.random.default_rng(0)
+    better, worse = rng.random((4, 200)) < 0.95, rng.random((4, 200)) < 0.7
+
+    def analysis(test_of: Callable[[np.ndarray], Evaluation]) -> Analysis:
+        both = {"houlsby": worse, "lora": better}
+        return analyse([[run(name, seed, test=test_of(row)) for seed, row in enumerate(rows)] for name, rows in both.items()])
+
+    four = analysis(of_four_classes)
+    assert four == analysis(evaluated)
+    assert four.against_first[0].verdict == "better"
+    assert len(four.against_first[0].mcnemar) == 4
+    assert not has_collapsed(of_four_classes(rng.random(200) < 0.4)), "chance is a quarter"
+    assert has_collapsed(of_four_classes(rng.random(200) < 0.25))
 
 
 def runs(method: str, correct: np.ndarray, seeds: list[int] | None = None) -> list[Record]:

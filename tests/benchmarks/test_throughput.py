@@ -39,7 +39,10 @@ def step_of(trainer: Trainer) -> Work:
     return lambda: trainer._step(full, ids, mask, labels)
 
 
-@pytest.mark.parametrize("name", methods.names())
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in methods.names() if name not in methods.names(core=True)]
+
+
+@pytest.mark.parametrize("name", [*methods.names(core=True), *OTHERS])
 def test_step(benchmark: BenchmarkFixture, minilm: PretrainedModel, task: Task, name: str) -> None:
     """Where the encoder never changes this is the step on new reviews, which encodes them: the one that takes time."""
     trainer = loop_for(minilm, task, name, batch_size=BATCH, max_length=LENGTH)

@@ -65,7 +65,7 @@ CASES: list[tuple[list[str], str]] = [
     ([*LORA, "--colour", "red"], "No such option"),
     ([*LORA, "--batch-size"], "requires an argument"),
     ([*LORA, "extra"], "unexpected extra argument"),
-    ([*LORA, "--budget", "5s", "--budget", "9s"], "--budget is given 2 times, and takes one value"),
+    ([*LORA, "--budget", "5s", "--budget", "9s"], "--budget is given 2 times but takes one value"),
     (["run", "-m", "lora", "-o", "a", "--out", "b"], "--out is given 2 times"),
     (["predict", "a", "b", "--csv", "c", "--csv", "d"], "--csv is given 2 times"),
     # Hyperparameters

@@ -66,7 +66,7 @@ def test_every_method_leaves_a_whole_record(all_run: Path) -> None:
         assert record.memory is not None
         assert record.timeline is not None
         assert record.training.reviews_seen == 6 * 8
-        # A head on kept features is trained in passes over what six steps encoded.
+        # A head on cached features is trained in passes over what six steps encoded.
         assert record.training.steps == (6 * PASSES if record.spec.method == "head-only" else 6)
         assert record.parameters.body == record.parameters.closed_form
         assert record.training.frozen_sha256_before == record.training.frozen_sha256_after

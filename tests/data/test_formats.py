@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.data.sources import Asked, Reviews, Source, plain, read
+from bench.data.sources import DataRequest, Reviews, Source, plain, read
 from bench.data.task import split
 from bench.system.errors import DataError
 from tests.data.shards import shards
@@ -99,12 +99,12 @@ def test_classes_are_the_distinct_values_in_their_order(
 def test_columns_of_any_name_by_option_and_of_usual_names_in_any_case(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("id, Body ,Stars,text\n1,fine,good,x\n2,dull,bad,y\n")
-    source = read(Asked(str(path), "Body", "Stars"))
+    source = read(DataRequest(str(path), "Body", "Stars"))
     assert (source.train.texts, source.labels, source.columns) == (["fine", "dull"], ["bad", "good"], ("Body", "Stars"))
     with pytest.raises(
         DataError, match=r"no column 'stars' \(it has id, Body, Stars, text\); name one of its columns with --label"
     ):
-        read(Asked(str(path), "Body", "stars"))
+        read(DataRequest(str(path), "Body", "stars"))
     path.write_text("Review,TARGET\nfine,good\ndull,bad\n")
     assert read(str(path)).columns == ("Review", "TARGET")
 

@@ -10,17 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn import metrics as sk
 
 from bench.cli.app import main
 from bench.data.sources import read as read_data
 from bench.data.task import prepare, split
-from bench.models.pretrained import PretrainedModel
+from bench.models.classifier import load_classifier
+from bench.models.pretrained import PretrainedModel, find
 from bench.records.audit import audit
 from bench.records.schema import DataCut, Record
 from bench.records.store import load, load_logits
 from bench.training.baseline import BaselineJob, baseline_spec, fit_baseline
-from tests.conftest import runs_by
+from tests.conftest import runs_by, write_encoder
 
 FOUR = ("Business", "Sci/Tech", "Sports", "World")
 WORDS = [
@@ -96,7 +98,7 @@ def test_four_classes_from_file_to_record(out: Path, capfd: pytest.CaptureFixtur
         agrees_with_scikit_learn(record, out, 4)
     outcomes = audit([out])
     assert [outcome.failed for outcome in outcomes] == [None, None]
-    names = {name for outcome in outcomes for name, _ in outcome.held}
+    names = {name for outcome in outcomes for name, _ in outcome.passed}
     assert names >= {"bits", "counts", "accuracy", "precision", "recall", "F1", "logits", "labels"}
 
 
@@ -152,6 +154,19 @@ def test_predictions_name_the_class_and_give_every_probability(
     assert [line["prediction"] for line in table] == [row["label"] for row in rows]
     assert call([*saved, "--test"]) == 0
     assert "identical to the run's own" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("pooling", ["mean", "own head"])
+def test_labels_that_the_encoder_was_saved_with_do_not_count(pooling: str, tmp_path: Path) -> None:
+    folder = write_encoder(tmp_path / "labelled", "Roberta" if pooling == "own head" else "Bert", num_labels=3)
+    if pooling == "mean":
+        (folder / "modules.json").write_text("[]")
+        (folder / "1_Pooling").mkdir()
+        (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false}')
+    assert "id2label" in json.loads((folder / "config.json").read_text())
+    classifier = load_classifier(find(str(folder)), seed=0, dropout=0.0, attention_dropout=0.0, classes=4)
+    ids = torch.tensor([[0, 5, 6, 2]])
+    assert classifier(ids, torch.ones_like(ids)).shape == (1, 4)
 
 
 def test_twenty_classes(twenty: Path, tiny_folder: Path, tmp_path: Path) -> None:

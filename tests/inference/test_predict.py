@@ -256,7 +256,7 @@ FILES: dict[str, bytes] = {
 # Arguments, with {places} filled in, what comes through the pipe, and what the line must say.
 CASES: list[tuple[list[str], str, str]] = [
     ([], "", "name a run"),
-    (["zz"], "", "run 'zz' is neither the id of a run"),
+    (["zz"], "", "run 'zz' is neither a run id"),
     (["ffffffff", "good"], "", "has an id that begins with ffffffff; --results names another"),
     (["{houlsby}", " \n"], "", "the text is empty"),
     (["{houlsby}", "<br /><br />"], "", "the text is empty"),
@@ -277,8 +277,8 @@ CASES: list[tuple[list[str], str, str]] = [
     (["{houlsby}", "--csv", "{nul.csv}"], "", "nul.csv, row 1 holds a NUL byte"),
     (["{houlsby}", "--csv", "{long.csv}"], "", "long.csv, row 1 has 1,000,001 characters"),
     (["{houlsby}", "--csv", "{ragged.csv}"], "", "ragged.csv, row 2 has 3 fields, its header 2"),
-    (["{houlsby}", "--csv", "{latin1.csv}"], "", "latin1.csv, line 3 is not UTF-8"),
-    (["{houlsby}", "--csv", "{quote.csv}"], "", "quote.csv, after row 0: it is not CSV"),
+    (["{houlsby}", "--csv", "{latin1.csv}"], "", "latin1.csv, line 3: byte 0xE9 is not UTF-8"),
+    (["{houlsby}", "--csv", "{quote.csv}"], "", "quote.csv, row 1: a double quote opens a text and none closes it"),
     (["{houlsby}", "good", "--test"], "", "--test takes the run's own test reviews"),
     (["{houlsby}", "good", "--format", "pdf"], "", "'pdf' is not one of"),
     (["{houlsby}", "good", "--encoder", "minilm"], "", "the encoder 'minilm' is not the one of run"),
@@ -341,7 +341,7 @@ def test_an_encoder_or_reviews_that_moved_are_asked_for(
     assert call(["predict", "--results", str(out), "--encoder", str(tiny_folder), run, "--test"]) == 2
     assert "are not found; say where with --data" in capsys.readouterr().err
     assert call(["predict", "--results", str(out), "--encoder", str(tiny_folder), run, "good", "--out", "/proc/no/file"]) == 2
-    assert "what was predicted cannot be written to '/proc/no/file'" in capsys.readouterr().err
+    assert "the predictions cannot be written to '/proc/no/file'" in capsys.readouterr().err
 
 
 def test_a_damaged_folder_is_one_line(
@@ -357,6 +357,6 @@ def test_a_damaged_folder_is_one_line(
     (folder / CARD).write_text(json.dumps(card))
     assert call(["predict", str(folder), "good", "--encoder", str(tiny_folder)]) == 2
     line = capsys.readouterr().err
-    assert "what was saved does not load" in line
+    assert "its saved weights do not load" in line
     assert str(tmp_path) not in line
     assert line.count("\n") == 1

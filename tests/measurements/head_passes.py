@@ -1,4 +1,4 @@
-"""Number of passes over kept features after which a linear head gains nothing: how the constant of the rules was chosen.
+"""Number of passes over cached features after which a linear head gains nothing: how the constant of the rules was chosen.
 
 The encoder is frozen and read once; the head then makes K passes with AdamW (no decay, clip 1.0) over warm-up and linear
 decay. Every K is scored on validation at its own best learning rate. The test split is never read.

@@ -30,8 +30,10 @@ from tests.measurements.peers.common import BATCH, part
 
 __all__ = ["Learned", "learn", "table"]
 
-STEPS, LENGTH, VALIDATED, SMOOTHED = 200, 64, 400, 20
-"""Optimizer steps, tokens kept of a review, validation reviews (half a class), and steps that a mean loss is over."""
+STEPS, LENGTH, VALIDATED = 200, 64, 400
+"""Optimizer steps, tokens kept of a review, and validation reviews, half a class."""
+FIRST, LAST = 5, 20
+"""Steps that the first loss is the mean of, by which hardly anything is learned, and those of the last, which scatter more."""
 OUT = Path("results/methods-learn.json")
 
 
@@ -83,7 +85,7 @@ def learn(method: str, encoder: str, data: str, steps: int, threads: int, notify
     trainer.warm_up()
     trainer.run()
     losses, accuracy = trainer.ledger.losses, trainer.summary().curve[-1].accuracy
-    first, last = fmean(losses[:SMOOTHED]), fmean(losses[-SMOOTHED:])
+    first, last = fmean(losses[:FIRST]), fmean(losses[-LAST:])
     above = not collapsed(round(accuracy * len(rows)), len(rows), 0.5)
     return Learned(method, spec.hyperparameters, count, first, last, accuracy, last < first and above)
 

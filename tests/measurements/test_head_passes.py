@@ -1,4 +1,4 @@
-"""Passes of a head over kept features: the optimizer of the measurement is AdamW, and its file gives the constant."""
+"""Passes of a head over cached features: the optimizer of the measurement is AdamW, and its file gives the constant."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def test_head_and_order_are_equal_across_methods(tiny: PretrainedModel, small_ta
     for name in ALL:
         trainer = loop_for(tiny, small_task, name, seed=5)
         heads.append(torch.cat([p.detach().flatten() for p in trainer.classifier.head.parameters()]))
-        # What a head on kept features encodes is the first epoch; its passes come after.
+        # What a head on cached features encodes is the first epoch; its passes come after.
         first = epoch_batches(trainer.lengths, trainer.spec.batch_size, trainer.spec.seed, 0)
         rows = iter(first) if trainer.encodes_once else trainer._rows()
         orders.append([next(rows).tolist() for _ in range(6)])

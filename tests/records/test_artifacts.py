@@ -191,16 +191,16 @@ def test_what_cannot_be_found_is_said(houlsby: Saved, tiny: PretrainedModel, tmp
     assert find_folder(tmp_path, later) is None
     not_saved = run("lora")
     cases = {
-        "ab": "neither the id of a run",
-        "nothing/here": "neither the id of a run",
-        "\0": "neither the id of a run",
-        "x" * 5000: "neither the id of a run",
+        "ab": "neither a run id",
+        "nothing/here": "neither a run id",
+        "\0": "neither a run id",
+        "x" * 5000: "neither a run id",
         "ffffffff": "has an id that begins with ffffffff",
         str(tmp_path): r"is no saved folder: it has no card\.json",
         str(save(tmp_path, baseline(100))): "the record of a baseline",
         str(save(tmp_path, not_saved)): "was finished without --save; --force --save runs it again",
         not_saved.run_id: "was finished without --save",
-        str(save(tmp_path, ended("full", "diverged"))): "is diverged: nothing is saved of it",
+        str(save(tmp_path, ended("full", "diverged"))): "is diverged, which has no saved weights",
         str(save(tmp_path, run("full", spec={"purpose": "trial"}, test=None))): "is a tuning trial",
         str(save(tmp_path, later)): "was finished without --save",
         later.run_id: "was finished without --save",

@@ -185,7 +185,7 @@ def test_the_tables_are_those_of_every_other_format(html: str) -> None:
             assert header == [text.replace("\n", " ") for text in shown.headers]
             assert rows == found_rows
         assert [list(row.values()) for row in as_json(group)] == rows
-        every = [record for row in group.rows for record in (*row.runs, *row.others)]
+        every = [record for row in group.rows for record in (*row.runs, *row.other_runs)]
         assert {row[0] for row in tables[f"group-{i}-runs"][1:]} == {record.run_id for record in every}
     whole = [row for i in range(len(found)) for row in tables[f"group-{i + 1}-runs"]]
     assert [row[3:5] for row in whole if "out-of-memory" in row] == [["out-of-memory", "why it ended"]]
@@ -573,7 +573,7 @@ def test_a_filter_filters(browser: webdriver.Chrome, files: dict[str, Path]) -> 
     number, group = first_group(records(), 5)
     field = visible(browser, f"#group-{number}-filter")
     output = browser.find_element(By.CSS_SELECTOR, f"output[for='group-{number}-filter']")
-    every = sum(len(row.runs) + len(row.others) for row in group.rows)
+    every = sum(len(row.runs) + len(row.other_runs) for row in group.rows)
 
     def shown() -> list[str]:
         rows = f"[...document.querySelectorAll('#group-{number}-runs tbody tr')]"

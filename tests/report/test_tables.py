@@ -245,7 +245,7 @@ def test_trials_stand_at_the_rates_that_the_method_declares() -> None:
 
 def test_nothing_is_chosen_while_a_trial_is_to_be_run_again() -> None:
     (found,) = sensitivities([trial("lora", 1.5e-3, 0.8), broken("lora", 5e-3, "cancelled")], ORDER)
-    assert found.methods[0].chosen is None
+    assert found.methods[0].chosen_rate is None
     assert not any("*" in cell for row in tuning_tables.section(found).rows for cell in row)
 
 

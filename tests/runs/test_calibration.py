@@ -15,16 +15,16 @@ from bench.cli.app import main
 from bench.data.task import Ints
 from bench.models.pretrained import PretrainedModel
 from bench.records.audit import audit
-from bench.records.ratios import FEWEST, counted, interval_of_median, ratio, speed
+from bench.records.ratios import FEWEST, interval_of_median, qualifying_rounds, ratio, speed
 from bench.records.schema import Calibration, Slice
 from bench.records.spec import Budget
 from bench.records.store import load, path_of, save
 from bench.report.load import read as read_report
 from bench.runs import calibration as module
 from bench.runs.calibration import RESIDENT, Subject, calibrate, calibrated, setting_of, subject_of, warnings
-from bench.runs.calibration_store import covering, find_calibrations, named, speed_of
+from bench.runs.calibration_store import covering, find_calibrations, load_calibration, speed_of
 from bench.runs.convert import convert, reference_tokens
-from bench.runs.rounds import Lost, Timed, slices_of, steps_of
+from bench.runs.rounds import Timed, WorkerLost, slices_of, steps_of
 from bench.system.errors import MethodError, RecordError, SpecError
 from bench.training.job import Job
 from tests.conftest import make_job, make_spec
@@ -89,7 +89,7 @@ class SimulatedWorker:
     def ready(self) -> None:
         state, most = self.machine.lose.get(self.method, ("", 99))
         if state and len(self.machine.resident) > most:
-            raise Lost(state, "no room")  # type: ignore[arg-type]
+            raise WorkerLost(state, "no room")  # type: ignore[arg-type]
 
     def time(self, batches: list[Ints]) -> Timed:
         machine, tokens = self.machine, 128 * sum(len(rows) for rows in batches)
@@ -287,9 +287,9 @@ def test_what_is_not_valid_is_refused_in_one_line(subject: Subject, tmp_path: Pa
 
     made = simulated(subject, tmp_path, Machine())
     path, lora = path_of(tmp_path, made), [("lora", registry.get("lora").hyperparameters())]
-    assert named(path, subject.setting, lora) == made
+    assert load_calibration(path, subject.setting, lora) == made
     elsewhere = subject.setting.model_copy(update={"threads": 64, "device": "cuda"})
-    assert named(path, elsewhere, lora) == made
+    assert load_calibration(path, elsewhere, lora) == made
     with pytest.raises(RecordError, match=r"another kind of machine .*name it with --calibration"):
         find_calibrations(tmp_path, subject.setting, "Another CPU")
     with pytest.raises(RecordError, match="another kind of machine"):
@@ -298,21 +298,21 @@ def test_what_is_not_valid_is_refused_in_one_line(subject: Subject, tmp_path: Pa
         other = subject.setting.model_copy(update={field_: {"max_length": 64, "precision": "bf16"}.get(field_, "0" * 64)})
         assert find_calibrations(tmp_path, other, made.environment.device) == []
         with pytest.raises(RecordError, match=f"another setting: its {word} is"):
-            named(path, other, lora)
+            load_calibration(path, other, lora)
     with pytest.raises(RecordError, match="does not hold bitfit"):
-        named(path, subject.setting, [("bitfit", registry.get("bitfit").hyperparameters())])
+        load_calibration(path, subject.setting, [("bitfit", registry.get("bitfit").hyperparameters())])
     old = save(tmp_path / "old", made.model_copy(update={"rules_version": 1}))
     with pytest.raises(RecordError, match="rules version 1"):
-        named(old, subject.setting, lora)
+        load_calibration(old, subject.setting, lora)
     assert find_calibrations(tmp_path / "old", subject.setting, made.environment.device) == []
     with pytest.raises(RecordError, match="there is no record"):
-        named(tmp_path / "none.json", subject.setting, lora)
+        load_calibration(tmp_path / "none.json", subject.setting, lora)
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(RecordError, match="is not a record"):
-        named(tmp_path / "x.json", subject.setting, lora)
+        load_calibration(tmp_path / "x.json", subject.setting, lora)
     path.write_text(path.read_text().replace('"seconds_asked": 60', '"seconds_asked": 61'))
     with pytest.raises(RecordError, match="cannot be trusted: it was changed"):
-        named(path, subject.setting, lora)
+        load_calibration(path, subject.setting, lora)
     with pytest.raises(RecordError, match=r"changed after it was written.*move it away"):
         find_calibrations(tmp_path, subject.setting, made.environment.device)
 
@@ -375,7 +375,7 @@ def test_intervals_of_a_median_hold_it_as_often_as_they_say() -> None:
 def test_ratios_are_of_rounds_with_a_quiet_reference() -> None:
     reference = [Slice(round=i, seconds=1.0 if i % 2 else 1.5, tokens=100) for i in range(20)]
     own = [Slice(round=i, seconds=2.0 if i % 2 else 6.0, tokens=100) for i in range(20)]
-    assert counted(reference) == set(range(1, 20, 2))
+    assert qualifying_rounds(reference) == set(range(1, 20, 2))
     found = ratio(own, reference)
     assert found is not None
     assert (found.value, found.low, found.high, found.rounds) == (2.0, 2.0, 2.0, 10)

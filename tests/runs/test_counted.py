@@ -17,7 +17,7 @@ from bench.cli.app import main
 from bench.records.audit import audit
 from bench.records.schema import Record
 from bench.records.store import load, load_logits, save
-from bench.runs.budgets import counted
+from bench.runs.budgets import convert_budgets
 from bench.runs.plan import Matrix, Request, plan
 from tests.factories import calibration
 
@@ -78,7 +78,7 @@ def test_a_budget_in_reference_tokens_is_counted_by_the_calibration_that_is_name
     for method, tokens in {"houlsby": 5000, "lora": 2500}.items():
         record = found[method]
         assert (record.state, record.spec.reference_tokens) == ("complete", 5000)
-        assert (str(record.spec.budget), str(record.spec.asked)) == (f"{tokens:,} tokens", "5,000 reference tokens")
+        assert (str(record.spec.budget), str(record.spec.requested_budget)) == (f"{tokens:,} tokens", "5,000 reference tokens")
         made = record.conversion
         assert made is not None
         assert (made.asked, made.ratio, made.device) == ("5,000 reference tokens", RATIOS[method], "Some CPU")
@@ -117,12 +117,12 @@ def test_seconds_and_the_reference_tokens_that_they_buy_are_one_run(matrix: Matr
             list(RATIOS), encoder=str(matrix.pretrained.folder), data=matrix.jobs[0].data_argument, budget=budget,
             calibration=str(file), **SMALL, **fields,
         )  # fmt: skip
-        return [job.run_id for job in counted(plan(request), tmp_path, say=print).jobs]
+        return [job.run_id for job in convert_budgets(plan(request), tmp_path, say=print).jobs]
 
     assert ids("60s") == ids("60000 reference tokens")
     assert ids("1m") == ids("60s")
     assert not set(ids("60s")) & set(ids("61s"))
-    by_budget = counted(replace(matrix, calibration=file), tmp_path, say=print)
+    by_budget = convert_budgets(replace(matrix, calibration=file), tmp_path, say=print)
     assert not {job.run_id for job in by_budget.jobs} & {job.run_id for job in matrix.jobs}
 
 

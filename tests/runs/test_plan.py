@@ -165,12 +165,12 @@ def test_a_converted_matrix_counts_tokens_and_remembers_what_was_asked_for(plann
     found = converted(matrix, convert)
     assert len(found.trials) == len(matrix.trials)
     for before, job in zip((*matrix.trials, *matrix.jobs), (*found.trials, *found.jobs), strict=True):
-        assert job.asked == before.spec.budget
+        assert job.requested_budget == before.spec.budget
         if before.spec.budget.unit == "steps":
             assert job == before
             continue
         assert (job.spec.budget, job.spec.reference_tokens) == (Budget(amount=share[job.spec.method], unit="tokens"), 1000)
-        assert str(job.spec.asked) == "1,000 reference tokens"
+        assert str(job.spec.requested_budget) == "1,000 reference tokens"
         assert job.run_id != before.run_id
         assert job.run_id == run_id(job.spec, encoder_sha256=job.pretrained.sha256, data_sha256=job.data.sha256)
 

@@ -34,7 +34,7 @@ from bench.records.store import load
 from bench.runs.launchers.process import Died, LocalEngine
 from bench.runs.launchers.software import difference, software
 from bench.runs.launchers.transfer import saved
-from bench.runs.launchers.worker import Checkpoint, Ended, Message, Progress, Runner, _found
+from bench.runs.launchers.worker import Checkpoint, Ended, Message, Progress, Runner, _find_encoder
 from bench.runs.monitor import Folder, overview
 from bench.runs.plan import Matrix, Request, plan
 from bench.runs.scheduler import carry_out
@@ -166,7 +166,7 @@ def test_a_stop_while_a_snapshot_is_copied_loses_nothing(
     def copy() -> None:
         nonlocal copies
         copies += 1
-        interrupts.asked += copies == at
+        interrupts.count += copies == at
         time.sleep(0.3 * (copies > at))  # time enough for a run that does not wait to be gone
 
     engine = LocalEngine("cpu", interrupts, copy)
@@ -190,7 +190,7 @@ def test_a_full_disk_of_the_caller_fails_the_run_with_a_reason(job: Job, tmp_pat
     (job.keep / "head.safetensors").unlink()
     (job.keep / "head.safetensors").symlink_to("/dev/full")
     record = saved(job, came).result.record
-    assert (record.state, record.reason) == ("failed", "what was trained cannot be written (No space left on device)")
+    assert (record.state, record.reason) == ("failed", "the trained weights cannot be written (No space left on device)")
     assert record.environment == there
     stopped = Ended(Outcome(record_of(job, "cancelled", "stopped by a signal")), files=came.files)
     assert saved(job, stopped) is stopped, "nobody wants what is not whole"
@@ -201,12 +201,12 @@ def test_a_folder_may_be_called_as_a_package_is(tiny_folder: Path, tmp_path: Pat
     for name in ("minilm", "not-installed"):
         asked = find(str(shutil.copytree(tiny_folder, tmp_path / name)))
         assert asked.name == name
-        assert _found(asked) == asked
+        assert _find_encoder(asked) == asked
         if name == "not-installed":
             with pytest.raises(ModelError, match="is not installed; run: pip install no-such-distribution"):
-                _found(replace(asked, folder=tmp_path / "not here"))
+                _find_encoder(replace(asked, folder=tmp_path / "not here"))
     packaged = find("minilm")
-    assert _found(packaged) == _found(replace(packaged, folder=tmp_path / "not here")) == packaged
+    assert _find_encoder(packaged) == _find_encoder(replace(packaged, folder=tmp_path / "not here")) == packaged
 
 
 def test_a_death_is_handed_on() -> None:
@@ -247,7 +247,7 @@ class Pretended:
 
     def run(self, work: str, job: Job, listen: object) -> Result:
         outcome = self.does(job, self.interrupts)
-        return Result(outcome, interrupted=self.interrupts.asked > 0)
+        return Result(outcome, interrupted=self.interrupts.count > 0)
 
 
 @pytest.fixture
@@ -290,7 +290,7 @@ def test_an_interrupt_ends_all_that_run_and_starts_no_other(four: Matrix, tmp_pa
         begun.append(job.spec.seed)
         if both.wait(30) == 0:
             os.kill(os.getpid(), signal.SIGTERM)
-        while not interrupts.asked:
+        while not interrupts.count:
             time.sleep(0.01)
         return cancelled(job)
 
@@ -306,7 +306,7 @@ def test_a_wait_for_another_process_can_be_interrupted(four: Matrix, tmp_path: P
 
     def does(job: Job, interrupts: Interrupts) -> Outcome:
         os.kill(os.getpid(), signal.SIGTERM)
-        while not interrupts.asked:
+        while not interrupts.count:
             time.sleep(0.01)
         return None
 

@@ -24,7 +24,7 @@ import methods
 from bench.cli.app import main
 from bench.records.spec import Budget
 from bench.records.store import save
-from bench.runs.budgets import counted_if_calibrated
+from bench.runs.budgets import convert_if_calibrated
 from bench.runs.monitor import Folder, Overview, Running, overview
 from bench.runs.pace import OVERHEAD
 from bench.runs.plan import Matrix, Request, extended, plan
@@ -139,8 +139,8 @@ def test_how_long_it_will_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         one.update("training", 0.5)
         two.update("test", 0.5)
         found = overview(Folder(tmp_path), None)
-        assert sorted(run.left for run in found.running if run.left) == pytest.approx([3 / 2, 64 / 2 + 3])
-        assert found.left == pytest.approx((3 / 2 + 64 / 2 + 3 + 67) / 2)
+        assert sorted(run.remaining for run in found.running if run.remaining) == pytest.approx([3 / 2, 64 / 2 + 3])
+        assert found.remaining == pytest.approx((3 / 2 + 64 / 2 + 3 + 67) / 2)
 
 
 def test_a_phase_has_its_own_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,7 @@ def test_a_phase_has_its_own_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(time, "monotonic", lambda: now)
 
     def left() -> float | None:
-        return overview(Folder(tmp_path), None).left
+        return overview(Folder(tmp_path), None).remaining
 
     with held(tmp_path, run("lora", 0).run_id, number=1, runs=1) as note:
         assert left() is None, "neither its budget nor its pace is known"
@@ -309,7 +309,7 @@ def test_what_was_asked_for_and_is_left(asked: Callable[..., list[Matrix]], tmp_
     with held(tmp_path, third.run_id), held(tmp_path, "f" * 16, name="full seed 7"):
         found = overview(folder, matrices)
         assert [run.name for run in found.running] == ["lora seed 0, 60 s"]
-        assert (found.states, found.to_do, found.asked) == ({"complete": 1, "diverged": 1}, 1, 4)
+        assert (found.states, found.to_do, found.requested) == ({"complete": 1, "diverged": 1}, 1, 4)
         assert not found.over
     found = overview(folder, matrices)
     assert (found.states["failed"], found.to_do) == (1, 2)
@@ -352,18 +352,18 @@ def test_runs_follow_from_the_trials(asked: Callable[..., list[Matrix]], tmp_pat
 
     assert len(matrix.trials) == 8
     for job in matrix.trials:
-        assert overview(folder, matrices).asked == 10
+        assert overview(folder, matrices).requested == 10
         end(job)
     # Of two rates the best is at an edge: each method has one more rate, with both tuning seeds.
     found = overview(folder, matrices)
-    assert (found.asked, found.to_do) == (14, 6)
+    assert (found.requested, found.to_do) == (14, 6)
     best = {name: methods.get(name).learning_rate for name in ("lora", "houlsby")}
     higher = {name: min(rate for rate in methods.get(name).learning_rates if rate > best[name]) for name in best}
     for job in extended(matrix.trials, {(name, Budget.parse("4 steps")): rate for name, rate in higher.items()}):
-        assert overview(folder, matrices).asked == 14
+        assert overview(folder, matrices).requested == 14
         end(job)
     found = overview(folder, matrices)
-    assert (found.asked, found.to_do) == (14, 2)
+    assert (found.requested, found.to_do) == (14, 2)
     # The last were the best: the runs are at their rates, and have other ids than at the declared ones.
     for job in matrix.jobs:
         save(tmp_path, record_of(job.at_rate(higher[job.spec.method]), "complete"))
@@ -383,7 +383,7 @@ def test_a_calibrated_budget_is_watched_from_before_its_calibration(
         if looks == 1:
             save(tmp_path, calibration(matrix.jobs[0], RATIOS, device=device_model("cpu")))
         elif looks <= 3:
-            for job in counted_if_calibrated(matrix, tmp_path).jobs[looks - 2 : looks - 1]:
+            for job in convert_if_calibrated(matrix, tmp_path).jobs[looks - 2 : looks - 1]:
                 save(tmp_path, record_of(job, "complete"))
         else:
             raise AssertionError("it should be over")
@@ -396,7 +396,7 @@ def test_a_calibrated_budget_is_watched_from_before_its_calibration(
     assert lines[1] == "2 of 2 to do  about 2:50 left", "what the calibration expects"
     assert lines[2].startswith("1 complete, 1 of 2 to do")
     assert lines[3] == "2 complete, all 2 running or done"
-    found = counted_if_calibrated(matrix, tmp_path)
+    found = convert_if_calibrated(matrix, tmp_path)
     assert {job.spec.method: int(job.spec.budget.amount) for job in found.jobs} == {"houlsby": 60_000, "lora": 30_000}
 
 
@@ -412,7 +412,7 @@ def test_a_calibration_that_is_named_is_watched_by_and_a_wrong_one_is_refused(
     out = tmp_path / "out"
     what = ["--method", "lora", "--encoder", str(tiny_folder), "--data", str(small_folder), "--device", "cpu"]
     what += ["--budget", "5000 reference tokens", "--once"]
-    for job in counted_if_calibrated(replace(matrix, calibration=file), out).jobs:
+    for job in convert_if_calibrated(replace(matrix, calibration=file), out).jobs:
         assert (job.spec.reference_tokens, job.spec.budget.unit) == (5000, "tokens")
         save(out, record_of(job, "complete"))
     code, shown, err = said(out, *what, "--calibration", str(file), capsys=capsys)

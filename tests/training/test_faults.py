@@ -148,7 +148,7 @@ def test_interrupts_are_raised_when_nothing_is_half_done() -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert done == ["inner", "outer"]
-    assert interrupts.asked == 2
+    assert interrupts.count == 2
 
 
 @pytest.mark.usefixtures("sigint")
@@ -156,7 +156,7 @@ def test_an_ignored_interrupt_stays_ignored() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Interrupts() as interrupts:
         os.kill(os.getpid(), signal.SIGINT)
-    assert interrupts.asked == 0
+    assert interrupts.count == 0
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 

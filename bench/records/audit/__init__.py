@@ -1,7 +1,7 @@
 """The audit: derive every figure of a record again from its raw fields and predictions.
 
-It reads records alone and shares nothing with the code that made them but the formulas. Each check is one small function
-whose docstring says what it asks; `python -m bench audit --list` prints them in the order in which they are made.
+It reads records alone and shares only formulas with the code that wrote them. Each check is a function whose docstring
+`python -m bench audit --list` prints, in order.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Outcome:
     """Result of the audit of one file."""
 
     path: Path
-    held: list[tuple[str, str]]
+    passed: list[tuple[str, str]]
     """Checks that hold, each with its figure."""
     skipped: list[tuple[str, str]]
     """Checks that do not apply, each with the reason."""
@@ -51,29 +51,29 @@ class Outcome:
             line = f"{file}: FAILED {self.failed[0]}: {harmless(self.failed[1])}"
         else:
             apart = f" ({len(self.skipped)} do not apply)" if self.skipped else ""
-            line = f"{file}: {len(self.held)} checks hold{apart}"
+            line = f"{file}: {len(self.passed)} checks hold{apart}"
         if not verbose:
             return line
-        figures = {**dict(self.held), **{name: f"– ({why})" for name, why in self.skipped}}
+        figures = {**dict(self.passed), **{name: f"– ({why})" for name, why in self.skipped}}
         return "\n".join([line, *(f"  {c.name}: {harmless(figures[c.name])}" for c in CHECKS if c.name in figures)])
 
 
 def audit(paths: Iterable[Path]) -> list[Outcome]:
-    """Make every check on the records in these files and folders, each file once; labels are held against each other.
+    """Run every check on the records in these files and folders, each file once; labels are compared across records.
 
-    What else lies in a folder is an outcome too: foreign, or failed where it is a damaged record.
+    Other files of a folder have an outcome too: foreign, or failed for a damaged record.
 
     Raises:
         RecordError: if a path is not there, a file that is named is not a record, or a folder holds none.
     """
     records: dict[Path, AnyRecord] = {}
     others: list[Outcome] = []
-    for path, named in _files(paths):
-        found = read(path) if named else examine(path, figures=False)
-        if isinstance(found, Damaged):
-            others.append(Outcome(path, [], [], None if found.foreign else ("record", found.reason), found.foreign))
+    for path, explicit in _files(paths):
+        loaded = read(path) if explicit else examine(path, figures=False)
+        if isinstance(loaded, Damaged):
+            others.append(Outcome(path, [], [], None if loaded.foreign else ("record", loaded.reason), loaded.foreign))
         else:
-            records[path] = found
+            records[path] = loaded
     if not records and others:
         raise RecordError(f"there is no whole record here; {others[0].text()}")
     labels: dict[Labels, Counter[bytes]] = defaultdict(Counter)
@@ -86,15 +86,15 @@ def audit(paths: Iterable[Path]) -> list[Outcome]:
 
 
 def _files(paths: Iterable[Path]) -> list[tuple[Path, bool]]:
-    """Each file once, and whether it was named itself, not its folder."""
-    found: dict[Path, tuple[Path, bool]] = {}
+    """Return each file once, and whether it was named itself, not its folder."""
+    by_path: dict[Path, tuple[Path, bool]] = {}
     for path in paths:
         files = _records(path) if path.is_dir() else [path]
         if not files:
             raise RecordError(f"there is no record in {str(path)!r}")
         for file in files:
-            found.setdefault(file.resolve(), (file, not path.is_dir()))
-    return list(found.values())
+            by_path.setdefault(file.resolve(), (file, not path.is_dir()))
+    return list(by_path.values())
 
 
 def _records(folder: Path) -> list[Path]:
@@ -103,24 +103,24 @@ def _records(folder: Path) -> list[Path]:
 
 
 def _audited(case: Case) -> Outcome:
-    held: list[tuple[str, str]] = []
+    passed: list[tuple[str, str]] = []
     skipped: list[tuple[str, str]] = []
     for check in CHECKS:
         try:
-            held.append((check.name, check.function(case)))
+            passed.append((check.name, check.function(case)))
         except NotOfThisKind:
             continue
         except NotApplicable as error:
             skipped.append((check.name, str(error)))
         except Mismatch as error:
-            return Outcome(case.path, held, skipped, (check.name, str(error)))
+            return Outcome(case.path, passed, skipped, (check.name, str(error)))
         except (ArithmeticError, ValueError) as error:
             # A record may hold any number: one that cannot be computed with does not hold.
-            return Outcome(case.path, held, skipped, (check.name, f"raw fields give no figure ({type(error).__name__})"))
-    return Outcome(case.path, held, skipped, None)
+            return Outcome(case.path, passed, skipped, (check.name, f"raw fields give no figure ({type(error).__name__})"))
+    return Outcome(case.path, passed, skipped, None)
 
 
 def listing() -> str:
-    """Every check and what it asks, in order; those of the out-of-domain test are those of the test."""
+    """List every check with its docstring, in order; the out-of-domain test has those of the test."""
     own = [check for check in CHECKS if not check.name.startswith("out-of-domain ")]
     return "\n".join(f"{check.name}: {check.explanation}" for check in own)

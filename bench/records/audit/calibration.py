@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.records.audit.check import Case, Checks, Mismatch, near, same
-from bench.records.ratios import counted, ratio, speed
+from bench.records.ratios import qualifying_rounds, ratio, speed
 
 __all__ = ["CHECKS"]
 
@@ -23,23 +23,25 @@ def _reference(case: Case) -> str:
     first = calibration.methods[0] if calibration.methods else None
     if first is None or first.method != calibration.reference or first.state != "complete":
         raise Mismatch(first and f"{first.method}, {first.state}", f"{calibration.reference}, complete")
-    for one in calibration.methods:
-        if any(found.seconds <= 0 or found.tokens < 1 for found in one.slices):
-            raise Mismatch(f"a slice of {one.method} of no time or no tokens", "both above zero")
-        numbers = [found.round for found in one.slices]
+    for method in calibration.methods:
+        if any(timed.seconds <= 0 or timed.tokens < 1 for timed in method.slices):
+            raise Mismatch(f"a slice of {method.method} of no time or no tokens", "both above zero")
+        numbers = [timed.round for timed in method.slices]
         if len(set(numbers)) < len(numbers) or not set(numbers) <= set(range(calibration.rounds)):
-            raise Mismatch(f"{one.method} twice in a round, or in one that there is not", f"{calibration.rounds} rounds")
+            raise Mismatch(f"{method.method} twice in a round, or in one that there is not", f"{calibration.rounds} rounds")
     return same(len(first.slices), calibration.rounds)
 
 
 @CHECKS("calibration batches")
 def _batches(case: Case) -> str:
     """In a round every method trained on as many tokens as the reference."""
-    beside = {one.round: one.tokens for one in case.calibration.methods[0].slices}
+    beside = {timed.round: timed.tokens for timed in case.calibration.methods[0].slices}
     for method in case.calibration.methods:
-        for one in method.slices:
-            if beside.get(one.round) != one.tokens:
-                raise Mismatch(f"{one.tokens:,} tokens of {method.method} in round {one.round}", f"{beside.get(one.round)}")
+        for timed in method.slices:
+            if beside.get(timed.round) != timed.tokens:
+                raise Mismatch(
+                    f"{timed.tokens:,} tokens of {method.method} in round {timed.round}", f"{beside.get(timed.round)}"
+                )
     return f"{sum(beside.values()):,} tokens"
 
 
@@ -47,27 +49,30 @@ def _batches(case: Case) -> str:
 def _rounds(case: Case) -> str:
     """Check that the rounds that count are those whose reference slice was within 15 % of a free machine's."""
     calibration = case.calibration
-    return same(calibration.rounds_counted, len(counted(calibration.methods[0].slices, calibration.rounds_rule)))
+    return same(calibration.rounds_counted, len(qualifying_rounds(calibration.methods[0].slices, calibration.rounds_rule)))
 
 
 @CHECKS("calibration ratios")
 def _ratios(case: Case) -> str:
     """Check that a ratio is the median over the rounds that count, and its interval lies at the ranks for 95 %."""
-    calibration, said = case.calibration, []
+    calibration, figures = case.calibration, []
     reference = calibration.methods[0].slices
-    for one in calibration.methods:
-        found = ratio(one.slices, reference, calibration.rounds_rule) if one.state == "complete" else None
-        says, gives = (one.ratio, one.low, one.high), (found and found.value, found and found.low, found and found.high)
-        for figure, derived in zip(says, gives, strict=True):
+    for method in calibration.methods:
+        expected = ratio(method.slices, reference, calibration.rounds_rule) if method.state == "complete" else None
+        recorded, computed = (
+            (method.ratio, method.low, method.high),
+            (expected and expected.value, expected and expected.low, expected and expected.high),
+        )
+        for figure, derived in zip(recorded, computed, strict=True):
             if figure is None or derived is None:
                 same(figure, derived)
             else:
                 near(figure, derived)
-        if one.ratio is not None:
-            said.append(f"{one.method} {one.ratio:.4f}")
-        elif not one.reason:
-            raise Mismatch(f"{one.method} {one.state} without a reason", "a reason")
-    return ", ".join(said)
+        if method.ratio is not None:
+            figures.append(f"{method.method} {method.ratio:.4f}")
+        elif not method.reason:
+            raise Mismatch(f"{method.method} {method.state} without a reason", "a reason")
+    return ", ".join(figures)
 
 
 @CHECKS("calibration speed")
@@ -80,7 +85,7 @@ def _speed(case: Case) -> str:
 def _clock(case: Case) -> str:
     """Check that the slices did not take longer than the rounds that they were in."""
     calibration = case.calibration
-    inside = sum(found.seconds for one in calibration.methods for found in one.slices)
+    inside = sum(timed.seconds for method in calibration.methods for timed in method.slices)
     if inside > calibration.seconds * 1.001 + 0.01:
         raise Mismatch(f"{calibration.seconds:.3f} s", f"at least {inside:.3f} s of slices")
     return f"{inside:.1f} of {calibration.seconds:.1f} s"

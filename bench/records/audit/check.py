@@ -1,4 +1,4 @@
-"""What a check is: a named function over one record that says what holds, or raises what does not."""
+"""Checks: named functions over one record that return the figure that holds, or raise."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Case:
 
 
 class NotApplicable(Exception):
-    """The record does not have what the check needs; the message says what."""
+    """The record lacks a field of the check; the message names it."""
 
 
 class NotOfThisKind(NotApplicable):
@@ -142,7 +142,7 @@ def near(says: float, gives: float, *, share: float = 1e-9, slack: float = 1e-9)
 
 
 def within(says: float, least: float, most: float, what: str) -> str:
-    """Return the figure, where it is from `least` to `most`; `what` is its unit."""
+    """Return the figure, where it is from `least` to `most`, in `what`."""
     if not least <= says <= most:
         bounds = [f"at least {display(least)}"] * (least > -float("inf")) + [f"at most {display(most)}"] * (most < float("inf"))
         raise Mismatch(f"{display(says)} {what}", " and ".join(bounds))

@@ -1,4 +1,4 @@
-"""Whether a file is as it was written. It is asked last, so that a figure that was changed is named before."""
+"""Check that a file is unchanged. This check is last, so that an edited figure is named first."""
 
 from __future__ import annotations
 

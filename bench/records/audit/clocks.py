@@ -1,4 +1,4 @@
-"""Whether the run's own clock, its timeline and the clock of the process that started it agree, and in which order."""
+"""Check that a run's own clock, its timeline and the clock of its parent process agree."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _seconds(case: Case) -> Seconds:
     return require(case.run.seconds, "a division of the time")
 
 
-def _here(seconds: Seconds) -> float:
+def _training_seconds(seconds: Seconds) -> float:
     """Training with its pauses in the last process of the run, whose clocks and timeline are recorded."""
     return seconds.charged + seconds.paused - seconds.before
 
@@ -60,7 +60,7 @@ def _training(case: Case) -> str:
     run resumed is left out.
     """
     seconds, times = _seconds(case), _times(case)
-    return near(_here(seconds), times.training_ended - times.training_started, share=_SHARE, slack=_SLACK)
+    return near(_training_seconds(seconds), times.training_ended - times.training_started, share=_SHARE, slack=_SLACK)
 
 
 @CHECKS("training by the outside clock")
@@ -70,7 +70,7 @@ def _outside_training(case: Case) -> str:
     """
     seconds = _seconds(case)
     outside = require(seconds.outside_training, "training by the outside clock")
-    return near(_here(seconds), outside, share=_SHARE, slack=_SLACK)
+    return near(_training_seconds(seconds), outside, share=_SHARE, slack=_SLACK)
 
 
 @CHECKS("charged by the outside clock")
@@ -92,6 +92,6 @@ def _total(case: Case) -> str:
     for name, value in seconds.model_dump().items():
         if value is not None and value < 0:
             raise Mismatch(f"{name} {display(value)}", "no time below 0")
-    parts = seconds.setup + _here(seconds) + seconds.test
+    parts = seconds.setup + _training_seconds(seconds) + seconds.test
     outside = float("inf") if seconds.outside is None else seconds.outside + _SLACK
     return within(seconds.total, max(parts, times.test_ended) - 1e-6, outside, "seconds")

@@ -1,4 +1,4 @@
-"""Whether a run counts what a calibration gave it of the budget that was asked for (rules, section 1)."""
+"""Check that a run counts its calibrated share of the requested budget (rules, section 1)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROUNDED = 1000
 
 def _since_rules_3(case: Case) -> None:
     if case.run.rules_version < 3:
-        raise NotApplicable(f"rules {case.run.rules_version} counted budgets as they were asked for")
+        raise NotApplicable(f"rules {case.run.rules_version} counted budgets as requested")
 
 
 def _conversion(case: Case) -> Conversion:
@@ -33,7 +33,7 @@ def _conversion(case: Case) -> Conversion:
     return conversion
 
 
-def _asked(conversion: Conversion) -> Budget:
+def _requested(conversion: Conversion) -> Budget:
     try:
         asked = Budget.parse(conversion.asked)
     except BenchError as error:
@@ -57,9 +57,9 @@ def _counted(case: Case) -> str:
 def _converted(case: Case) -> str:
     """Check that the tokens of a calibrated budget are the reference's over the ratio, which lies in its interval."""
     conversion, spec = _conversion(case), case.run.spec
-    asked = _asked(conversion)
-    if asked.unit == "reference tokens":
-        same(spec.reference_tokens, int(asked.amount))
+    budget = _requested(conversion)
+    if budget.unit == "reference tokens":
+        same(spec.reference_tokens, int(budget.amount))
     within(conversion.ratio, max(conversion.low, 1e-9), conversion.high, "time a token over the reference's")
     same(spec.budget.unit, "tokens")
     return same(int(spec.budget.amount), round((spec.reference_tokens or 0) / conversion.ratio))
@@ -71,37 +71,37 @@ def _calibration(case: Case) -> str:
     speed gives the reference tokens of a budget in seconds, to 1,000.
     """
     conversion, spec = _conversion(case), case.run.spec
-    found = _found(case, conversion.calibration)
-    same(conversion.device, found.environment.device)
-    same(conversion.threads, found.environment.threads)
+    calibration = _find_calibration(case, conversion.calibration)
+    same(conversion.device, calibration.environment.device)
+    same(conversion.threads, calibration.environment.threads)
     setting = {name: value for name, value in spec.hyperparameters.items() if name != "learning_rate"}
-    speeds = [speed for speed in found.methods if speed.method == spec.method and speed.hyperparameters == setting]
+    speeds = [speed for speed in calibration.methods if speed.method == spec.method and speed.hyperparameters == setting]
     if not speeds:
-        raise Mismatch(f"calibrated by {found.run_id}", f"no speed of {spec.method} there")
+        raise Mismatch(f"calibrated by {calibration.run_id}", f"no speed of {spec.method} there")
     for says, gives in zip(
         (conversion.ratio, conversion.low, conversion.high), (speeds[0].ratio, speeds[0].low, speeds[0].high), strict=True
     ):
         if gives is None:
             raise Mismatch(says, "no ratio in the calibration")
         near(says, gives)
-    asked = _asked(conversion)
-    if asked.unit == "seconds":
-        speed = _speed(case, conversion, found)
-        same(spec.reference_tokens, _ROUNDED * round(asked.amount * speed / _ROUNDED))
-    return found.run_id
+    budget = _requested(conversion)
+    if budget.unit == "seconds":
+        speed = _speed(case, conversion, calibration)
+        same(spec.reference_tokens, _ROUNDED * round(budget.amount * speed / _ROUNDED))
+    return calibration.run_id
 
 
-def _speed(case: Case, conversion: Conversion, found: Calibration) -> float:
+def _speed(case: Case, conversion: Conversion, calibration: Calibration) -> float:
     """Find the reference's tokens a second by which seconds were converted: those of the first calibration of this setting,
     which is another where the method was calibrated later.
     """
     implied = (case.run.spec.reference_tokens or 0) / conversion.expected_seconds
-    alike = [one.tokens_per_second for one in calibrations(folder_of(case.path)) if one.setting == found.setting]
-    return min(alike, key=lambda speed: abs(speed - implied), default=found.tokens_per_second)
+    alike = [other.tokens_per_second for other in calibrations(folder_of(case.path)) if other.setting == calibration.setting]
+    return min(alike, key=lambda speed: abs(speed - implied), default=calibration.tokens_per_second)
 
 
-def _found(case: Case, identity: str) -> Calibration:
-    for found in calibrations(folder_of(case.path)):
-        if found.run_id == identity:
-            return found
+def _find_calibration(case: Case, identity: str) -> Calibration:
+    for calibration in calibrations(folder_of(case.path)):
+        if calibration.run_id == identity:
+            return calibration
     raise NotApplicable("the calibration does not lie in the folder")

@@ -133,13 +133,13 @@ def _reviews(case: Case, part: Part) -> str:
 
 def _as_others(case: Case, part: Part) -> str:
     own = _test_key(case.tested, part, _of(case, part).reviews)
-    found: dict[int, int] = {}
+    votes: dict[int, int] = {}
     for key, labels in case.labels.items():
         if key[:4] == own[:4]:
-            found[key[4]] = found.get(key[4], 0) + labels.total()
-    if sum(found.values()) < 2:
+            votes[key[4]] = votes.get(key[4], 0) + labels.total()
+    if sum(votes.values()) < 2:
         raise NotApplicable("no other record given has this test")
-    return same(own[4], max(found, key=lambda reviews: found[reviews]))
+    return same(own[4], max(votes, key=lambda reviews: votes[reviews]))
 
 
 @_for_each_test("counts")
@@ -152,11 +152,13 @@ def _counts(case: Case, part: Part) -> str:
         same(test.classes, len(case.tested.data.labels))
         if isinstance(case.record, Record):
             same(case.record.spec.classes, test.classes)
-    same(_shown(test.counts), _shown(counts))
-    return _shown(counts) if test.classes == 2 else f"{test.classes} × {test.classes}, {counts.correct:,} on the diagonal"
+    same(_confusion_text(test.counts), _confusion_text(counts))
+    return (
+        _confusion_text(counts) if test.classes == 2 else f"{test.classes} × {test.classes}, {counts.correct:,} on the diagonal"
+    )
 
 
-def _shown(counts: Confusion) -> str:
+def _confusion_text(counts: Confusion) -> str:
     if counts.classes == 2:
         (tn, fp), (fn, tp) = counts.matrix
         return f"TP {tp:,} FP {fp:,} FN {fn:,} TN {tn:,}"
@@ -248,14 +250,14 @@ def _labels(case: Case, part: Part) -> str:
     """More than half of the records given that were tested on the same reviews imply these labels."""
     test = _of(case, part)
     key, labels = _test_key(case.tested, part, test.reviews), _bytes(test.unpack()[0])
-    found = case.labels.get(key)
-    if found is None or found.total() < 2:
+    labelled = case.labels.get(key)
+    if labelled is None or labelled.total() < 2:
         raise NotApplicable("no other record given has this test")
-    if 2 * found[labels] <= found.total():
-        other = next(those for those, _ in found.most_common() if those != labels)
+    if 2 * labelled[labels] <= labelled.total():
+        other = next(variant for variant, _ in labelled.most_common() if variant != labels)
         differs = int((np.frombuffer(labels, "<u2") != np.frombuffer(other, "<u2")).sum())
-        raise Mismatch("labels", f"others for {differs:,} reviews in at least half of {found.total():,} records")
-    return f"those of {found[labels]:,} of {found.total():,} records"
+        raise Mismatch("labels", f"others for {differs:,} reviews in at least half of {labelled.total():,} records")
+    return f"those of {labelled[labels]:,} of {labelled.total():,} records"
 
 
 CHECKS = Checks([*_TEST, *_OUT_OF_DOMAIN])

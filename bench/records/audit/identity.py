@@ -1,4 +1,4 @@
-"""Whether a record is the one that its name and id say, and holds what its state promises."""
+"""Check that a record matches its name and id, and is complete for its state."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ def _earlier(case: Case) -> str:
     replaced = case.run.replaced
     if replaced is None:
         raise NotApplicable("it replaced none")
-    kept = (folder_of(case.path) / ATTEMPTS).glob(f"*-{case.run.run_id}-*.json")
-    if replaced not in map(checksum_of, kept):
+    copies = (folder_of(case.path) / ATTEMPTS).glob(f"*-{case.run.run_id}-*.json")
+    if replaced not in map(checksum_of, copies):
         raise Mismatch(f"it replaced {replaced[:16]}…", f"no such record in {ATTEMPTS}/")
     return f"{replaced[:16]}…"
 
 
 @CHECKS("threads")
 def _threads(case: Case) -> str:
-    """Torch's threads were as many as the spec asked for."""
+    """Check that torch had as many threads as the spec."""
     return same(case.run.environment.threads, case.run.spec.threads)
 
 
@@ -69,15 +69,15 @@ def _state(case: Case) -> str:
         return run.state
     if run.reason:
         raise Mismatch("complete with a reason", "no reason")
-    needed = [*_WHOLE, *(_TESTED if run.spec.purpose == "run" else ())]
-    if run.spec.data == SENTENCES:  # what it was trained on is no test of it
-        needed.remove("out_of_domain")
-    needed += [field for field in _SINCE_RULES_2 if "." in field]
+    required = [*_WHOLE, *(_TESTED if run.spec.purpose == "run" else ())]
+    if run.spec.data == SENTENCES:  # its own train split is no test
+        required.remove("out_of_domain")
+    required += [field for field in _SINCE_RULES_2 if "." in field]
     if run.rules_version < 2:
-        needed = [field for field in needed if field not in _SINCE_RULES_2]
+        required = [field for field in required if field not in _SINCE_RULES_2]
     if run.rules_version >= 3:  # side tests are made on a method's first seed alone
-        needed = [field for field in needed if field not in _SIDE_TESTS]
-    lacking = [field for field in needed if field in absent]
+        required = [field for field in required if field not in _SIDE_TESTS]
+    lacking = [field for field in required if field in absent]
     if lacking:
         raise Mismatch("complete", f"no {', '.join(lacking)}")
     return run.state

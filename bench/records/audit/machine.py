@@ -105,10 +105,10 @@ def _gradients(case: Case) -> str:
 @CHECKS("memory of the optimizer")
 def _optimizer(case: Case) -> str:
     """Eight bytes a trainable parameter, AdamW's two moments, and less than 1 % or 4 KiB for its counters."""
-    held, moments = _split(case).optimizer, 2 * _FLOAT * _trained(case)
+    recorded, moments = _split(case).optimizer, 2 * _FLOAT * _trained(case)
     if case.run.training is None or case.run.training.steps < 1:
         raise NotApplicable("no step was taken")
-    return within(held, moments, moments + max(moments // 100, _SMALL), "bytes")
+    return within(recorded, moments, moments + max(moments // 100, _SMALL), "bytes")
 
 
 @CHECKS("processor seconds")

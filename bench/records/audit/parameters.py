@@ -1,4 +1,4 @@
-"""Whether the counts of weights are those of the method's formula, and what was frozen stayed as it was."""
+"""Check parameter counts against the method's closed form, and that frozen weights did not change."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def _packaged(name: str) -> tuple[str, EncoderShape] | None:
 
 
 def _shape(case: Case) -> EncoderShape:
-    found = _packaged(case.run.spec.encoder)
-    if found is None or found[0] != case.run.encoder.sha256:
+    shape = _packaged(case.run.spec.encoder)
+    if shape is None or shape[0] != case.run.encoder.sha256:
         raise NotApplicable("the encoder is not at hand")
-    return found[1]
+    return shape[1]
 
 
 def _counts(case: Case) -> Parameters:

@@ -39,7 +39,7 @@ def _train(case: Case) -> int:
 
 @CHECKS("spent")
 def _spent(case: Case) -> str:
-    """Check that what was spent is the raw counter of the budget's unit: steps, epochs (reviews trained / reviews to train
+    """Check that the amount spent is the raw counter of the budget's unit: steps, epochs (reviews trained / reviews to train
     on), tokens (those encoded; at least those, where encoder output is reused), or the device seconds charged, which run for
     a moment after the last step (1 % or 50 ms).
     """
@@ -60,7 +60,7 @@ def _spent(case: Case) -> str:
 
 @CHECKS("overshoot")
 def _overshoot(case: Case) -> str:
-    """Check that the overshoot is what was spent beyond the budget, and 0 where nothing was."""
+    """Check that the overshoot is the amount spent beyond the budget, else 0."""
     training = _training(case)
     return near(training.overshoot, max(0.0, training.spent - case.run.spec.budget.amount))
 
@@ -107,7 +107,7 @@ def _tokens(case: Case) -> str:
     return within(training.tokens_seen, training.reviews_seen, training.tokens_padded, "tokens")
 
 
-@CHECKS("passes over kept features")
+@CHECKS("passes over cached features")
 def _passes(case: Case) -> str:
     """Check that a head on cached features is trained in exactly `PASSES` passes over what was encoded (rules, section 4)."""
     training = _complete(case)

@@ -1,4 +1,4 @@
-"""The figures: which there are, and which of them the records of a folder give. Altair draws them, for the page and alone."""
+"""All figures, and those that the records of a folder give. Altair draws them, for the page and as files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LACKING = {
     "memory-split": "no run that measured its memory by purpose",
     "sweep": "no runs that differ in the amount of their budget alone",
 }
-"""Why a figure cannot be drawn, in the order in which figures stand."""
+"""Why a figure cannot be drawn, in the order of figures."""
 
 
 def looks_of(groups: Sequence[Group]) -> dict[str, Look]:
@@ -36,8 +36,8 @@ def looks_of(groups: Sequence[Group]) -> dict[str, Look]:
 
 
 def of_group(group: Group, look: Mapping[str, Look]) -> list[Drawing]:
-    """Draw the figures that a group has something for."""
-    made = (
+    """Draw the figures that a group has data for."""
+    candidates = (
         forest.drawing(group, look),
         scatter.drawing(group, look, scatter.time(group)),
         scatter.drawing(group, look, scatter.MEMORY),
@@ -45,26 +45,26 @@ def of_group(group: Group, look: Mapping[str, Look]) -> list[Drawing]:
         curves.drawing(group, look),
         memory.drawing(group),
     )
-    return [beside_group(drawing, group) for drawing in made if drawing is not None]
+    return [beside_group(drawing, group) for drawing in candidates if drawing is not None]
 
 
-def of_sweep(found: Sweep, look: Mapping[str, Look]) -> list[Drawing]:
+def of_sweep(swept: Sweep, look: Mapping[str, Look]) -> list[Drawing]:
     """Draw groups that differ in their budget alone, if a run of them is complete."""
-    made = sweep.drawing(found, look)
-    return [] if made is None else [beside_sweep(made, found)]
+    drawn = sweep.drawing(swept, look)
+    return [] if drawn is None else [beside_sweep(drawn, swept)]
 
 
 def drawings(groups: Sequence[Group]) -> dict[str, Drawing]:
-    """Every figure of these groups and of the sweeps among them, by a name for its file that says what it is of."""
-    look, found, times = looks_of(groups), dict[str, Drawing](), Counter[str]()
-    made = [(f"{_encoder(group)}-{budget_of(group).slug}", of_group(group, look)) for group in groups]
-    made += [(_encoder(swept.groups[0]), of_sweep(swept, look)) for swept in sweeps(groups)]
-    for of, figures in made:
-        # What encoder and budget do not tell apart, such as groups on different machines, is counted.
+    """Draw every figure of these groups and of the sweeps among them, by file name."""
+    look, by_name, times = looks_of(groups), dict[str, Drawing](), Counter[str]()
+    sets = [(f"{_encoder(group)}-{budget_of(group).slug}", of_group(group, look)) for group in groups]
+    sets += [(_encoder(swept.groups[0]), of_sweep(swept, look)) for swept in sweeps(groups)]
+    for of, figures in sets:
+        # Groups of one encoder and budget, such as those of different machines, are numbered.
         times[of] += 1
         which = of if times[of] == 1 else f"{of}-{times[of]}"
-        found |= {f"{drawing.figure}-{which}": drawing for drawing in figures}
-    return found
+        by_name |= {f"{drawing.figure}-{which}": drawing for drawing in figures}
+    return by_name
 
 
 def _encoder(group: Group) -> str:

@@ -26,13 +26,13 @@ def committed() -> dict[str, Drawing]:
 
 
 def main() -> None:
-    """Draw them anew, and remove those of records that are gone."""
-    found = committed()
-    for name, drawing in found.items():
+    """Redraw them, and remove those of deleted records."""
+    drawn = committed()
+    for name, drawing in drawn.items():
         with atomic_write(FOLDER / name) as file:
             file.write(picture(drawing, "svg"))
     for path in present(FOLDER, "*.svg"):
-        if path.name not in found:
+        if path.name not in drawn:
             path.unlink()
 
 

@@ -56,8 +56,8 @@ def widen(
     """Make a scale with all values inside it, and room at its ends: 8 % of what they span, and at least `least`, but not beyond
     `ends`, outside of which no value can be.
     """
-    found = list(values)
-    low, high = min(found), max(found)
+    bounds = list(values)
+    low, high = min(bounds), max(bounds)
     if log:
         factor = max((high / low) ** 0.08, 1.8)
         return Scale(low / factor, high * factor, log=True)
@@ -66,7 +66,7 @@ def widen(
 
 
 def lines_across(group: Group, canvas: Canvas, *, equal: bool = True) -> list[Point]:
-    """Return what methods are seen against: baselines, without `equal` only that on all reviews, and the published result."""
+    """Return the lines of baselines (without `equal` only that on all reviews) and of the published result."""
     assert PUBLISHED.accuracy is not None
     wide = canvas.width > 300
     published = {
@@ -75,35 +75,35 @@ def lines_across(group: Group, canvas: Canvas, *, equal: bool = True) -> list[Po
         "accuracy": 100 * PUBLISHED.accuracy,
         "runs": [],
     }
-    return [*(_baseline(found, wide=wide) for found in _shown(group, equal=equal)), published]
+    return [*(_baseline(fits, wide=wide) for fits in _baselines_of(group, equal=equal)), published]
 
 
 def line_words(group: Group, *, equal: bool = True) -> str:
-    """Say in a sentence what these lines are."""
+    """Describe these lines in a sentence."""
     words = ("", "the baseline without an encoder, and ", "baselines without an encoder, and ")
-    fitted = words[len(_shown(group, equal=equal))]
+    fitted = words[len(_baselines_of(group, equal=equal))]
     return f"Dashed lines across: {fitted}the published result ({differs(group)})."
 
 
-def _shown(group: Group, *, equal: bool) -> list[list[Baseline]]:
-    return [found for found in baselines(group) if equal or found[0].spec.train_reviews == found[0].data.train]
+def _baselines_of(group: Group, *, equal: bool) -> list[list[Baseline]]:
+    return [fits for fits in baselines(group) if equal or fits[0].spec.train_reviews == fits[0].data.train]
 
 
-def _baseline(found: Sequence[Baseline], *, wide: bool) -> Point:
+def _baseline(fits: Sequence[Baseline], *, wide: bool) -> Point:
     """Those of several seeds as one line, at their mean: they saw almost as many reviews, and their texts would cover it."""
-    reviews = f"{fmean(one.spec.train_reviews for one in found):,.0f}"
-    accuracy = fmean(one.test.accuracy for one in found)
-    each = f", mean of {len(found)}" if len(found) > 1 else ""
+    reviews = f"{fmean(fit.spec.train_reviews for fit in fits):,.0f}"
+    accuracy = fmean(fit.test.accuracy for fit in fits)
+    each = f", mean of {len(fits)}" if len(fits) > 1 else ""
     return {
         "text": f"baseline, {reviews}{' reviews' if wide else ''}{each}: {percent(accuracy)}",
-        "says": f"baseline: {found[0].spec.model} on {reviews} reviews{each}, without an encoder: {percent(accuracy)} %",
+        "says": f"baseline: {fits[0].spec.model} on {reviews} reviews{each}, without an encoder: {percent(accuracy)} %",
         "accuracy": 100 * accuracy,
-        "runs": [baseline.run_id for baseline in found],
+        "runs": [baseline.run_id for baseline in fits],
     }
 
 
 def line_texts(lines: Sequence[Point], up: Scale, canvas: Canvas) -> list[Text]:
-    """Write the texts of lines across, each to stand above or below its line, at an end of it."""
+    """Return the labels of lines across, each above or below its line, at one end."""
     last = canvas.width - 4
     places = (
         Place(4, -3, "left", "bottom"), Place(4, 3, "left", "top"), Place(last, -3, "right", "bottom"),
@@ -129,9 +129,9 @@ def line_layers(lines: Sequence[Point], places: Sequence[Place], y: Any, canvas:
     layers = [rules.encode(y=y, tooltip="says:N", description="says:N")]
     # A layer for each end, since where the right one is follows the width of the page.
     for align, x, dx in (("left", alt.value(0), 4), ("right", alt.value("width"), -4)):
-        held = [row for row in rows if row["align"] == align]
-        if held:
-            texts = data(held).mark_text(
+        aligned = [row for row in rows if row["align"] == align]
+        if aligned:
+            texts = data(aligned).mark_text(
                 align=align, dx=dx, dy=alt.ExprRef("datum.dy"), baseline=alt.ExprRef("datum.baseline"),
                 fontSize=canvas.text - 2, opacity=0.85, aria=False,
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What tables say beside a method's numbers, said with a figure: methods without a number, and runs that collapsed."""
+"""Caveats of a figure, as in the notes of tables: methods without a number, and runs that collapsed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["beside_group", "beside_sweep"]
 
 
 def beside_group(drawing: Drawing, group: Group) -> Drawing:
-    """Add to the caption and the key of a group's figure what is to be said of its methods."""
+    """Add the caveats of its methods to the caption and the key of a group's figure."""
     absent = [
         f"{name} ({why})" if (why := ended(row)) else name
         for name, row in zip(names(group.rows), group.rows, strict=True)
@@ -44,7 +44,7 @@ def beside_sweep(drawing: Drawing, sweep: Sweep) -> Drawing:
 
 
 def _beside(drawing: Drawing, absent: Sequence[str], collapsed: Sequence[str]) -> Drawing:
-    said = [*([f"Without a number here: {', '.join(absent)}."] if absent else []), *map(harmless, collapsed)]
-    if not said:
+    lines = [*([f"Without a number here: {', '.join(absent)}."] if absent else []), *map(harmless, collapsed)]
+    if not lines:
         return drawing
-    return replace(drawing, caption=" ".join([drawing.caption, *said]), key=" ".join([drawing.key, *said]).strip())
+    return replace(drawing, caption=" ".join([drawing.caption, *lines]), key=" ".join([drawing.key, *lines]).strip())

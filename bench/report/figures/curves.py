@@ -21,10 +21,10 @@ __all__ = ["drawing", "means", "runs"]
 
 def drawing(group: Group, looks: Mapping[str, Look]) -> Drawing | None:
     """Draw a group; None where no run of it has a curve."""
-    found = means(group)
-    if not found:
+    points = means(group)
+    if not points:
         return None
-    ends = ", ".join(f"{end['label']} {end['y']:.2f} %" for end in last_points(found))
+    ends = ", ".join(f"{end['label']} {end['y']:.2f} %" for end in last_points(points))
     reviews = next(record.data.validation for record in group.runs)
     return Drawing(
         figure="curves",
@@ -33,7 +33,7 @@ def drawing(group: Group, looks: Mapping[str, Look]) -> Drawing | None:
         "the share of the budget spent: a point on the way is not where a smaller budget would end.",
         shared=title(group),
         draw=lambda canvas: _layers(group, looks, canvas),
-        shown=labels(found),
+        shown=labels(points),
         key="Means over seeds; small points are runs." if runs(group) else "",
     )
 
@@ -78,16 +78,16 @@ def _took(group: Group, calibrated: float | None, clock: float) -> str:
 def _layers(group: Group, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
     import altair as alt
 
-    found, single = means(group), runs(group)
+    points, single = means(group), runs(group)
     across = Scale(100 * MARKS[0] - 5, 100)
-    up = widen([point["y"] for point in (*found, *single)], least=0.5, ends=(0, 100))
+    up = widen([point["y"] for point in (*points, *single)], least=0.5, ends=(0, 100))
     axis = alt.Axis(values=[100 * mark for mark in MARKS], grid=False, labelFlush=False)
     x = alt.X("x:Q", axis=axis).scale(**across.altair())
     x = x.title(f"budget spent, % of {group.key.budget}")
     y = alt.Y("y:Q").scale(**up.altair()).title("validation accuracy, %")
     return [
-        *lines_of(found, looks, x, y),
-        *dots(single, looks, of=found, x=x, y=y, size=25, opacity=0.6),
-        *dots(found, looks, x=x, y=y, size=80),
-        *end_names(found, looks, up, canvas, y),
+        *lines_of(points, looks, x, y),
+        *dots(single, looks, of=points, x=x, y=y, size=25, opacity=0.6),
+        *dots(points, looks, x=x, y=y, size=80),
+        *end_names(points, looks, up, canvas, y),
     ], canvas.height

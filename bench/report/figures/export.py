@@ -20,32 +20,32 @@ _SCALE = 2
 """Pixels of a PNG to one of the canvas: sharp on a projector and in print."""
 
 
-def write_figures(found: Mapping[str, Drawing], *, figure: Figure | None, kind: Kind, out: Path | None) -> str:
-    """Draw the figures that were asked for. Returns what is to be printed: the names of the files, one a line, or the SVG
-    itself where no file is named.
+def write_figures(drawings: Mapping[str, Drawing], *, figure: Figure | None, kind: Kind, out: Path | None) -> str:
+    """Draw the requested figures. Returns the text to print: the names of the files, one a line, or the SVG itself where
+    no file is named.
 
-    A file gets one figure, by default accuracy against parameters, and a folder one file for each figure asked for, by
-    default all of them. What ends in .svg or .png is a file.
+    A file gets one figure, by default accuracy against parameters, and a folder a file for each figure, by default all.
+    A path that ends in .svg or .png is a file.
 
     Raises:
         BenchError: if there is no such figure, if one file is to hold several, and if a file cannot be written.
     """
     whole = out is not None and _is_folder(out, kind)
-    wanted = figure or ("all" if whole else "accuracy-parameters")
-    chosen = {name: drawing for name, drawing in found.items() if wanted in ("all", drawing.figure)}
-    if not chosen:
-        why = "" if wanted == "all" else f" as --figure {wanted}: {LACKING[wanted]}"
+    requested = figure or ("all" if whole else "accuracy-parameters")
+    selected = {name: drawing for name, drawing in drawings.items() if requested in ("all", drawing.figure)}
+    if not selected:
+        why = "" if requested == "all" else f" as --figure {requested}: {LACKING[requested]}"
         raise RecordError(f"there is nothing to draw here{why}")
     if out is not None and whole:
-        paths = [out / f"{name}.{kind}" for name in chosen]
-        for path, drawing in zip(paths, chosen.values(), strict=True):
+        paths = [out / f"{name}.{kind}" for name in selected]
+        for path, drawing in zip(paths, selected.values(), strict=True):
             write_out(path, picture(drawing, kind), "the picture")
         return "\n".join(str(path) for path in paths)
-    if len(chosen) > 1:
+    if len(selected) > 1:
         raise SpecError(
-            f"--figure {wanted} is {len(chosen)} pictures here ({', '.join(chosen)}); name a folder with --out, which takes all"
+            f"--figure {requested} is {len(selected)} pictures here ({', '.join(selected)}); name a folder for them with --out"
         )
-    (drawing,) = chosen.values()
+    (drawing,) = selected.values()
     if out is not None:
         write_out(out, picture(drawing, kind), "the picture")
         return str(out)
@@ -63,7 +63,7 @@ def _is_folder(out: Path, kind: Kind) -> bool:
 
 
 def picture(drawing: Drawing, kind: Kind) -> bytes:
-    """Write a figure as PNG, or as SVG that says what is to be seen and ends with a mark of what it was drawn from."""
+    """Write a figure as PNG, or as SVG with a description and, at the end, a hash of its data."""
     import vl_convert
 
     spec, version = drawing.spec(PICTURE), vl_version()
@@ -76,5 +76,5 @@ def picture(drawing: Drawing, kind: Kind) -> bytes:
 
 
 def mark(spec: Spec) -> str:
-    """Write the last line of an SVG, by which a test sees whether it still is the figure of its records."""
+    """Write the last line of an SVG, by which a test checks that its records have not changed."""
     return f"<!-- drawn from a specification with SHA-256 {sha256_bytes(json.dumps(spec, sort_keys=True).encode())} -->"

@@ -17,7 +17,7 @@ Layers = tuple[list[Any], int]
 
 @dataclass(frozen=True)
 class Canvas:
-    """The size that a figure's texts are placed for, in pixels."""
+    """Size for which texts are placed, in pixels."""
 
     width: int
     """Of the plot, without its axes; where the figure is fluid, the least that it is to have."""
@@ -36,7 +36,7 @@ NARROW = Canvas(width=230, height=300, text=13)
 """The page on a telephone."""
 
 INKS = {"light": ("#1b1f24", "#6b7480", "#dfe3e8"), "dark": ("#e6e8eb", "#8b939e", "#3a4048")}
-"""The colours of texts, of axes, and of the lines behind what is drawn."""
+"""Colours of texts, axes and grid lines."""
 _FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 """What vl-convert brings along, so that a picture is the same on every machine, and fonts of the same widths."""
 
@@ -49,14 +49,14 @@ class Drawing:
     """Which of the figures it is, as `--figure` names it."""
     title: str
     caption: str
-    """What is to be seen, in words, and how to read it."""
+    """Description of the figure, and how to read it."""
     shared: str
     """What all its runs share, the title of the table."""
     draw: Callable[[Canvas], Layers]
     key: str = ""
-    """What a picture says of its marks, where there is no caption below it."""
+    """Legend of a picture without a caption."""
     shown: frozenset[str] = frozenset()
-    """Names of the methods in it: one without a number that the figure is of is not."""
+    """Names of the methods in it; methods without its number are absent."""
 
     def spec(self, canvas: Canvas) -> Spec:
         """Write the figure in Vega-Lite. Its validity does not depend on the records: tests check it, not each report."""
@@ -92,7 +92,7 @@ def vl_version() -> str:
 
 
 def theme(*, dark: bool, text: int, background: str = "transparent") -> dict[str, Any]:
-    """Return what Vega-Lite calls a config: everything about a figure's looks that does not depend on what it shows."""
+    """Return Vega-Lite's config: the looks of a figure that do not depend on its data."""
     ink, quiet, grid = INKS["dark" if dark else "light"]
     return {
         "background": background,

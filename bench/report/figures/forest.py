@@ -27,44 +27,44 @@ _ABOVE = (Place(0, -13, "center", "bottom"), Place(-8, -13, "right", "bottom"), 
 
 def drawing(group: Group, looks: Mapping[str, Look]) -> Drawing | None:
     """Draw a group; None where there is no reference, or nothing beside it."""
-    found = differences(group)
-    if group.reference is None or len(found) < 2:
+    points = differences(group)
+    if group.reference is None or len(points) < 2:
         return None
-    said = ", ".join(f"{point['label']} {point['said']}" for point in found[1:])
+    summary = ", ".join(f"{point['label']} {point['said']}" for point in points[1:])
     return Drawing(
         figure="forest",
-        title=f"Difference from {found[0]['label']}",
+        title=f"Difference from {points[0]['label']}",
         caption=" ".join(
             [
-                f"{said}. Paired by seed and review.",
-                *_bars(found),
+                f"{summary}. Paired by seed and review.",
+                *_bars(points),
                 "The verdicts are those of the table, and one seed gives none.",
             ]
         ),
         shared=title(group),
         draw=lambda canvas: _layers(group, looks, canvas),
-        key=" ".join(_bars(found)),
-        shown=labels(found),
+        key=" ".join(_bars(points)),
+        shown=labels(points),
     )
 
 
-def _bars(found: Sequence[Point]) -> list[str]:
-    """Say what the bars are, and why a point may have none."""
-    said = []
-    if any(point["bar"] for point in found):
-        said.append("Bars: 95 % interval of each difference taken alone, over seeds and reviews.")
-    if not all(point["bar"] for point in found[1:]):
-        said.append("No bar: one seed, so no interval.")
-    return said
+def _bars(points: Sequence[Point]) -> list[str]:
+    """Describe the bars, and why a point may have none."""
+    notes = []
+    if any(point["bar"] for point in points):
+        notes.append("Bars: 95 % interval of each difference taken alone, over seeds and reviews.")
+    if not all(point["bar"] for point in points[1:]):
+        notes.append("No bar: one seed, so no interval.")
+    return notes
 
 
 def differences(group: Group) -> list[Point]:
     """Return the reference's zero, then each method's difference in points on the seeds on which neither collapsed."""
-    found = []
+    points = []
     for row, name in zip(group.rows, names(group.rows), strict=True):
         if row is group.reference:
             zero = {"x": 0.0, "low": 0.0, "high": 0.0, "said": "reference", "bar": False}
-            found.append(of_row(row, name, "the reference") | zero)
+            points.append(of_row(row, name, "the reference") | zero)
         elif row.paired is not None and row.accuracy_difference is not None:
             paired = row.paired
             middle = row.accuracy_difference if paired.difference is None else paired.difference
@@ -72,49 +72,49 @@ def differences(group: Group) -> list[Point]:
             interval = ", no interval" if paired.low is None else f" [{in_points(low)}, {in_points(high)}]"
             verdict = worded(paired)
             without = f", without the collapsed seeds {seed_list(paired.collapsed)}" if paired.collapsed else ""
-            found.append(
+            points.append(
                 of_row(row, name, f"{in_points(middle)}{interval} points, {verdict}{without}")
                 | {"x": 100 * middle, "low": 100 * low, "high": 100 * high}
                 | {"said": f"{in_points(middle)} {paired.verdict}", "bar": paired.low is not None}
             )
-    return found
+    return points
 
 
 def _layers(group: Group, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
     import altair as alt
 
-    found = differences(group)
-    height = round(_STEP * canvas.text * len(found))
-    across = _roomy(found, widen([point[at] for point in found for at in ("x", "low", "high")], least=0.5), canvas)
-    rows = _placed(found, across, canvas, height)
-    against = f"accuracy minus {found[0]['label']}'s, points"
+    points = differences(group)
+    height = round(_STEP * canvas.text * len(points))
+    across = _roomy(points, widen([point[at] for point in points for at in ("x", "low", "high")], least=0.5), canvas)
+    rows = _placed(points, across, canvas, height)
+    against = f"accuracy minus {points[0]['label']}'s, points"
 
     def x(field: str = "x") -> Any:
         return alt.X(f"{field}:Q", axis=alt.Axis(format="~f", tickCount=6)).scale(**across.altair()).title(against)
 
     y = down_the_side(rows, canvas)
-    said = data(rows[1:]).mark_text(
+    labels = data(rows[1:]).mark_text(
         dx=alt.ExprRef("datum.dx"), dy=-13, baseline="bottom", align=alt.ExprRef("datum.align"), fontSize=canvas.text - 1,
         aria=False,
     )  # fmt: skip
     return [
         data(rows[:1]).mark_rule(strokeWidth=1.5, aria=False).encode(x=x()),
         *bars(rows, "low", "high", 2, x=x("low"), x2="high", y=y),
-        said.encode(x=x(), y=y, text="said:N"),
+        labels.encode(x=x(), y=y, text="said:N"),
         *dots(rows, looks, x=x(), y=y, size=110),
     ], height
 
 
-def _roomy(found: Sequence[Point], across: Scale, canvas: Canvas) -> Scale:
+def _roomy(points: Sequence[Point], across: Scale, canvas: Canvas) -> Scale:
     """Widen the scale, so that each point has room for its text on the side where the reference is not."""
     high = across.high
-    for point in found[1:]:
+    for point in points[1:]:
         text = Text(point["said"], 0, 0, _ABOVE)
         if point["x"] >= 0:
             share = 1 - text.box(_ABOVE[-1], canvas.text - 1).right / canvas.width
             high = max(high, across.low + (point["x"] - across.low) / max(share, 0.3))
     low = across.low
-    for point in found[1:]:
+    for point in points[1:]:
         text = Text(point["said"], 0, 0, _ABOVE)
         if point["x"] < 0:
             share = 1 + text.box(_ABOVE[1], canvas.text - 1).left / canvas.width
@@ -122,12 +122,12 @@ def _roomy(found: Sequence[Point], across: Scale, canvas: Canvas) -> Scale:
     return replace(across, low=low, high=high)
 
 
-def _placed(found: Sequence[Point], across: Scale, canvas: Canvas, height: int) -> list[Point]:
-    """Choose the side at which each text is held: none is to stand on the line of the reference."""
-    step, zero = height / len(found), canvas.width * across.share(0.0)
+def _placed(points: Sequence[Point], across: Scale, canvas: Canvas, height: int) -> list[Point]:
+    """Choose the side of each text, so that none covers the line of the reference."""
+    step, zero = height / len(points), canvas.width * across.share(0.0)
     texts = [
-        Text(point["said"], canvas.width * across.share(point["x"]), (i + 0.5) * step, _ABOVE) for i, point in enumerate(found)
+        Text(point["said"], canvas.width * across.share(point["x"]), (i + 0.5) * step, _ABOVE) for i, point in enumerate(points)
     ]
     frame = Box(0, 0, canvas.width, height)
     places = place_labels(texts, [Box(zero - 6, 0, zero + 6, height)], frame, canvas.text - 1)
-    return [{**point, "align": place.align, "dx": place.dx} for point, place in zip(found, places, strict=True)]
+    return [{**point, "align": place.align, "dx": place.dx} for point, place in zip(points, places, strict=True)]

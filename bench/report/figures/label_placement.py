@@ -1,5 +1,5 @@
-"""Where texts stand in a figure, so that they cover neither points and lines nor each other. Pixels, downwards from the top
-left of the plot.
+"""Place texts in a figure so that they cover neither points and lines nor each other. In pixels from the top left of the
+plot.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a text stands beside what it belongs to."""
+    """Position of a text relative to its point or line."""
 
     dx: float
     dy: float
@@ -46,7 +46,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Text:
-    """A text, what it belongs to, and the places that it may have, the best first."""
+    """A text, its anchor, and its possible places, the best first."""
 
     text: str
     x: float

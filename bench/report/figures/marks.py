@@ -16,10 +16,10 @@ __all__ = ["bars", "dots", "down_the_side", "end_names", "last_points", "lines_o
 
 
 def colours(rows: Sequence[Point], looks: Mapping[str, Look]) -> Any:
-    """Encode methods as colours. There is no legend: names stand beside what they name."""
+    """Encode methods as colours. There is no legend: names are next to their marks."""
     import altair as alt
 
-    shown = _shown(rows, looks)
+    shown = _used_looks(rows, looks)
     return alt.Color("method:N").scale(domain=list(shown), range=[look.colour for look in shown.values()]).legend(None)
 
 
@@ -27,7 +27,7 @@ def shapes(rows: Sequence[Point], looks: Mapping[str, Look]) -> Any:
     """Encode methods as shapes."""
     import altair as alt
 
-    shown = _shown(rows, looks)
+    shown = _used_looks(rows, looks)
     return alt.Shape("method:N").scale(domain=list(shown), range=[look.shape for look in shown.values()]).legend(None)
 
 
@@ -55,7 +55,7 @@ def lines_of(rows: Sequence[Point], looks: Mapping[str, Look], x: Any, y: Any) -
     """Draw a line a method. Below each is a wider one in the colour of text, for yellow alone is hardly seen on white."""
     import altair as alt
 
-    shown = _shown(rows, looks)
+    shown = _used_looks(rows, looks)
     dash = alt.StrokeDash("method:N").scale(domain=list(shown), range=[list(look.dash) for look in shown.values()]).legend(None)
     placed = {"x": x, "y": y, "detail": "label:N", "strokeDash": dash}
     return [
@@ -64,7 +64,7 @@ def lines_of(rows: Sequence[Point], looks: Mapping[str, Look], x: Any, y: Any) -
     ]
 
 
-def _shown(rows: Sequence[Point], looks: Mapping[str, Look]) -> dict[str, Look]:
+def _used_looks(rows: Sequence[Point], looks: Mapping[str, Look]) -> dict[str, Look]:
     present = {row["method"] for row in rows}
     return {harmless(method): look for method, look in looks.items() if harmless(method) in present}
 
@@ -98,7 +98,7 @@ def end_names(points: Sequence[Point], looks: Mapping[str, Look], up: Scale, can
 
 
 def down_the_side(rows: Sequence[Point], canvas: Canvas, **scale: Any) -> Any:
-    """Encode names as rows, the first on top. A setting stands below the name of its method."""
+    """Encode names as rows, the first on top. A setting is below the name of its method."""
     import altair as alt
 
     two_lines = "split(replace(datum.label, ')', ''), ' (')"

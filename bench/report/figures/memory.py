@@ -30,10 +30,10 @@ _STEP = 2.6
 
 def drawing(group: Group) -> Drawing | None:
     """Draw a group; None where no run measured its memory by purpose."""
-    found = parts(group)
-    if not found:
+    points = parts(group)
+    if not points:
         return None
-    total = {point["label"]: point["to"] for point in found}
+    total = {point["label"]: point["to"] for point in points}
     return Drawing(
         figure="memory-split",
         title="Memory by purpose",
@@ -42,35 +42,35 @@ def drawing(group: Group) -> Drawing | None:
         "and kept encoder output are in them.",
         shared=title(group),
         draw=lambda canvas: _layers(group, canvas),
-        shown=labels(found),
+        shown=labels(points),
     )
 
 
 def parts(group: Group) -> list[Point]:
     """Return the parts of each method's bar, from the left to the right, in MiB."""
-    found = []
+    points = []
     for row, name in zip(group.rows, names(group.rows), strict=True):
         split = costs(row.runs, row.measured).split
         if split is None:
             continue
         end = 0.0
-        for part, said in _NAMES.items():
+        for part, label in _NAMES.items():
             size = getattr(split, part) / 2**20
-            point = of_row(row, name, f"{said} {size:,.1f} MiB") | {"part": said, "size": size}
-            found.append(point | {"from": end, "to": end + size, "number": f"{size:,.0f}"})
+            point = of_row(row, name, f"{label} {size:,.1f} MiB") | {"part": label, "size": size}
+            points.append(point | {"from": end, "to": end + size, "number": f"{size:,.0f}"})
             end += size
-    return found
+    return points
 
 
 def _layers(group: Group, canvas: Canvas) -> Layers:
     import altair as alt
 
-    found = parts(group)
-    widest = max(point["to"] for point in found) or 1.0
-    # A number stands on its part where there is room for it.
+    points = parts(group)
+    widest = max(point["to"] for point in points) or 1.0
+    # A part has a number where there is room for it.
     inside = [
         {**point, "middle": (point["from"] + point["to"]) / 2}
-        for point in found
+        for point in points
         if canvas.width * point["size"] / widest > 0.65 * canvas.text * (len(point["number"]) + 1)
     ]
 
@@ -78,15 +78,15 @@ def _layers(group: Group, canvas: Canvas) -> Layers:
         axis = alt.Axis(format=",d", tickCount=5)
         return alt.X(f"{field}:Q", axis=axis).scale(domain=[0, widest], nice=False).title(f"{peak(group)}, MiB")
 
-    y = down_the_side(found, canvas, padding=0.25)
+    y = down_the_side(points, canvas, padding=0.25)
     legend = alt.Legend(title=None, symbolType="square", columns=4 if canvas.width > 300 else 2)
     keys = list(_NAMES.values())
     color = alt.Color("part:N", legend=legend).scale(domain=keys, range=[colour for colour, _ in _PARTS.values()]).sort(None)
-    said = {"tooltip": "says:N", "description": "says:N"}
-    layers = [data(found).mark_bar().encode(x=x("from"), x2="to", y=y, color=color, **said)]
+    channels = {"tooltip": "says:N", "description": "says:N"}
+    layers = [data(points).mark_bar().encode(x=x("from"), x2="to", y=y, color=color, **channels)]
     for part, (_, ink) in _PARTS.items():
         numbers = [point for point in inside if point["part"] == _NAMES[part]]
         if numbers:
             text = data(numbers).mark_text(color=ink, fontSize=canvas.text - 2, aria=False)
             layers.append(text.encode(x=x("middle"), y=y, text="number:N"))
-    return layers, round(_STEP * canvas.text * len({point["label"] for point in found}))
+    return layers, round(_STEP * canvas.text * len({point["label"] for point in points}))

@@ -1,4 +1,4 @@
-"""The data of figures: points, what each says of itself when pointed at, and the runs that it is made of."""
+"""Data of figures: points, with the tooltip and the runs of each."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ DECIMALS = 9
 
 def names(rows: Sequence[Row]) -> list[str]:
     """Name each row, harmless, short enough for a figure, and no two the same."""
-    found: list[str] = []
+    labels: list[str] = []
     for row in rows:
         name = harmless(row.label)
         short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
-        same = sum(other == short or other.startswith(f"{short} #") for other in found)
-        found.append(f"{short} #{same + 1}" if same else short)
-    return found
+        same = sum(other == short or other.startswith(f"{short} #") for other in labels)
+        labels.append(f"{short} #{same + 1}" if same else short)
+    return labels
 
 
 def of_row(row: Row, name: str, says: str) -> Point:
@@ -65,7 +65,7 @@ def is_cut(row: Row) -> bool:
 
 
 def labels(points: Sequence[Point]) -> frozenset[str]:
-    """Whose points they are."""
+    """Return the labels of these points."""
     return frozenset(point["label"] for point in points)
 
 

@@ -19,25 +19,25 @@ __all__ = ["drawing", "points"]
 
 def drawing(group: Group, looks: Mapping[str, Look], confidences: Sequence[Confidence]) -> Drawing | None:
     """Draw a group; None where no run has its logits."""
-    found = points(group, confidences)
-    if not found:
+    bins = points(group, confidences)
+    if not bins:
         return None
-    errors = ", ".join(f"{one.label} {percent(one.ece)} %" for one in confidences)
+    errors = ", ".join(f"{entry.label} {percent(entry.ece)} %" for entry in confidences)
     return Drawing(
         figure="reliability",
         title="Reliability",
         caption=f"Accuracy against confidence in {BINS} bins of equal mass, means over seeds. Below the dashed line a method "
         f"is surer than it is right. Expected calibration error: {errors}.",
         shared=title(group),
-        draw=lambda canvas: _layers(found, looks, canvas),
-        shown=labels(found),
+        draw=lambda canvas: _layers(bins, looks, canvas),
+        shown=labels(bins),
         key="Dashed: accuracy equals confidence. By each name: accuracy where it is surest.",
     )
 
 
 def points(group: Group, confidences: Sequence[Confidence]) -> list[Point]:
     """Return a point for each method and bin, in %."""
-    by_label = {one.label: one for one in confidences}
+    by_label = {entry.label: entry for entry in confidences}
     return [
         of_row(row, name, f"{100 * b.confidence:.1f} % sure, {100 * b.accuracy:.1f} % right")
         | {"x": 100 * b.confidence, "y": 100 * b.accuracy}
@@ -47,17 +47,17 @@ def points(group: Group, confidences: Sequence[Confidence]) -> list[Point]:
     ]
 
 
-def _layers(found: Sequence[Point], looks: Mapping[str, Look], canvas: Canvas) -> Layers:
+def _layers(bins: Sequence[Point], looks: Mapping[str, Look], canvas: Canvas) -> Layers:
     import altair as alt
 
-    across = widen([point["x"] for point in found], least=0.5, ends=(0, 100))
-    up = widen([value for point in found for value in (point["x"], point["y"])], least=0.5, ends=(0, 100))
+    across = widen([point["x"] for point in bins], least=0.5, ends=(0, 100))
+    up = widen([value for point in bins for value in (point["x"], point["y"])], least=0.5, ends=(0, 100))
     x = alt.X("x:Q", axis=alt.Axis(grid=False, tickCount=6)).scale(**across.altair()).title("confidence, %")
     y = alt.Y("y:Q").scale(**up.altair()).title("accuracy, %")
     agree: list[Point] = [{"x": end, "y": end} for end in (across.low, across.high)]
     return [
         data(agree).mark_line(strokeDash=[5, 4], strokeWidth=1.5, opacity=0.65, aria=False).encode(x=x, y=y),
-        *lines_of(found, looks, x, y),
-        *dots(found, looks, x=x, y=y, size=50),
-        *end_names(found, looks, up, canvas, y),
+        *lines_of(bins, looks, x, y),
+        *dots(bins, looks, x=x, y=y, size=50),
+        *end_names(bins, looks, up, canvas, y),
     ], canvas.height

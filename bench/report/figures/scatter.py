@@ -77,7 +77,7 @@ def drawing(group: Group, looks: Mapping[str, Look], cost: Cost | None) -> Drawi
     points = means(group, cost) if cost else []
     if not points or cost is None:
         return None
-    said = ", ".join(f"{point['label']} {point['accuracy']:.2f} %" for point in points)
+    summary = ", ".join(f"{point['label']} {point['accuracy']:.2f} %" for point in points)
     large, key = "One run each.", ""
     if any(len(row.runs) > 1 for row in group.rows):
         cut = f" {CUT}" if any(map(is_cut, group.rows)) else ""
@@ -86,7 +86,7 @@ def drawing(group: Group, looks: Mapping[str, Look], cost: Cost | None) -> Drawi
     return Drawing(
         figure=cost.figure,
         title=cost.title,
-        caption=f"{said}. Ringed and joined: the front of these estimates, each more accurate than all that cost as much or "
+        caption=f"{summary}. Ringed and joined: the front of these estimates, each more accurate than all that cost as much or "
         "less; whether neighbours on it really differ, the verdicts say, and it may be unresolved. "
         f"{large} {line_words(group)}",
         shared=title(group),
@@ -98,18 +98,18 @@ def drawing(group: Group, looks: Mapping[str, Look], cost: Cost | None) -> Drawi
 
 def means(group: Group, cost: Cost) -> list[Point]:
     """Return a point for each method that has an accuracy and this cost."""
-    found = []
+    points = []
     for row, name in zip(group.rows, names(group.rows), strict=True):
         x = cost.of_row(row)
         if row.accuracy is None or not x:
             continue
-        found.append(
+        points.append(
             of_row(row, name, f"{plus_minus(row.accuracy, row.accuracy_half_width)} %, {x:{cost.form}} {cost.unit}")
             | {"x": x, "accuracy": 100 * row.accuracy}
             | interval(row)
             | ({"left": row.conversion.low, "right": row.conversion.high} if cost is _CALIBRATED and row.conversion else {})
         )
-    return found
+    return points
 
 
 def runs(group: Group, cost: Cost) -> list[Point]:
@@ -124,12 +124,12 @@ def runs(group: Group, cost: Cost) -> list[Point]:
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """Return the Pareto front by rising cost: each point of it has more accuracy than all that cost as much or less."""
-    kept: list[Point] = []
+    """Return the Pareto front by rising cost: points that no cheaper or equal one matches in accuracy."""
+    frontier: list[Point] = []
     for point in sorted(points, key=lambda p: (p["x"], -p["accuracy"])):
-        if not kept or point["accuracy"] > kept[-1]["accuracy"]:
-            kept.append(point)
-    return kept
+        if not frontier or point["accuracy"] > frontier[-1]["accuracy"]:
+            frontier.append(point)
+    return frontier
 
 
 def _layers(group: Group, looks: Mapping[str, Look], cost: Cost, canvas: Canvas) -> Layers:
@@ -181,10 +181,10 @@ def _placed(
         drawn += [Box(x - 2, top, x + 2, bottom), Box(left, y - 2, right, y + 2)]
     at_lines = line_texts(lines, up, canvas)
     line_places = place_labels(at_lines, drawn, frame, small)
-    taken = [*drawn, *line_boxes(at_lines, canvas)]
-    taken += [text.box(place, small) for text, place in zip(at_lines, line_places, strict=True)]
+    occupied = [*drawn, *line_boxes(at_lines, canvas)]
+    occupied += [text.box(place, small) for text, place in zip(at_lines, line_places, strict=True)]
     at_points = [Text(point["label"], x, y, AROUND) for point, (x, y) in zip(points, spots, strict=False)]
-    places = place_labels(at_points, taken, frame, canvas.text)
+    places = place_labels(at_points, occupied, frame, canvas.text)
     return line_places, [
         {**point, "dx": place.dx, "dy": place.dy, "align": place.align, "baseline": place.baseline}
         for point, place in zip(points, places, strict=True)

@@ -1,4 +1,4 @@
-"""What a method looks like, in every figure and table: a colour, and a shape for readers who cannot tell colours apart."""
+"""The look of each method in every figure and table: a colour and a shape."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Look:
     """Of its lines, in pixels drawn and left out: on a line a shape is seen at its points alone, and colours come again."""
 
 
-def looks(found: Iterable[str]) -> dict[str, Look]:
-    """Return the look of every registered method, in the order of the registry, then of those in `found` that it lacks."""
-    known = methods.names()
-    order = [*known, *sorted(set(found) - set(known))]
+def looks(labels: Iterable[str]) -> dict[str, Look]:
+    """Return the look of every registered method, in the order of the registry, then of those in `labels` that it lacks."""
+    registered = methods.names()
+    order = [*registered, *sorted(set(labels) - set(registered))]
     return {
         name: Look(COLOURS[i % len(COLOURS)], SHAPES[i % len(SHAPES)], DASHES[i // len(COLOURS) % len(DASHES)])
         for i, name in enumerate(order)

@@ -1,4 +1,4 @@
-"""Accuracy as the budget grows: each budget a run of its own. The one figure in which budgets stand together."""
+"""Accuracy by budget, each a run of its own: the only figure across budgets."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _BUDGETS = "Each budget is a run of its own with a whole schedule."
 
 def drawing(sweep: Sweep, looks: Mapping[str, Look]) -> Drawing | None:
     """Draw a sweep; None where no run of it is complete."""
-    found = means(sweep)
-    if not found:
+    points = means(sweep)
+    if not points:
         return None
-    ends = ", ".join(f"{end['label']} {end['y']:.2f} % at {end['budget']}" for end in last_points(found))
+    ends = ", ".join(f"{end['label']} {end['y']:.2f} % at {end['budget']}" for end in last_points(points))
     crossings = [
         harmless(f"{crossing.label} and {sweep.reference} cross at about {crossing_budget(crossing)}.")
         for crossing in sweep.crossings
@@ -46,24 +46,24 @@ def drawing(sweep: Sweep, looks: Mapping[str, Look]) -> Drawing | None:
         shared=sweep_title(sweep),
         draw=lambda canvas: _layers(sweep, looks, canvas),
         key=f"Each budget is a run of its own.{key}",
-        shown=labels(found),
+        shown=labels(points),
     )
 
 
 def means(sweep: Sweep) -> list[Point]:
     """Return a point for each method and budget that has a complete run, by method and then by budget."""
-    found = []
+    points = []
     for name, rows in rows_by_name(sweep).items():
         for row, budget in zip(rows, sweep.budgets, strict=True):
             if row is None or row.accuracy is None:
                 continue
-            found.append(
+            points.append(
                 of_row(row, name, f"{plus_minus(row.accuracy, row.accuracy_half_width)} % at {budget}")
                 | {"x": budget.amount, "y": 100 * row.accuracy, "budget": str(budget)}
                 | {"where": "" if budget == sweep.budgets[-1] else f" at {budget}"}
                 | interval(row)
             )
-    return found
+    return points
 
 
 def rows_by_name(sweep: Sweep) -> dict[str, list[Row | None]]:
@@ -75,10 +75,10 @@ def rows_by_name(sweep: Sweep) -> dict[str, list[Row | None]]:
 def _layers(sweep: Sweep, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
     import altair as alt
 
-    found, lines = means(sweep), lines_across(sweep.groups[-1], canvas, equal=False)
+    points, lines = means(sweep), lines_across(sweep.groups[-1], canvas, equal=False)
     amounts = sorted({budget.amount for budget in sweep.budgets})
     across = Scale(amounts[0] / 1.25, amounts[-1] * 1.02, log=True)
-    heights = [point[at] for point in (*found, *lines) for at in ("y", "accuracy", "low", "high") if at in point]
+    heights = [point[at] for point in (*points, *lines) for at in ("y", "accuracy", "low", "high") if at in point]
     up = widen(heights, least=0.5, ends=(0, 100))
     unit = sweep.budgets[0].unit
     form = "~s" if amounts[-1] >= 100_000 else ",.6~g"
@@ -89,13 +89,13 @@ def _layers(sweep: Sweep, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
     def y(field: str) -> Any:
         return alt.Y(f"{field}:Q").scale(**up.altair()).title("test accuracy, %")
 
-    spots = [(canvas.width * across.share(p["x"]), canvas.height * (1 - up.share(p["y"]))) for p in found]
+    spots = [(canvas.width * across.share(p["x"]), canvas.height * (1 - up.share(p["y"]))) for p in points]
     spaces = [Box(left - 8, top - 8, left + 8, top + 8) for left, top in spots]
     places = place_labels(line_texts(lines, up, canvas), spaces, Box(0, 0, canvas.width, canvas.height), canvas.text - 2)
     return [
         *line_layers(lines, places, y("accuracy"), canvas),
-        *lines_of(found, looks, x, y("y")),
-        *bars(found, "low", "high", x=x, y=y("low"), y2="high"),
-        *dots(found, looks, x=x, y=y("y"), size=90),
-        *end_names(found, looks, up, canvas, y("y")),
+        *lines_of(points, looks, x, y("y")),
+        *bars(points, "low", "high", x=x, y=y("low"), y2="high"),
+        *dots(points, looks, x=x, y=y("y"), size=90),
+        *end_names(points, looks, up, canvas, y("y")),
     ], canvas.height

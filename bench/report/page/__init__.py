@@ -1,4 +1,4 @@
-"""The report as one HTML file: every table, figures that answer to the pointer, and all that they need. It uses no network."""
+"""The report as one HTML file with every table and interactive figures. It needs no network."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ __all__ = ["page"]
 
 _HERE = Path(__file__).parent
 _CANVASES = {"wide": WIDE, "narrow": NARROW}
-"""What figures are drawn on, as the script of the page calls it."""
+"""Canvases by their name in the page's script."""
 
 
 def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Folders | None = None) -> str:
     """Write the whole report: a chapter for each group, each sweep of budgets, and each set of tuning trials. `folder` holds
-    the logits of the runs; without it nothing is said of their confidence.
+    the logits of the runs; without it there is no calibration of probabilities.
     """
     import jinja2
     from markupsafe import Markup
@@ -76,15 +76,15 @@ def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Folders
 def _chapters(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Folders | None) -> Iterator[Chapter]:
     """Yield the first group, the budgets side by side, the other groups, the tuning trials."""
     looks = looks_of(groups)
-    made = [_group(f"group-{i}", group, looks, folder) for i, group in enumerate(groups, 1)]
-    yield from made[:1]
+    chapters = [_group(f"group-{i}", group, looks, folder) for i, group in enumerate(groups, 1)]
+    yield from chapters[:1]
     for i, sweep in enumerate(sweeps(groups), 1):
         sections = budgets.sections(sweep)
-        figures = _named(f"budgets-{i}", of_sweep(sweep, looks))
+        figures = _with_anchor(f"budgets-{i}", of_sweep(sweep, looks))
         yield Chapter(f"budgets-{i}", sections[0].title, figures=figures, sections=sections)
-    yield from made[1:]
-    for i, found in enumerate(trials, 1):
-        section = tuning.section(found)
+    yield from chapters[1:]
+    for i, sensitivity in enumerate(trials, 1):
+        section = tuning.section(sensitivity)
         yield Chapter(f"tuning-{i}", section.title, sections=[section])
 
 
@@ -92,27 +92,27 @@ def _group(anchor: str, group: Group, looks: Mapping[str, Look], folder: Folders
     believed = confidences(group, folder) if folder else []
     drawn = reliability.drawing(group, looks, believed)
     more = [*pairs.sections(group), *confidence.sections(group, believed), *budgets.equal_reviews(group)]
-    found = comparison.section(group)
+    table = comparison.section(group)
     return Chapter(
         anchor=anchor,
-        title=found.title,
+        title=table.title,
         answer=sentences(group),
         comparison=comparison_table(group, looks, wide=False),
         every_column=comparison_table(group, looks, wide=True),
-        notes=footnotes(found),
-        more_notes=[note.text for note in found.notes[MOST_NOTES:]],
-        figures=_named(anchor, [*of_group(group, looks), *([drawn] if drawn else [])]),
+        notes=footnotes(table),
+        more_notes=[note.text for note in table.notes[MOST_NOTES:]],
+        figures=_with_anchor(anchor, [*of_group(group, looks), *([drawn] if drawn else [])]),
         runs=runs_table(group, looks),
         sections=[*more, *curves.sections(group), *costs.sections(group)],
     )
 
 
-def _named(anchor: str, drawings: Iterable[Drawing]) -> dict[str, Drawing]:
+def _with_anchor(anchor: str, drawings: Iterable[Drawing]) -> dict[str, Drawing]:
     return {f"{anchor}-{drawing.figure}": drawing for drawing in drawings}
 
 
 def _data(drawings: Mapping[str, Drawing], groups: Sequence[Group]) -> dict[str, Any]:
-    """Return what the page's script draws, and says of each point."""
+    """Return the data of the page's script: figures and descriptions of runs."""
     return {
         "figures": {
             name: {size: _fluid(drawing, canvas) for size, canvas in _CANVASES.items()} for name, drawing in drawings.items()
@@ -126,12 +126,12 @@ def _data(drawings: Mapping[str, Drawing], groups: Sequence[Group]) -> dict[str,
 
 
 def _fluid(drawing: Drawing, canvas: Canvas) -> dict[str, Any]:
-    """Without the address of its schema: the page is not to name any place on the network."""
+    """Drop the address of the schema: the page names no network location."""
     return {key: value for key, value in drawing.spec(canvas).items() if key != "$schema"}
 
 
 def _inert(data: dict[str, Any]) -> str:
-    """JSON that can stand in a script: without the characters that could end it or begin another."""
+    """Escape JSON for use in a script: no character can end it or begin another."""
     return json.dumps(data).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
@@ -144,14 +144,12 @@ def _vega() -> str:
 
 
 def _script(code: str) -> str:
-    """Write a script as a browser reads it, whose text its hash is of: lines end in one character, and no string
-    in it ends the element.
-    """
+    """Normalise a script to the text that a browser hashes: line feeds alone, and no string that ends the element."""
     return code.replace("\r\n", "\n").replace("\r", "\n").replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _policy(scripts: Iterable[str]) -> str:
     """Return the content security policy: these scripts alone, the page's own styles, and nothing from anywhere else."""
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
-    allowed = " ".join(f"'sha256-{found}'" for found in hashes)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
     return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

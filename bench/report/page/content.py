@@ -1,4 +1,4 @@
-"""What the page shows, as plain values: tables with something to sort by, runs with what is known of them, figures."""
+"""Content of the page as plain values: sortable tables, descriptions of runs, figures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Cell", "Chapter", "Table", "about", "comparison", "known_runs", "run
 class Cell:
     text: str
     value: float | str | None = None
-    """What it is sorted by; None comes last."""
+    """Sort key; None comes last."""
     look: Look | None = None
     """Of the method that it names."""
 
@@ -33,7 +33,7 @@ class Table:
     columns: Sequence[Column]
     rows: list[list[Cell]]
     below: list[list[Cell]] = field(default_factory=list)
-    """What the rows are seen against."""
+    """Baselines and the published result."""
 
 
 @dataclass(frozen=True)
@@ -82,27 +82,27 @@ def _why(run: _Run) -> str:
     return "answers one class" if seed in run.row.one_class else "collapsed" if seed in run.row.collapsed else ""
 
 
-def _known(name: str) -> Column:
+def _shared_column(name: str) -> Column:
     return Column("", lambda run: run.known[name], "", name, words=True)
 
 
 _RUNS = (
-    _known("run"), Column("", "row.label", "", "method", words=True), Column("", "record.spec.seed", "", "seed"),
-    _known("state"), Column("", _why, "", "why", words=True), Column("", "record.test.accuracy", "%", "accuracy\n%"),
+    _shared_column("run"), Column("", "row.label", "", "method", words=True), Column("", "record.spec.seed", "", "seed"),
+    _shared_column("state"), Column("", _why, "", "why", words=True), Column("", "record.test.accuracy", "%", "accuracy\n%"),
     Column("", "record.parameters.body", "", "trainable"), Column("", "record.memory.training_bytes", "MiB", "memory\nMiB"),
     Column("", "record.training.reviews_seen", "", "reviews\nseen"), Column("", "record.seconds.charged", "", "device\ns"),
-    *map(_known, ("settings", "machine", "versions", "commit", "finished")),
+    *map(_shared_column, ("settings", "machine", "versions", "commit", "finished")),
 )  # fmt: skip
 
 
 def runs_table(group: Group, looks: Mapping[str, Look]) -> Table:
-    """Return every run of a group, whatever it ended in, by method and seed."""
+    """Return every run of a group, in any state, by method and seed."""
     clock = "s, device\nshared" if group.shared else "device\ns"
     shown = [replace(column, header=clock) if column.header == "device\ns" else column for column in _RUNS]
     runs = [
         _Run(record, row, about(record))
         for row in group.rows
-        for record in sorted((*row.runs, *row.others), key=lambda r: r.spec.seed)
+        for record in sorted((*row.runs, *row.other_runs), key=lambda r: r.spec.seed)
     ]
     cells = [[Cell(column.cell(run), column.value(run)) for column in shown] for run in runs]
     for named, run in zip(cells, runs, strict=True):
@@ -111,7 +111,7 @@ def runs_table(group: Group, looks: Mapping[str, Look]) -> Table:
 
 
 def about(record: Record | Baseline) -> dict[str, str]:
-    """Say of a run what a point says of the run that it is, in the order in which it says it."""
+    """Describe a run, in the order of a tooltip."""
     machine = record.environment
     versions = ", ".join(f"{name} {version}" for name, version in sorted(machine.versions.items()))
     commit = (machine.commit or "unknown")[:12] + (", with uncommitted changes" if machine.dirty else "")
@@ -134,7 +134,9 @@ def about(record: Record | Baseline) -> dict[str, str]:
 
 
 def known_runs(groups: Sequence[Group]) -> dict[str, dict[str, str]]:
-    """Return all of them, by run id: what the points of figures are looked up in."""
-    found: list[Record | Baseline] = [record for group in groups for row in group.rows for record in (*row.runs, *row.others)]
-    found += [baseline for group in groups for baseline in group.baselines]
-    return {record.run_id: about(record) for record in found}
+    """Return all runs by id, for the points of figures."""
+    records: list[Record | Baseline] = [
+        record for group in groups for row in group.rows for record in (*row.runs, *row.other_runs)
+    ]
+    records += [baseline for group in groups for baseline in group.baselines]
+    return {record.run_id: about(record) for record in records}

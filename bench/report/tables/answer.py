@@ -1,4 +1,4 @@
-"""The answer of a comparison in a sentence a method: how accurate it is, whether that differs, and what it costs."""
+"""Summarise a comparison in a sentence per method: accuracy, verdict and costs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WORDS = {"better": "better than", "worse": "worse than", "equivalent": "equival
 
 
 def sentences(group: Group) -> list[str]:
-    """Write what each method with complete runs came to beside the reference."""
+    """Summarise each method with complete runs against the reference."""
     return [harmless(f"{row.label}: {', '.join(_parts(row, group))}.") for row in group.rows if row.accuracy is not None]
 
 
@@ -31,14 +31,14 @@ def _parts(row: Row, group: Group) -> Iterator[str]:
         words = _WORDS.get(row.paired.verdict, f"no verdict ({row.paired.verdict}) against")
         class_ = ", which answers one class" if row.paired.one_class else ""
         yield f"{words} {reference.label}{class_} ({points(row.accuracy_difference)} points)"
-    for what, own, its in (
+    for quantity, own, its in (
         ("time per token", row.conversion.ratio if row.conversion else None, 1.0),
         ("time per review", _slowness(row, group), _slowness(reference, group)),
         ("memory", row.memory, reference.memory),
         ("trainable parameters", row.body, reference.body),
     ):
         if own and its:
-            yield f"{own / its:.{0 if own > 10 * its else 2}f} × its {what}"
+            yield f"{own / its:.{0 if own > 10 * its else 2}f} × its {quantity}"
 
 
 def _slowness(row: Row, group: Group) -> float | None:

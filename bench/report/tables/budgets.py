@@ -35,13 +35,13 @@ def sections(sweep: Sweep) -> list[Section]:
     beside = Section(
         title=f"Difference from {sweep.reference} by budget · {name}",
         headers=["points", *heads],
-        rows=[[line.label, *(_difference(row) for row in line.rows)] for line in sweep.lines if _others(line, sweep)],
+        rows=[[line.label, *(_difference(row) for row in line.rows)] for line in sweep.lines if _has_difference(line, sweep)],
         notes=_crossings(sweep),
     )
     return [accuracy, beside] if beside.rows else [accuracy]
 
 
-def _others(line: Line, sweep: Sweep) -> bool:
+def _has_difference(line: Line, sweep: Sweep) -> bool:
     """Whether a line has a difference from the reference, and is not the reference's own."""
     beside = zip(line.rows, sweep.groups, strict=True)
     return any(row is not None and row is not group.reference and row.accuracy_difference is not None for row, group in beside)
@@ -65,24 +65,28 @@ def _difference(row: Row | None) -> str:
 
 def _settings(sweep: Sweep) -> list[Note]:
     """Name the hyperparameters that a line does not share over its budgets, as after tuning."""
-    said = {}
+    labels = {}
     for line in sweep.lines:
-        known = [setting for setting in line.settings if setting is not None]
-        shared = frozenset.intersection(*(frozenset(setting.items()) for setting in known))
-        if all(frozenset(setting.items()) == shared for setting in known):
+        settings = [setting for setting in line.settings if setting is not None]
+        shared = frozenset.intersection(*(frozenset(setting.items()) for setting in settings))
+        if all(frozenset(setting.items()) == shared for setting in settings):
             continue
-        different = sorted({name for setting in known for name, value in frozenset(setting.items()) - shared})
-        values = [" ".join(str(setting[name]) for name in different if name in setting) for setting in known]
-        said[line.label] = f"{', '.join(different)} {', '.join(values)}"
-    return naming("settings", "Hyperparameters differ between budgets: {}.", said)
+        different = sorted({name for setting in settings for name, value in frozenset(setting.items()) - shared})
+        values = [" ".join(str(setting[name]) for name in different if name in setting) for setting in settings]
+        labels[line.label] = f"{', '.join(different)} {', '.join(values)}"
+    return naming("settings", "Hyperparameters differ between budgets: {}.", labels)
 
 
 def _crossings(sweep: Sweep) -> list[Note]:
     verdicts = Note("verdicts", "In parentheses is the verdict of the comparison under that budget alone.")
     if not sweep.crossings:
         return [Note("crossing", "No difference changes its sign between two budgets."), verdicts]
-    sure = [Note("crossing", _crossing(found, sweep), (found.label,)) for found in sweep.crossings if found.at is not None]
-    unsure = {found.label: "" for found in sweep.crossings if found.at is None}
+    sure = [
+        Note("crossing", _crossing(crossing, sweep), (crossing.label,))
+        for crossing in sweep.crossings
+        if crossing.at is not None
+    ]
+    unsure = {crossing.label: "" for crossing in sweep.crossings if crossing.at is None}
     unresolved = naming("sign", "Sign changes that are not resolved on both sides: {}.", unsure)
     return [
         *[*sure, *unresolved][:3],
@@ -101,12 +105,12 @@ def _crossing(crossing: Crossing, sweep: Sweep) -> str:
 
 
 def crossing_budget(crossing: Crossing) -> str:
-    """Write where the lead changes, in two digits: more of them no interpolation knows."""
+    """Format the budget at which the lead changes in two digits, as precise as interpolation is."""
     return str(Budget(amount=float(f"{crossing.at:.2g}"), unit=crossing.below.unit))
 
 
 _SAME = {"epochs": "reviews", "steps": "reviews", "tokens": "tokens"}
-"""What is equal for every method under a budget that is no time."""
+"""What is equal for every method under a budget that is not time."""
 
 
 def equal_reviews(group: Group) -> list[Section]:

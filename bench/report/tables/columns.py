@@ -1,4 +1,4 @@
-"""The columns of a comparison: each is spelt here once, for terminal, Markdown, LaTeX, page, CSV and JSON."""
+"""The columns of a comparison, defined once for terminal, Markdown, LaTeX, page, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class Column:
     """One number or word of a row, and how each format shows it."""
 
     name: str
-    """In CSV, without its unit; empty: not there."""
+    """Name in CSV, without its unit; empty: not there."""
     sort: str | Callable[[Any], Value]
-    """Where the plain value is found, such as "paired.low": shares of 1, bytes. None is not measured."""
+    """Path or function of the plain value, such as "paired.low": shares of 1, bytes. None is not measured."""
     unit: Literal["", "%", "points", "MiB", "p"] = ""
     header: str = ""
-    """In tables, a second line where width is short; empty: not there."""
+    """Header in tables, on two lines where width is short; empty: not there."""
     format: Callable[[Any], str] | None = None
-    """The cell of a table, in lines that may stand side by side; by default the value with the digits of its unit."""
+    """Formats the cell, whose lines may be joined; by default the value with the digits of its unit."""
     key: str = ""
-    """In the `table` of JSON, whose names are older than these headers."""
+    """Name in the `table` of JSON; empty: not there."""
     shown: Literal["always", "narrow", "wide", "csv"] = "csv"
     words: bool = False
-    """Whether cells are words, which wrap and stand to the left."""
+    """Whether cells are words, which wrap and align left."""
 
     @property
     def full_name(self) -> str:
@@ -48,8 +48,8 @@ class Column:
             return self.sort(row)
         for part in self.sort.split("."):
             row = None if row is None else getattr(row, part)
-        found: Value = row
-        return found
+        result: Value = row
+        return result
 
     def scaled(self, row: Any) -> Value:
         """Return the value in its unit."""
@@ -67,13 +67,13 @@ class Column:
 
 
 def columns(group: Group, *, wide: bool) -> list[Column]:
-    """Return those that decide, or with `wide` all. A calibrated group has no speed by its runs' clocks."""
-    other = "reviews per s" if group.calibrated else "time a token"
-    return [found for found in COLUMNS if found.shown in ("always", "wide" if wide else "narrow") and found.key != other]
+    """Return the main columns, or all with `wide`. A calibrated group has no speed by its runs' clocks."""
+    excluded = "reviews per s" if group.calibrated else "time a token"
+    return [column for column in COLUMNS if column.shown in ("always", "wide" if wide else "narrow") and column.key != excluded]
 
 
 def _none(row: Any) -> str:
-    # A dash is a number that a method or run has but that was not measured; elsewhere there is none to measure.
+    # A dash is a number that was not measured; an empty cell is one that cannot be.
     return "" if getattr(row, "role", "method") in {"baseline", "published"} else "–"
 
 
@@ -100,15 +100,15 @@ def _difference(row: Row) -> str:
 
 
 def _verdict(row: Row) -> str:
-    return _lines(worded(row.paired), _which(row.paired)) if row.paired else _beside(row)
+    return _lines(worded(row.paired), _seeds_of_verdict(row.paired)) if row.paired else _beside(row)
 
 
-def _which(paired: Paired) -> str:
-    """Say on which seeds a verdict, or a difference without one, stands where it is not all."""
-    others = [*paired.collapsed, *paired.lacking, *paired.extra, *paired.unusable]
-    if not others and paired.verdict != "incomplete":
+def _seeds_of_verdict(paired: Paired) -> str:
+    """Name the seeds of a verdict or difference, where they are not all."""
+    affected = [*paired.collapsed, *paired.lacking, *paired.extra, *paired.unusable]
+    if not affected and paired.verdict != "incomplete":
         return ""
-    every = seed_list([*paired.seeds, *others])
+    every = seed_list([*paired.seeds, *affected])
     return f"on seeds {seed_list(paired.seeds)} of {every}" if paired.seeds else f"on none of seeds {every}"
 
 
@@ -126,10 +126,12 @@ def _rate(row: Row) -> str:
 
 def _time(row: Row) -> str:
     """Write the time per token over the reference's, with its 95 % interval; the reference has none."""
-    found = row.conversion
-    if found is None:
+    conversion = row.conversion
+    if conversion is None:
         return _none(row)
-    return _lines(f"{found.ratio:.2f}", "" if found.low == found.high else f"[{found.low:.2f}, {found.high:.2f}]")
+    return _lines(
+        f"{conversion.ratio:.2f}", "" if conversion.low == conversion.high else f"[{conversion.low:.2f}, {conversion.high:.2f}]"
+    )
 
 
 def _complete(row: Row) -> int | None:
@@ -175,8 +177,8 @@ COLUMNS = (
     Column("runs in other states", ended),
     Column("accuracy: standard deviation over seeds", "accuracy_deviation", "points"),
     Column("accuracy: half width of the 95 % interval over seeds", "accuracy_half_width", "points"),
-    Column("collapsed runs", lambda r: len(r.collapsed) if r.runs or r.others else None),
-    Column("runs that answer one class", lambda r: len(r.one_class) if r.runs or r.others else None),
+    Column("collapsed runs", lambda r: len(r.collapsed) if r.runs or r.other_runs else None),
+    Column("runs that answer one class", lambda r: len(r.one_class) if r.runs or r.other_runs else None),
     Column("seeds compared", _of_paired(lambda p: _numbers(p.seeds))),
     Column("seeds collapsed", _of_paired(lambda p: _numbers(p.collapsed))),
     Column("seeds not compared", _of_paired(lambda p: _numbers(p.lacking, p.extra, p.unusable))),

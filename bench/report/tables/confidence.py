@@ -1,4 +1,4 @@
-"""How far each method's probabilities can be believed, as a table."""
+"""Calibration of each method's probabilities, as a table."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bench.system.text import percent
 __all__ = ["as_json", "sections"]
 
 
-def sections(group: Group, found: Sequence[Confidence]) -> list[Section]:
+def sections(group: Group, confidences: Sequence[Confidence]) -> list[Section]:
     """Return the table of a group; empty where no run has its logits."""
-    if not found:
+    if not confidences:
         return []
-    lacking = {row.label: "" for row in group.rows if row.runs and row.label not in {one.label for one in found}}
+    lacking = {row.label: "" for row in group.rows if row.runs and row.label not in {entry.label for entry in confidences}}
     notes = [
         Note("ece", f"ECE: mean distance of confidence from accuracy in {BINS} bins of equal mass; next column: its floor."),
         Note("scores", "NLL in nats, Brier summed over the classes; nothing was recalibrated."),
@@ -33,14 +33,14 @@ def sections(group: Group, found: Sequence[Confidence]) -> list[Section]:
             words=frozenset({0, 5}),
             rows=[
                 [
-                    one.label,
-                    f"{percent(one.ece)}\n±{percent(one.ece_half_width)}",
-                    percent(one.ece_floor),
-                    _plus_minus(one.nll, one.nll_half_width),
-                    _plus_minus(one.brier, one.brier_half_width),
-                    seed_list(one.seeds),
+                    entry.label,
+                    f"{percent(entry.ece)}\n±{percent(entry.ece_half_width)}",
+                    percent(entry.ece_floor),
+                    _plus_minus(entry.nll, entry.nll_half_width),
+                    _plus_minus(entry.brier, entry.brier_half_width),
+                    seed_list(entry.seeds),
                 ]
-                for one in found
+                for entry in confidences
             ],
             notes=notes,
         )
@@ -51,6 +51,6 @@ def _plus_minus(value: float, half: float | None) -> str:
     return f"{value:.4f}" + ("" if half is None else f"\n±{half:.4f}")
 
 
-def as_json(found: Sequence[Confidence]) -> list[dict[str, object]]:
+def as_json(confidences: Sequence[Confidence]) -> list[dict[str, object]]:
     """Return the same as plain values, with the bins of the reliability figure."""
-    return [asdict(one) for one in found]
+    return [asdict(entry) for entry in confidences]

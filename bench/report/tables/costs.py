@@ -1,4 +1,4 @@
-"""What each method costs: in training, and when its model is used; and how the model does on other reviews."""
+"""Costs of each method in training and in use, and its out-of-domain accuracy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sections(group: Group) -> list[Section]:
     rows = [row for row in group.rows if row.runs]
     if not rows:
         return []
-    found = [costs(row.runs, row.measured) for row in rows]
+    all_costs = [costs(row.runs, row.measured) for row in rows]
     notes = [Note("peak", f"Medians over seeds. Activations are the rest of the {peak(group)}, kernels' work space included.")]
     sources = sorted({record.energy.source for row in rows for record in row.measured if record.energy})
     if sources and not group.shared:
@@ -35,13 +35,15 @@ def sections(group: Group) -> list[Section]:
         notes.append(
             Note("clock", "Runs shared their device: their seconds and joules are not shown, nor milliseconds of a call.")
         )
-    training = _section("Costs of training", group, rows, found, _TRAINING[:4] if group.shared else _TRAINING, notes)
-    use = _section("Costs in use, and other reviews", group, rows, found, _used(found, shared=group.shared), _notes(found))
+    training = _section("Costs of training", group, rows, all_costs, _TRAINING[:4] if group.shared else _TRAINING, notes)
+    use = _section(
+        "Costs in use, and other reviews", group, rows, all_costs, _used(all_costs, shared=group.shared), _notes(all_costs)
+    )
     return [part for part in (training, use) if len(part.headers) > 1]
 
 
 def peak(group: Group) -> str:
-    """Say what the parts of a group's memory add up to."""
+    """Name the total of which a group's memory parts are the sum."""
     on_cuda = any(record.memory and record.memory.cuda_allocated is not None for record in group.runs)
     return "peak of torch's allocations on the GPU" if on_cuda else "peak above the baseline"
 
@@ -56,15 +58,15 @@ _TRAINING: list[_Column] = [
 ]
 
 
-def _used(found: list[Costs], *, shared: bool) -> list[_Column]:
-    batches = sorted({call.batch for c in found for call in c.calls}) or [1, 32]
+def _used(all_costs: list[Costs], *, shared: bool) -> list[_Column]:
+    batches = sorted({call.batch for c in all_costs for call in c.calls}) or [1, 32]
     columns: list[_Column] = [("to ship", lambda c: _DASH if c.bytes_to_ship is None else _bytes(c.bytes_to_ship))]
     for batch in batches:
         columns.append((f"latency{'' if shared else ' ms'}\nbatch {batch}", _of(batch, _overhead if shared else _latency)))
     for batch in batches if not shared else ():
         columns.append((f"merged ms\nbatch {batch}", _of(batch, _merged)))
     columns.append(("out-of-domain\naccuracy %", lambda c: plus_minus(_mean(c.out_of_domain), half_width(c.out_of_domain))))
-    if any(c.without_leaked is not None for c in found):
+    if any(c.without_leaked is not None for c in all_costs):
         columns.append(("accuracy %\nwithout leaked", lambda c: percent(c.without_leaked)))
     return columns
 
@@ -100,23 +102,23 @@ def _bytes(size: float) -> str:
     return f"{size / 2**10:,.1f} KiB" if size < 2**20 else f"{size / 2**20:,.1f} MiB"
 
 
-def _notes(found: list[Costs]) -> list[Note]:
+def _notes(all_costs: list[Costs]) -> list[Note]:
     notes = [Note("bytes", "To ship: what a user of the model needs beside the plain encoder, head included.")]
-    if any(c.calls for c in found):
-        merged = any(call.merged_milliseconds is not None for c in found for call in c.calls)
+    if any(c.calls for c in all_costs):
+        merged = any(call.merged_milliseconds is not None for c in all_costs for call in c.calls)
         and_merged = "; merged: with updates added into the encoder's weights" if merged else ""
         notes.append(Note("latency", f"Latency: one call at full length, and against the encoder alone{and_merged}."))
-    if any(c.out_of_domain for c in found):
+    if any(c.out_of_domain for c in all_costs):
         notes.append(Note("out-of-domain", "Out-of-domain: sentences of Rotten Tomatoes reviews, never trained on."))
-    if any(c.without_leaked is not None for c in found):
+    if any(c.without_leaked is not None for c in all_costs):
         notes.append(Note("leak", "Without leaked: on the test reviews whose text is not also in train."))
     return notes
 
 
 def _section(
-    name: str, group: Group, rows: list[Row], found: list[Costs], columns: list[_Column], notes: list[Note]
+    name: str, group: Group, rows: list[Row], all_costs: list[Costs], columns: list[_Column], notes: list[Note]
 ) -> Section:
-    cells = [[say(c) for c in found] for _, say in columns]
+    cells = [[say(c) for c in all_costs] for _, say in columns]
     shown = [i for i, column in enumerate(cells) if any(cell != _DASH for cell in column)]
     headers = [header.replace("\n", " ") for header, _ in columns]
     left_out = {headers[i]: "" for i in range(len(columns)) if i not in shown and not headers[i].startswith("merged")}
@@ -133,15 +135,15 @@ def as_json(group: Group) -> list[dict[str, object]]:
     return [_plain(row.label, costs(row.runs, row.measured)) for row in group.rows]
 
 
-def _plain(label: str, found: Costs) -> dict[str, object]:
+def _plain(label: str, method_costs: Costs) -> dict[str, object]:
     return {
         "label": label,
-        "memory_bytes": found.split.model_dump() if found.split else None,
-        "energy_joules": found.energy,
-        "device_seconds": found.device_seconds,
-        "bytes_to_ship": found.bytes_to_ship,
-        "latency": [vars(call) for call in found.calls],
-        "out_of_domain_accuracy": _mean(found.out_of_domain),
-        "out_of_domain_half_width": half_width(found.out_of_domain),
-        "accuracy_without_leaked": found.without_leaked,
+        "memory_bytes": method_costs.split.model_dump() if method_costs.split else None,
+        "energy_joules": method_costs.energy,
+        "device_seconds": method_costs.device_seconds,
+        "bytes_to_ship": method_costs.bytes_to_ship,
+        "latency": [vars(call) for call in method_costs.calls],
+        "out_of_domain_accuracy": _mean(method_costs.out_of_domain),
+        "out_of_domain_half_width": half_width(method_costs.out_of_domain),
+        "accuracy_without_leaked": method_costs.without_leaked,
     }

@@ -40,6 +40,6 @@ def _number(value: float | None) -> str:
 
 
 def _text(text: str) -> str:
-    """Return the text, which no spreadsheet takes for a formula."""
+    """Escape a text that a spreadsheet would take for a formula."""
     safe = harmless(text)
     return f"'{safe}" if safe.lstrip().startswith(_COMMANDS) else safe

@@ -1,4 +1,4 @@
-"""Learning curves and time to accuracy: what a group's runs had learned along the way."""
+"""Learning curves and time to accuracy."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ def sections(group: Group) -> list[Section]:
     if not rows:
         return []
     reviews = next(record.data.validation for row in rows for record in row.runs)
-    said = f"standard error of one of 80 %: {100 * math.sqrt(0.8 * 0.2 / max(1, reviews)):.1f} points"
+    precision = f"standard error of one of 80 %: {100 * math.sqrt(0.8 * 0.2 / max(1, reviews)):.1f} points"
     curve = Section(
         title=f"Learning curves · {title(group)}",
         headers=["method", *(f"at {100 * mark:.0f} %" for mark in MARKS)],
         rows=[[row.label, *(_mark(mark, shared=group.shared) for mark in marks(row.runs))] for row in rows],
         notes=[
-            Note("validation", f"Accuracy in % on {reviews:,} validation reviews ({said}), with device seconds by then."),
+            Note("validation", f"Accuracy in % on {reviews:,} validation reviews ({precision}), with device seconds by then."),
             *_clock(group),
             Note("schedule", "The learning rate follows the budget: a point on the way is not where a smaller budget ends."),
         ],
     )
-    wanted = levels(group)
+    accuracies = levels(group)
     timed = Section(
         title=f"Time to validation accuracy · {title(group)}",
-        headers=["method", *(head for level in wanted for head in (f"time to\n{_level(level)} %", "reviews\nby then"))],
+        headers=["method", *(head for level in accuracies for head in (f"time to\n{_level(level)} %", "reviews\nby then"))],
         rows=[
-            [row.label, *(c for level in wanted for c in _time(time_to(row.measured, level), shared=group.shared))]
+            [row.label, *(c for level in accuracies for c in _time(time_to(row.measured, level), shared=group.shared))]
             for row in rows
         ],
         notes=[
@@ -70,12 +70,12 @@ def _mark(mark: Mark, *, shared: bool) -> str:
     return percent(mark.accuracy) + ("" if took is None else f"\n({seconds(took)})")
 
 
-def _time(found: TimeTo, *, shared: bool) -> tuple[str, str]:
-    partly = f" ({found.reached} of {found.runs})" if 0 < found.reached < found.runs else ""
-    if found.seconds is None or found.reviews is None:
+def _time(time_to: TimeTo, *, shared: bool) -> tuple[str, str]:
+    partly = f" ({time_to.reached} of {time_to.runs})" if 0 < time_to.reached < time_to.runs else ""
+    if time_to.seconds is None or time_to.reviews is None:
         return f"not reached{partly}", ""
-    took = found.calibrated if shared else found.seconds
-    return ("–" if took is None else f"≤ {seconds(took)}{partly}"), f"{found.reviews:,.0f}"
+    took = time_to.calibrated if shared else time_to.seconds
+    return ("–" if took is None else f"≤ {seconds(took)}{partly}"), f"{time_to.reviews:,.0f}"
 
 
 def as_json(group: Group) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""What a reader must know beside the numbers of a comparison, the most important first."""
+"""Footnotes of a comparison, the most important first."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def title(group: Group) -> str:
 
 
 def notes(group: Group) -> tuple[Note, ...]:
-    """Return everything that holds for this group in particular. What holds for all of them stands in RULES.md."""
+    """Return the notes of this group. What holds for all groups is in RULES.md."""
     return tuple(note._replace(text=harmless(note.text)) for note in _notes(group))
 
 
 def _notes(group: Group) -> Iterator[Note]:
-    runs, others = group.runs, [(row, record) for row in group.rows for record in row.others]
+    runs, others = group.runs, [(row, record) for row in group.rows for record in row.other_runs]
     tested = runs[0].test.reviews if runs and runs[0].test else 0
     if group.reference is None:
         yield Note("reference", "No run of the reference method is complete here, so there are no differences.")
@@ -90,7 +90,7 @@ def _notes(group: Group) -> Iterator[Note]:
 
 
 def _of_rates(group: Group) -> Iterator[Note]:
-    """Name learning rates at the edge of what was tried, and defaults that no data chose."""
+    """Name learning rates at the edge of their grid, and untuned defaults."""
     tuned = {row.label: row.runs[0] for row in group.rows if row.runs and (c := row.runs[0].choice) and c.at_edge}
     edges = {label: f"{record.spec.hyperparameters.get('learning_rate')}" for label, record in tuned.items()}
     yield from naming("edge", "Learning rates chosen at the edge of their grids: {}.", edges)
@@ -105,14 +105,14 @@ def _of_rates(group: Group) -> Iterator[Note]:
 
 
 def _of_machines(group: Group) -> Iterator[Note]:
-    """Say where the runs of a counted budget are of several kinds of machine, and which the measurements are of."""
+    """Note runs on several kinds of machine, and that of the measurements."""
     kinds = Counter(machine(record) for record in group.runs)
     if len(kinds) > 1:
         measured = next(record for row in group.rows for record in row.measured)
         by_seed: dict[int, set[Machine]] = defaultdict(set)
         for record in group.runs:
             by_seed[record.spec.seed].add(machine(record))
-        mixed = sorted(seed for seed, found in by_seed.items() if len(found) > 1)
+        mixed = sorted(seed for seed, devices in by_seed.items() if len(devices) > 1)
         within = f" On seeds {seed_list(mixed)} the methods had different ones." if mixed else ""
         yield Note(
             "machines",
@@ -122,13 +122,13 @@ def _of_machines(group: Group) -> Iterator[Note]:
 
 
 def _of_budgets(group: Group) -> Iterator[Note]:
-    """Say how shares of reference tokens came about."""
+    """Explain shares of reference tokens."""
     runs = {row.label: next((r for r in row.runs if r.spec.reference_tokens is not None), None) for row in group.rows}
     shares = {label: run for label, run in runs.items() if run is not None}
     wide = [label for label, run in shares.items() if (c := run.conversion) and c.high - c.low > 0.2 * c.ratio]
     if group.calibrated:
-        known = f", known to no better than ±10 % for {', '.join(wide)}" if wide else ""
-        yield Note("time", f"Time per token is over the reference's, by calibration{known}.", tuple(wide))
+        bounds = f", known to no better than ±10 % for {', '.join(wide)}" if wide else ""
+        yield Note("time", f"Time per token is over the reference's, by calibration{bounds}.", tuple(wide))
     if shares and group.key.budget == str(next(iter(shares.values())).spec.budget):
         yield Note(
             "shares", f"These runs' own budget was in reference tokens, of which this is the share: {', '.join(shares)}."

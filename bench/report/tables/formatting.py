@@ -41,7 +41,7 @@ def run_line(record: Record) -> str:
         parts.append(f"{mebibytes(record.memory.training_bytes)} MiB")
     if record.choice and record.choice.at_edge:
         parts.append(f"learning rate {_rate(rate)} {_EDGE}")
-    return harmless("  ".join(parts) + f"  [{spec.encoder}, {spec.asked}]")
+    return harmless("  ".join(parts) + f"  [{spec.encoder}, {spec.requested_budget}]")
 
 
 def _collapse(test: Evaluation) -> str:
@@ -52,13 +52,13 @@ def _collapse(test: Evaluation) -> str:
 
 def choice_line(decision: Decision) -> str:
     """Write in one row which learning rate the trials of a method chose, and from what; or why none."""
-    said = ", ".join(f"{_rate(trial.learning_rate)} {_trial(trial)}" for trial in tried(decision.trials))
-    chosen = (
+    scores = ", ".join(f"{_rate(trial.learning_rate)} {_trial(trial)}" for trial in tried(decision.trials))
+    choice = (
         f"learning rate {_rate(decision.rate)} is chosen" if decision.rate is not None else f"no runs, since {decision.reason}"
     )
     if decision.choice is not None and decision.choice.at_edge:
-        chosen += f" ({_EDGE})"
-    return harmless(f"{decision.method:<16} tuned: {chosen}; validation by learning rate: {said}  [{decision.budget}]")
+        choice += f" ({_EDGE})"
+    return harmless(f"{decision.method:<16} tuned: {choice}; validation by learning rate: {scores}  [{decision.budget}]")
 
 
 def _trial(trial: Trial) -> str:

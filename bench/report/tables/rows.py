@@ -23,13 +23,13 @@ _OFFICIAL = (25_000, 123)
 
 def rows(group: Group) -> list[Row]:
     """Return the methods, the reference first, then the baselines, then the published result."""
-    fitted = [_baseline(found, group) for found in baselines(group)]
+    fitted = [_baseline(fits, group) for fits in baselines(group)]
     return [*group.rows, *fitted, replace(PUBLISHED, label=f"{PUBLISHED.label} ({differs(group)})")]
 
 
 def differs(group: Group) -> str:
-    """Name what the published result does not share with a group: "other encoder and test"."""
-    data = {(run.data.test, run.data.leaked) for row in group.rows for run in (*row.runs, *row.others)}
+    """Name the differences of the published result: "other encoder and test"."""
+    data = {(run.data.test, run.data.leaked) for row in group.rows for run in (*row.runs, *row.other_runs)}
     same_test = data == {_OFFICIAL} and group.key.test_limit is None
     same_encoder = "roberta-base" in {name.rsplit("/", 1)[-1] for name in group.encoders}
     other = [what for what, same in (("encoder", same_encoder), ("test", same_test)) if not same]
@@ -37,12 +37,10 @@ def differs(group: Group) -> str:
 
 
 def baselines(group: Group) -> list[list[Baseline]]:
-    """Group the baselines that are shown as one: that on all reviews, then those on as many as the reference saw, of which
-    each of its seeds has its own.
-    """
+    """Group the baselines into rows: the one on all reviews, then those on as many as each seed of the reference saw."""
     whole = [baseline for baseline in group.baselines if _is_whole(baseline)]
     alike = [baseline for baseline in group.baselines if not _is_whole(baseline)]
-    return [found for found in (whole, alike) if found]
+    return [fits for fits in (whole, alike) if fits]
 
 
 def _is_whole(baseline: Baseline) -> bool:
@@ -51,17 +49,17 @@ def _is_whole(baseline: Baseline) -> bool:
 
 def ended(row: Row) -> str:
     """Count the runs of a row that did not complete, by their state: "1 failed, 2 cancelled"."""
-    states = [record.state for record in row.others]
+    states = [record.state for record in row.other_runs]
     return ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
 
 
-def _baseline(found: Sequence[Baseline], group: Group) -> Row:
-    tests, reference = [baseline.test for baseline in found], group.reference
-    which = "all reviews" if _is_whole(found[0]) else "as many reviews as the reference"
-    each = f", mean of {len(found)}" if len(found) > 1 else ""
+def _baseline(fits: Sequence[Baseline], group: Group) -> Row:
+    tests, reference = [baseline.test for baseline in fits], group.reference
+    which = "all reviews" if _is_whole(fits[0]) else "as many reviews as the reference"
+    each = f", mean of {len(fits)}" if len(fits) > 1 else ""
     accuracy, f1 = fmean(test.accuracy for test in tests), fmean(test.f1 for test in tests)
     return Row(
-        label=f"baseline: {found[0].spec.model}, {which}{each}",
+        label=f"baseline: {fits[0].spec.model}, {which}{each}",
         role="baseline",
         accuracy=accuracy,
         accuracy_difference=None if reference is None or reference.accuracy is None else accuracy - reference.accuracy,
@@ -69,5 +67,5 @@ def _baseline(found: Sequence[Baseline], group: Group) -> Row:
         recall=fmean(test.recall for test in tests),
         f1=f1,
         f1_difference=None if reference is None or reference.f1 is None else f1 - reference.f1,
-        reviews_seen=fmean(baseline.spec.train_reviews for baseline in found),
+        reviews_seen=fmean(baseline.spec.train_reviews for baseline in fits),
     )

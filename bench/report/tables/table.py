@@ -1,4 +1,4 @@
-"""A table with a title and notes, which every view is made of, and how a terminal shows it."""
+"""Tables with a title and notes, and their layout in a terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WORDS, _VERDICT = 16, 13
 
 
 class Note(NamedTuple):
-    """A sentence beside a table: its kind, the methods or runs that it is about, and what it says."""
+    """A footnote: its kind, text, and the methods or runs that it is about."""
 
     kind: str
     text: str
@@ -31,14 +31,14 @@ class Note(NamedTuple):
 
 
 def naming(kind: str, words: str, items: Mapping[str, str]) -> list[Note]:
-    """Return a note in whose {} stand methods or runs, each with what is said of it; none where there are none."""
-    each = "; ".join(f"{name} {said}".strip() for name, said in items.items())
+    """Fill the {} of a note with methods or runs and their details; yield nothing without any."""
+    each = "; ".join(f"{name} {detail}".strip() for name, detail in items.items())
     return [Note(kind, words.replace("{}", each), tuple(items))] if items else []
 
 
 @dataclass(frozen=True)
 class Section:
-    """A table of texts. Words stand to the left, numbers to the right. Headers and cells have lines where width is short."""
+    """A table of texts. Words align left, numbers right. Headers and cells have lines for short widths."""
 
     title: str
     headers: Sequence[str]
@@ -47,7 +47,7 @@ class Section:
     notes: Sequence[Note] = ()
     """The most important first."""
     below: Sequence[Sequence[str]] = ()
-    """Rows that the others are seen against, [rows, headers]."""
+    """Baselines and the published result, [rows, headers]."""
     words: frozenset[int] = frozenset({0})
     """Columns of words."""
     bold: bool = False
@@ -55,7 +55,7 @@ class Section:
 
 
 def footnotes(section: Section) -> list[str]:
-    """Write what stands under a table: a few short notes."""
+    """Write the notes under a table, a few short ones."""
     return [harmless(_short(note.text)) for note in section.notes[:MOST_NOTES]]
 
 
@@ -77,8 +77,8 @@ def terminal(section: Section, width: int = 100) -> str:
 
 def _wrapped(text: str, width: int, mark: str = "") -> str:
     """Wrap a text, but neither before a % nor before the dot between two settings."""
-    held = text.replace(" %", "\N{NO-BREAK SPACE}%").replace(" ·", "\N{NO-BREAK SPACE}·")
-    lines = textwrap.fill(held, width, initial_indent=mark, subsequent_indent=" " * len(mark))
+    unbroken = text.replace(" %", "\N{NO-BREAK SPACE}%").replace(" ·", "\N{NO-BREAK SPACE}·")
+    lines = textwrap.fill(unbroken, width, initial_indent=mark, subsequent_indent=" " * len(mark))
     return lines.replace("\N{NO-BREAK SPACE}", " ")
 
 

@@ -1,4 +1,4 @@
-"""The sensitivity table: validation accuracy of every tuning trial, the chosen learning rate, and what tuning took."""
+"""The sensitivity table: validation accuracy of every tuning trial, the chosen learning rate, and the cost of tuning."""
 
 from __future__ import annotations
 
@@ -19,28 +19,30 @@ _PLACES = ("low", "default", "high", "other rates")
 _CHOSEN = " *"
 
 
-def section(found: Sensitivity) -> Section:
+def section(sensitivity: Sensitivity) -> Section:
     """Return methods by learning rates, as each method declares them."""
-    placed = [_placed(row) for row in found.methods]
+    placed = [_placed(row) for row in sensitivity.methods]
     shown = [place for place in _PLACES if place != "other rates" or any(cells[place] for cells in placed)]
-    edges = {row.label: f"{row.chosen:g}" for row in found.methods if _at_edge(row)}
+    edges = {row.label: f"{row.chosen_rate:g}" for row in sensitivity.methods if _at_edge(row)}
     broken = {
         f"{row.label} at {_rate(trial)}, {trial.state}": f"({trial.reason or 'no reason was recorded'})"
-        for row in found.methods
+        for row in sensitivity.methods
         for trial in row.trials
         if trial.state != "complete"
     }
-    shared = any(shared_device(trial) for row in found.methods for trial in row.trials)
-    cases = found.methods[0].trials[0].data.validation
+    shared = any(shared_device(trial) for row in sensitivity.methods for trial in row.trials)
+    cases = sensitivity.methods[0].trials[0].data.validation
     return Section(
-        title=f"Tuning trials · {title(found.group)}",
+        title=f"Tuning trials · {title(sensitivity.group)}",
         headers=["method", *(f"{place}\nrate: %" for place in shown), *([] if shared else ["device s\nof tuning"])],
         rows=[
             [row.label, *(",\n".join(cells[place]) or "–" for place in shown), *([] if shared else [_total(row)])]
-            for row, cells in zip(found.methods, placed, strict=True)
+            for row, cells in zip(sensitivity.methods, placed, strict=True)
         ],
         notes=[
-            Note("trials", f"Rate and accuracy over {_seeds(found)} on {cases:,} validation reviews; no trial is tested."),
+            Note(
+                "trials", f"Rate and accuracy over {_seeds(sensitivity)} on {cases:,} validation reviews; no trial is tested."
+            ),
             Note("chosen", "* The rate of the runs: the best mean under which no seed collapsed; a tie goes to the default."),
             *naming("edge", "Chosen at the edge of the rates tried: {}.", edges),
             *naming("state", "Not complete: {}.", broken),
@@ -58,20 +60,20 @@ def _placed(row: Trials) -> dict[str, list[str]]:
             place = "other rates"
         else:
             place = "default" if rate == row.default else "low" if rate < row.default else "high"
-        said = percent(fmean(trial.accuracies)) if trial.accuracies else "no accuracy"
+        text = percent(fmean(trial.accuracies)) if trial.accuracies else "no accuracy"
         if trial.collapsed:
-            said += ", collapsed"
-        cells[place].append(f"{rate:g}: {said}{_CHOSEN if rate == row.chosen else ''}")
+            text += ", collapsed"
+        cells[place].append(f"{rate:g}: {text}{_CHOSEN if rate == row.chosen_rate else ''}")
     return cells
 
 
-def _seeds(found: Sensitivity) -> str:
-    most = max((len({trial.spec.seed for trial in row.trials}) for row in found.methods), default=0)
+def _seeds(sensitivity: Sensitivity) -> str:
+    most = max((len({trial.spec.seed for trial in row.trials}) for row in sensitivity.methods), default=0)
     return f"{most} tuning seed{'s' if most != 1 else ''}"
 
 
 def _at_edge(row: Trials) -> bool:
-    return row.chosen is not None and row.chosen in (row.rates[0].learning_rate, row.rates[-1].learning_rate)
+    return row.chosen_rate is not None and row.chosen_rate in (row.rates[0].learning_rate, row.rates[-1].learning_rate)
 
 
 def _rate(trial: Record) -> str:
@@ -82,17 +84,17 @@ def _total(row: Trials) -> str:
     return seconds(row.seconds) if row.all_timed else f"≥ {seconds(row.seconds)}"
 
 
-def as_json(found: Sensitivity) -> dict[str, object]:
+def as_json(sensitivity: Sensitivity) -> dict[str, object]:
     """Return the same as plain values: accuracies are shares of 1."""
     return {
-        "title": title(found.group),
-        "key": found.group.key._asdict(),
+        "title": title(sensitivity.group),
+        "key": sensitivity.group.key._asdict(),
         "methods": [
             {
                 "label": row.label,
                 "method": row.method,
                 "default_learning_rate": row.default,
-                "chosen_learning_rate": row.chosen,
+                "chosen_learning_rate": row.chosen_rate,
                 "at_edge": _at_edge(row),
                 "device_seconds": row.seconds,
                 "device_seconds_complete": row.all_timed,
@@ -108,6 +110,6 @@ def as_json(found: Sensitivity) -> dict[str, object]:
                     for trial in row.trials
                 ],
             }
-            for row in found.methods
+            for row in sensitivity.methods
         ],
     }

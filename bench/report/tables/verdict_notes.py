@@ -1,4 +1,4 @@
-"""What must be said of the differences of a table: how they came about, and which runs collapsed."""
+"""Footnotes on differences: the tests, and which runs collapsed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["of_collapse", "of_differences", "of_family"]
 
 
 def of_differences(group: Group) -> Iterator[Note]:
-    """Say how the differences from the reference and their verdicts came about, and where two tests disagree."""
+    """Name the tests of the differences from the reference, and where two of them disagree."""
     compared = [(row.label, row.paired) for row in group.rows if row.paired is not None]
     incomplete = {label: why for label, paired in compared if paired.verdict == "incomplete" for why in [_why(paired)]}
     its = of_seeds(group.reference.seeds) if group.reference else ""
@@ -25,12 +25,12 @@ def of_differences(group: Group) -> Iterator[Note]:
     yield from of_family(group, judged, f"{len(judged)} methods" if len(judged) > 1 else "one method", group.detectable)
     if any(paired.verdict == "too few seeds" for _, paired in compared):
         yield Note("few seeds", f"A verdict takes {LEAST_SEEDS} shared seeds or more on which neither method collapsed.")
-    at_odds = {row.label: said for row in group.rows if (said := _at_odds(row))}
+    at_odds = {row.label: detail for row in group.rows if (detail := _at_odds(row))}
     yield from naming("permutation", "By the permutation test over all seeds: {}.", at_odds)
 
 
 def of_family(group: Group, judged: list[Paired], family: str, detectable: float | None = None) -> Iterator[Note]:
-    """Say how the comparisons of one family were judged; nothing where none was."""
+    """Name the test of one family of comparisons; nothing where none was judged."""
     if not judged:
         return
     seeds = sorted({len(paired.seeds) for paired in judged})
@@ -49,14 +49,14 @@ def of_collapse(group: Group) -> Iterator[Note]:
 
 def _collapse(row: Row, *, rate: bool) -> str:
     low, high = clopper_pearson(len(row.collapsed), len(row.runs))
-    said = [f"{100 * len(row.collapsed) / len(row.runs):.0f} % [{100 * low:.1f}, {100 * high:.1f}]"] if rate else []
+    parts = [f"{100 * len(row.collapsed) / len(row.runs):.0f} % [{100 * low:.1f}, {100 * high:.1f}]"] if rate else []
     if row.one_class:
-        said.append("one class" if row.one_class == row.collapsed else f"one class on {seed_list(row.one_class)}")
-    return f"on {of_seeds(row.collapsed)}" + (f" ({', '.join(said)})" if said else "")
+        parts.append("one class" if row.one_class == row.collapsed else f"one class on {seed_list(row.one_class)}")
+    return f"on {of_seeds(row.collapsed)}" + (f" ({', '.join(parts)})" if parts else "")
 
 
 def _at_odds(row: Row) -> str:
-    """Write the verdict over all seeds where a seed collapsed, or where it is not that of the t test."""
+    """Write the permutation verdict where a seed collapsed, or where it differs from the t test's."""
     paired, sure = row.paired, {"better", "worse"}
     if paired is None or paired.unconditional is None:
         return ""
@@ -68,6 +68,6 @@ def _at_odds(row: Row) -> str:
 
 
 def _why(paired: Paired) -> str:
-    """Say what keeps a method from having the same seeds as the reference."""
+    """Say how the seeds of a method differ from the reference's."""
     reasons = [(paired.lacking, "lacks {}"), (paired.extra, "has {} more"), (paired.unusable, "has unusable {}")]
     return " and ".join(words.format(seed_list(seeds)) for seeds, words in reasons if seeds)

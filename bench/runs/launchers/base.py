@@ -14,7 +14,7 @@ class Engine(Protocol):
 
     @property
     def slots(self) -> int:
-        """Number of runs that execute at once; if several, each is asked for from a thread of its own."""
+        """Number of runs that execute at once; if several, each is requested from a thread of its own."""
         ...
 
     def run(self, work: str, *arguments: Any, listen: Notify) -> Result:

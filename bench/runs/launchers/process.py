@@ -35,7 +35,7 @@ LOOK = 0.2
 
 
 class Died(Exception):
-    """A process ended without handing back its result."""
+    """A process ended without a result."""
 
     def __init__(self, exit_code: int, out_of_memory: bool, environment: Environment | None = None) -> None:
         self.exit_code, self.out_of_memory = exit_code, out_of_memory
@@ -55,7 +55,7 @@ class Died(Exception):
 
 
 def _child(connection: Connection, work: str, arguments: tuple[Any, ...], copies: bool) -> None:
-    """Do `work(*arguments, notify)` and send its result. Interrupts are the parent's to hear and pass on.
+    """Call `work(*arguments, notify)` and send its result. The parent receives interrupts and passes them on.
 
     With `copies`, the parent copies each checkpoint, and the work continues when it has.
     """
@@ -111,7 +111,7 @@ def context_of(device: Literal["cpu", "cuda"]) -> ForkServerContext | SpawnConte
 class LocalEngine:
     """Execute one piece of work at a time in a fresh process.
 
-    KeyboardInterrupt is raised when the caller's stretch of `interrupts` ends, after the result was saved. `copy` is called
+    KeyboardInterrupt is raised at the end of the caller's `interrupts` block, after the result was saved. `copy` is called
     after each checkpoint; the work waits until it returns, with its clock paused.
     """
 
@@ -127,10 +127,10 @@ class LocalEngine:
         self._context = context_of(device)
 
     def run(self, work: str, *arguments: Any, listen: Notify = ignore_progress) -> Result:
-        """Call `work`, written "module:function", with the arguments and a listener in a fresh process.
+        """Call `work`, "module:function", with the arguments and a listener in a fresh process.
 
         The work is named, since importing it here would take ten seconds and spoil the fork. An interrupt (SIGINT, SIGTERM)
-        is passed on once, and the process has `GRACE` seconds to return what it has; a second one kills it.
+        is passed on once, and the process has `GRACE` seconds to return a partial result; a second one kills it.
 
         Raises:
             Died: if the process ends without a result and without an interrupt.
@@ -148,8 +148,8 @@ class LocalEngine:
             sending.close()
             result: list[Any] = []
             deadline = inf
-            while not result and interrupts.asked < 2 and time.monotonic() < deadline:
-                if interrupts.asked and deadline == inf:
+            while not result and interrupts.count < 2 and time.monotonic() < deadline:
+                if interrupts.count and deadline == inf:
                     deadline = time.monotonic() + GRACE
                     process.terminate()
                 try:
@@ -167,12 +167,12 @@ class LocalEngine:
                         watch.hear(content[0], time.monotonic() - began)
                     listen(*content)
             watch.seconds = time.monotonic() - began
-            process.join(0.0 if interrupts.asked else GRACE)
+            process.join(0.0 if interrupts.count else GRACE)
             if process.is_alive():
                 process.kill()
                 process.join()
             receiving.close()
-            if not result and not interrupts.asked:
+            if not result and not interrupts.count:
                 code = process.exitcode if process.exitcode is not None else 1
                 raise Died(code, out_of_memory=code == -signal.SIGKILL and kernel_kills() > kills)
-            return Result(result[0] if result else None, watch, interrupted=interrupts.asked > 0)
+            return Result(result[0] if result else None, watch, interrupted=interrupts.count > 0)

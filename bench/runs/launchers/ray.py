@@ -55,7 +55,7 @@ class _Slot:
     about: About
 
 
-class Lost(Died):
+class WorkerLost(Died):
     """The workers of a run were lost, one after the other."""
 
     def __init__(self, environment: Environment) -> None:
@@ -64,7 +64,7 @@ class Lost(Died):
 
 
 class RayEngine:
-    """Execute as many runs at once as it has slots, each asked for from a thread of its own.
+    """Execute as many runs at once as it has slots, each requested from a thread of its own.
 
     `room` counts the runs that the cluster has room for now. The caller handles interrupts.
     """
@@ -120,7 +120,7 @@ class RayEngine:
             except RayError:
                 self._drop(slot)
                 if not left:
-                    raise Lost(slot.about.environment) from None
+                    raise WorkerLost(slot.about.environment) from None
                 listen("set-up", 0.0, "its worker is lost; it starts again, from its last checkpoint if there is one")
                 continue
             except BaseException:
@@ -130,13 +130,13 @@ class RayEngine:
                 self._drop(slot)
                 break
             self._release(slot)
-            if ended.died is not None and not self._interrupts.asked:
+            if ended.died is not None and not self._interrupts.count:
                 raise Died(*ended.died, slot.about.environment)
-            return Result(ended.result, ended.watch, interrupted=self._interrupts.asked > 0)
+            return Result(ended.result, ended.watch, interrupted=self._interrupts.count > 0)
         return Result(None, interrupted=True)
 
     def close(self) -> None:
-        """End all runners, and with them what they do."""
+        """End all runners and their runs."""
         actors = [slot.actor for slot in (*self._free, *self._busy)]
         for actor in (*self._starting.values(), *actors, *self._refused):
             _kill(actor)
@@ -147,8 +147,8 @@ class RayEngine:
         checkpoint = None if job is None else checkpoint_of(job)
         ray.get(actor.start.remote(work, argument if job is None else portable(job), checkpoint))
         heard, deadline = 0, inf
-        while self._interrupts.asked < 2 and time.monotonic() < deadline:
-            if self._interrupts.asked and deadline == inf:
+        while self._interrupts.count < 2 and time.monotonic() < deadline:
+            if self._interrupts.count and deadline == inf:
                 deadline = time.monotonic() + GRACE + 2 * LISTEN
                 actor.stop.remote()
             for message in ray.get(actor.hear.remote(heard)):
@@ -167,7 +167,7 @@ class RayEngine:
         with self._changed:
             self._waiting += 1
             try:
-                while not self._interrupts.asked:
+                while not self._interrupts.count:
                     if not self._free:
                         self._look()
                     if self._free:
@@ -203,10 +203,10 @@ class RayEngine:
             actor = self._actors.remote(*self._arguments)
             self._starting[actor.about.remote()] = actor
         starting = list(self._starting)
-        answers = ray.wait(starting, num_returns=len(starting), timeout=0)[0] if starting else []
-        for answer in answers:
+        ready = ray.wait(starting, num_returns=len(starting), timeout=0)[0] if starting else []
+        for answer in ready:
             self._answered(self._starting.pop(answer), answer)
-        if answers or self._busy or self._room():
+        if ready or self._busy or self._room():
             self._room_since = time.monotonic()
         elif time.monotonic() - self._room_since > PATIENCE:
             raise ClusterError("the cluster has no node left for runs; repeat the command when it has")

@@ -25,11 +25,11 @@ WAIT = 5.0
 class Cluster:
     """The resources for runs of the cluster that this process is connected to."""
 
-    def device(self, asked: str) -> Literal["cpu", "cuda"]:
+    def device(self, requested: str) -> Literal["cpu", "cuda"]:
         """Choose the device for `auto`, `cpu` or `cuda`: a GPU where any node has one."""
-        if asked == "auto":
+        if requested == "auto":
             return "cuda" if self._slots("cuda", 1) else "cpu"
-        return "cuda" if asked == "cuda" else "cpu"
+        return "cuda" if requested == "cuda" else "cpu"
 
     @contextmanager
     def engine(

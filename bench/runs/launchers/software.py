@@ -1,4 +1,4 @@
-"""What must be the same on two machines for their runs to be of one experiment."""
+"""Versions that two machines must share for their runs to be comparable."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def software() -> dict[str, str]:
     return own | ({} if sha is None else {"commit": sha[:12]}) | library_versions()
 
 
-def difference(here: dict[str, str], there: dict[str, str]) -> str | None:
+def difference(local: dict[str, str], remote: dict[str, str]) -> str | None:
     """Name the first thing that another machine has in another version, with both; None if there is none."""
-    for name in {**here, **there}:
-        ours, theirs = here.get(name), there.get(name)
+    for name in {**local, **remote}:
+        ours, theirs = local.get(name), remote.get(name)
         if ours != theirs and (name != "commit" or None not in (ours, theirs)):
             return f"{name} {theirs or 'is missing'} there, {ours or 'is missing'} here"
     return None

@@ -1,4 +1,4 @@
-"""What travels between machines: the job of a run, its checkpoints, and what it trained."""
+"""Transfer between machines: jobs, checkpoints and trained weights."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def keep(job: Job, checkpoint: Bytes, listen: Notify) -> None:
 
 
 def saved(job: Job, ended: Ended) -> Ended:
-    """Write what was trained into its folder. On a full disk the run has failed, as on this machine, and the next one resumes
-    from the last checkpoint.
+    """Write the trained weights into their folder. On a full disk the run fails, and the next one resumes from the last
+    checkpoint.
     """
     record = ended.result.record if isinstance(ended.result, Outcome) else None
     if job.keep is None or record is None or record.state != "complete":
@@ -58,6 +58,6 @@ def saved(job: Job, ended: Ended) -> Ended:
         for name, content in ended.files.items():
             (job.keep / Path(name).name).write_bytes(content.data)
     except OSError as error:
-        failed = record_of(job, "failed", f"what was trained cannot be written ({error.strerror})")
+        failed = record_of(job, "failed", f"the trained weights cannot be written ({error.strerror})")
         return Ended(Outcome(failed.model_copy(update={"environment": record.environment})), ended.watch)
     return ended

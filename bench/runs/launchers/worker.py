@@ -1,8 +1,8 @@
-"""Execution of runs on a machine of a cluster, for a process on another machine that asks by calls. It knows nothing of Ray.
+"""Execution of runs on a machine of a cluster, called from a process on another machine. Independent of Ray.
 
-A run is still a fork of a server that has only imported libraries (rule 9), timed by the process that started it, which is
-this one. Only the places of encoder, reviews and files differ. Messages wait here until they are asked for by number, so that
-an answer that got lost can be asked for again.
+A run is a fork of a server that has only imported libraries, timed by this process, which started it. Only the paths of
+encoder, reviews and files differ. Messages are kept until they are requested by number, so that a lost answer can be
+requested again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.sources import Asked, read
+from bench.data.sources import DataRequest, read
 from bench.models.pretrained import PACKAGED, PretrainedModel, find
 from bench.models.split_archive import SPLIT_ARCHIVES
 from bench.records.environment import environment
@@ -91,7 +91,7 @@ class Runner:
         self._engine = LocalEngine(device, self._interrupts, self._copy_checkpoint)
         self._device, self._threads, self._name = device, threads, engine
         self._environment: Environment | None = None
-        self._data: dict[Asked, str] = {}
+        self._data: dict[DataRequest, str] = {}
         """Data argument → hash of its reviews."""
         self._changed = threading.Condition()
         self._messages: list[Message] = []
@@ -136,8 +136,8 @@ class Runner:
             return list(self._messages)
 
     def stop(self) -> None:
-        """Interrupt the run, which returns what it has. Nothing starts here after that."""
-        self._interrupts.asked += 1
+        """Interrupt the run, which returns a partial result, and start no other."""
+        self._interrupts.count += 1
 
     def _tell(self, message: Message) -> int:
         with self._changed:
@@ -152,7 +152,7 @@ class Runner:
         """Hand out the checkpoint and wait until it is acknowledged."""
         number = self._tell(Checkpoint(np.fromfile(self._checkpoint, dtype=np.uint8)))
         with self._changed:
-            self._changed.wait_for(lambda: self._first > number or self._interrupts.asked > 0, PATIENCE)
+            self._changed.wait_for(lambda: self._first > number or self._interrupts.count > 0, PATIENCE)
 
     def _work(self) -> None:
         with self._interrupts:  # for good: a result that came with an interrupt is handed out, and nothing is raised
@@ -162,7 +162,9 @@ class Runner:
     def _ended(self, work: str, argument: Any, checkpoint: Bytes | None) -> Ended:
         try:
             with tempfile.TemporaryDirectory(dir=self._folder) as name:
-                return self._done(work, self._here(argument, Path(name), checkpoint) if isinstance(argument, Job) else argument)
+                return self._executed(
+                    work, self._local_job(argument, Path(name), checkpoint) if isinstance(argument, Job) else argument
+                )
         except Died as error:
             return Ended(died=(error.exit_code, error.out_of_memory))
         except Exception as error:
@@ -173,29 +175,29 @@ class Runner:
             record = record_of(argument, "failed", why)
             return Ended(Outcome(record.model_copy(update={"environment": self.about().environment})))
 
-    def _done(self, work: str, argument: Any) -> Ended:
+    def _executed(self, work: str, argument: Any) -> Ended:
         result = self._engine.run(work, argument, listen=self._progress)
         outcome = cancelled(argument) if result.outcome is None and isinstance(argument, Job) else result.outcome
         keep = argument.keep if isinstance(argument, Job) else None
         files = {} if keep is None else {path.name: np.fromfile(path, dtype=np.uint8) for path in keep.iterdir()}
         return Ended(self._stamped(outcome), result.watch, files=files)
 
-    def _here(self, job: Job, folder: Path, checkpoint: Bytes | None) -> Job:
+    def _local_job(self, job: Job, folder: Path, checkpoint: Bytes | None) -> Job:
         """Make the job with encoder, reviews and folders of this machine.
 
         Raises:
             ClusterError: if encoder or reviews are not here, or are others.
         """
-        pretrained = _found(job.pretrained)
+        pretrained = _find_encoder(job.pretrained)
         if job.data_argument not in self._data:
             self._data[job.data_argument] = read(job.data_argument).sha256
-        for what, here, there in (
+        for what, local, remote in (
             (f"the encoder {job.pretrained.name!r}", pretrained.sha256, job.pretrained.sha256),
             (f"the data {job.spec.data!r}", self._data[job.data_argument], job.data.sha256),
         ):
-            if here != there:
+            if local != remote:
                 raise ClusterError(
-                    f"{what} has other content on the worker ({here[:12]}) than on the calling machine ({there[:12]})"
+                    f"{what} has other content on the worker ({local[:12]}) than on the calling machine ({remote[:12]})"
                 )
         self._checkpoint = checkpoint_path(folder, job.run_id)
         self._checkpoint.parent.mkdir()
@@ -216,20 +218,20 @@ class Runner:
         return result
 
 
-def _found(asked: PretrainedModel) -> PretrainedModel:
+def _find_encoder(expected: PretrainedModel) -> PretrainedModel:
     """Find an encoder on this machine: a package's or the hub's by name, any other in the folder of the same path, which may
     be called as a package is.
     """
-    if asked.name in PACKAGED or asked.name in SPLIT_ARCHIVES or "/" in asked.name:
+    if expected.name in PACKAGED or expected.name in SPLIT_ARCHIVES or "/" in expected.name:
         try:
-            found = find(asked.name)
+            pretrained = find(expected.name)
         except BenchError:
-            if not asked.folder.is_dir():
+            if not expected.folder.is_dir():
                 raise
         else:
-            if found.sha256 == asked.sha256 or not asked.folder.is_dir():
-                return found
-    return find(str(asked.folder))
+            if pretrained.sha256 == expected.sha256 or not expected.folder.is_dir():
+                return pretrained
+    return find(str(expected.folder))
 
 
 def cuda_model(notify: object) -> str:
