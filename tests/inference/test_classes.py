@@ -108,7 +108,9 @@ def test_the_report_speaks_of_four_classes(out: Path, tmp_path: Path, capfd: pyt
     assert "lora" in json.dumps(found)
     for style in ("table", "html"):
         assert call(["report", str(out), "--format", style, "--out", str(tmp_path / style)]) == 0
-        assert "4 classes" in " ".join((tmp_path / style).read_text().split())
+        text = " ".join((tmp_path / style).read_text().split())
+        assert "4 classes" in text
+        assert "RoBERTa-base + adapters" not in text, "a result on reviews is none on news"
     assert call(["report", str(out), "--view", "confidence"]) == 0
     assert "ECE" in capfd.readouterr().out
 

@@ -13,7 +13,7 @@ from bench.records.schema import Baseline
 from bench.report.figures.figure import Canvas
 from bench.report.figures.label_placement import Box, Place, Text
 from bench.report.figures.points import DECIMALS, Point, data
-from bench.report.tables.rows import PUBLISHED, baselines, differs
+from bench.report.tables.rows import PUBLISHED, baselines, differs, on_reviews
 from bench.system.text import percent
 
 __all__ = ["Scale", "line_boxes", "line_layers", "line_texts", "line_words", "lines_across", "widen"]
@@ -66,7 +66,9 @@ def widen(
 
 
 def lines_across(group: Group, canvas: Canvas, *, equal: bool = True) -> list[Point]:
-    """Return the lines of baselines (without `equal` only that on all reviews) and of the published result."""
+    """Return what methods are seen against: baselines, without `equal` only that on all reviews, and, beside reviews, the
+    published result.
+    """
     assert PUBLISHED.accuracy is not None
     wide = canvas.width > 300
     published = {
@@ -75,14 +77,16 @@ def lines_across(group: Group, canvas: Canvas, *, equal: bool = True) -> list[Po
         "accuracy": 100 * PUBLISHED.accuracy,
         "runs": [],
     }
-    return [*(_baseline(fits, wide=wide) for fits in _baselines_of(group, equal=equal)), published]
+    fitted = [_baseline(fits, wide=wide) for fits in _baselines_of(group, equal=equal)]
+    return [*fitted, published] if on_reviews(group) else fitted
 
 
 def line_words(group: Group, *, equal: bool = True) -> str:
-    """Describe these lines in a sentence."""
-    words = ("", "the baseline without an encoder, and ", "baselines without an encoder, and ")
-    fitted = words[len(_baselines_of(group, equal=equal))]
-    return f"Dashed lines across: {fitted}the published result ({differs(group)})."
+    """Say in a sentence what these lines are."""
+    fitted = ("", "the baseline without an encoder", "baselines without an encoder")[len(_baselines_of(group, equal=equal))]
+    published = f"the published result ({differs(group)})" if on_reviews(group) else ""
+    words = ", and ".join(filter(None, (fitted, published)))
+    return f"Dashed lines across: {words}." if words else ""
 
 
 def _baselines_of(group: Group, *, equal: bool) -> list[list[Baseline]]:

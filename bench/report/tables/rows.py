@@ -7,9 +7,9 @@ from dataclasses import replace
 from statistics import fmean
 
 from bench.analysis.comparison import Group, Row
-from bench.records.schema import Baseline
+from bench.records.schema import SENTIMENT, Baseline
 
-__all__ = ["PUBLISHED", "baselines", "differs", "ended", "rows"]
+__all__ = ["PUBLISHED", "baselines", "differs", "ended", "on_reviews", "rows"]
 
 PUBLISHED = Row(
     "published: RoBERTa-base + adapters", role="published", accuracy=0.94156, precision=0.93823, recall=0.94536, f1=0.94178,
@@ -22,9 +22,15 @@ _OFFICIAL = (25_000, 123)
 
 
 def rows(group: Group) -> list[Row]:
-    """Return the methods, the reference first, then the baselines, then the published result."""
+    """Return the methods, the reference first, then the baselines, then, beside reviews, the published result."""
     fitted = [_baseline(fits, group) for fits in baselines(group)]
-    return [*group.rows, *fitted, replace(PUBLISHED, label=f"{PUBLISHED.label} ({differs(group)})")]
+    published = [replace(PUBLISHED, label=f"{PUBLISHED.label} ({differs(group)})")] if on_reviews(group) else []
+    return [*group.rows, *fitted, *published]
+
+
+def on_reviews(group: Group) -> bool:
+    """Whether the classes are negative and positive, as those of the published result."""
+    return all(run.data.labels == list(SENTIMENT) for row in group.rows for run in (*row.runs, *row.other_runs))
 
 
 def differs(group: Group) -> str:
