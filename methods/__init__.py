@@ -1,4 +1,4 @@
-"""The registry of fine-tuning methods: one file a method, found by being there.
+"""The registry of fine-tuning methods: one file a method, discovered by import.
 
 Importing this package is cheap: no method imports torch before it is attached.
 """
@@ -38,7 +38,7 @@ ENTRY_POINT_GROUP = "adapter_bench.methods"
 """Installed packages add methods by naming a module in this entry-point group; importing it registers them."""
 
 _ORDER = ("houlsby", "pfeiffer", "lora", "full", "head-only")
-"""The five methods of the comparison, the reference first; whatever else is registered follows by name."""
+"""The five methods of the comparison, the reference first; all others follow by name."""
 
 
 @cache
@@ -56,26 +56,26 @@ def _load_all() -> None:
             ) from error
 
 
-def _sorted(found: Iterator[str]) -> list[str]:
-    return sorted(found, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
+def _sorted(unsorted: Iterator[str]) -> list[str]:
+    return sorted(unsorted, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
 
 
 def names(*, core: bool = False) -> list[str]:
     """Names of the registered methods, the reference first; with `core` only the five of the comparison."""
     _load_all()
-    found = _sorted(iter(registered))
-    return [name for name in found if name in _ORDER] if core else found
+    ordered = _sorted(iter(registered))
+    return [name for name in ordered if name in _ORDER] if core else ordered
 
 
 def groups() -> dict[str, list[str]]:
-    """Names that stand for several methods: `all` for the five of the comparison, `every` for all, and what methods declare."""
-    found: dict[str, list[str]] = {"all": names(core=True), "every": names()}
+    """Return groups of methods: `all` for the five of the comparison, `every` for all, and those that methods declare."""
+    by_group: dict[str, list[str]] = {"all": names(core=True), "every": names()}
     for name in names():
         method = registered[name]
         for group in dict.fromkeys((*method.groups, method.backend)):
             if group is not None:
-                found.setdefault(group, []).append(name)
-    return found
+                by_group.setdefault(group, []).append(name)
+    return by_group
 
 
 def expand(name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the methods of the library `adapters` share: how they attach, are saved, and stand beside each other."""
+"""Base of the methods of the library `adapters`: attaching, saving, and several on one encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What bottleneck adapters share: the width of a module, and its size."""
+"""Base of bottleneck adapters: width and size of their modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The errors of this package, and the root of all errors that a person can mend."""
+"""The errors of this package, and the root of all errors of a user's input."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["BenchError", "MethodError"]
 
 
 class BenchError(Exception):
-    """Root of the errors that a person can mend. The message is one line: what is wrong, and what to do about it."""
+    """Root of the errors of a user's input. The message is one line: what is wrong and what to do."""
 
 
 class MethodError(BenchError, ValueError):

@@ -1,4 +1,4 @@
-"""What LoRA and its relatives share: which factors there are, and their size."""
+"""Base of LoRA and its variants: rank, scale and size of the factors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What methods of the library peft share: where they attach, and how they are saved, loaded, merged and switched."""
+"""Base of the methods of the library peft: attaching, saving, loading, merging and switching."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Peft(Method):
         return shape.distinct_layers * sum(self.map_parameters(shape.width, *size) for size in sizes)
 
     def prepare(self) -> None:
-        """Make the library ready, before it attaches or loads."""
+        """Prepare the library before it attaches or loads."""
 
     def attach(self, encoder: nn.Module) -> nn.Module:
         from peft import get_peft_model

@@ -1,4 +1,4 @@
-"""Other hyperparameters than a method's defaults, checked against its fields."""
+"""Hyperparameters that replace a method's defaults, checked against its fields."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ def with_settings(method: _M, settings: Mapping[str, Any]) -> _M:
     Raises:
         MethodError: naming the hyperparameter and what it can be.
     """
-    known = [field.name for field in fields(method)]  # type: ignore[arg-type]
+    names = [field.name for field in fields(method)]  # type: ignore[arg-type]
     types = _types(type(method))
     values: dict[str, Any] = {}
     for name, value in settings.items():
-        if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
+        if name not in names:
+            near = difflib.get_close_matches(str(name), names, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ";"
-            raise MethodError(f"{method.name} has no hyperparameter {name!r}{hint} it has {', '.join(known)}")
+            raise MethodError(f"{method.name} has no hyperparameter {name!r}{hint} it has {', '.join(names)}")
         default = getattr(method, name)
         values[name] = _checked(f"{method.name}: {name}", value, default, types.get(name, {type(default)}))
     try:
-        made: _M = replace(method, **values)  # type: ignore[type-var]
+        changed: _M = replace(method, **values)  # type: ignore[type-var]
     except (TypeError, ValueError) as error:
         raise MethodError(f"{method.name}: {error}") from None
-    unused = sorted(values.keys() - made.hyperparameters().keys())
+    unused = sorted(values.keys() - changed.hyperparameters().keys())
     if unused:
         raise MethodError(f"{method.name}: {unused[0]} does not count beside {', '.join(sorted(values.keys() - {unused[0]}))}")
-    return made
+    return changed
 
 
 def _types(method: type[Method]) -> dict[str, set[type]]:
@@ -51,7 +51,7 @@ def _types(method: type[Method]) -> dict[str, set[type]]:
     return {name: set(get_args(hint)) or {hint} for name, hint in hints.items()}
 
 
-def _checked(what: str, value: Any, default: Any, types: set[type]) -> Any:
+def _checked(label: str, value: Any, default: Any, types: set[type]) -> Any:
     if type(value) is type(default) and value == default:
         return default
     if isinstance(value, bool) or not types & {int, float}:
@@ -67,7 +67,7 @@ def _checked(what: str, value: Any, default: Any, types: set[type]) -> Any:
     if kind is None:
         number = "a number" if float in types else "a whole number"
         kind = f"{number} more than 0" if _positive(default) else number
-    raise MethodError(f"{what} must be {kind}, not {str(value)[:40]!r}")
+    raise MethodError(f"{label} must be {kind}, not {str(value)[:40]!r}")
 
 
 def _positive(default: Any) -> bool:

@@ -121,16 +121,16 @@ def _particulars(config: Mapping[str, Any], width: int, size: Callable[[str], in
     if kind == "albert":
         sets = config.get("num_hidden_groups", 1) * config.get("inner_group_num", 1)
         return {"table_width": size("embedding_size"), "layer_sets": sets}
-    found: dict[str, int] = {}
+    particulars: dict[str, int] = {}
     if kind in {"electra", "deberta-v2"} and config.get("embedding_size", width) != width:
-        found["table_width"] = size("embedding_size")
+        particulars["table_width"] = size("embedding_size")
     if kind == "deberta-v2":
         if config.get("relative_attention", False):
             buckets = config.get("position_buckets", -1)
             longest = config.get("max_relative_positions", -1)
-            span = next((one for one in (buckets, longest) if one > 0), None) or size("max_position_embeddings")
-            found["relative_biases"] = 2 * span * width
-        found["convolution"] = config.get("conv_kernel_size", 0)
-        normed = "relative_biases" in found and "layer_norm" in str(config.get("norm_rel_ebd", "none"))
-        found["more_norms"] = normed + bool(found["convolution"])
-    return found
+            span = next((length for length in (buckets, longest) if length > 0), None) or size("max_position_embeddings")
+            particulars["relative_biases"] = 2 * span * width
+        particulars["convolution"] = config.get("conv_kernel_size", 0)
+        normed = "relative_biases" in particulars and "layer_norm" in str(config.get("norm_rel_ebd", "none"))
+        particulars["more_norms"] = normed + bool(particulars["convolution"])
+    return particulars

@@ -75,7 +75,7 @@ TARGETS: dict[str, Targets] = {
         ("layers.0.attn_norm",),
     ),
 }  # fmt: skip
-"""Model type, as in config.json → what its layers are called."""
+"""Model type, as in config.json → names of its layers."""
 
 
 def targets_of(family: str) -> Targets:

@@ -15,7 +15,7 @@ __all__ = ["AdapterDrop"]
 @register("adapterdrop")
 @dataclass(frozen=True)
 class AdapterDrop(Pfeiffer):
-    """The first layers have no adapter and are passed through as they are (Rücklé et al. 2021, section 3: specialised)."""
+    """The first layers have no adapter (Rücklé et al. 2021, section 3: specialised)."""
 
     citation = "Rücklé et al., AdapterDrop: On the Efficiency of Adapters in Transformers, EMNLP 2021 (arXiv 2010.11918)"
     deviation = "The first two layers in five, fixed from the start (the paper's five of twelve), not drawn anew for each step."
@@ -39,5 +39,5 @@ class AdapterDrop(Pfeiffer):
 
     def trainable_parameters(self, shape: EncoderShape) -> int:
         """(L − dropped)·(2·d·b + b + d)."""
-        kept = shape.layers - self.layers_dropped(shape.layers)
-        return super().trainable_parameters(shape) // shape.layers * kept
+        layers = shape.layers - self.layers_dropped(shape.layers)
+        return super().trainable_parameters(shape) // shape.layers * layers

@@ -1,4 +1,4 @@
-"""What a method is: hyperparameters, a way to attach to an encoder, and a closed form that can be checked."""
+"""Interface of a method: hyperparameters, attaching to an encoder, and a closed form of its parameter count."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WEIGHTS = "model.safetensors"
 class Method(ABC):
     """A way to fine-tune an encoder. Subclasses are frozen dataclasses: their fields are the hyperparameters.
 
-    A method knows nothing of budgets, data or heads: it gets an encoder and hands back one in which some parameters
+    A method is independent of budgets, data and heads: it receives an encoder and returns one in which some parameters
     are trainable. The classification head belongs to the comparison and is trained under every method.
     """
 
@@ -43,7 +43,7 @@ class Method(ABC):
     encodes_once: ClassVar[bool] = False
     """True where nothing inside the encoder trains, so that its output for a review never changes."""
     merges: ClassVar[bool] = False
-    """True where what was trained can be added into the encoder's own weights, so that using it costs nothing."""
+    """Whether the trained weights can be merged into the encoder's own, which adds no latency."""
     has_buffers: ClassVar[bool] = False
     """True where the method holds many numbers that it does not train, such as random projections: memory of no parameter."""
     backend: ClassVar[str | None] = None
@@ -77,7 +77,7 @@ class Method(ABC):
         raise MethodError(f"{self.name} cannot be merged into the encoder's weights")
 
     def save(self, encoder: nn.Module, folder: Path) -> None:
-        """Write what was trained into `folder` as safetensors, in the library's own format where it has one.
+        """Write the trained weights into `folder` as safetensors, in the library's own format where it has one.
 
         Unless overridden: the trainable parameters, under their own names, in `model.safetensors`.
         """
@@ -89,7 +89,7 @@ class Method(ABC):
             save_file(trained, folder / WEIGHTS, metadata={"format": "pt"})
 
     def load(self, encoder: nn.Module, folder: Path) -> nn.Module:
-        """Put what `save` wrote into a fresh encoder; returns the module to call in the encoder's place.
+        """Load what `save` wrote into a fresh encoder; returns the module to call in the encoder's place.
 
         Raises:
             MethodError: if the file does not hold just the parameters that this method trains.
@@ -106,8 +106,8 @@ class Method(ABC):
         return encoder
 
     def join(self, encoder: nn.Module, folder: Path, name: str) -> nn.Module:
-        """Put what `save` wrote on an encoder that may hold more of the same library, under a name of letters and digits.
-        Returns the module to call in the encoder's place; what it uses is for `switch` to say.
+        """Load what `save` wrote onto an encoder that may hold more of the same library, under a name of letters and digits.
+        Returns the module to call in the encoder's place; `switch` activates it.
 
         Raises:
             MethodError: where the method has no library for that.
@@ -115,7 +115,7 @@ class Method(ABC):
         raise MethodError(f"{self.name} cannot share an encoder")
 
     def switch(self, encoder: nn.Module, name: str | None) -> None:
-        """From now on use what joined the encoder under `name`; None: the plain encoder, with nothing on it.
+        """Activate what joined the encoder under `name`; None: the plain encoder.
 
         Raises:
             MethodError: where the method has no library for that.
@@ -138,14 +138,14 @@ def _add(name: str, method: Method) -> None:
     lacking = [field for field in _DECLARED if not hasattr(method, field)]
     if lacking:
         raise MethodError(f"the method {name!r} does not declare its {', '.join(lacking)}")
-    known = registered.get(name)
-    if known is not None and type(known).__module__ != type(method).__module__:
-        raise MethodError(f"two methods are called {name!r}: {type(known).__module__} and {type(method).__module__}")
+    existing = registered.get(name)
+    if existing is not None and type(existing).__module__ != type(method).__module__:
+        raise MethodError(f"two methods are called {name!r}: {type(existing).__module__} and {type(method).__module__}")
     registered[name] = method
 
 
 def register(name: str) -> Callable[[type[_M]], type[_M]]:
-    """Class decorator: make the method known under `name` with the defaults of its fields.
+    """Class decorator: register the method under `name` with the defaults of its fields.
 
     A subclass with other defaults, registered under another name, is a variant. It should say so in its `deviation`.
     """

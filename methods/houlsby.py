@@ -23,7 +23,7 @@ class Houlsby(Bottleneck):
     modules_per_layer = 2
 
     # The middle of the grid. In trials of 60 s on one seed 5e-3 was the best, and then one of three seeds of 300 s fell to
-    # chance under it in the first quarter and stayed there. A default must hold for the seeds that nobody tried.
+    # chance under it in the first quarter and stayed there. A default must hold for untried seeds.
     learning_rate: float = 1.5e-3
     reduction_factor: float = 16
     non_linearity: str = "swish"

@@ -59,5 +59,5 @@ def _in_one_type(encoder: nn.Module) -> nn.Module:
     return encoder
 
 
-def _cast(module: Any, given: tuple[Tensor]) -> Tensor:
-    return given[0].to(module.learned_source.weight.dtype)
+def _cast(module: Any, args: tuple[Tensor]) -> Tensor:
+    return args[0].to(module.learned_source.weight.dtype)

@@ -1,4 +1,4 @@
-"""Prefix tuning: trained keys and values stand before those of the text in every layer."""
+"""Prefix tuning: trained keys and values precede those of the text in every layer."""
 
 from __future__ import annotations
 

@@ -62,13 +62,13 @@ def levels(group: Group) -> tuple[float, ...]:
 def marks(runs: Sequence[Record]) -> list[Mark]:
     """Return the learning curve of a method, one entry for each of `MARKS`."""
     curves = [(record, at_marks(record.training.curve)) for record in runs if record.training and record.training.curve]
-    found = []
+    curve_marks = []
     for fraction in MARKS:
         points = [(record, curve[fraction]) for record, curve in curves if fraction in curve]
         if not points or len(points) < len(curves):
-            found.append(Mark(fraction, None, None, None))
+            curve_marks.append(Mark(fraction, None, None, None))
             continue
-        found.append(
+        curve_marks.append(
             Mark(
                 fraction,
                 accuracy=fmean(point.accuracy for _, point in points),
@@ -77,7 +77,7 @@ def marks(runs: Sequence[Record]) -> list[Mark]:
                 calibrated=_middle(points, fmean),
             )
         )
-    return found
+    return curve_marks
 
 
 def at_marks(curve: Sequence[CurvePoint]) -> dict[float, CurvePoint]:

@@ -191,14 +191,14 @@ def configuration(name: str, folder: Path, root: Path) -> tuple[dict[str, Any], 
         raise ModelError(f"encoder {name!r}: {error}") from None
 
 
-def _lacking(name: str, folder: Path, needed: str, source: str, *, anywhere: bool) -> str:
+def _lacking(name: str, folder: Path, file: str, source: str, *, anywhere: bool) -> str:
     """Say that a file is not there, and what to do; `anywhere` where the hub may have more files than the folder."""
-    why = ": weights are only loaded from safetensors" if needed == WEIGHTS else ""
-    if needed in _OTHERS and (anywhere or any((folder / other).exists() for other in _OTHERS[needed])):
+    why = ": weights are only loaded from safetensors" if file == WEIGHTS else ""
+    if file in _OTHERS and (anywhere or any((folder / other).exists() for other in _OTHERS[file])):
         how = f"make a folder that has it with: python -m bench convert {shlex.quote(source)} FOLDER"
     else:
         how = "save it with save_pretrained(safe_serialization=True)"
-    return f"encoder {name!r} has no {needed}{why}; {how}"
+    return f"encoder {name!r} has no {file}{why}; {how}"
 
 
 def _whole(value: Any) -> bool:

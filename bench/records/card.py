@@ -140,9 +140,11 @@ def snippet(saved: Saved) -> str | None:
     options = f", num_labels={len(card.labels)}, ignore_mismatched_sizes=True" if whole else bare
     head = head.format(file=HEAD, names=json.dumps(dict(family.head)), pooled=pooled)
     encoder, labels = json.dumps(_encoder(saved)), json.dumps(list(card.labels))
+    pinned = f", revision={json.dumps(card.encoder.revision)}" if card.encoder.revision else ""
     parts = [
         *imports, _IMPORTS.format(auto=model, encoder=encoder, labels=labels),
-        f"tokenizer = AutoTokenizer.from_pretrained(ENCODER)\nmodel = {model}.from_pretrained(ENCODER{options})\n",
+        f"tokenizer = AutoTokenizer.from_pretrained(ENCODER{pinned})\n",
+        f"model = {model}.from_pretrained(ENCODER{pinned}{options})\n",
         *([head] if whole else []), put, _ASK.format(length=card.spec.max_length), _LOGITS if whole else head,
         "print([LABELS[label] for label in logits.argmax(-1).tolist()])\n",
     ]  # fmt: skip

@@ -103,7 +103,7 @@ def _ratio(part: int, whole: int) -> float:
 def _mean(scores: Sequence[Scores], weights: Sequence[int]) -> Scores:
     if not any(weights):
         return Scores(0.0, 0.0, 0.0)
-    return Scores(*(fmean((getattr(one, name) for one in scores), weights) for name in ("precision", "recall", "f1")))
+    return Scores(*(fmean((getattr(score, name) for score in scores), weights) for name in ("precision", "recall", "f1")))
 
 
 def confusion(labels: npt.ArrayLike, predictions: npt.ArrayLike, classes: int = 2) -> Confusion:

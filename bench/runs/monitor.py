@@ -34,7 +34,7 @@ class Folder:
 
     def records(self) -> tuple[list[Record | Baseline], int]:
         """Return all records of runs and baselines, and the number of other or changed files beside them."""
-        found: dict[Path, tuple[tuple[int, int, int], AnyRecord | None]] = {}
+        entries: dict[Path, tuple[tuple[int, int, int], AnyRecord | None]] = {}
         for path in sorted(present(self.path, "*.json")):
             try:
                 status = path.stat()
@@ -42,10 +42,10 @@ class Folder:
                 continue
             mark = status.st_mtime_ns, status.st_size, status.st_ino
             before = self._known.get(path)
-            found[path] = before if before is not None and before[0] == mark else (mark, _read_record(path))
-        self._known = found
-        whole = [record for _, record in found.values() if record is not None]
-        return [one for one in whole if not isinstance(one, Calibration)], len(found) - len(whole)
+            entries[path] = before if before is not None and before[0] == mark else (mark, _read_record(path))
+        self._known = entries
+        whole = [record for _, record in entries.values() if record is not None]
+        return [one for one in whole if not isinstance(one, Calibration)], len(entries) - len(whole)
 
     def running(self) -> list[tuple[str, Status | None]]:
         """Return the ids of runs that execute now, with their status where they have written one."""

@@ -101,6 +101,9 @@ def test_a_card_has_metadata_of_the_hub_and_numbers_with_an_interval(tiny: Pretr
     assert f"{100 * record.test.accuracy:.2f} % (95 % interval " in text
     assert "Hu et al." in text
     assert "hf upload" in text
+    encoder = saved.card.encoder.model_copy(update={"revision": "a" * 40})
+    pinned = snippet(Saved(saved.folder, saved.card.model_copy(update={"encoder": encoder})))
+    assert (pinned or "").count(f'(ENCODER, revision="{"a" * 40}"') == 2
     assert str(tmp_path) not in text
 
 

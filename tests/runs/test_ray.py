@@ -26,7 +26,7 @@ import pytest
 import bench.runs.launchers.process as local
 from bench.analysis.comparison import compare
 from bench.cli.app import main
-from bench.data.sources import Asked
+from bench.data.sources import DataRequest
 from bench.models.pretrained import PACKAGED, PretrainedModel, find
 from bench.records.audit import audit
 from bench.records.schema import Record
@@ -142,10 +142,10 @@ def test_a_run_goes_on_at_another_runner_from_what_the_first_handed_out(
 def test_a_path_travels_whole_and_a_hub_id_as_it_is(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(job.data_argument.name)
     monkeypatch.chdir(folder.parent)
-    near = replace(job, data_argument=Asked(folder.name, "body"))
-    assert portable(near).data_argument == Asked(str(folder), "body")
+    near = replace(job, data_argument=DataRequest(folder.name, "body"))
+    assert portable(near).data_argument == DataRequest(str(folder), "body")
     for name in ("imdb", "fancyzhx/ag_news"):
-        assert portable(replace(job, data_argument=Asked(name))).data_argument == Asked(name)
+        assert portable(replace(job, data_argument=DataRequest(name))).data_argument == DataRequest(name)
 
 
 def test_another_encoder_or_other_reviews_are_refused(job: Job, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_another_encoder_or_other_reviews_are_refused(job: Job, tmp_path: Path) 
     for wrong, says in (
         (replace(job, pretrained=replace(job.pretrained, sha256=other[1])), f"the encoder 'tiny' {other[0]}"),
         (replace(job, data=job.data.model_copy(update={"sha256": other[1]})), f"the data 'small' {other[0]}"),
-        (replace(job, data_argument=Asked(str(tmp_path / "none"))), "data 'none' is none of embedded"),
+        (replace(job, data_argument=DataRequest(str(tmp_path / "none"))), "data 'none' is none of embedded"),
     ):
         runner.start("bench.training.run:execute", wrong, None)
         (*_, ended) = heard(runner, Ended)
@@ -414,7 +414,7 @@ def what(tiny_folder: Path, small_folder: Path) -> list[str]:
 SCRIPT = """
 import sys
 from bench.cli.app import main
-from bench.data.sources import Asked
+from bench.data.sources import DataRequest
 try:
     main(sys.argv[1:])
 except SystemExit as end:

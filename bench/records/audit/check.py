@@ -77,9 +77,8 @@ class NotOfThisKind(NotApplicable):
 class Mismatch(Exception):
     """A field is not what the raw fields give."""
 
-    def __init__(self, says: object, gives: object) -> None:
-        self.says, self.gives = display(says), display(gives)
-        super().__init__(f"says {self.says}, raw fields give {self.gives}")
+    def __init__(self, recorded: object, gives: object) -> None:
+        super().__init__(f"says {display(recorded)}, raw fields give {display(gives)}")
 
 
 @dataclass(frozen=True)
@@ -116,34 +115,34 @@ def display(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def require(value: _T | None, what: str) -> _T:
+def require(value: _T | None, description: str) -> _T:
     """Return the value, where the record has it.
 
     Raises:
         NotApplicable: if it is None.
     """
     if value is None:
-        raise NotApplicable(f"{what} is not recorded")
+        raise NotApplicable(f"{description} is not recorded")
     return value
 
 
-def same(says: object, gives: object) -> str:
+def same(recorded: object, gives: object) -> str:
     """Return the figure, where both are equal."""
-    if says != gives:
-        raise Mismatch(says, gives)
-    return display(says)
+    if recorded != gives:
+        raise Mismatch(recorded, gives)
+    return display(recorded)
 
 
-def near(says: float, gives: float, *, share: float = 1e-9, slack: float = 1e-9) -> str:
+def near(recorded: float, gives: float, *, share: float = 1e-9, slack: float = 1e-9) -> str:
     """Return the figure, where it is within `share` of what the raw fields give, or within `slack` in its own unit."""
-    if not abs(says - gives) <= max(share * abs(gives), slack):
-        raise Mismatch(says, gives)
-    return display(says)
+    if not abs(recorded - gives) <= max(share * abs(gives), slack):
+        raise Mismatch(recorded, gives)
+    return display(recorded)
 
 
-def within(says: float, least: float, most: float, what: str) -> str:
-    """Return the figure, where it is from `least` to `most`, in `what`."""
-    if not least <= says <= most:
+def within(recorded: float, least: float, most: float, unit: str) -> str:
+    """Return the figure, where it is from `least` to `most`, in `unit`."""
+    if not least <= recorded <= most:
         bounds = [f"at least {display(least)}"] * (least > -float("inf")) + [f"at most {display(most)}"] * (most < float("inf"))
-        raise Mismatch(f"{display(says)} {what}", " and ".join(bounds))
-    return f"{display(says)} {what}"
+        raise Mismatch(f"{display(recorded)} {unit}", " and ".join(bounds))
+    return f"{display(recorded)} {unit}"

@@ -35,12 +35,12 @@ def _conversion(case: Case) -> Conversion:
 
 def _requested(conversion: Conversion) -> Budget:
     try:
-        asked = Budget.parse(conversion.asked)
+        budget = Budget.parse(conversion.asked)
     except BenchError as error:
         raise Mismatch(conversion.asked, str(error)) from None
-    if not asked.calibrated:
+    if not budget.calibrated:
         raise Mismatch(conversion.asked, "a budget in seconds or reference tokens")
-    return asked
+    return budget
 
 
 @CHECKS("counted budget")

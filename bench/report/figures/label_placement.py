@@ -95,14 +95,14 @@ def _cost(box: Box, obstacles: Sequence[Box], frame: Box) -> float:
     return sum(box.shared(other) for other in obstacles) + 2 * (box.area - box.shared(frame))
 
 
-def spread(wanted: Sequence[float], gap: float, last: float) -> list[float]:
+def spread(positions: Sequence[float], gap: float, last: float) -> list[float]:
     """Positions near the wanted ones and in their order, at least `gap` apart, none beyond `last` if there is room."""
-    order = sorted(range(len(wanted)), key=lambda i: (wanted[i], i))
+    order = sorted(range(len(positions)), key=lambda i: (positions[i], i))
     placed: list[float] = []
     for i in order:
-        placed.append(max(wanted[i], placed[-1] + gap) if placed else wanted[i])
+        placed.append(max(positions[i], placed[-1] + gap) if placed else positions[i])
     bound = last
     for k in reversed(range(len(placed))):
         placed[k] = min(placed[k], bound)
         bound = placed[k] - gap
-    return [placed[order.index(i)] for i in range(len(wanted))]
+    return [placed[order.index(i)] for i in range(len(positions))]

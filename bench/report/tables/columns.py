@@ -142,8 +142,8 @@ def _seeds(row: Row) -> str:
     return ", ".join(part for part in (str(_complete(row) or ""), ended(row)) if part)
 
 
-def _of_paired(read: Callable[[Paired], Value]) -> Callable[[Row], Value]:
-    return lambda row: None if row.paired is None else read(row.paired)
+def _of_paired(getter: Callable[[Paired], Value]) -> Callable[[Row], Value]:
+    return lambda row: None if row.paired is None else getter(row.paired)
 
 
 def _numbers(*seeds: list[int]) -> str:
