@@ -120,8 +120,8 @@ def in_folder(folder: Path, act: Callable[[], T], tries: int = 100) -> T:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return act()
-    except FileNotFoundError:
-        if not tries:
+    except (FileNotFoundError, FileExistsError):  # the second from mkdir, if the folder goes as it looks at what exists
+        if not tries or folder.is_file():
             raise
     return in_folder(folder, act, tries - 1)
 

@@ -17,7 +17,7 @@ from bench.data.sources import Source
 from bench.data.task import Task, prepare, split
 from bench.models.pretrained import find
 from bench.records.schema import pack_bits
-from bench.system.errors import SpecError
+from bench.system.errors import RecordError, SpecError
 from bench.training.job import Result
 from tests.conftest import write_encoder
 from tests.measurements import cluster, growth, methods_learn, sharing
@@ -195,7 +195,7 @@ class TestAccuracy:
         later = accuracy._read(tmp_path / "a.json", {"max_length": 128, "environment": {**about, "commit": "b"}})
         assert later["commits"] == ["a", "b"]
         for settings in ({"max_length": 64, "environment": about}, {"max_length": 128, "environment": {**about, "threads": 1}}):
-            with pytest.raises(SpecError, match=r"was made with another (max_length|threads)"):
+            with pytest.raises(RecordError, match=r"was made with another (max_length|threads)"):
                 accuracy._read(tmp_path / "a.json", settings)
 
     def test_dropout_of_other_methods_is_not_asked(
@@ -314,9 +314,9 @@ class TestAccuracyInParts:
 
     def test_what_does_not_belong_together_is_refused(self, tmp_path):
         first = self.write(tmp_path / "a.json", 0)
-        with pytest.raises(SpecError, match="another max_length"):
+        with pytest.raises(RecordError, match="another max_length"):
             accuracy.merge([first, self.write(tmp_path / "b.json", 1, max_length=64)])
-        with pytest.raises(SpecError, match="repeats"):
+        with pytest.raises(RecordError, match="repeats"):
             accuracy.merge([first, self.write(tmp_path / "c.json", 0)])
         with pytest.raises(SpecError, match="cannot be read"):
             accuracy.merge([first, tmp_path / "none.json"])

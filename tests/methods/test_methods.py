@@ -231,7 +231,7 @@ def test_groups_stand_for_their_methods() -> None:
     assert not set(methods.groups()) & set(ALL), "a name would mean two things"
     with pytest.raises(methods.MethodError, match=r"unknown method 'lora-famly'; did you mean 'lora-family'\?"):
         methods.expand("lora-famly")
-    with pytest.raises(methods.MethodError, match=r"unknown method 'xyz'; known are houlsby, .*vera, all, every"):
+    with pytest.raises(methods.MethodError, match=r"unknown method 'xyz'\. Known: houlsby, .*vera, all, every"):
         methods.expand("xyz")
 
 

@@ -15,6 +15,7 @@ from bench.cli.app import main
 from bench.data.task import Ints
 from bench.models.pretrained import PretrainedModel
 from bench.records.audit import audit
+from bench.records.migrate import migrate
 from bench.records.ratios import FEWEST, interval_of_median, qualifying_rounds, ratio, speed
 from bench.records.schema import Calibration, Slice
 from bench.records.spec import Budget
@@ -430,7 +431,7 @@ LOADED = Path(__file__).parents[2] / "results" / "calibration-load.json"
 
 @pytest.mark.skipif(not LOADED.exists(), reason="make calibration-load was not run")
 def test_measured_ratios_agree_while_raw_speeds_do_not() -> None:
-    made = {name: Calibration(**one) for name, one in json.loads(LOADED.read_text())["calibrations"].items()}
+    made = {name: Calibration(**migrate(one)) for name, one in json.loads(LOADED.read_text())["calibrations"].items()}
     quiet, loaded = made["quiet"], made["loaded"]
     for one, other in zip(quiet.methods, loaded.methods, strict=True):
         assert one.method == other.method

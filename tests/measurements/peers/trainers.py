@@ -45,7 +45,7 @@ def attached(name: str, folder: Path, recipe: Recipe) -> Any:
     method: Any = methods.get(name)
     if name in {"houlsby", "pfeiffer"}:
         adapters.init(model)
-        model.add_adapter(ADAPTER, config=method.config(model.config.hidden_size))
+        model.add_adapter(ADAPTER, config=method.config(model.config.hidden_size, model.config.num_hidden_layers))
         model.train_adapter(ADAPTER)
         model.bert.pooler.requires_grad_(True)  # frozen by train_adapter; part of the head everywhere else
     elif name == "lora":
