@@ -318,7 +318,7 @@ class TestAccuracyInParts:
             accuracy.merge([first, self.write(tmp_path / "b.json", 1, max_length=64)])
         with pytest.raises(RecordError, match="repeats"):
             accuracy.merge([first, self.write(tmp_path / "c.json", 0)])
-        with pytest.raises(SpecError, match="cannot be read"):
+        with pytest.raises(RecordError, match="cannot be read"):
             accuracy.merge([first, tmp_path / "none.json"])
 
     def test_a_device_that_is_not_there_and_a_wrong_seed_are_refused(self, monkeypatch, capsys):
