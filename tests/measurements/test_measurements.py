@@ -17,7 +17,7 @@ from bench.data.sources import Source
 from bench.data.task import Task, prepare, split
 from bench.models.pretrained import find
 from bench.records.schema import pack_bits
-from bench.system.errors import RecordError, SpecError
+from bench.system.errors import RecordError
 from bench.training.job import Result
 from tests.conftest import write_encoder
 from tests.measurements import cluster, growth, methods_learn, sharing
