@@ -101,7 +101,7 @@ def test_families_with_heads_of_their_own_share_too(
     [
         (("houlsby", "full"), "--adapter rotten-tomatoes: full changes the encoder itself and cannot share it"),
         (("bitfit", "lora"), "--adapter imdb: bitfit changes the encoder itself"),
-        (("houlsby", "lora"), r"one library, but imdb \(houlsby\) by adapters and rotten-tomatoes \(lora\) by peft; ask them"),
+        (("houlsby", "lora"), r"one library, but imdb \(houlsby\) by adapters and rotten-tomatoes \(lora\) by peft; use them"),
     ],
 )
 def test_what_cannot_share_an_encoder_is_refused(
