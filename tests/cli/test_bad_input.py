@@ -114,6 +114,7 @@ CASES: list[tuple[list[str], str]] = [
     ([*LORA, "--seeds", ","], "seeds ',' are not understood"),
     ([*LORA, "--budget", "60s,1m"], "budgets '60s' and '1m' are the same; name each once"),
     ([*LORA, "--budget", "15s,"], "budget '' is not understood"),
+    ([*LORA, "--budget", "5 steps", "--calibration", "a.json"], "--calibration converts seconds and reference tokens"),
     # Tuning
     ([*LORA, "--tune", "1"], "--tune 1: a choice needs at least 2 learning rates"),
     ([*LORA, "--tune", "4"], "--tune 4 is more than the 3 learning rates that lora declares"),
