@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import methods
 from bench.system.errors import SpecError
@@ -25,8 +25,8 @@ class Request:
     max_length: int = 128
     truncation: str = "head+tail"
     batch_size: int = 16
-    precision: str = "auto"
-    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     memory: str | None = None
     test_limit: int | None = None
     tune: int | None = None
