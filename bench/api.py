@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.analysis.comparison import Group
+    from bench.analysis.tuning import Decision
 
 __all__ = ["Comparison", "compare", "load_records", "predict", "run"]
 
@@ -46,7 +47,7 @@ def run(
     """Train and test methods, each with the same budget, and return the records of the requested runs.
 
     Runs that are finished in the folder `out` are not made again. Each takes a process of its own, which imports nothing of
-    the calling script: no `__main__` guard is needed.
+    the calling script: no `__main__` guard is needed. A method of which tuning chooses no rate has no runs: a warning says so.
 
     Args:
         methods: a name or several, as for `--method`.
@@ -66,6 +67,7 @@ def run(
     """
     from pydantic import TypeAdapter, ValidationError
 
+    from bench.report.tables.formatting import choice_line
     from bench.runs.budgets import convert_budgets
     from bench.runs.plan import plan
     from bench.runs.request import Request
@@ -87,8 +89,12 @@ def run(
         if isinstance(record, Record) and record.spec.purpose == "run":
             records.append(record)
 
+    def warn_of_none(decision: Decision) -> None:
+        if decision.rate is None:
+            warnings.warn(" ".join(choice_line(decision).split()), stacklevel=5)
+
     matrix = convert_budgets(plan(request), folder, say=lambda line: print(line, file=sys.stderr))
-    carry_out(matrix, folder, force=force, tell=keep, announce=lambda decision: None, keep=save)
+    carry_out(matrix, folder, force=force, tell=keep, announce=warn_of_none, keep=save)
     return records
 
 

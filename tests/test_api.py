@@ -83,7 +83,7 @@ def test_what_is_wrong_is_said_by_type(tmp_path: Path) -> None:
         ({"budget": 60}, "budget=60: input should be a valid string"),
         ({"methods": None}, "methods=None: input should be a valid list"),
         ({"hyperparameters": ["rank"]}, "hyperparameters="),
-        ({"device": "tpu"}, "device='tpu': input should be 'auto', 'cpu' or 'cuda'"),
+        ({"device": "tpu"}, "--device 'tpu': input should be 'auto', 'cpu' or 'cuda'"),
         ({"precision": "fp16"}, "precision='fp16': input should be"),
         ({"test_limit": "few"}, "test_limit='few': input should be a valid integer"),
     ],

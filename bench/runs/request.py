@@ -26,7 +26,7 @@ class Request:
     truncation: str = "head+tail"
     batch_size: int = 16
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: str = "auto"
     memory: str | None = None
     test_limit: int | None = None
     tune: int | None = None
