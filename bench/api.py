@@ -5,6 +5,7 @@ It calls the same functions as the commands, so a run from Python has the id and
 
 from __future__ import annotations
 
+import glob
 import io
 import json
 import sys
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.analysis.comparison import Group
+    from bench.analysis.tuning import Decision
 
 __all__ = ["Comparison", "compare", "load_records", "predict", "run"]
 
@@ -45,14 +47,14 @@ def run(
     """Train and test methods, each with the same budget, and return the records of the requested runs.
 
     Runs that are finished in the folder `out` are not made again. Each takes a process of its own, which imports nothing of
-    the calling script: no `__main__` guard is needed.
+    the calling script: no `__main__` guard is needed. A method of which tuning chooses no rate has no runs: a warning says so.
 
     Args:
         methods: a name or several, as for `--method`.
         encoder: a name, hub id or folder.
         data: a name, hub id, folder or file.
         budget: "60s", "1M reference tokens", "2M tokens", "500 steps", "3 epochs", or several with commas.
-        seeds: how many, or which: "1,2,5-8".
+        seeds: how many, or which: "0,1,5"; "7," for one.
         hyperparameters: method → its fields that differ from their defaults.
         out: folder of the records.
         save: keep what is trained, for `predict`.
@@ -63,26 +65,36 @@ def run(
         BenchError: for the first thing that is wrong, before anything is spent.
         KeyboardInterrupt: when interrupted, after the record of the run in hand is written.
     """
+    from pydantic import TypeAdapter, ValidationError
+
+    from bench.report.tables.formatting import choice_line
     from bench.runs.budgets import convert_budgets
     from bench.runs.plan import plan
     from bench.runs.request import Request
     from bench.runs.scheduler import carry_out
 
-    names, folder = [methods] if isinstance(methods, str) else list(methods), Path(out)
+    names, folder = [methods] if isinstance(methods, str) else methods, Path(out)
     unknown = sorted(options.keys() - Request.__dataclass_fields__.keys())
     if unknown:
         raise SpecError(f"run() has no option {unknown[0]!r}; there are {', '.join(sorted(Request.__dataclass_fields__))}")
-    request = Request(
-        names, str(encoder), str(data), budget, str(seeds), hyperparameters=hyperparameters or {}, **options
-    )  # fmt: skip
+    fields = {"methods": names, "encoder": str(encoder), "data": str(data), "budget": budget, "seeds": str(seeds)}
+    try:
+        request = TypeAdapter(Request).validate_python({**fields, "hyperparameters": hyperparameters or {}, **options})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SpecError(f"{first['loc'][0]}={first['input']!r}: {first['msg'].lower()}") from None
     records: list[Record] = []
 
     def keep(record: Record | Baseline, path: Path, new: bool) -> None:
         if isinstance(record, Record) and record.spec.purpose == "run":
             records.append(record)
 
+    def warn_of_none(decision: Decision) -> None:
+        if decision.rate is None:
+            warnings.warn(" ".join(choice_line(decision).split()), stacklevel=5)
+
     matrix = convert_budgets(plan(request), folder, say=lambda line: print(line, file=sys.stderr))
-    carry_out(matrix, folder, force=force, tell=keep, announce=lambda decision: None, keep=save)
+    carry_out(matrix, folder, force=force, tell=keep, announce=warn_of_none, keep=save)
     return records
 
 
@@ -99,7 +111,7 @@ def load_records(*sources: str | Path) -> list[Record | Baseline]:
     for source in map(Path, sources):
         if not source.exists():
             raise RecordError(f"{str(source)!r} does not exist; name a folder of records or a record")
-        for item in load(source) if source.is_dir() else load(source.parent, source.name):
+        for item in load(source) if source.is_dir() else load(source.parent, glob.escape(source.name)):
             if isinstance(item, Damaged):
                 warnings.warn(f"left out {item.path}: {item.reason}", stacklevel=2)
             elif not isinstance(item, Calibration):
@@ -129,11 +141,23 @@ def compare(records: Iterable[Record | Baseline], *, reference: str = "houlsby",
         records: of runs and baselines; tuning trials among them are ignored.
         reference: the method that differences are taken from.
         margin: points of accuracy within which two methods count as equivalent.
+
+    Raises:
+        SpecError: if no run is of the reference, the margin is out of range, or what is given are no records.
     """
     import methods
     from bench.analysis.comparison import compare as grouped
 
-    return Comparison(tuple(grouped(records, reference, methods.names(), margin / 100)))
+    loaded = list(records)
+    if not all(isinstance(record, (Record, Baseline)) for record in loaded):
+        raise SpecError("compare() takes records, as run() and load_records() return them")
+    if not 0 < margin <= 100:
+        raise SpecError(f"margin={margin}: name points of accuracy above 0 and up to 100, such as 0.5")
+    groups = tuple(grouped(loaded, reference, methods.names(), margin / 100))
+    available = sorted({row.method for group in groups for row in group.rows})
+    if groups and reference not in available:
+        raise SpecError(f"no run here is of the reference {reference!r}. There are: {', '.join(available)}")
+    return Comparison(groups)
 
 
 def predict(
@@ -160,7 +184,9 @@ def predict(
 
     from bench.inference.predictions import PredictRequest, predict_texts
 
-    if not texts:
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise SpecError("predict() takes a list of texts, each a str")
+    if not len(texts):
         raise SpecError("predict() needs at least one text")
     where = None if encoder is None else str(encoder)
     request = PredictRequest([str(run), *texts], style="json", results=Path(results), encoder=where, device=device)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -73,3 +75,37 @@ def test_what_is_wrong_is_said_by_type(tmp_path: Path) -> None:
     (tmp_path / "foreign.json").write_text("{}")
     with pytest.warns(UserWarning, match="left out .*foreign.json"):
         assert bench.load_records(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"budget": 60}, "budget=60: input should be a valid string"),
+        ({"methods": None}, "methods=None: input should be a valid list"),
+        ({"hyperparameters": ["rank"]}, "hyperparameters="),
+        ({"device": "tpu"}, "--device 'tpu': input should be 'auto', 'cpu' or 'cuda'"),
+        ({"precision": "fp16"}, "precision='fp16': input should be"),
+        ({"test_limit": "few"}, "test_limit='few': input should be a valid integer"),
+    ],
+)
+def test_an_option_of_another_kind_is_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(says)):
+        bench.run(**{"methods": "lora", **options})
+
+
+def test_a_comparison_and_a_prediction_refuse_what_they_cannot_use() -> None:
+    records = bench.load_records(STUDY)
+    with pytest.raises(SpecError, match="no run here is of the reference 'bitfit'"):
+        bench.compare(records, reference="bitfit")
+    with pytest.raises(SpecError, match="margin=0: name points"):
+        bench.compare(records, margin=0)
+    with pytest.raises(SpecError, match="takes records"):
+        bench.compare(str(STUDY))  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="takes a list of texts"):
+        bench.predict("abc", "a text")
+
+
+def test_a_record_whose_name_holds_brackets_is_read(tmp_path: Path) -> None:
+    copy = tmp_path / "a[1].json"
+    copy.write_bytes(next(STUDY.glob("houlsby-*-seed*.json")).read_bytes())
+    assert len(bench.load_records(copy)) == 1

@@ -146,9 +146,11 @@ def classes_of(train: Labelled) -> list[Class]:
         DataError: if there are fewer than two, or more than 1,000.
     """
     present = set(train.classes)
+    if not present:
+        raise DataError(f"{train.name} holds no rows under a header")
     if len(present) < 2:
-        only = f"are all of one class, {next(iter(present))!r}" if present else "are none"
-        raise DataError(f"{train.name}: its {len(train.classes):,} texts {only}; at least two classes are needed")
+        only = f"its {len(train.classes):,} texts are all of one class, {present.pop()!r}"
+        raise DataError(f"{train.name}: {only}; at least two classes are needed")
     if len(present) > MOST_CLASSES:
         raise DataError(
             f"{train.name}: column {train.columns[1]!r} has {len(present):,} different values, and at most {MOST_CLASSES:,} "

@@ -130,6 +130,8 @@ def read(request: str | DataRequest) -> Source:
     on_hub = _ON_HUB.fullmatch(name)
     if on_hub and not is_file and table_suffix(path) is None:
         return _read_hub(on_hub[1], on_hub[2], request, name, ["**/*train*", "**/*test*"])
+    if table_suffix(path) and not path.exists():
+        raise DataError(f"there is no file {name!r}; give --data a file, a folder or a hub id that is there")
     raise DataError(
         f"data {name!r} is none of embedded, imdb, {SENTENCES}, a folder, a hub id such as fancyzhx/ag_news, and a file "
         ".csv, .tsv, .jsonl or .parquet"

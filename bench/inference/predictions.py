@@ -81,6 +81,8 @@ def predict_texts(request: PredictRequest) -> str:
     Raises:
         BenchError: for the first thing that is wrong, before anything is computed.
     """
+    if request.data is not None:
+        raise SpecError("--data needs --test; texts are given as words, through a pipe or with --csv")
     selected, words = _select_runs(request)
     texts = _texts(request, words)
     style = request.style or ("csv" if request.csv is not None else "text")
@@ -101,6 +103,9 @@ def repeat_tests(request: PredictRequest) -> list[RepeatedTest]:
     if words or request.csv is not None or request.style is not None:
         raise SpecError("--test takes the run's own test reviews, and no texts, --csv or --format")
     pretrained = _pretrained(request, selected)
+    if request.data is not None:  # what is named is checked, even where a cache has the tokens
+        for saved in selected.values():
+            _splits(saved.card, request.data)
     tasks = {
         name: prepare(pretrained, saved.card.data.sha256, lambda card=saved.card: _splits(card, request.data))  # type: ignore[misc]
         for name, saved in selected.items()
@@ -151,7 +156,7 @@ def _select_runs(request: PredictRequest) -> tuple[dict[str, Saved], list[str]]:
     selected: dict[str, Saved] = {}
     for argument in request.adapters:
         name, equals, run = argument.partition("=")
-        if not name or not name.isprintable() or len(name) > 40:
+        if not name or not name.isprintable() or len(name) > 40 or (equals and not run):
             raise SpecError(f"--adapter {argument!r}: write it as NAME=RUN, the name with at most 40 characters")
         if name in selected:
             raise SpecError(f"--adapter {name!r} is given twice; name each once")

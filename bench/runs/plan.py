@@ -140,6 +140,8 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
 
 def _resolve(request: Request, elsewhere: bool) -> _Resolved:
     names, budgets, seeds = _methods(request.methods), _budgets(request.budget), parse_seeds(request.seeds)
+    if request.calibration is not None and not any(budget.calibrated for budget in budgets):
+        raise SpecError(f"--calibration converts seconds and reference tokens, not --budget {request.budget}; leave it out")
     unused = sorted(request.hyperparameters.keys() - set(names))
     if unused:
         raise SpecError(f"hyperparameters are set for {unused[0]}, which is not run; add it with --method {unused[0]}")

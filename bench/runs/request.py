@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import methods
 from bench.system.errors import SpecError
@@ -25,7 +25,7 @@ class Request:
     max_length: int = 128
     truncation: str = "head+tail"
     batch_size: int = 16
-    precision: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: str = "auto"
     memory: str | None = None
     test_limit: int | None = None

@@ -37,8 +37,10 @@ def resolve_device(name: str) -> Literal["cpu", "cuda"]:
     """Resolve `auto`, `cpu` or `cuda` to a device.
 
     Raises:
-        SpecError: if CUDA is asked for and there is none.
+        SpecError: if it is none of them, or CUDA is asked for and there is none.
     """
+    if name not in ("auto", "cpu", "cuda"):
+        raise SpecError(f"--device {name!r}: input should be 'auto', 'cpu' or 'cuda'")
     if name == "cpu":
         return "cpu"
     has_cuda = _has_cuda()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -30,7 +31,7 @@ HEAD, ROWS = b"text,label\n", b"".join(b"review %d,%d\n" % (row, row % 2) for ro
 # What train.csv holds, and what the line must say of it.
 TABLES: dict[str, tuple[bytes, str]] = {
     "csv-empty": (b"", "train.csv is empty"),
-    "csv-header": (HEAD, "train.csv: its 0 texts are none; at least two classes are needed"),
+    "csv-header": (HEAD, "train.csv holds no rows under a header"),
     "csv-one-review": (HEAD + b"fine,1\n", "train.csv: its 1 texts are all of one class, 1; at least two"),
     "csv-one-each": (HEAD + b"fine,1\ndull,0\n", "has 1 different train reviews of a class; at least 10 are needed"),
     "csv-the-same": (HEAD + b"fine,1\ndull,0\n" * 40, "has 1 different train reviews of a class; at least 10 are needed"),
@@ -48,6 +49,7 @@ TABLES: dict[str, tuple[bytes, str]] = {
     "csv-long-columns": (b"a" * 10**6 + b"\n1\n", "(it has aaaaaaaa"),
     "csv-nul": (HEAD + ROWS + b"fi\0ne,1\n", "NUL"),
     "csv-utf-16": ((HEAD + ROWS).decode().encode("utf-16"), "train.csv is UTF-16LE, not UTF-8; convert it: iconv"),
+    "csv-gzip": (gzip.compress(HEAD + ROWS), "train.csv is compressed with gzip; unpack it: gunzip -c < train.csv"),
     "csv-latin-1": (HEAD + ROWS + "qué,1\n".encode("latin-1"), "train.csv, line 42: byte 0xE9 is not UTF-8"),
     "csv-unclosed": (HEAD + b'"fine,1\n' + ROWS, "row 1: a double quote opens a text and none closes it"),
     "csv-commas": (
@@ -112,6 +114,7 @@ CASES: list[tuple[list[str], str]] = [
     ([*LORA, "--seeds", ","], "seeds ',' are not understood"),
     ([*LORA, "--budget", "60s,1m"], "budgets '60s' and '1m' are the same; name each once"),
     ([*LORA, "--budget", "15s,"], "budget '' is not understood"),
+    ([*LORA, "--budget", "5 steps", "--calibration", "a.json"], "--calibration converts seconds and reference tokens"),
     # Tuning
     ([*LORA, "--tune", "1"], "--tune 1: a choice needs at least 2 learning rates"),
     ([*LORA, "--tune", "4"], "--tune 4 is more than the 3 learning rates that lora declares"),
@@ -166,7 +169,7 @@ CASES: list[tuple[list[str], str]] = [
     ([*LORA, "--encoder", "{tiny}", "--data", "{csv-pipe}"], "has no train.csv"),
     ([*LORA, "--encoder", "{tiny}", "--data", "{csv-folder}"], "has no train.csv"),
     *[([*LORA, "--encoder", "{tiny}", "--data", f"{{{name}}}"], says) for name, (_, says) in TABLES.items()],
-    ([*LORA, "--encoder", "{tiny}", "--data", "no-such.csv"], "data 'no-such.csv' is none of embedded"),
+    ([*LORA, "--encoder", "{tiny}", "--data", "no-such.csv"], "there is no file 'no-such.csv'"),
     ([*LORA, *SMALL, "--text-column", "body"], "has no column 'body' (it has text, label)"),
     ([*LORA, *SMALL, "--train-limit", "some"], "--train-limit 'some' is no number of texts"),
     ([*LORA, *SMALL, "--train-limit", "100,100"], "--train-limit 100,100 names a number twice"),

@@ -129,7 +129,7 @@ def acl(**files: bytes) -> Callable[[Path], None]:
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "nothing there": (lambda folder: None, "has no train.csv, .tsv, .jsonl or .parquet"),
     "empty file": (csv(""), "train.csv is empty"),
-    "header alone": (csv("text,label\n"), "its 0 texts are none"),
+    "header alone": (csv("text,label\n"), "holds no rows under a header"),
     "no text column": (csv("opinion,label\nfine,1\n"), "no column called 'text' or 'review' or 'sentence' or 'content'"),
     "no label column": (csv("text,score\nfine,1\n"), "no column called 'label' or 'sentiment'"),
     "two usual columns": (csv("review,content,label\nfine,x,1\n"), "'review' and 'content'; name one with --text-column"),
