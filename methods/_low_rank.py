@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from methods._peft import Peft
+from methods._peft import PeftOfMaps
 from methods._targets import Targets
 
 __all__ = ["LowRank"]
 
 
 @dataclass(frozen=True)
-class LowRank(Peft):
+class LowRank(PeftOfMaps):
     """Rank-r updates B·A of linear maps, scaled by alpha / r, beside frozen weights (Hu et al. 2022, section 4.1)."""
 
     groups = ("peft", "lora-family")

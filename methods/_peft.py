@@ -13,7 +13,7 @@ from methods.base import EncoderShape, Method, MethodError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Peft", "largest_divisor"]
+__all__ = ["Peft", "PeftOfMaps", "largest_divisor"]
 
 
 @dataclass(frozen=True)
@@ -24,27 +24,12 @@ class Peft(Method):
     backend: ClassVar[str | None] = "peft"
     groups: ClassVar[tuple[str, ...]] = ("peft",)
     families = frozenset(TARGETS)
-    all_linear: ClassVar[bool] = False
-    """Change all linear maps of a layer; else the query and value projections."""
 
     learning_rate: float
 
     @abstractmethod
     def config(self, width: int, targets: Targets) -> Any:
         """Make the library's configuration object for an encoder of this width, whose maps have these names."""
-
-    def maps(self, targets: Targets) -> list[str]:
-        """Names of the maps that are changed."""
-        return list(targets.all_linear if self.all_linear else targets.query_value)
-
-    def map_parameters(self, width: int, inputs: int, outputs: int) -> int:
-        """Compute the closed form for one linear map of an encoder of width d."""
-        raise NotImplementedError(f"{self.name} gives its own trainable_parameters")
-
-    def trainable_parameters(self, shape: EncoderShape) -> int:
-        """Sum `map_parameters` over the maps that are changed, in layers that have weights of their own."""
-        sizes = targets_of(shape.model_type).sizes(shape, all_linear=self.all_linear)
-        return shape.distinct_layers * sum(self.map_parameters(shape.width, *size) for size in sizes)
 
     def prepare(self) -> None:
         """Prepare the library before it attaches or loads."""
@@ -95,6 +80,27 @@ class Peft(Method):
             return
         encoder.base_model.enable_adapter_layers()  # type: ignore[operator, union-attr]
         encoder.set_adapter(name, inference_mode=True)  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class PeftOfMaps(Peft):
+    """Changes of linear maps, the same in each."""
+
+    all_linear: ClassVar[bool] = False
+    """Change all linear maps of a layer; else the query and value projections."""
+
+    def maps(self, targets: Targets) -> list[str]:
+        """Names of the maps that are changed."""
+        return list(targets.all_linear if self.all_linear else targets.query_value)
+
+    @abstractmethod
+    def map_parameters(self, width: int, inputs: int, outputs: int) -> int:
+        """Compute the closed form for one linear map of an encoder of width d."""
+
+    def trainable_parameters(self, shape: EncoderShape) -> int:
+        """Sum `map_parameters` over the maps that are changed, in layers that have weights of their own."""
+        sizes = targets_of(shape.model_type).sizes(shape, all_linear=self.all_linear)
+        return shape.distinct_layers * sum(self.map_parameters(shape.width, *size) for size in sizes)
 
 
 def largest_divisor(width: int, most: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from methods._peft import Peft, largest_divisor
+from methods._peft import PeftOfMaps, largest_divisor
 from methods._targets import Targets
 from methods.base import register
 
@@ -14,7 +14,7 @@ __all__ = ["BOFT"]
 
 @register("boft")
 @dataclass(frozen=True)
-class BOFT(Peft):
+class BOFT(PeftOfMaps):
     """diag(s)·W·R, R block-diagonal and orthogonal by the Cayley transform (Liu et al. 2024, section 4)."""
 
     citation = "Liu et al., Parameter-Efficient Orthogonal Finetuning via Butterfly Factorization, ICLR 2024 (arXiv 2311.06243)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from methods._peft import Peft
+from methods._peft import PeftOfMaps
 from methods._targets import Targets
 from methods.base import register
 
@@ -14,7 +14,7 @@ __all__ = ["FourierFT"]
 
 @register("fourierft")
 @dataclass(frozen=True)
-class FourierFT(Peft):
+class FourierFT(PeftOfMaps):
     """The inverse transform of n trained coefficients at random places, the same in each map (Gao et al. 2024, section 3)."""
 
     citation = "Gao et al., Parameter-Efficient Fine-Tuning with Discrete Fourier Transform, ICML 2024 (arXiv 2405.03003)"

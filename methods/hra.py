@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from methods._peft import Peft
+from methods._peft import PeftOfMaps
 from methods._targets import Targets
 from methods.base import register
 
@@ -14,7 +14,7 @@ __all__ = ["HRA"]
 
 @register("hra")
 @dataclass(frozen=True)
-class HRA(Peft):
+class HRA(PeftOfMaps):
     """W·H₁·…·H_r, an orthogonal matrix that differs from the identity by rank r (Yuan et al. 2024, section 3)."""
 
     citation = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from methods._peft import Peft
+from methods._peft import PeftOfMaps
 from methods._targets import Targets
 from methods.base import register
 
@@ -14,7 +14,7 @@ __all__ = ["LoHa"]
 
 @register("loha")
 @dataclass(frozen=True)
-class LoHa(Peft):
+class LoHa(PeftOfMaps):
     """(B₁·A₁) ∘ (B₂·A₂), of rank up to r² (Hyeon-Woo et al. 2022, proposition 1), scaled by alpha / r."""
 
     citation = (

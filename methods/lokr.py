@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from methods._peft import Peft
+from methods._peft import PeftOfMaps
 from methods._targets import Targets
 from methods.base import register
 
@@ -15,7 +15,7 @@ __all__ = ["LoKr"]
 
 @register("lokr")
 @dataclass(frozen=True)
-class LoKr(Peft):
+class LoKr(PeftOfMaps):
     """C ⊗ (B·A), scaled by alpha / r (Yeh et al. 2024, section 3; Edalati et al. 2022)."""
 
     citation = (

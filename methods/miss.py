@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from methods._peft import Peft
+from methods._peft import PeftOfMaps
 from methods._targets import Targets
 from methods.base import register
 
@@ -14,7 +14,7 @@ __all__ = ["MiSS"]
 
 @register("miss")
 @dataclass(frozen=True)
-class MiSS(Peft):
+class MiSS(PeftOfMaps):
     """The update repeats one trained matrix of r rows over all inputs (Kang and Yin 2024)."""
 
     citation = "Kang and Yin, MiSS: Revisiting the Trade-off in LoRA with Efficient Shard-Sharing, 2024 (arXiv 2409.15371)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from methods._peft import Peft, largest_divisor
+from methods._peft import PeftOfMaps, largest_divisor
 from methods._targets import Targets
 from methods.base import register
 
@@ -14,7 +14,7 @@ __all__ = ["OFT"]
 
 @register("oft")
 @dataclass(frozen=True)
-class OFT(Peft):
+class OFT(PeftOfMaps):
     """W·R with R block-diagonal and orthogonal by the Cayley transform (Qiu et al. 2023, section 3)."""
 
     citation = (

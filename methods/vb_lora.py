@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from methods._peft import Peft
+from methods._peft import PeftOfMaps
 from methods._targets import Targets
 from methods.base import EncoderShape, register
 
@@ -15,7 +15,7 @@ __all__ = ["VBLoRA"]
 
 @register("vb-lora")
 @dataclass(frozen=True)
-class VBLoRA(Peft):
+class VBLoRA(PeftOfMaps):
     """Each piece of B and A is a mix of the k nearest of h vectors, shared by all maps (Li et al. 2024, section 3)."""
 
     citation = "Li et al., VB-LoRA: Extreme Parameter Efficient Fine-Tuning with Vector Banks, NeurIPS 2024 (arXiv 2405.15179)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from methods._peft import Peft
+from methods._peft import PeftOfMaps
 from methods._targets import Targets
 from methods.base import register
 
@@ -14,7 +14,7 @@ __all__ = ["VeRA"]
 
 @register("vera")
 @dataclass(frozen=True)
-class VeRA(Peft):
+class VeRA(PeftOfMaps):
     """W + diag(b)·B·diag(d)·A, with B and A random, frozen and the same everywhere (Kopiczko et al. 2024, equation 2)."""
 
     citation = "Kopiczko et al., VeRA: Vector-based Random Matrix Adaptation, ICLR 2024 (arXiv 2310.11454)"
