@@ -5,7 +5,6 @@ It calls the same functions as the commands, so a run from Python has the id and
 
 from __future__ import annotations
 
-import glob
 import io
 import json
 import sys
@@ -101,22 +100,24 @@ def run(
 def load_records(*sources: str | Path) -> list[Record | Baseline]:
     """Read the records of runs, trials and baselines from folders and files; a file that is none is left out with a warning.
 
+    Of duplicates a complete one counts, else the latest, as in a report.
+
     Raises:
         RecordError: if a source does not exist.
     """
-    from bench.records.schema import Calibration
-    from bench.records.store import Damaged, load
+    from bench.records.store import Damaged
+    from bench.report.load import items, unique
 
-    loaded: dict[str, Record | Baseline] = {}
+    loaded: list[Record | Baseline] = []
     for source in map(Path, sources):
         if not source.exists():
             raise RecordError(f"{str(source)!r} does not exist; name a folder of records or a record")
-        for item in load(source) if source.is_dir() else load(source.parent, glob.escape(source.name)):
+        for item in items(source):
             if isinstance(item, Damaged):
                 warnings.warn(f"left out {item.path}: {item.reason}", stacklevel=2)
-            elif not isinstance(item, Calibration):
-                loaded[item.run_id] = item
-    return list(loaded.values())
+            elif isinstance(item, (Record, Baseline)):
+                loaded.append(item)
+    return unique(loaded)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import glob
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from bench.rules import MARGIN
 from bench.system.errors import RecordError, SpecError
 from bench.system.text import harmless
 
-__all__ = ["folders", "quoted", "read", "records"]
+__all__ = ["folders", "items", "quoted", "read", "records", "unique"]
 
 
 def read(
@@ -59,16 +59,26 @@ def records(sources: Path | Sequence[Path], left_out: list[Damaged] | None = Non
     paths = [sources] if isinstance(sources, Path) else list(sources)
     places = list({place.resolve(): place for place in paths}.values()) if len(paths) > 1 else paths
     loaded = [_records(place, left_out) for place in places]
-    unique: dict[str, Record | Baseline] = {}
-    for record in sorted((record for part in loaded for record in part), key=_preference):
-        unique[record.run_id] = record
+    merged = unique(record for part in loaded for record in part)
     empty = [place for place, part in zip(places, loaded, strict=True) if not part]
     if empty:
         raise _no_records(empty)
     if len(places) > 1:
         counts = ", ".join(f"{len(part)} of {str(place)!r}" for place, part in zip(places, loaded, strict=True))
-        print(harmless(f"merged {counts} into {len(unique)} records"), file=sys.stderr)
-    return list(unique.values())
+        print(harmless(f"merged {counts} into {len(merged)} records"), file=sys.stderr)
+    return merged
+
+
+def items(place: Path) -> list[AnyRecord | Damaged]:
+    """Read what a folder holds, or the one record in a file; nothing where there is neither."""
+    if place.is_dir():
+        return list(load(place))
+    return list(load(place.parent, glob.escape(place.name))) if place.is_file() else []
+
+
+def unique(records: Iterable[Record | Baseline]) -> list[Record | Baseline]:
+    """Keep one record of each run: of duplicates a complete one, else the latest."""
+    return list({record.run_id: record for record in sorted(records, key=_preference)}.values())
 
 
 def _no_records(sources: Path | Sequence[Path]) -> RecordError:
@@ -88,18 +98,14 @@ def folders(sources: Path | Sequence[Path]) -> list[Path]:
 
 def _records(place: Path, left_out: list[Damaged]) -> list[Record | Baseline]:
     """Read the records of a folder, or the one in a file."""
-    if place.is_dir():
-        items = list(load(place))
-    else:
-        items = list(load(place.parent, glob.escape(place.name))) if place.is_file() else []
-        for item in items:
-            if isinstance(item, Damaged):
-                raise RecordError(f"{str(place)!r} is not a whole record ({item.reason}); name records, or folders of them")
-    for item in items:
+    found = items(place)
+    for item in found:
         if isinstance(item, Damaged):
+            if not place.is_dir():
+                raise RecordError(f"{str(place)!r} is not a whole record ({item.reason}); name records, or folders of them")
             print(harmless(f"left out {item.path.name}: {item.reason}"), file=sys.stderr)
             left_out.append(item)
-    return [item for item in items if isinstance(item, (Record, Baseline))]
+    return [item for item in found if isinstance(item, (Record, Baseline))]
 
 
 def _preference(record: Record | Baseline) -> tuple[bool, str]:
