@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from bench.records.schema import Baseline, Record
 from bench.rules import MARGIN
 from bench.system.errors import RecordError, SpecError
+from bench.system.files import RUNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from bench.analysis.tuning import Decision
 
 __all__ = ["Comparison", "compare", "load_records", "predict", "run"]
-
-RUNS = Path("results/runs")
-"""Folder of records, as for the commands."""
 
 
 def run(

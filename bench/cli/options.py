@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperOption
 
 from bench.runs.request import Request, parse_settings
 from bench.system.errors import SpecError
+from bench.system.files import RUNS
 from bench.system.text import harmless
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RUNS", "Command", "Device", "Out", "Selection", "say", "selects_runs"]
 
-RUNS = Path("results/runs")
-"""The default folder of records."""
 Device = Literal["auto", "cpu", "cuda"]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file instead of the terminal.")]
 

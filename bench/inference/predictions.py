@@ -18,6 +18,7 @@ from bench.records.artifacts import Card, Saved, find, saved_runs
 from bench.records.store import load_logits, logits_sha256
 from bench.system.device import resolve_device
 from bench.system.errors import BenchError, DataError, ModelError, RecordError, SpecError
+from bench.system.files import RUNS
 from bench.system.text import harmless, percent
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class PredictRequest:
     column: str = "text"
     style: str | None = None
     """text, csv or json; None: csv for a table, else text."""
-    results: Path = Path("results/runs")
+    results: Path = RUNS
     encoder: str | None = None
     """Folder of the encoder, if it is not found by its name."""
     data: str | None = None

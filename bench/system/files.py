@@ -17,11 +17,13 @@ from zipfile import BadZipFile
 from bench.system.errors import RecordError
 
 __all__ = [
-    "TEMPORARY", "atomic_write", "cache_dir", "cached", "in_folder", "name_of", "present", "sha256_bytes", "sha256_file",
-    "sweep", "temporary_file", "temporary_folder", "write_out",
+    "RUNS", "TEMPORARY", "atomic_write", "cache_dir", "cached", "in_folder", "name_of", "present", "sha256_bytes",
+    "sha256_file", "sweep", "temporary_file", "temporary_folder", "write_out",
 ]  # fmt: skip
 
 T = TypeVar("T")
+RUNS = Path("results/runs")
+"""Folder of records, unless another is named."""
 TEMPORARY = ".bench.tmp"
 """How the names of unfinished files and folders end; they begin with a dot."""
 
