@@ -186,7 +186,7 @@ def _group(
         for baseline in baselines
         if baseline.rules_version == key.rules
         and (baseline.data.sha256, baseline.data.cut, baseline.spec.test_limit) == (key.data_sha256, key.cut, key.test_limit)
-        and baseline.spec.train_reviews in distinct | {baseline.data.train}
+        and baseline.spec.train_reviews in distinct | {key.train_limit or baseline.data.train}
     ]
     same_test.sort(key=lambda baseline: -baseline.spec.train_reviews)
     return Group(

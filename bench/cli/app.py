@@ -122,7 +122,9 @@ def predict(
         list[str] | None,
         typer.Option(help="In place of RUN, repeatable: NAME=RUN, or the name of its reviews. All share one encoder."),
     ] = None,
-    csv: Annotated[Path | None, typer.Option(help="A CSV file with a header; predictions are two more columns.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="A table: CSV, TSV, JSON lines, parquet; predictions are two more columns.")
+    ] = None,
     column: Annotated[str, typer.Option(help="Its column of texts.")] = "text",
     test: Annotated[
         bool, typer.Option("--test", help="Repeat the run's own test instead; exit code 1 unless its logits are the same.")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from bench.runs.request import Request, parse_settings
+from bench.runs.request import SHORTEST, Request, parse_settings
 from bench.system.errors import SpecError
 from bench.system.files import RUNS
 from bench.system.text import harmless
@@ -57,11 +57,11 @@ _OPTIONS: dict[str, Any] = {
     ),
     "encoder": _option(str, "minilm, mpnet, a local folder, or a hub id."),
     "data": _option(str, "embedded, imdb (the hub's), rotten-tomatoes, a folder, a file, or a hub id."),
-    "text_column": _option(str | None, "Column of texts. [text, review, sentence, content]"),
-    "label_column": _option(str | None, "Column of labels. [label, sentiment, target, class]"),
+    "text_column": _option(str | None, "Column of texts. [text, review, sentence, content, comment, message, tweet]"),
+    "label_column": _option(str | None, "Column of labels. [label, sentiment, target, class, category]"),
     "budget": _option(str, _BUDGETS),
     "seeds": _option(str, 'How many seeds ("3"), or which ("0,1,5"; "7," for one).'),
-    "max_length": _option(int, "Tokens kept of a review.", min=8, max=8192),
+    "max_length": _option(int, "Tokens kept of a review.", min=SHORTEST, max=8192),
     "truncation": _option(Literal["head", "tail", "head+tail"], "Which part of a longer review is kept."),
     "batch_size": _option(int, "Reviews an optimizer step.", min=1, max=4096),
     "dropout": _option(float, "Hidden dropout of encoder and head.", min=0, max=0.99),
@@ -152,11 +152,16 @@ def _is_given(context: typer.Context, name: str) -> bool:
 
 
 class Command(TyperCommand):
-    """A command that refuses a repeated option of one value: the first would be lost."""
+    """A command that refuses a repeated option of one value, whose first would be lost, and a path that is empty, which
+    would be the folder it runs in.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
-            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            values, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            for option in order:
+                if isinstance(option, TyperOption) and option.type_descriptor.annotation is Path and not values[option.name]:
+                    raise SpecError(f"{option.opts[0]} is empty; give it a path, or leave it out")
             for option, times in Counter(order).items():
                 if times > 1 and isinstance(option, TyperOption) and not (option.multiple or option.is_flag):
                     raise SpecError(f"{option.opts[0]} is given {times} times but takes one value; give it once")

@@ -160,11 +160,12 @@ def classes_of(train: Labelled) -> list[Class]:
 
 
 def names_of(classes: Sequence[Class], class_names: Sequence[str] | None) -> list[str]:
-    """Return the names of classes: those that the file gives to numbers, negative and positive for 0 and 1, else themselves."""
+    """Return the names of classes: those that the file gives to numbers, else the values themselves."""
     if class_names and all(isinstance(value, int) and 0 <= value < len(class_names) for value in classes):
         labels = [str(class_names[int(value)]) for value in classes]
-        return list(SENTIMENT) if labels == ["neg", "pos"] else labels
-    return list(SENTIMENT) if list(classes) == [0, 1] else [str(value) for value in classes]
+    else:
+        labels = [str(value) for value in classes]
+    return list(SENTIMENT) if labels == ["neg", "pos"] else labels
 
 
 def indices(part: Labelled, classes: Sequence[Class], *, every: bool = False) -> list[int]:

@@ -44,22 +44,21 @@ def table_suffix(path: Path) -> str | None:
 
 
 def read_table(path: Path) -> Table:
-    """Read a file by its ending.
+    """Read a file by its ending, or as CSV if it has another.
 
     Raises:
         DataError: naming the row, line or byte that is wrong, and what to do.
     """
-    suffix = table_suffix(path)
-    assert suffix is not None
+    suffix = (table_suffix(path) or ".csv").casefold()
     try:
         content = path.read_bytes()
-        if suffix.casefold().endswith(".gz"):
+        if suffix.endswith(".gz"):
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path.name} cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if not content.strip():
         raise DataError(f"{path.name} is empty")
-    return _READERS[suffix.casefold().removesuffix(".gz")](content, path.name)
+    return _READERS[suffix.removesuffix(".gz")](content, path.name)
 
 
 def decode(content: bytes, name: str) -> str:

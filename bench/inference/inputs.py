@@ -1,4 +1,4 @@
-"""Texts to classify: from the command line, a pipe or a column of a CSV file, each checked."""
+"""Texts to classify: from the command line, a pipe or a column of a table, each checked."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bench.data.sources import plain
-from bench.data.tables import decode, parse_csv
+from bench.data.tables import read_table
 from bench.system.errors import DataError
 
-__all__ = ["LONGEST", "Texts", "from_arguments", "from_csv", "from_lines"]
+__all__ = ["LONGEST", "Texts", "from_arguments", "from_lines", "from_table"]
 
 LONGEST = 1_000_000
 """Characters of a text; the longest IMDB review has 13,704. A model truncates it as in its run."""
 MOST_BYTES = 2**30
-"""Of a file or a pipe, which is read whole."""
+"""Of a pipe, which is read whole."""
 
 
 @dataclass(frozen=True)
@@ -51,26 +51,23 @@ def from_lines(stream: BinaryIO, name: str = "standard input") -> Texts:
     return Texts([_checked(line.removesuffix("\r"), f"{name}, line {i}") for i, line in enumerate(lines, 1)])
 
 
-def from_csv(path: Path, column: str) -> Texts:
-    """Read a text from each row, in the named column of a file with a header; other columns are kept unchanged.
+def from_table(path: Path, column: str) -> Texts:
+    """Read a text from each row, in the named column of a CSV, TSV, JSON lines or parquet file; other columns are kept.
 
     Raises:
         DataError: naming the row and what is wrong with it.
     """
-    name = path.name
-    try:
-        with path.open("rb") as file:
-            content = decode(_read(file, name), name)
-    except (OSError, ValueError) as error:
-        raise DataError(f"--csv {str(path)!r} cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    header, rows = parse_csv(content, name)
-    if not rows:
-        raise DataError(f"{name} holds no rows under a header")
-    if header.count(column) != 1:
-        which = "has no column" if column not in header else "has more than one column"
-        raise DataError(f"{name} {which} {column!r} (it has {', '.join(header[:6])}); name one with --column")
-    place = header.index(column)
-    return Texts([_checked(row[place], f"{name}, row {i:,}") for i, row in enumerate(rows, 1)], header, rows)
+    table = read_table(path)
+    names = table.header
+    if names.count(column) != 1:
+        which = "has no column" if column not in names else "has more than one column"
+        raise DataError(f"{path.name} {which} {column!r} (it has {', '.join(names[:6])}); name one with --column")
+    columns = [["" if value is None else str(value) for value in table.column(place)] for place in range(len(names))]
+    texts = columns[names.index(column)]
+    if not texts:
+        raise DataError(f"{path.name} holds no rows under a header")
+    checked = [_checked(text, f"{path.name}, row {i:,}") for i, text in enumerate(texts, 1)]
+    return Texts(checked, names, [list(row) for row in zip(*columns, strict=True)])
 
 
 def _read(stream: BinaryIO, name: str) -> bytes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from bench.data.sources import DataRequest, read
 from bench.data.task import Splits, prepare, split
 from bench.inference.evaluation import rows_to_test
-from bench.inference.inputs import Texts, from_arguments, from_csv, from_lines
+from bench.inference.inputs import Texts, from_arguments, from_lines, from_table
 from bench.inference.output import as_csv, as_json, as_text
 from bench.models.pretrained import PACKAGED, PretrainedModel
 from bench.models.pretrained import find as find_encoder
@@ -183,7 +183,7 @@ def _texts(request: PredictRequest, words: list[str]) -> Texts:
     if request.csv is not None:
         if words:
             raise SpecError(f"texts and --csv are both given ({words[0][:40]!r}); give one or the other")
-        return from_csv(request.csv, request.column)
+        return from_table(request.csv, request.column)
     if words not in ([], ["-"]):
         return from_arguments(words)
     if not words and sys.stdin.isatty():

@@ -18,7 +18,7 @@ from bench.models.pretrained import PretrainedModel, find
 from bench.records.schema import Conversion, DataCut
 from bench.records.spec import Budget, parse_seeds, parse_size, spec_from_fields, tuning_seeds
 from bench.rules import Precision
-from bench.runs.request import Request
+from bench.runs.request import SHORTEST, Request
 from bench.system.device import device_model, resolve_device, resolve_precision, usable_cores
 from bench.system.errors import SpecError
 from bench.training.job import Job, job_of
@@ -112,6 +112,8 @@ def _rates(request: Request, names: list[str], seeds: list[int]) -> dict[str, li
     if request.tune is None:
         if request.trials_only:
             raise SpecError("--trials-only needs trials; ask for them with --tune 3")
+        if request.tune_seeds != Request.tune_seeds:
+            raise SpecError("--tune-seeds is for trials; ask for them with --tune 3, or leave it out")
         return {}
     for name in names:
         if "learning_rate" in request.hyperparameters.get(name, {}):
@@ -153,6 +155,8 @@ def _resolve(request: Request, elsewhere: bool) -> _Resolved:
     pretrained = find(request.encoder)
     names = _attaching(names, request.methods, pretrained)
     settings = {name: methods.configured(name, request.hyperparameters.get(name, {})).hyperparameters() for name in names}
+    if request.max_length < SHORTEST:
+        raise SpecError(f"--max-length {request.max_length} is too short; keep at least {SHORTEST} tokens")
     if request.max_length > pretrained.longest:
         raise SpecError(
             f"--max-length {request.max_length} is more than the {pretrained.longest} positions of the encoder "

@@ -10,7 +10,10 @@ from typing import Any, Literal
 import methods
 from bench.system.errors import SpecError
 
-__all__ = ["Request", "option_of", "parse_settings"]
+__all__ = ["SHORTEST", "Request", "option_of", "parse_settings"]
+
+SHORTEST = 8
+"""Fewest tokens of a text that `max_length` may keep."""
 
 
 @dataclass(frozen=True)

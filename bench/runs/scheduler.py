@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import numpy as np
-
 from bench.analysis.tuning import Decision, decide, one_more_rate
-from bench.data.task import Ints, Task, prepare
+from bench.data.task import Ints, Task, prepare, sample
 from bench.records.artifacts import find_folder
 from bench.records.attempts import ATTEMPTS
 from bench.records.schema import Record, baseline_id
@@ -115,7 +113,9 @@ def _tune(context: Context, trials: list[Job]) -> list[Decision]:
 
 
 def _run_baselines(context: Context, matrix: Matrix, task: Task, records: Sequence[Record]) -> bool:
-    """Fit a baseline on the whole train split, and one on the reviews of each reference run. Return whether all are done."""
+    """Fit a baseline on all texts that each reference run may train on, and one on those that it saw. Return whether all are
+    done.
+    """
     spec = matrix.jobs[0].spec
 
     def job(rows: Ints) -> BaselineJob:
@@ -124,13 +124,13 @@ def _run_baselines(context: Context, matrix: Matrix, task: Task, records: Sequen
             baseline_id(own, data_sha256=matrix.data.sha256), own, rows, matrix.splits, task, matrix.data, spec.threads
         )
 
-    jobs = [job(np.arange(len(task.train)))]
+    jobs = [job(sample(len(task.train), ran.spec.train_limit, ran.spec.seed)) for ran in matrix.jobs]
     for record in records:
         if record.spec.method == REFERENCE and (training := record.training) is not None:
             ran = record.spec
             seen = training.reviews_distinct
             jobs.append(job(rows_seen(task, ran.max_length, ran.batch_size, ran.seed, seen, ran.train_limit)))
-    # Two budgets may have seen the same reviews: with --force their baseline is fitted once.
+    # Runs may see the same reviews: with --force their baseline is fitted once.
     unique = {baseline.run_id: baseline for baseline in jobs}
     fitted = [run_baseline(context, baseline, f"{spec.encoder} on {spec.data}") for baseline in unique.values()]
     return all(fitted)

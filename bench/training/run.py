@@ -53,6 +53,8 @@ __all__ = ["ending", "execute"]
 
 SHORT_SECONDS, SHORT_TEST = 60.0, 500
 """A run with less training, in device seconds, or fewer texts to test on has its latency measured in fewer calls."""
+FEW_TEXTS = 1000
+"""A run that trained on fewer texts is tested on so many of the sentences, not on all 8,530."""
 QUICK = 1.0
 """Seconds that the last checkpoint of a cancelled run may take."""
 
@@ -219,21 +221,23 @@ class _Run:
         if self.spec.purpose != "run":
             return None
         task = setup.task
-        rows, self.logits = self.predict(setup, task.test, "test")
+        rows, self.logits = self.predict(setup, task.test, "test", self.spec.test_limit)
         predictions, name = self.logits.argmax(1).astype(np.int64), logits_sha256(self.logits)
         return evaluation_of(task.test, rows, predictions, classes=self.spec.classes, leaked=task.leaked, logits_sha256=name)
 
     def measure(self, setup: Setup, clock: DeviceClock) -> tuple[Evaluation | None, list[Latency] | None]:
-        """Test a classifier of reviews on sentences of another source, with the limit of the test; measure latency.
+        """Test a classifier of reviews on sentences of another source, with the limit of the test at most; measure latency.
 
-        Both are measured only if the job asks for it.
+        Both are measured only if the job asks for it, and less of either after little training.
         """
         if self.spec.purpose != "run" or not self.job.side_tests:
             return None, None
         out_of_domain, limit = None, self.spec.test_limit
         if self.spec.data != SENTENCES and self.job.data.labels == list(SENTIMENT):
             split = sentences(self.job.pretrained)
-            rows, logits = self.predict(setup, split, "elsewhere")
+            assert self.trained is not None
+            few = FEW_TEXTS if self.trained.training.reviews_seen < FEW_TEXTS else len(split)
+            rows, logits = self.predict(setup, split, "elsewhere", few if limit is None else min(limit, few))
             out_of_domain = evaluation_of(split, rows, logits.argmax(1).astype(np.int64))
         latency = measure_latency(
             setup.classifier, setup.method, self.job.pretrained, self.spec, filler=int(setup.task.suffix[0]),
@@ -241,9 +245,11 @@ class _Run:
         )  # fmt: skip
         return out_of_domain, latency
 
-    def predict(self, setup: Setup, split: Split, phase: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        """Return the rows [n] of a split that are tested, and their logits [n, classes]."""
-        rows = rows_to_test(split, self.spec.test_limit)
+    def predict(
+        self, setup: Setup, split: Split, phase: str, limit: int | None
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Return the rows [n] of a split that are tested, at most `limit`, and their logits [n, classes]."""
+        rows = rows_to_test(split, limit)
         return rows, predict(setup.classifier, setup.task, split, self.spec, rows, lambda share: self.tell(phase, share))
 
     def record(self, state: State, reason: str | None, tested: Tested | None) -> Outcome:

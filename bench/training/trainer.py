@@ -156,7 +156,8 @@ class Trainer(Steps):
         """Return the validation accuracy: on all texts at the end of a tuning trial, else on a part."""
         validation = self.task.validation
         whole = self.spec.purpose == "trial" and self.ledger.done
-        rows = first_balanced(validation.labels, len(validation) if whole else VALIDATION_AT_MARKS)
+        part = min(VALIDATION_AT_MARKS, self.spec.test_limit or VALIDATION_AT_MARKS)
+        rows = first_balanced(validation.labels, len(validation) if whole else part)
         logits = predict(self.classifier, self.task, validation, self.spec, rows)
         if not np.isfinite(logits).all():  # the last step broke the weights, and no loss will tell
             raise Diverged(f"the logits on validation became no numbers at step {self.ledger.steps}")

@@ -191,13 +191,14 @@ def _text(steps: int, reviews: int, tokens: int) -> str:
 
 @CHECKS("validation accuracy")
 def _validation(case: Case) -> str:
-    """Each accuracy of the curve is a whole number of validation texts: since rules 3 of 500, and at the end of the budget of
-    a tuning trial of all of them, of a run of either, as earlier runs read all.
+    """Each accuracy of the curve is a whole number of validation texts: since rules 3 of 500, or of the test's limit where it
+    is less, and at the end of the budget of a tuning trial of all of them. Earlier runs of rules 3 read 500 whatever the limit,
+    and at the end all.
     """
     curve, validation = _training(case).curve, case.run.data.validation
     part = min(validation, VALIDATION_AT_MARKS)
     for point in curve:
-        sizes = [validation] if case.run.rules_version < 3 else [part]
+        sizes = [validation] if case.run.rules_version < 3 else [part, min(part, case.run.spec.test_limit or part)]
         if point.fraction >= 1.0:
             sizes = [validation] if case.run.spec.purpose == "trial" else [*sizes, validation]
         shares = [round(point.accuracy * texts) / max(1, texts) for texts in sizes]

@@ -44,13 +44,13 @@ def differs(group: Group) -> str:
 
 def baselines(group: Group) -> list[list[Baseline]]:
     """Group the baselines into rows: the one on all reviews, then those on as many as each seed of the reference saw."""
-    whole = [baseline for baseline in group.baselines if _is_whole(baseline)]
-    alike = [baseline for baseline in group.baselines if not _is_whole(baseline)]
+    whole = [baseline for baseline in group.baselines if _is_whole(baseline, group)]
+    alike = [baseline for baseline in group.baselines if not _is_whole(baseline, group)]
     return [fits for fits in (whole, alike) if fits]
 
 
-def _is_whole(baseline: Baseline) -> bool:
-    return baseline.spec.train_reviews == baseline.data.train
+def _is_whole(baseline: Baseline, group: Group) -> bool:
+    return baseline.spec.train_reviews == (group.key.train_limit or baseline.data.train)
 
 
 def ended(row: Row) -> str:
@@ -61,7 +61,7 @@ def ended(row: Row) -> str:
 
 def _baseline(fits: Sequence[Baseline], group: Group) -> Row:
     tests, reference = [baseline.test for baseline in fits], group.reference
-    which = "all reviews" if _is_whole(fits[0]) else "as many reviews as the reference"
+    which = "all reviews" if _is_whole(fits[0], group) else "as many reviews as the reference"
     each = f", mean of {len(fits)}" if len(fits) > 1 else ""
     accuracy, f1 = fmean(test.accuracy for test in tests), fmean(test.f1 for test in tests)
     return Row(
