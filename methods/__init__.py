@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
@@ -56,15 +56,10 @@ def _load_all() -> None:
             ) from error
 
 
-def _sorted(unsorted: Iterator[str]) -> list[str]:
-    return sorted(unsorted, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
-
-
 def names(*, core: bool = False) -> list[str]:
     """Names of the registered methods, the reference first; with `core` only the five of the comparison."""
     _load_all()
-    ordered = _sorted(iter(registered))
-    return [name for name in ordered if name in _ORDER] if core else ordered
+    return list(_ORDER) if core else [*_ORDER, *sorted(registered.keys() - set(_ORDER))]
 
 
 def groups() -> dict[str, list[str]]:

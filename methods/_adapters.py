@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,7 +27,6 @@ LAYER_FAMILIES = ATTENTION_FAMILIES | {"distilbert", "mpnet", "modernbert"}
 """Families in whose layers the library can insert modules."""
 
 
-@dataclass(frozen=True)
 class FromLibrary(Method):
     """A method that is one configuration object of the library; everything else of the encoder is frozen."""
 
@@ -35,8 +34,6 @@ class FromLibrary(Method):
     families = LAYER_FAMILIES
     reads_block_input: ClassVar[bool] = False
     """True where a module after a feed-forward block reads the block's input as well."""
-
-    learning_rate: float
 
     @abstractmethod
     def config(self, width: int, layers: int) -> Any:
@@ -88,13 +85,7 @@ class FromLibrary(Method):
     def _init(self, encoder: nn.Module) -> None:
         import adapters
 
-        model_type = str(encoder.config.model_type)  # type: ignore[union-attr]
-        if not self.supports(model_type):
-            raise MethodError(f"{self.name} does not attach to encoders of family {model_type}")
-        try:
-            adapters.init(encoder, interface=self._interface(model_type))
-        except ValueError as error:
-            raise MethodError(f"the library adapters cannot attach to encoders of family {model_type}") from error
+        adapters.init(encoder, interface=self._interface(str(encoder.config.model_type)))  # type: ignore[union-attr]
 
     def _interface(self, model_type: str) -> Any:
         """Names of the modules for the library's plug-in interface, where it has no class for the family or a wrong one; else

@@ -17,6 +17,8 @@ class Bottleneck(FromLibrary):
     """Small modules d → b → d, inserted in every layer."""
 
     modules_per_layer: ClassVar[int]
+    config_class: ClassVar[str]
+    """Name of the library's configuration class."""
 
     learning_rate: float
     reduction_factor: float
@@ -32,6 +34,12 @@ class Bottleneck(FromLibrary):
             raise MethodError(f"bottleneck {self.bottleneck} must be at least 1")
         if not 0 < self.reduction_factor < math.inf:
             raise MethodError(f"reduction_factor {self.reduction_factor} must be more than 0")
+
+    def config(self, width: int, layers: int) -> Any:
+        import adapters
+
+        config = getattr(adapters, self.config_class)
+        return config(reduction_factor=self.factor(width), non_linearity=self.non_linearity)
 
     def factor(self, width: int) -> float:
         """d / b for an encoder of this width, such that the library, which floors d over it, gets b."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from methods._targets import TARGETS, Targets, targets_of
+from methods._targets import TARGETS, Targets
 from methods.base import EncoderShape, Method, MethodError
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["Peft", "PeftOfMaps", "largest_divisor"]
 
 
-@dataclass(frozen=True)
 class Peft(Method):
     """Changes of linear maps or LayerNorms beside frozen weights."""
 
@@ -24,8 +22,6 @@ class Peft(Method):
     backend: ClassVar[str | None] = "peft"
     groups: ClassVar[tuple[str, ...]] = ("peft",)
     families = frozenset(TARGETS)
-
-    learning_rate: float
 
     @abstractmethod
     def config(self, width: int, targets: Targets) -> Any:
@@ -39,7 +35,7 @@ class Peft(Method):
 
         self.prepare()
         family, width = encoder.config.model_type, encoder.config.hidden_size  # type: ignore[union-attr]
-        config = self.config(width, targets_of(family))  # type: ignore[arg-type]
+        config = self.config(width, TARGETS[family])  # type: ignore[arg-type, index]
         try:
             return get_peft_model(encoder, config)  # type: ignore[no-any-return]
         except ValueError as error:
@@ -82,16 +78,23 @@ class Peft(Method):
         encoder.set_adapter(name, inference_mode=True)  # type: ignore[operator]
 
 
-@dataclass(frozen=True)
 class PeftOfMaps(Peft):
     """Changes of linear maps, the same in each."""
 
+    config_class: ClassVar[str]
+    """Name of the library's configuration class."""
     all_linear: ClassVar[bool] = False
     """Change all linear maps of a layer; else the query and value projections."""
 
-    def maps(self, targets: Targets) -> list[str]:
-        """Names of the maps that are changed."""
-        return list(targets.all_linear if self.all_linear else targets.query_value)
+    @abstractmethod
+    def options(self, width: int) -> dict[str, object]:
+        """Arguments of the configuration for an encoder of width d, beside the names of the maps."""
+
+    def config(self, width: int, targets: Targets) -> Any:
+        import peft
+
+        maps = targets.all_linear if self.all_linear else targets.query_value
+        return getattr(peft, self.config_class)(target_modules=list(maps), **self.options(width))
 
     @abstractmethod
     def map_parameters(self, width: int, inputs: int, outputs: int) -> int:
@@ -99,7 +102,7 @@ class PeftOfMaps(Peft):
 
     def trainable_parameters(self, shape: EncoderShape) -> int:
         """Sum `map_parameters` over the maps that are changed, in layers that have weights of their own."""
-        sizes = targets_of(shape.model_type).sizes(shape, all_linear=self.all_linear)
+        sizes = TARGETS[shape.model_type].sizes(shape, all_linear=self.all_linear)
         return shape.distinct_layers * sum(self.map_parameters(shape.width, *size) for size in sizes)
 
 

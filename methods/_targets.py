@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from methods._errors import MethodError
 from methods._shape import EncoderShape
 
-__all__ = ["TARGETS", "Targets", "targets_of"]
+__all__ = ["TARGETS", "Targets"]
 
 Map = tuple[int, int]
 """Inputs and outputs of a linear map."""
@@ -76,15 +75,3 @@ TARGETS: dict[str, Targets] = {
     ),
 }  # fmt: skip
 """Model type, as in config.json → names of its layers."""
-
-
-def targets_of(family: str) -> Targets:
-    """Name the layers of a family.
-
-    Raises:
-        MethodError: for a family that has no entry.
-    """
-    try:
-        return TARGETS[family]
-    except KeyError:
-        raise MethodError(f"no linear maps are known of a {family} encoder; known are {', '.join(TARGETS)}") from None

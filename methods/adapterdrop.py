@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from methods._adapters import LAYER_FAMILIES
 from methods.base import EncoderShape, MethodError, register
 from methods.pfeiffer import Pfeiffer
 
-__all__ = ["AdapterDrop"]
-
 
 @register("adapterdrop")
-@dataclass(frozen=True)
 class AdapterDrop(Pfeiffer):
     """The first layers have no adapter (Rücklé et al. 2021, section 3: specialised)."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
 from methods._errors import BenchError, MethodError
 from methods._shape import EncoderShape
@@ -21,7 +21,7 @@ WEIGHTS = "model.safetensors"
 
 
 class Method(ABC):
-    """A way to fine-tune an encoder. Subclasses are frozen dataclasses: their fields are the hyperparameters.
+    """A way to fine-tune an encoder. Registered ones are frozen dataclasses: their fields are the hyperparameters.
 
     A method is independent of budgets, data and heads: it receives an encoder and returns one in which some parameters
     are trainable. The classification head belongs to the comparison and is trained under every method.
@@ -106,21 +106,14 @@ class Method(ABC):
         return encoder
 
     def join(self, encoder: nn.Module, folder: Path, name: str) -> nn.Module:
-        """Load what `save` wrote onto an encoder that may hold more of the same library, under a name of letters and digits.
+        """Load what `save` wrote onto an encoder that may hold more of the same `backend`, under a name of letters and digits.
         Returns the module to call in the encoder's place; `switch` activates it.
-
-        Raises:
-            MethodError: where the method has no library for that.
         """
-        raise MethodError(f"{self.name} cannot share an encoder")
+        raise NotImplementedError
 
     def switch(self, encoder: nn.Module, name: str | None) -> None:
-        """Activate what joined the encoder under `name`; None: the plain encoder.
-
-        Raises:
-            MethodError: where the method has no library for that.
-        """
-        raise MethodError(f"{self.name} cannot share an encoder")
+        """Activate what joined the encoder under `name`; None: the plain encoder."""
+        raise NotImplementedError
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the fields of the method as JSON values, the learning rate among them."""
@@ -134,25 +127,25 @@ _DECLARED = ("citation", "deviation", "learning_rates", "learning_rate")
 _M = TypeVar("_M", bound=Method)
 
 
-def _add(name: str, method: Method) -> None:
-    lacking = [field for field in _DECLARED if not hasattr(method, field)]
-    if lacking:
-        raise MethodError(f"the method {name!r} does not declare its {', '.join(lacking)}")
-    existing = registered.get(name)
-    if existing is not None and type(existing).__module__ != type(method).__module__:
-        raise MethodError(f"two methods are called {name!r}: {type(existing).__module__} and {type(method).__module__}")
-    registered[name] = method
-
-
+@dataclass_transform(frozen_default=True)
 def register(name: str) -> Callable[[type[_M]], type[_M]]:
-    """Class decorator: register the method under `name` with the defaults of its fields.
+    """Class decorator: make a frozen dataclass, and register the method under `name` with the defaults of its fields.
 
     A subclass with other defaults, registered under another name, is a variant. It should say so in its `deviation`.
     """
 
     def add(cls: type[_M]) -> type[_M]:
+        if "__dataclass_fields__" not in vars(cls):
+            cls = dataclass(frozen=True)(cls)
         cls.name = name
-        _add(name, cls())
+        method = cls()
+        lacking = [field for field in _DECLARED if not hasattr(method, field)]
+        if lacking:
+            raise MethodError(f"the method {name!r} does not declare its {', '.join(lacking)}")
+        existing = type(registered.get(name, method)).__module__
+        if existing != cls.__module__:
+            raise MethodError(f"two methods are called {name!r}: {existing} and {cls.__module__}")
+        registered[name] = method
         return cls
 
     return add

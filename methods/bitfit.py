@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from methods._targets import TARGETS
@@ -11,11 +10,8 @@ from methods.base import EncoderShape, Method, register
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["BitFit"]
-
 
 @register("bitfit")
-@dataclass(frozen=True)
 class BitFit(Method):
     """Train every bias of the encoder, those of LayerNorms among them (Ben Zaken et al. 2022, section 3)."""
 

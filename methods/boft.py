@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from methods._peft import PeftOfMaps, largest_divisor
-from methods._targets import Targets
 from methods.base import register
-
-__all__ = ["BOFT"]
 
 
 @register("boft")
-@dataclass(frozen=True)
 class BOFT(PeftOfMaps):
     """diag(s)·W·R, R block-diagonal and orthogonal by the Cayley transform (Liu et al. 2024, section 4)."""
 
     citation = "Liu et al., Parameter-Efficient Orthogonal Finetuning via Butterfly Factorization, ICLR 2024 (arXiv 2311.06243)"
     deviation = "One butterfly factor (more need a CUDA kernel that the library compiles), in blocks of 8, on query and value."
     learning_rates = (1e-3, 3e-3, 1e-2)
+    config_class = "BOFTConfig"
     groups = ("peft", "orthogonal")
     has_buffers = True
 
@@ -33,10 +27,8 @@ class BOFT(PeftOfMaps):
 
         layer._FBD_CUDA = False  # else it compiles a kernel that one factor does not need
 
-    def config(self, width: int, targets: Targets) -> Any:
-        from peft import BOFTConfig
-
-        return BOFTConfig(boft_block_size=largest_divisor(width, self.block), target_modules=self.maps(targets))
+    def options(self, width: int) -> dict[str, object]:
+        return {"boft_block_size": largest_divisor(width, self.block)}
 
     def map_parameters(self, width: int, inputs: int, outputs: int) -> int:
         """B·in + out: the blocks, of which the library trains all entries, and the scales."""

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from methods._bottleneck import Bottleneck, factor_of
 from methods.base import EncoderShape, MethodError, register
-
-__all__ = ["Compacter"]
 
 _TERMS = 4
 """n, Kronecker products a weight; widths are multiples of it."""
 
 
 @register("compacter")
-@dataclass(frozen=True)
 class Compacter(Bottleneck):
     """Two adapters a layer, each weight Σᵢ Aᵢ ⊗ (sᵢ·tᵢᵀ) with A shared by all (Mahabadi et al. 2021, section 3.2)."""
 
     citation = "Mahabadi et al., Compacter: Efficient Low-Rank Hypercomplex Adapter Layers, NeurIPS 2021 (arXiv 2106.04647)"
     deviation = "LayerNorms stay frozen (the authors train them); n 4, rank 1, gelu and reduction factor 32 as theirs."
     learning_rates = (1e-3, 3e-3, 1e-2)
+    config_class = "CompacterConfig"
     modules_per_layer = 2
 
     # The authors' rate for every task (configs/compacter.json); not tuned here.
@@ -35,11 +32,11 @@ class Compacter(Bottleneck):
             raise MethodError(f"compacter needs widths that are multiples of {_TERMS}: {width} and {self.bottleneck or 'b'}")
         return self.bottleneck or max(1, round(width / self.reduction_factor / _TERMS)) * _TERMS
 
-    def config(self, width: int, layers: int) -> Any:
-        from adapters import CompacterConfig
+    def factor(self, width: int) -> float:
+        return factor_of(width, self.inner(width))
 
-        factor = factor_of(width, self.inner(width))
-        return CompacterConfig(reduction_factor=factor, non_linearity=self.non_linearity, phm_dim=_TERMS)
+    def config(self, width: int, layers: int) -> Any:
+        return super().config(width, layers).replace(phm_dim=_TERMS)
 
     def trainable_parameters(self, shape: EncoderShape) -> int:
         """2·L·3·(d + b) + n³: two factors of d + b numbers and the biases b + d in each module, and A."""

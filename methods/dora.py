@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from methods.base import register
 from methods.lora import LoRA
 
-__all__ = ["DoRA"]
-
 
 @register("dora")
-@dataclass(frozen=True)
 class DoRA(LoRA):
     """m·(W + B·A) / ‖W + B·A‖ by output (Liu et al. 2024, equation 5); the norm is a constant to the gradient (section 4.3)."""
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from methods._peft import PeftOfMaps
-from methods._targets import Targets
 from methods.base import register
-
-__all__ = ["FourierFT"]
 
 
 @register("fourierft")
-@dataclass(frozen=True)
 class FourierFT(PeftOfMaps):
     """The inverse transform of n trained coefficients at random places, the same in each map (Gao et al. 2024, section 3)."""
 
     citation = "Gao et al., Parameter-Efficient Fine-Tuning with Discrete Fourier Transform, ICML 2024 (arXiv 2405.03003)"
     deviation = "n 1000 on query and value as in the paper; the scale, 150 at width 768, grows with d²; one learning rate."
     learning_rates = (1e-2, 3e-2, 1e-1)
+    config_class = "FourierFTConfig"
     groups = ("peft", "lora-family")
 
     # Of the order of the paper's for RoBERTa-base; not tuned here.
@@ -27,12 +21,9 @@ class FourierFT(PeftOfMaps):
     frequencies: int = 1000
     scale: float = 150
 
-    def config(self, width: int, targets: Targets) -> Any:
-        from peft import FourierFTConfig
-
+    def options(self, width: int) -> dict[str, object]:
         # The library divides by in·out, and an update would be four times as large at half the width.
-        scaling = self.scale * (width / 768) ** 2
-        return FourierFTConfig(n_frequency=self.frequencies, scaling=scaling, target_modules=self.maps(targets))
+        return {"n_frequency": self.frequencies, "scaling": self.scale * (width / 768) ** 2}
 
     def map_parameters(self, width: int, inputs: int, outputs: int) -> int:
         """n: a coefficient a frequency."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from methods.base import EncoderShape, Method, register
@@ -10,11 +9,8 @@ from methods.base import EncoderShape, Method, register
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Full"]
-
 
 @register("full")
-@dataclass(frozen=True)
 class Full(Method):
     """Train all weights of the encoder (Devlin et al. 2019, section 3.2)."""
 

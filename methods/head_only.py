@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from methods.base import EncoderShape, Method, register
@@ -10,11 +9,8 @@ from methods.base import EncoderShape, Method, register
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["HeadOnly"]
-
 
 @register("head-only")
-@dataclass(frozen=True)
 class HeadOnly(Method):
     """Train the head on the output of a frozen encoder, which is computed once for each review."""
 

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from methods._bottleneck import Bottleneck
 from methods.base import register
 
-__all__ = ["Houlsby"]
-
 
 @register("houlsby")
-@dataclass(frozen=True)
 class Houlsby(Bottleneck):
     """Two adapters a layer (Houlsby et al. 2019, figure 2): the method this comparison is centred on."""
 
@@ -20,6 +14,7 @@ class Houlsby(Bottleneck):
     deviation = "LayerNorms stay frozen (the paper trains them); swish and reduction factor 16 as in AdapterHub."
     learning_rates = (5e-4, 1.5e-3, 5e-3)
     rates_tuned = True
+    config_class = "DoubleSeqBnConfig"
     modules_per_layer = 2
 
     # The middle of the grid. In trials of 60 s on one seed 5e-3 was the best, and then one of three seeds of 300 s fell to
@@ -27,8 +22,3 @@ class Houlsby(Bottleneck):
     learning_rate: float = 1.5e-3
     reduction_factor: float = 16
     non_linearity: str = "swish"
-
-    def config(self, width: int, layers: int) -> Any:
-        from adapters import DoubleSeqBnConfig
-
-        return DoubleSeqBnConfig(reduction_factor=self.factor(width), non_linearity=self.non_linearity)

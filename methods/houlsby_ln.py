@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from methods._adapters import LAYER_FAMILIES
@@ -13,11 +11,8 @@ from methods.houlsby import Houlsby
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["HoulsbyLN"]
-
 
 @register("houlsby-ln")
-@dataclass(frozen=True)
 class HoulsbyLN(Houlsby):
     """Adapters and LayerNorms of every layer (Houlsby et al. 2019, section 2.1)."""
 
@@ -41,9 +36,5 @@ class HoulsbyLN(Houlsby):
         """Houlsby's, and 4·L·d: weight and bias of two LayerNorms a layer."""
         return super().trainable_parameters(shape) + 4 * shape.distinct_layers * shape.width
 
-    def save(self, encoder: nn.Module, folder: Path) -> None:
-        """In the library's layout there is no place for LayerNorms: all that was trained is in `model.safetensors`."""
-        Method.save(self, encoder, folder)
-
-    def load(self, encoder: nn.Module, folder: Path) -> nn.Module:
-        return Method.load(self, encoder, folder)
+    # In the library's layout there is no place for LayerNorms: all that was trained is in `model.safetensors`.
+    save, load = Method.save, Method.load

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from methods._peft import PeftOfMaps
-from methods._targets import Targets
 from methods.base import register
-
-__all__ = ["HRA"]
 
 
 @register("hra")
-@dataclass(frozen=True)
 class HRA(PeftOfMaps):
     """W·H₁·…·H_r, an orthogonal matrix that differs from the identity by rank r (Yuan et al. 2024, section 3)."""
 
@@ -23,6 +16,7 @@ class HRA(PeftOfMaps):
     )
     deviation = "r 8 on query and value; reflections are not held orthogonal to each other (the paper's λ is 0)."
     learning_rates = (1e-3, 3e-3, 1e-2)
+    config_class = "HRAConfig"
     groups = ("peft", "orthogonal")
 
     # Three values of ratio 3 below lora's; not tuned here.
@@ -30,10 +24,8 @@ class HRA(PeftOfMaps):
     rank: int = 8
     """r, even, so that the chain starts as the identity."""
 
-    def config(self, width: int, targets: Targets) -> Any:
-        from peft import HRAConfig
-
-        return HRAConfig(r=self.rank, target_modules=self.maps(targets))
+    def options(self, width: int) -> dict[str, object]:
+        return {"r": self.rank}
 
     def map_parameters(self, width: int, inputs: int, outputs: int) -> int:
         """r·in: a vector a reflection."""

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from methods._peft import Peft
 from methods._targets import TARGETS, Targets
 from methods.base import EncoderShape, register
 
-__all__ = ["IA3"]
-
 
 @register("ia3")
-@dataclass(frozen=True)
 class IA3(Peft):
     """Three vectors a layer, which start as ones (Liu et al. 2022, section 3.3)."""
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 from methods._peft import Peft
 from methods._targets import Targets
 from methods.base import EncoderShape, register
 
-__all__ = ["LayerNorm"]
-
 
 @register("layer-norm")
-@dataclass(frozen=True)
 class LayerNorm(Peft):
     """Weight and bias of every LayerNorm, that of the embeddings among them (Qi et al. 2022; Zhao et al. 2024)."""
 

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from methods._peft import PeftOfMaps
-from methods._targets import Targets
 from methods.base import register
-
-__all__ = ["LoHa"]
 
 
 @register("loha")
-@dataclass(frozen=True)
 class LoHa(PeftOfMaps):
     """(B₁·A₁) ∘ (B₂·A₂), of rank up to r² (Hyeon-Woo et al. 2022, proposition 1), scaled by alpha / r."""
 
@@ -23,6 +16,7 @@ class LoHa(PeftOfMaps):
     )
     deviation = "r 8, alpha 8 on query and value of a text encoder (the papers: federated learning and image models)."
     learning_rates = (1.5e-3, 5e-3, 1.5e-2)
+    config_class = "LoHaConfig"
     groups = ("peft", "lora-family")
 
     # As lora; not tuned here.
@@ -30,10 +24,8 @@ class LoHa(PeftOfMaps):
     rank: int = 8
     alpha: float = 8
 
-    def config(self, width: int, targets: Targets) -> Any:
-        from peft import LoHaConfig
-
-        return LoHaConfig(r=self.rank, alpha=self.alpha, target_modules=self.maps(targets))
+    def options(self, width: int) -> dict[str, object]:
+        return {"r": self.rank, "alpha": self.alpha}
 
     def map_parameters(self, width: int, inputs: int, outputs: int) -> int:
         """2·r·(in + out): two pairs of factors."""

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
 from methods._peft import PeftOfMaps
-from methods._targets import Targets
 from methods.base import register
-
-__all__ = ["LoKr"]
 
 
 @register("lokr")
-@dataclass(frozen=True)
 class LoKr(PeftOfMaps):
     """C ⊗ (B·A), scaled by alpha / r (Yeh et al. 2024, section 3; Edalati et al. 2022)."""
 
@@ -24,6 +18,7 @@ class LoKr(PeftOfMaps):
     )
     deviation = "r 8, alpha 8 on query and value of a text encoder (LyCORIS: image models; KronA: factors of full rank)."
     learning_rates = (1.5e-3, 5e-3, 1.5e-2)
+    config_class = "LoKrConfig"
     groups = ("peft", "lora-family")
 
     # As lora; not tuned here.
@@ -31,10 +26,8 @@ class LoKr(PeftOfMaps):
     rank: int = 8
     alpha: float = 8
 
-    def config(self, width: int, targets: Targets) -> Any:
-        from peft import LoKrConfig
-
-        return LoKrConfig(r=self.rank, alpha=self.alpha, target_modules=self.maps(targets))
+    def options(self, width: int) -> dict[str, object]:
+        return {"r": self.rank, "alpha": self.alpha}
 
     def map_parameters(self, width: int, inputs: int, outputs: int) -> int:
         """a·a' + r·(b + b') for in = a·b and out = a'·b', each as square as it can be; b·b' where r saves nothing."""

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from methods._low_rank import LowRank
+from methods._peft import PeftOfMaps
 from methods.base import register
 
-__all__ = ["LoRA"]
+
+class LowRank(PeftOfMaps):
+    """Rank-r updates B·A of linear maps, scaled by alpha / r, beside frozen weights (Hu et al. 2022, section 4.1)."""
+
+    groups = ("peft", "lora-family")
+    config_class = "LoraConfig"
+    variant: ClassVar[Mapping[str, Any]] = {}
+    """What a relative of LoRA asks of the library: its initialisation, scale or decomposition."""
+
+    @abstractmethod
+    def rank_and_alpha(self, width: int) -> tuple[int, float]:
+        """r and alpha for an encoder of this width."""
+
+    def options(self, width: int) -> dict[str, object]:
+        rank, alpha = self.rank_and_alpha(width)
+        return {"r": rank, "lora_alpha": alpha, **self.variant}
+
+    def map_parameters(self, width: int, inputs: int, outputs: int) -> int:
+        """r·(in + out) (Hu et al. 2022, section 4.1)."""
+        rank, _ = self.rank_and_alpha(width)
+        return rank * (inputs + outputs)
 
 
 @register("lora")
-@dataclass(frozen=True)
 class LoRA(LowRank):
     """Updates of one rank, whatever the encoder (Hu et al. 2022, sections 4.2 and 5.2)."""
 

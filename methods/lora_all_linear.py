@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from methods.base import register
 from methods.lora_matched import LoRAMatched
 
-__all__ = ["LoRAAllLinear"]
-
 
 @register("lora-all-linear")
-@dataclass(frozen=True)
 class LoRAAllLinear(LoRAMatched):
     """All six linear maps of a layer, at a rank that keeps the count (Dettmers et al. 2023, section 4 and figure 2)."""
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from methods._low_rank import LowRank
 from methods.base import register
-
-__all__ = ["LoRAMatched"]
+from methods.lora import LowRank
 
 
 @register("lora-matched")
-@dataclass(frozen=True)
 class LoRAMatched(LowRank):
     """Query and value, each with two factors of width d / 16: the count of two bottlenecks of width d / 16, less biases."""
 

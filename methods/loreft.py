@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,8 @@ from methods.base import EncoderShape, register
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["LoReFT"]
-
 
 @register("loreft")
-@dataclass(frozen=True)
 class LoReFT(FromLibrary):
     """h + Rᵀ(W·h + b − R·h) after every layer, R with orthonormal rows (Wu et al. 2024, section 3.2, equation 2)."""
 

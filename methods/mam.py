@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from methods._adapters import ATTENTION_FAMILIES
@@ -10,11 +9,8 @@ from methods.base import EncoderShape, register
 from methods.parallel import Parallel
 from methods.prefix import Prefix
 
-__all__ = ["MixAndMatch"]
-
 
 @register("mam")
-@dataclass(frozen=True)
 class MixAndMatch(Parallel):
     """The mix that the unified view arrives at (He et al. 2022, section 4.6)."""
 

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from methods._peft import PeftOfMaps
-from methods._targets import Targets
 from methods.base import register
-
-__all__ = ["MiSS"]
 
 
 @register("miss")
-@dataclass(frozen=True)
 class MiSS(PeftOfMaps):
     """The update repeats one trained matrix of r rows over all inputs (Kang and Yin 2024)."""
 
     citation = "Kang and Yin, MiSS: Revisiting the Trade-off in LoRA with Efficient Shard-Sharing, 2024 (arXiv 2409.15371)"
     deviation = "r 16 on query and value, which is the count of lora at r 8 (the paper: all maps of language models)."
     learning_rates = (1.5e-3, 5e-3, 1.5e-2)
+    config_class = "MissConfig"
     groups = ("peft", "lora-family")
 
     # As lora; not tuned here.
     learning_rate: float = 5e-3
     rank: int = 16
 
-    def config(self, width: int, targets: Targets) -> Any:
-        from peft import MissConfig
-
-        return MissConfig(r=self.rank, target_modules=self.maps(targets))
+    def options(self, width: int) -> dict[str, object]:
+        return {"r": self.rank}
 
     def map_parameters(self, width: int, inputs: int, outputs: int) -> int:
         """r·out."""

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from methods._peft import PeftOfMaps, largest_divisor
-from methods._targets import Targets
 from methods.base import register
-
-__all__ = ["OFT"]
 
 
 @register("oft")
-@dataclass(frozen=True)
 class OFT(PeftOfMaps):
     """W·R with R block-diagonal and orthogonal by the Cayley transform (Qiu et al. 2023, section 3)."""
 
@@ -23,6 +16,7 @@ class OFT(PeftOfMaps):
     )
     deviation = "Blocks of 32, or of the largest divisor of the width below, on query and value; neither scale nor constraint."
     learning_rates = (1e-3, 3e-3, 1e-2)
+    config_class = "OFTConfig"
     groups = ("peft", "orthogonal")
 
     # Three values around the library's examples; not tuned here.
@@ -30,10 +24,8 @@ class OFT(PeftOfMaps):
     block: int = 32
     """B, the most inputs that one block turns."""
 
-    def config(self, width: int, targets: Targets) -> Any:
-        from peft import OFTConfig
-
-        return OFTConfig(oft_block_size=largest_divisor(width, self.block), target_modules=self.maps(targets))
+    def options(self, width: int) -> dict[str, object]:
+        return {"oft_block_size": largest_divisor(width, self.block)}
 
     def map_parameters(self, width: int, inputs: int, outputs: int) -> int:
         """(in / B)·B·(B − 1) / 2: each block is given by a skew-symmetric matrix."""

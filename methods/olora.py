@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from methods.base import register
 from methods.lora import LoRA
 
-__all__ = ["OLoRA"]
-
 
 @register("olora")
-@dataclass(frozen=True)
 class OLoRA(LoRA):
     """B and A start as the first r columns and rows of W's QR decomposition (Büyükakyüz 2024)."""
 

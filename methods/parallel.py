@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from methods._bottleneck import Bottleneck
 from methods.base import register
 
-__all__ = ["Parallel"]
-
 
 @register("parallel")
-@dataclass(frozen=True)
 class Parallel(Bottleneck):
     """One adapter a layer that reads the feed-forward block's input; its output times s is added to the block's output (He et
     al. 2022, section 3.3 and table 1).
@@ -22,6 +18,7 @@ class Parallel(Bottleneck):
     deviation = "Reduction factor 16 as for the other adapters; no weight decay and no dropout (the authors: 0.1)."
     # The authors train RoBERTa-base on SST-2 for ten epochs at 1e-4 (run_glue_trainer.sh); short budgets call for more.
     learning_rates = (1e-4, 3e-4, 1e-3)
+    config_class = "ParBnConfig"
     modules_per_layer = 1
     reads_block_input = True
 
@@ -33,8 +30,4 @@ class Parallel(Bottleneck):
     """s, the factor of every adapter's output."""
 
     def config(self, width: int, layers: int) -> Any:
-        from adapters import ParBnConfig
-
-        return ParBnConfig(
-            reduction_factor=self.factor(width), non_linearity=self.non_linearity, scaling=float(self.scaling)
-        )  # fmt: skip
+        return super().config(width, layers).replace(scaling=float(self.scaling))

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from methods._bottleneck import Bottleneck
 from methods.base import register
 
-__all__ = ["Pfeiffer"]
-
 
 @register("pfeiffer")
-@dataclass(frozen=True)
 class Pfeiffer(Bottleneck):
     """One adapter a layer (Pfeiffer et al. 2021, section 3.3 and appendix A)."""
 
@@ -20,14 +14,10 @@ class Pfeiffer(Bottleneck):
     deviation = "The single-task adapter alone, without fusion; relu and reduction factor 16 as in AdapterHub."
     learning_rates = (1.5e-3, 5e-3, 1.5e-2)
     rates_tuned = True
+    config_class = "SeqBnConfig"
     modules_per_layer = 1
 
     # The middle of the grid: the best of the three on validation after 1,600 reviews in batches of 16 (one seed).
     learning_rate: float = 5e-3
     reduction_factor: float = 16
     non_linearity: str = "relu"
-
-    def config(self, width: int, layers: int) -> Any:
-        from adapters import SeqBnConfig
-
-        return SeqBnConfig(reduction_factor=self.factor(width), non_linearity=self.non_linearity)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from methods.base import register
 from methods.pfeiffer import Pfeiffer
 
-__all__ = ["PfeifferMatched"]
-
 
 @register("pfeiffer-matched")
-@dataclass(frozen=True)
 class PfeifferMatched(Pfeiffer):
     """One adapter a layer of width d / 8, where Houlsby has two of d / 16."""
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from methods.base import register
 from methods.lora import LoRA
 
-__all__ = ["PiSSA"]
-
 
 @register("pissa")
-@dataclass(frozen=True)
 class PiSSA(LoRA):
     """B·A holds the r largest singular values of W, and W the rest, frozen (Meng et al. 2024, equations 2 to 4)."""
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from methods._adapters import ATTENTION_FAMILIES, FromLibrary
 from methods.base import EncoderShape, register
 
-__all__ = ["Prefix"]
-
 
 @register("prefix")
-@dataclass(frozen=True)
 class Prefix(FromLibrary):
     """p keys and p values a layer, to which every token attends (Li & Liang 2021, section 4; Liu et al. 2022, section 3.2)."""
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from methods.base import register
 from methods.lora import LoRA
 
-__all__ = ["RsLoRA"]
-
 
 @register("rslora")
-@dataclass(frozen=True)
 class RsLoRA(LoRA):
     """Updates scaled by alpha / √r (Kalajdzievski 2023), at a rank at which alpha / r would be small."""
 

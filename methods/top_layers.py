@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from methods.base import EncoderShape, Method, MethodError, register
@@ -10,11 +9,8 @@ from methods.base import EncoderShape, Method, MethodError, register
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["TopLayers"]
-
 
 @register("top-layers")
-@dataclass(frozen=True)
 class TopLayers(Method):
     """Train the last k layers whole (Lee et al. 2019, section 3)."""
 
@@ -41,8 +37,6 @@ class TopLayers(Method):
         from torch import nn
 
         config: Any = encoder.config
-        if not self.supports(config.model_type):
-            raise MethodError(f"{self.name} does not attach to encoders of family {config.model_type}")
         count = config.num_hidden_layers
         encoder.requires_grad_(False)
         stacks = [module for module in encoder.modules() if isinstance(module, nn.ModuleList) and len(module) == count]

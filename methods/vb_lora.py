@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
 from methods._peft import PeftOfMaps
-from methods._targets import Targets
 from methods.base import EncoderShape, register
-
-__all__ = ["VBLoRA"]
 
 
 @register("vb-lora")
-@dataclass(frozen=True)
 class VBLoRA(PeftOfMaps):
     """Each piece of B and A is a mix of the k nearest of h vectors, shared by all maps (Li et al. 2024, section 3)."""
 
     citation = "Li et al., VB-LoRA: Extreme Parameter Efficient Fine-Tuning with Vector Banks, NeurIPS 2024 (arXiv 2405.15179)"
     deviation = "r 4, h 90, k 2, b 256 as for RoBERTa-base; b is cut to what divides the width; one learning rate, not three."
     learning_rates = (1e-3, 3e-3, 1e-2)
+    config_class = "VBLoRAConfig"
     groups = ("peft", "lora-family")
     backend = None  # the library keeps one bank: that of the adapter that was added last
 
@@ -34,13 +29,9 @@ class VBLoRA(PeftOfMaps):
     mixed: int = 2
     """k, vectors in a mix."""
 
-    def config(self, width: int, targets: Targets) -> Any:
-        from peft import VBLoRAConfig
-
-        return VBLoRAConfig(
-            r=self.rank, num_vectors=self.vectors, vector_length=math.gcd(width, self.length), topk=self.mixed,
-            target_modules=self.maps(targets),
-        )  # fmt: skip
+    def options(self, width: int) -> dict[str, object]:
+        length = math.gcd(width, self.length)
+        return {"r": self.rank, "num_vectors": self.vectors, "vector_length": length, "topk": self.mixed}
 
     def map_parameters(self, width: int, inputs: int, outputs: int) -> int:
         """r·h·(in + out) / b logits."""

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from methods._peft import PeftOfMaps
-from methods._targets import Targets
 from methods.base import register
-
-__all__ = ["VeRA"]
 
 
 @register("vera")
-@dataclass(frozen=True)
 class VeRA(PeftOfMaps):
     """W + diag(b)·B·diag(d)·A, with B and A random, frozen and the same everywhere (Kopiczko et al. 2024, equation 2)."""
 
     citation = "Kopiczko et al., VeRA: Vector-based Random Matrix Adaptation, ICLR 2024 (arXiv 2310.11454)"
     deviation = "r 256 on query and value (the paper: 1024 for RoBERTa-base); the head has the same learning rate; no dropout."
     learning_rates = (4e-3, 1e-2, 3e-2)
+    config_class = "VeraConfig"
     groups = ("peft", "lora-family")
     has_buffers = True
 
@@ -27,10 +21,8 @@ class VeRA(PeftOfMaps):
     learning_rate: float = 1e-2
     rank: int = 256
 
-    def config(self, width: int, targets: Targets) -> Any:
-        from peft import VeraConfig
-
-        return VeraConfig(r=self.rank, vera_dropout=0.0, target_modules=self.maps(targets))
+    def options(self, width: int) -> dict[str, object]:
+        return {"r": self.rank, "vera_dropout": 0.0}
 
     def map_parameters(self, width: int, inputs: int, outputs: int) -> int:
         """out + r: the vectors b and d."""

@@ -70,11 +70,9 @@ def test_commands_exist_and_their_options_are_in_the_readme(command: str) -> Non
 
 def test_the_example_of_a_method_keeps_the_contract() -> None:
     example = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
-    from dataclasses import dataclass
-
     from methods.base import EncoderShape, Method, register, registered
 
-    scope = {"register": register, "dataclass": dataclass, "Method": Method}
+    scope = {"register": register, "Method": Method}
     try:
         exec(example, scope)
         method = registered["bias-of-output"]
