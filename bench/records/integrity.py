@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from bench.records.ratios import calibration_id
-from bench.records.schema import AnyRecord, Baseline, Calibration, Evaluation, Record, baseline_id
+from bench.records.schema import AnyRecord, Baseline, Calibration, Evaluation, baseline_id
 from bench.records.spec import run_id
 
 __all__ = ["expected_id", "flaw"]
@@ -21,9 +21,10 @@ _SLACK = 1e-9
 
 def flaw(record: AnyRecord) -> str | None:
     """Say in a few words what does not hold in a record; None where no flaw is seen."""
-    if isinstance(record, Calibration):
-        return _number(record.__dict__.items()) or _identity(record)
-    return _number(record.__dict__.items()) or _identity(record) or _counts("test", record.test) or _elsewhere(record)
+    found = _number(record.__dict__.items()) or _identity(record)
+    for part in ("test", "out_of_domain"):
+        found = found or _counts(part, getattr(record, part, None))
+    return found
 
 
 def expected_id(record: AnyRecord) -> str:
@@ -37,10 +38,6 @@ def expected_id(record: AnyRecord) -> str:
     if isinstance(record, Baseline):
         return baseline_id(record.spec, data_sha256=data, rules_version=version)
     return run_id(record.spec, encoder_sha256=record.encoder.sha256, data_sha256=data, rules_version=version)
-
-
-def _elsewhere(record: Record | Baseline) -> str | None:
-    return None if isinstance(record, Baseline) else _counts("out_of_domain", record.out_of_domain)
 
 
 def _identity(record: AnyRecord) -> str | None:

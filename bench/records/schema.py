@@ -391,19 +391,26 @@ class Environment(_Part):
     """The launcher that executed the run."""
 
 
-class Record(_Part):
-    """One run, whole. Written once, by the process that started the run."""
-
+class _File(_Part):
+    # The fields that every file of results begins with, in their order.
     checksum: str | None = Field(default=None, exclude=True)
     """SHA-256 of the file without the line that holds this: `grep -v '^ "checksum"' FILE | sha256sum`. It shows that a file
     was changed, not its origin. Null once the file is read.
     """
     schema_version: Literal[4] = 4
-    kind: Literal["run"] = "run"
+    kind: str
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
-    """Hash of spec, data, encoder and rules version."""
+    """Hash of a run's spec, data, encoder and rules version; of a baseline's spec, data and rules version; of a calibration's
+    setting, methods, device and the time of its end.
+    """
     rules_version: int
-    """Version of RULES.md that the run followed."""
+    """Version of RULES.md that was followed."""
+
+
+class Record(_File):
+    """One run, whole. Written once, by the process that started the run."""
+
+    kind: Literal["run"] = "run"
     state: State
     """How the run ended."""
     reason: str | None = None
@@ -473,17 +480,11 @@ def baseline_id(spec: BaselineSpec, *, data_sha256: str, rules_version: int = RU
     return sha256_bytes(f"{spec.model_dump_json()} {data_sha256} {rules_version}".encode())[:16]
 
 
-class Baseline(_Part):
+class Baseline(_File):
     """The baseline that every method is compared with: a linear model on the same reviews, without an encoder."""
 
-    checksum: str | None = Field(default=None, exclude=True)
-    """As in the record of a run."""
-    schema_version: Literal[4] = 4
     kind: Literal["floor"] = "floor"
     """`floor`, the name of a baseline up to rules version 2, in files of every version."""
-    run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
-    """Hash of spec, data and rules version."""
-    rules_version: int
     finished: str
     """UTC time of the end, ISO 8601."""
     spec: BaselineSpec
@@ -540,16 +541,10 @@ class MethodSpeed(_Part):
     high: float | None = None
 
 
-class Calibration(_Part):
+class Calibration(_File):
     """Speeds of methods beside the reference, from interleaved slices (rules, section 1). Written once."""
 
-    checksum: str | None = Field(default=None, exclude=True)
-    """As in the record of a run."""
-    schema_version: Literal[4] = 4
     kind: Literal["calibration"] = "calibration"
-    run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
-    """Hash of setting, methods, environment's device and the time of its end."""
-    rules_version: int
     finished: str
     """UTC time of the end, ISO 8601."""
     encoder: str

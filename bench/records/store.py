@@ -33,8 +33,6 @@ LARGEST = 64 * 2**20
 _HEAD = b'{\n "checksum": "'
 _LINE = re.compile(rb'\{\n "checksum": "([0-9a-f]{64})",\n')
 """How a file begins from schema version 2 on."""
-_FIRST: int = Calibration.model_fields["schema_version"].default
-"""The schema version of calibrations."""
 
 
 @dataclass(frozen=True)
@@ -229,12 +227,10 @@ def _record(parsed: Any) -> AnyRecord:
         raise _Foreign("it is not a record of this suite")
     version = parsed.get("schema_version", SCHEMA_VERSION)
     parsed = migrate(parsed)
-    # Calibrations begin at their version, whatever that of runs was then.
-    newest = max(SCHEMA_VERSION, _FIRST) if parsed.get("kind") == "calibration" else SCHEMA_VERSION
     # Said before anything else is looked at: what else another version has is not known.
-    if "schema_version" in parsed and (type(version) is not int or parsed["schema_version"] != newest):
-        newer = ", made by a newer version" if type(version) is int and version > newest else ""
-        raise ValueError(f"its schema version is {str(version)[:20]!r}{newer}; this suite reads versions 1 to {newest}")
+    if "schema_version" in parsed and (type(version) is not int or parsed["schema_version"] != SCHEMA_VERSION):
+        newer = ", made by a newer version" if type(version) is int and version > SCHEMA_VERSION else ""
+        raise ValueError(f"its schema version is {str(version)[:20]!r}{newer}; this suite reads versions 1 to {SCHEMA_VERSION}")
     return _ANY.validate_python(parsed)
 
 
@@ -248,19 +244,20 @@ def _why(error: Exception) -> str:
     return f"{where[:80] or 'it'}: {first['msg'].lower()[:200]}"
 
 
-def finished(folder: Path, run_id: str, *, or_damaged: bool = False) -> AnyRecord | None:
-    """Find the record of a run or baseline that ended in a final state in this folder; None if it is still to be run.
+def finished(folder: Path, run_id: str) -> AnyRecord | None:
+    """Find the record alone, as `finished_file` does."""
+    found = finished_file(folder, run_id)
+    return None if found is None else found[1]
+
+
+def finished_file(folder: Path, run_id: str, *, or_damaged: bool = False) -> tuple[Path, AnyRecord] | None:
+    """Find the file and the record of a run or baseline that ended in a final state in this folder; None if it is still to
+    be run.
 
     Raises:
         RecordError: if what is there under this id is damaged: doing the run again would write over it. With `or_damaged`
             that is as if there were nothing.
     """
-    path = finished_file(folder, run_id, or_damaged=or_damaged)
-    return None if path is None else path[1]
-
-
-def finished_file(folder: Path, run_id: str, *, or_damaged: bool = False) -> tuple[Path, AnyRecord] | None:
-    """Find the same with the file that holds it."""
     for path in folder.glob(f"*-{run_id}.json"):
         record = examine(path)
         if isinstance(record, Damaged):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.records.attempts import ATTEMPTS
-from bench.records.audit import calibration, checksum, clocks, conversion, evaluation, identity, machine, parameters, training
-from bench.records.audit.check import Case, Check, Labels, Mismatch, NotApplicable, NotOfThisKind
+from bench.records.audit import calibration, clocks, conversion, evaluation, identity, machine, parameters, training
+from bench.records.audit.check import PARTS, Case, Check, Labels, Mismatch, NotApplicable, NotOfThisKind
 from bench.records.schema import AnyRecord
 from bench.records.store import Damaged, examine, read
 from bench.system.errors import RecordError
@@ -23,7 +23,7 @@ __all__ = ["CHECKS", "Outcome", "audit", "listing"]
 
 CHECKS: tuple[Check, ...] = (
     *identity.CHECKS, *evaluation.CHECKS, *parameters.CHECKS, *conversion.CHECKS, *training.CHECKS, *clocks.CHECKS,
-    *machine.CHECKS, *calibration.CHECKS, *checksum.CHECKS,
+    *machine.CHECKS, *calibration.CHECKS, *identity.LAST,
 )  # fmt: skip
 """Every check, in order."""
 
@@ -77,9 +77,9 @@ def audit(paths: Iterable[Path]) -> list[Outcome]:
     if not records and others:
         raise RecordError(f"there is no whole record here; {others[0].text()}")
     labels: dict[Labels, Counter[bytes]] = defaultdict(Counter)
-    for record in records.values():
-        for part in evaluation.PARTS:
-            implied = evaluation.implied_labels(record, part)
+    for path, record in records.items():
+        for part in PARTS:
+            implied = evaluation.implied_labels(Case(path, record, labels, part))
             if implied is not None:
                 labels[implied[0]][implied[1]] += 1
     return [*(_audited(Case(path, record, labels)) for path, record in records.items()), *others]

@@ -6,19 +6,22 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from bench.records.schema import AnyRecord, Baseline, Calibration, Record
+from bench.records.schema import AnyRecord, Baseline, Calibration, Evaluation, Record
 
 __all__ = [
-    "Case", "Check", "Checks", "Labels", "Mismatch", "NotApplicable", "NotOfThisKind", "require", "near", "same", "display",
-    "within",
+    "Case", "Check", "Checks", "Labels", "Mismatch", "NotApplicable", "NotOfThisKind", "PARTS", "require", "near", "same",
+    "display", "within",
 ]  # fmt: skip
 
 _T = TypeVar("_T")
 _LONGEST = 200
 """Characters shown of a text: a record may hold any."""
-Labels = tuple[str, str, str, int | None, int]
+Part = Literal["test", "out_of_domain"]
+PARTS: tuple[Part, ...] = ("test", "out_of_domain")
+"""Parts of a record that hold an evaluation."""
+Labels = tuple[Part, str, str, int | None, int]
 """Which reviews a test was on: the part of the record, hash of the reviews, cut, test limit, number of reviews."""
 
 
@@ -29,41 +32,33 @@ class Case:
     path: Path
     record: AnyRecord
     labels: Mapping[Labels, Counter[bytes]]
-    """For each test, how many of the records given imply which labels (one byte a review)."""
+    """For each test, how many of the records given imply which labels (two bytes a review)."""
+    part: Part = "test"
+    """The test that checks of a test are of."""
 
     @property
     def run(self) -> Record:
-        """The record of a run.
-
-        Raises:
-            NotOfThisKind: for a baseline or a calibration.
-        """
-        if not isinstance(self.record, Record):
-            what = "calibration" if isinstance(self.record, Calibration) else "baseline"
-            raise NotOfThisKind(f"a {what} has no such part")
-        return self.record
+        if isinstance(self.record, Record):
+            return self.record
+        raise NotOfThisKind
 
     @property
     def tested(self) -> Record | Baseline:
-        """The record of what has a test.
-
-        Raises:
-            NotOfThisKind: for a calibration.
-        """
         if isinstance(self.record, Calibration):
-            raise NotOfThisKind("a calibration has no test")
+            raise NotOfThisKind
         return self.record
 
     @property
     def calibration(self) -> Calibration:
-        """The record of a calibration.
+        if isinstance(self.record, Calibration):
+            return self.record
+        raise NotOfThisKind
 
-        Raises:
-            NotOfThisKind: for any other.
-        """
-        if not isinstance(self.record, Calibration):
-            raise NotOfThisKind("it is no calibration")
-        return self.record
+    @property
+    def test(self) -> Evaluation:
+        if self.part == "out_of_domain":
+            return require(self.run.out_of_domain, "an out-of-domain test")
+        return require(self.tested.test, "a test")
 
 
 class NotApplicable(Exception):
@@ -133,8 +128,12 @@ def same(recorded: object, gives: object) -> str:
     return display(recorded)
 
 
-def near(recorded: float, gives: float, *, share: float = 1e-9, slack: float = 1e-9) -> str:
-    """Return the figure, where it is within `share` of what the raw fields give, or within `slack` in its own unit."""
+def near(recorded: float | None, gives: float | None, *, share: float = 1e-9, slack: float = 1e-9) -> str:
+    """Return the figure, where it is within `share` of what the raw fields give, or within `slack` in its own unit; where
+    either is None, both must be.
+    """
+    if recorded is None or gives is None:
+        return same(recorded, gives)
     if not abs(recorded - gives) <= max(share * abs(gives), slack):
         raise Mismatch(recorded, gives)
     return display(recorded)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.records.attempts import folder_of
 from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, near, same, within
-from bench.records.schema import Calibration, Conversion
+from bench.records.schema import Conversion
 from bench.records.spec import Budget
 from bench.records.store import calibrations
 from bench.system.errors import BenchError
@@ -71,37 +71,23 @@ def _calibration(case: Case) -> str:
     speed gives the reference tokens of a budget in seconds, to 1,000.
     """
     conversion, spec = _conversion(case), case.run.spec
-    calibration = _find_calibration(case, conversion.calibration)
+    beside = list(calibrations(folder_of(case.path)))
+    calibration = next((one for one in beside if one.run_id == conversion.calibration), None)
+    if calibration is None:
+        raise NotApplicable("the calibration does not lie in the folder")
     same(conversion.device, calibration.environment.device)
     same(conversion.threads, calibration.environment.threads)
     setting = {name: value for name, value in spec.hyperparameters.items() if name != "learning_rate"}
     speeds = [speed for speed in calibration.methods if speed.method == spec.method and speed.hyperparameters == setting]
     if not speeds:
         raise Mismatch(f"calibrated by {calibration.run_id}", f"no speed of {spec.method} there")
-    for says, gives in zip(
-        (conversion.ratio, conversion.low, conversion.high), (speeds[0].ratio, speeds[0].low, speeds[0].high), strict=True
-    ):
-        if gives is None:
-            raise Mismatch(says, "no ratio in the calibration")
-        near(says, gives)
+    for name in ("ratio", "low", "high"):
+        near(getattr(conversion, name), getattr(speeds[0], name))
     budget = _requested(conversion)
     if budget.unit == "seconds":
-        speed = _speed(case, conversion, calibration)
+        # Converted by the reference's speed in the first calibration of this setting: another, where the method came later.
+        implied = (spec.reference_tokens or 0) / conversion.expected_seconds
+        alike = [other.tokens_per_second for other in beside if other.setting == calibration.setting]
+        speed = min(alike, key=lambda speed: abs(speed - implied))
         same(spec.reference_tokens, _ROUNDED * round(budget.amount * speed / _ROUNDED))
     return calibration.run_id
-
-
-def _speed(case: Case, conversion: Conversion, calibration: Calibration) -> float:
-    """Find the reference's tokens a second by which seconds were converted: those of the first calibration of this setting,
-    which is another where the method was calibrated later.
-    """
-    implied = (case.run.spec.reference_tokens or 0) / conversion.expected_seconds
-    alike = [other.tokens_per_second for other in calibrations(folder_of(case.path)) if other.setting == calibration.setting]
-    return min(alike, key=lambda speed: abs(speed - implied), default=calibration.tokens_per_second)
-
-
-def _find_calibration(case: Case, identity: str) -> Calibration:
-    for calibration in calibrations(folder_of(case.path)):
-        if calibration.run_id == identity:
-            return calibration
-    raise NotApplicable("the calibration does not lie in the folder")

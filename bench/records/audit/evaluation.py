@@ -2,111 +2,62 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 
 from bench.records.attempts import folder_of
-from bench.records.audit.check import Case, Checks, Labels, Mismatch, NotApplicable, display, near, require, same, within
+from bench.records.audit.check import Case, Check, Checks, Labels, Mismatch, NotApplicable, display, near, require, same, within
 from bench.records.metrics import Confusion, confusion
-from bench.records.schema import AnyRecord, Baseline, Calibration, Classes, Evaluation, Record, unpack_bits
+from bench.records.schema import Classes, Record, unpack_bits
 from bench.records.store import load_logits
 from bench.system.errors import BenchError
 
-__all__ = ["CHECKS", "PARTS", "implied_labels"]
+__all__ = ["CHECKS", "implied_labels"]
 
-_TEST, _OUT_OF_DOMAIN = Checks(), Checks()
-Part = Literal["test", "out_of_domain"]
-PARTS: tuple[Part, ...] = ("test", "out_of_domain")
-"""Parts of a record that hold an evaluation; every check here is made for each."""
+_TEST = Checks()
 
 
-def _for_each_test(name: str) -> Callable[[Callable[[Case, Part], str]], Callable[[Case, Part], str]]:
-    """Decorate a check, under its name on the test, and as "out-of-domain …" on the other one."""
-
-    def add(function: Callable[[Case, Part], str]) -> Callable[[Case, Part], str]:
-        for part in PARTS:
-
-            def check(case: Case, part: Part = part) -> str:
-                return function(case, part)
-
-            check.__doc__ = function.__doc__
-            if part == "test":
-                _TEST(name)(check)
-            else:
-                _OUT_OF_DOMAIN(f"out-of-domain {name}")(check)
-        return function
-
-    return add
-
-
-def _evaluation(record: AnyRecord, part: Part) -> Evaluation | None:
-    if isinstance(record, Calibration):
-        return None
-    if part == "test":
-        return record.test
-    return None if isinstance(record, Baseline) else record.out_of_domain
-
-
-def _of(case: Case, part: Part) -> Evaluation:
-    if part == "out_of_domain":
-        return require(case.run.out_of_domain, "an out-of-domain test")
-    return require(case.tested.test, "a test")
-
-
-def _check_rest(packed: str, bits: int) -> None:
-    """See that a field holds as many bits.
-
-    Raises:
-        ValueError: if it holds more or fewer; the bits that fill the last byte must be 0.
-    """
-    if unpack_bits(packed, (bits + 7) // 8 * 8)[bits:].any():
-        raise ValueError(f"more than {bits} bits")
-
-
-def _confusion(case: Case, part: Part) -> Confusion:
-    test = _of(case, part)
-    return confusion(*test.unpack(), test.classes)
+def _confusion(case: Case) -> Confusion:
+    return confusion(*case.test.unpack(), case.test.classes)
 
 
 def _bytes(labels: Classes) -> bytes:
     return labels.astype("<u2").tobytes()
 
 
-def _test_key(record: Record | Baseline, part: Part, reviews: int) -> Labels:
-    # Out of domain all are tested on the same sentences, whatever they were trained on.
-    sha256, cut = (record.data.sha256, record.data.cut) if part == "test" else ("", "")
-    return part, sha256, cut, record.spec.test_limit, reviews
+def _key(case: Case) -> Labels:
+    record, sha256, cut = case.tested, "", ""
+    if case.part == "test":  # out of domain all are tested on the same sentences, whatever they were trained on
+        sha256, cut = record.data.sha256, record.data.cut
+    return case.part, sha256, cut, record.spec.test_limit, case.test.reviews
 
 
-def implied_labels(record: AnyRecord, part: Part) -> tuple[Labels, bytes] | None:
+def implied_labels(case: Case) -> tuple[Labels, bytes] | None:
     """Which reviews a test was on and the labels that its bits imply, two bytes a review; None if it has no such bits."""
-    test = _evaluation(record, part)
-    if test is None or isinstance(record, Calibration):
-        return None
     try:
-        labels, _ = test.unpack()
-    except ValueError:
+        return _key(case), _bytes(case.test.unpack()[0])
+    except (NotApplicable, ValueError):
         return None
-    return _test_key(record, part, test.reviews), _bytes(labels)
 
 
-@_for_each_test("bits")
-def _enough_bits(case: Case, part: Part) -> str:
+@_TEST("bits")
+def _enough_bits(case: Case) -> str:
     """There is one bit a review in `predictions` and in `correct`, and nothing after them. Of more than two classes there are
     as many as the last takes in `predictions` and `labels`, and `correct` says where they agree.
     """
-    test = _of(case, part)
+    test = case.test
     if test.reviews < 1:
         raise Mismatch(test.reviews, "at least one review")
     width = (test.classes - 1).bit_length()
     for field, bits in (("predictions", width), ("labels", width), ("correct", 1)):
-        packed = getattr(test, field)
+        packed, count = getattr(test, field), bits * test.reviews
         try:
-            if packed is not None:
-                _check_rest(packed, bits * test.reviews)
+            # The bits that fill the last byte are 0.
+            if packed is not None and unpack_bits(packed, math.ceil(count / 8) * 8)[count:].any():
+                raise ValueError(f"more than {count} bits")
         except ValueError as error:
             raise Mismatch(f"{display(test.reviews)} reviews", f"in {field} {error}") from None
     labels, predictions = test.unpack()
@@ -116,23 +67,23 @@ def _enough_bits(case: Case, part: Part) -> str:
     return f"2 × {test.reviews:,}" if test.labels is None else f"{2 * width + 1} × {test.reviews:,}"
 
 
-@_for_each_test("reviews")
-def _reviews(case: Case, part: Part) -> str:
+@_TEST("reviews")
+def _reviews(case: Case) -> str:
     """Check that the whole test was taken, or of each class its share of the limit (all, where a class has fewer). How many
     reviews the out-of-domain test has without a limit no other field tells; it is then held against the other records.
     """
-    test, limit = _of(case, part), case.tested.spec.test_limit
+    test, limit = case.test, case.tested.spec.test_limit
     if limit is None:
-        return same(test.reviews, case.tested.data.test) if part == "test" else _as_others(case, part)
-    counts = _confusion(case, part)
+        return same(test.reviews, case.tested.data.test) if case.part == "test" else _as_others(case)
+    counts = _confusion(case)
     larger = max(counts.support)
     if larger != limit // counts.classes:
         raise Mismatch(f"a limit of {limit:,}", f"{larger:,} reviews of one class")
     return f"{test.reviews:,}"
 
 
-def _as_others(case: Case, part: Part) -> str:
-    own = _test_key(case.tested, part, _of(case, part).reviews)
+def _as_others(case: Case) -> str:
+    own = _key(case)
     votes: dict[int, int] = {}
     for key, labels in case.labels.items():
         if key[:4] == own[:4]:
@@ -142,13 +93,13 @@ def _as_others(case: Case, part: Part) -> str:
     return same(own[4], max(votes, key=lambda reviews: votes[reviews]))
 
 
-@_for_each_test("counts")
-def _counts(case: Case, part: Part) -> str:
+@_TEST("counts")
+def _counts(case: Case) -> str:
     """Check that true and false positives and negatives, or the matrix of more than two classes, are those of the bits; and
     that there are as many classes as the data and the spec have.
     """
-    test, counts = _of(case, part), _confusion(case, part)
-    if part == "test":
+    test, counts = case.test, _confusion(case)
+    if case.part == "test":
         same(test.classes, len(case.tested.data.labels))
         if isinstance(case.record, Record):
             same(case.record.spec.classes, test.classes)
@@ -165,57 +116,57 @@ def _confusion_text(counts: Confusion) -> str:
     return str(counts.matrix)
 
 
-def _average(case: Case, part: Part, name: str) -> str:
+def _average(case: Case, name: str) -> str:
     """Check precision, recall or F1, and of more than two classes its weighted mean."""
-    test, counts = _of(case, part), _confusion(case, part)
+    test, counts = case.test, _confusion(case)
     if test.weighted is not None:
         near(getattr(test.weighted, name), getattr(counts.weighted, name))
     return near(getattr(test, name), getattr(counts.scores, name))
 
 
-@_for_each_test("accuracy")
-def _accuracy(case: Case, part: Part) -> str:
+@_TEST("accuracy")
+def _accuracy(case: Case) -> str:
     """(TP + TN) / reviews, by the counts of the bits; of more than two classes the diagonal."""
-    return near(_of(case, part).accuracy, _confusion(case, part).accuracy)
+    return near(case.test.accuracy, _confusion(case).accuracy)
 
 
-@_for_each_test("precision")
-def _precision(case: Case, part: Part) -> str:
+@_TEST("precision")
+def _precision(case: Case) -> str:
     """TP / (TP + FP), by the counts of the bits; 0 where nothing was predicted positive. Of more than two classes the mean over
     the classes, and `weighted` that by their reviews.
     """
-    return _average(case, part, "precision")
+    return _average(case, "precision")
 
 
-@_for_each_test("recall")
-def _recall(case: Case, part: Part) -> str:
+@_TEST("recall")
+def _recall(case: Case) -> str:
     """TP / (TP + FN), by the counts of the bits; 0 where nothing is positive. Of more classes as precision."""
-    return _average(case, part, "recall")
+    return _average(case, "recall")
 
 
-@_for_each_test("F1")
-def _f1(case: Case, part: Part) -> str:
+@_TEST("F1")
+def _f1(case: Case) -> str:
     """2 TP / (2 TP + FP + FN), by the counts of the bits. Of more classes as precision."""
-    return _average(case, part, "f1")
+    return _average(case, "f1")
 
 
-@_for_each_test("leaked")
-def _leaked(case: Case, part: Part) -> str:
+@_TEST("leaked")
+def _leaked(case: Case) -> str:
     """Leaked positions are positions of tested reviews in order, and as many as the reviews have (with a limit at most;
     out of domain none).
     """
-    test, leaked = _of(case, part), _of(case, part).leaked
+    test, leaked = case.test, case.test.leaked
     if leaked and not (leaked == sorted(set(leaked)) and leaked[0] >= 0 and leaked[-1] < test.reviews):
         raise Mismatch("positions of leaked reviews", f"not {test.reviews:,} positions in order")
-    known = case.tested.data.leaked if part == "test" else 0
-    least = known if part == "out_of_domain" or case.tested.spec.test_limit is None else 0
+    known = case.tested.data.leaked if case.part == "test" else 0
+    least = known if case.part == "out_of_domain" or case.tested.spec.test_limit is None else 0
     return within(len(leaked), least, known, "leaked reviews")
 
 
-@_for_each_test("accuracy without leaked")
-def _without_leaked(case: Case, part: Part) -> str:
+@_TEST("accuracy without leaked")
+def _without_leaked(case: Case) -> str:
     """Check that it is the share of correct bits among the reviews that are not leaked."""
-    test = _of(case, part)
+    test = case.test
     correct = np.delete(unpack_bits(test.correct, test.reviews), test.leaked)
     if not len(correct):
         raise Mismatch(test.accuracy_without_leaked, "no review that is not leaked")
@@ -245,11 +196,11 @@ def _logits(case: Case) -> str:
     return f"{test.reviews:,} × {test.classes}"
 
 
-@_for_each_test("labels")
-def _labels(case: Case, part: Part) -> str:
+@_TEST("labels")
+def _labels(case: Case) -> str:
     """More than half of the records given that were tested on the same reviews imply these labels."""
-    test = _of(case, part)
-    key, labels = _test_key(case.tested, part, test.reviews), _bytes(test.unpack()[0])
+    test = case.test
+    key, labels = _key(case), _bytes(test.unpack()[0])
     labelled = case.labels.get(key)
     if labelled is None or labelled.total() < 2:
         raise NotApplicable("no other record given has this test")
@@ -260,4 +211,8 @@ def _labels(case: Case, part: Part) -> str:
     return f"those of {labelled[labels]:,} of {labelled.total():,} records"
 
 
-CHECKS = Checks([*_TEST, *_OUT_OF_DOMAIN])
+def _out_of_domain(check: Check) -> Check:
+    return Check(f"out-of-domain {check.name}", lambda case: check.function(replace(case, part="out_of_domain")))
+
+
+CHECKS = (*_TEST, *(_out_of_domain(check) for check in _TEST if check.name != "logits"))

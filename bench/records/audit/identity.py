@@ -6,12 +6,13 @@ from bench.records.attempts import ATTEMPTS, attempt_name, folder_of
 from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, same, within
 from bench.records.integrity import expected_id
 from bench.records.schema import Record
-from bench.records.store import checksum_of, path_of
+from bench.records.store import checksum_flaw, checksum_of, path_of
 from bench.rules import SENTENCES, TUNING_SEED
 
-__all__ = ["CHECKS"]
+__all__ = ["CHECKS", "LAST"]
 
-CHECKS = Checks()
+CHECKS, LAST = Checks(), Checks()
+"""The checksum is checked last, so that an edited figure is named first."""
 _WHOLE = ("parameters", "training", "seconds", "timeline", "memory", "compute", "bytes_to_ship")
 """What every complete run has."""
 _TESTED = ("test", "out_of_domain", "latency")
@@ -131,3 +132,15 @@ def _baseline_trials(case: Case) -> str:
         if not (0 <= right <= reviews and abs(right - round(right)) < 1e-6):
             raise Mismatch(trial.accuracy, f"a share of {reviews:,} reviews")
     return f"{len(trials)} values of C"
+
+
+@LAST("checksum")
+def _checksum(case: Case) -> str:
+    """Check that the file has the checksum that it begins with; those of schema version 1 have none."""
+    try:
+        flaw = checksum_flaw(case.path)
+    except (OSError, ValueError) as error:
+        flaw = str(error)
+    if flaw:
+        raise Mismatch("it is as it was written", flaw)
+    return "as written"
