@@ -46,66 +46,32 @@ class Classifier(nn.Module):
         return logits
 
 
-class _Flat(nn.Module):
-    """A head of the RoBERTa kind, which takes the first of a sequence of vectors, given that vector alone."""
-
-    def __init__(self, head: nn.Module) -> None:
-        super().__init__()
-        self.head = head
+class _OfFirst(nn.Sequential):
+    """A head that takes the first of a sequence of vectors, given that vector alone."""
 
     def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.head(features.unsqueeze(1))
+        logits: Tensor = super().forward(features.unsqueeze(1))  # type: ignore[no-untyped-call]
         return logits
 
 
-class _BertHead(nn.Module):
-    """BERT's pooler, dropout and classifier; the pooler counts as head (rules, section 5)."""
-
-    def __init__(self, pooler: nn.Module, dropout: nn.Module, classifier: nn.Module) -> None:
-        super().__init__()
-        self.pooler, self.dropout, self.classifier = pooler, dropout, classifier
-
-    def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.dropout(self.pooler(features.unsqueeze(1))))
-        return logits
-
-
-def _bert_head(model: Any) -> nn.Module:
-    pooler, model.bert.pooler = model.bert.pooler, None
-    return _BertHead(pooler, model.dropout, model.classifier)
-
-
-def _distilbert_head(model: Any) -> nn.Module:
-    return nn.Sequential(model.pre_classifier, nn.ReLU(), model.dropout, model.classifier)
-
-
-def _albert_head(model: Any) -> nn.Module:
-    base = model.albert
-    parts = OrderedDict(pooler=base.pooler, activation=base.pooler_activation, dropout=model.dropout)
-    base.pooler = base.pooler_activation = None
-    return nn.Sequential(parts | {"classifier": model.classifier})
-
-
-def _deberta_head(model: Any) -> nn.Module:
-    return _BertHead(model.pooler, model.dropout, model.classifier)
-
-
-def _modernbert_head(model: Any) -> nn.Module:
-    return nn.Sequential(OrderedDict(pooler=model.head, dropout=model.drop, classifier=model.classifier))
-
-
-def _roberta_head(model: Any) -> nn.Module:
-    return _Flat(model.classifier)
-
-
-_OWN_HEADS: dict[str, Callable[[Any], nn.Module]] = {
-    "bert": _bert_head,
-    "distilbert": _distilbert_head,
-    "albert": _albert_head,
-    "deberta-v2": _deberta_head,
-    "modernbert": _modernbert_head,
-}
-"""How to detach a family's sequence-classification head from its encoder, where it differs from RoBERTa's."""
+def _detach_head(model: Any) -> nn.Module:
+    """Take the head of a sequence-classification model off its encoder; a pooler counts as head (rules, section 5)."""
+    base, kind = model.base_model, model.config.model_type
+    if kind == "distilbert":
+        return nn.Sequential(model.pre_classifier, nn.ReLU(), model.dropout, model.classifier)
+    if kind == "modernbert":
+        return nn.Sequential(OrderedDict(pooler=model.head, dropout=model.drop, classifier=model.classifier))
+    last = {"dropout": model.dropout, "classifier": model.classifier}
+    if kind == "albert":
+        parts = OrderedDict(pooler=base.pooler, activation=base.pooler_activation, **last)
+        base.pooler = base.pooler_activation = None
+        return nn.Sequential(parts)
+    if kind == "bert":
+        pooler, base.pooler = base.pooler, None
+        return _OfFirst(OrderedDict(pooler=pooler, **last))
+    if kind == "deberta-v2":
+        return _OfFirst(OrderedDict(pooler=model.pooler, **last))
+    return _OfFirst(OrderedDict(head=model.classifier))
 
 
 def load_classifier(
@@ -145,8 +111,7 @@ def load_classifier(
         raise ModelError(f"encoder {pretrained.name!r}: the weights lack {odd} as config.json describes it")
     pooling = pretrained.pooling
     if own:
-        encoder = model.base_model
-        head = _OWN_HEADS.get(config.model_type, _roberta_head)(model)
+        encoder, head = model.base_model, _detach_head(model)
         pooling = "mean" if getattr(config, "classifier_pooling", None) == "mean" else pooling
     else:
         encoder, head = model, nn.Linear(int(config.hidden_size), classes)
