@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.records.schema import CurvePoint, Training
 from bench.records.spec import Budget
 from bench.rules import MARKS, WARM_UP
 from bench.system.meters import DeviceClock
+from bench.training.checkpoint import Counts
 
 __all__ = ["Ledger", "schedule"]
 
@@ -143,13 +144,13 @@ class Ledger:
             self.curve.append(point)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all counters, losses, the curve and the rows encoded, by name."""
-        return {name: getattr(self, name) for name in _COUNTERS}
+        """Return the counters and the curve, by name; losses and rows are kept as tensors."""
+        return {name: getattr(self, name) for name in Counts.model_fields}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        for name in _COUNTERS:
-            setattr(self, name, state[name])
+        """Restore what `state_dict` returned, and "losses" and "distinct"."""
+        for name, value in state.items():
+            setattr(self, name, value)
 
     def summary(self, frozen_before: str, frozen_after: str) -> Training:
         """Return the ledger as a record keeps it."""
@@ -161,9 +162,3 @@ class Ledger:
             loss_first=self.losses[0] if self.losses else 0.0, loss_last=self.losses[-1] if self.losses else 0.0,
             curve=self.curve, frozen_sha256_before=frozen_before, frozen_sha256_after=frozen_after,
         )  # fmt: skip
-
-
-_COUNTERS = [
-    counter.name for counter in fields(Ledger) if counter.name not in ("budget", "clock", "train_reviews", "encodes_once")
-]
-"""All that changes during a run."""

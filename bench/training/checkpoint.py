@@ -9,7 +9,6 @@ import json
 import mmap
 import struct
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +20,7 @@ from torch import Tensor
 from bench.records.schema import CurvePoint
 from bench.system.files import atomic_write
 
-__all__ = ["Checkpoint", "Counts", "Meta", "Owner", "Unusable", "check_tensors", "read", "write"]
+__all__ = ["Checkpoint", "Counts", "Meta", "Owner", "Unusable", "read", "write"]
 
 _TYPES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
@@ -166,23 +165,4 @@ def read(path: Path) -> Checkpoint:
         raise Unusable(f"it was written by another version of the suite ({where or 'place'})") from None
     except (SafetensorError, OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError) as error:
         raise Unusable(f"it cannot be read ({type(error).__name__})") from None
-    broken = next((name for name, tensor in tensors.items() if not _finite(tensor)), None)
-    if broken is not None:
-        raise Unusable(f"{broken} holds what is no number")
     return Checkpoint(meta, tensors)
-
-
-def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[tuple[int, ...], torch.dtype]]) -> None:
-    """Compare tensors with the names, shapes and types that are expected.
-
-    Raises:
-        Unusable: naming the first that differs.
-    """
-    odd = sorted(expected.keys() ^ tensors.keys())
-    odd += [name for name, own in expected.items() if not odd and (tuple(tensors[name].shape), tensors[name].dtype) != own]
-    if odd:
-        raise Unusable(f"{odd[0][:80]!r} is missing, or is not what this run has")
-
-
-def _finite(tensor: Tensor) -> bool:
-    return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())

@@ -14,9 +14,12 @@ import torch
 from torch import Tensor
 
 from bench.training.budget import Ledger
-from bench.training.failures import Diverged
 
-__all__ = ["LateLosses"]
+__all__ = ["Diverged", "LateLosses"]
+
+
+class Diverged(RuntimeError):
+    """The loss is not finite."""
 
 
 class LateLosses:

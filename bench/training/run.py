@@ -44,10 +44,11 @@ from bench.system.text import without_paths
 from bench.training.budget import Ledger
 from bench.training.cancel import Cancelled, Stop
 from bench.training.checkpointer import Checkpointer, owner_of
-from bench.training.failures import AuditError, Diverged, MemoryCapReached
 from bench.training.job import CHECKPOINT_WRITTEN, Job, Notify, Outcome, ignore_progress, record_of
+from bench.training.late_losses import Diverged
 from bench.training.setup import Setup, set_up
-from bench.training.trainer import Trainer
+from bench.training.trainer import MemoryCapReached, Trainer
+from bench.training.warm_up import AuditError
 
 __all__ = ["ending", "execute"]
 

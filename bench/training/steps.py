@@ -18,7 +18,6 @@ from bench.records.spec import RunSpec
 from bench.rules import CLIP
 from bench.system.meters import DeviceClock
 from bench.training.budget import Ledger
-from bench.training.checkpoint import check_tensors
 from bench.training.late_losses import LateLosses
 
 __all__ = ["MICRO_BATCH", "Steps"]
@@ -155,13 +154,8 @@ class Steps:
             tensors["known"], tensors["features"] = torch.from_numpy(self.known), self.features[self._cached_rows()]
         return tensors
 
-    def load_tensors(self, tensors: dict[str, Tensor], steps: int) -> None:
-        """Restore what `tensors` returned after so many steps, all but losses and rows, which are the ledger's.
-
-        Raises:
-            Unusable: if names, shapes or types do not fit; nothing is then changed.
-        """
-        check_tensors(tensors, self._expected(tensors, steps))
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Restore what `tensors` returned, all but losses and rows, which are the ledger's."""
         with torch.no_grad():
             for name, own in self._model_tensors().items():
                 own.copy_(tensors[name])
@@ -176,24 +170,6 @@ class Steps:
             self.known = tensors["known"].numpy().copy()
             self.features = torch.empty(len(self.known), tensors["features"].shape[1], device=self.device)
             self.features[self._cached_rows()] = tensors["features"].to(self.device)
-
-    def _expected(self, tensors: dict[str, Tensor], steps: int) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-        """Return shape and type of each tensor of a state after so many steps; `tensors` gives the length of growing ones."""
-        texts, none = len(self.task.train), torch.empty(0)
-        fixed = self._model_tensors() | _generators(self.device)
-        for name, parameter in self.trainable.items() if steps else ():
-            moments = {"exp_avg": parameter, "exp_avg_sq": parameter, "step": torch.empty(())}
-            fixed |= {f"optimizer/{key}/{name}": tensor for key, tensor in moments.items()}
-        expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in fixed.items()}
-        expected["losses"] = (steps,), torch.float64
-        if "known" in tensors or "features" in tensors:
-            width = tensors.get("features", none).shape[1:]
-            expected["known"] = (texts,), torch.bool
-            expected["features"] = (int(tensors.get("known", none).sum()), *width), torch.float32
-        rows = tensors.get("distinct", none)
-        in_range = bool(((rows >= 0) & (rows < texts)).all())
-        expected["distinct"] = (rows.numel() if in_range else -1,), torch.int64
-        return expected
 
 
 def _generators(device: str) -> dict[str, Tensor]:

@@ -26,11 +26,15 @@ from bench.rules import PASSES, VALIDATION_AT_MARKS
 from bench.system.meters import MemoryMeter
 from bench.training.budget import Ledger, schedule
 from bench.training.checkpoint import Unusable
-from bench.training.failures import Diverged, MemoryCapReached
+from bench.training.late_losses import Diverged
 from bench.training.steps import Steps
 from bench.training.warm_up import audit_gradients, shapes
 
-__all__ = ["Trainer"]
+__all__ = ["MemoryCapReached", "Trainer"]
+
+
+class MemoryCapReached(RuntimeError):
+    """Training exceeded the memory cap of its spec."""
 
 
 @dataclass
@@ -193,12 +197,10 @@ class Trainer(Steps):
         The order of texts needs no more than the number of steps, since it follows from the seed.
         """
         self.late.settle()
-        counts = self.ledger.state_dict()
-        del counts["losses"], counts["distinct"]  # which are tensors
         clock = self.clock.state_dict()
         del clock["seconds"]  # as the ledger read them at the end of the last step
         return {
-            "frozen_sha256": self.frozen_before, "counts": counts, **clock, **self.memory.state_dict(),
+            "frozen_sha256": self.frozen_before, "counts": self.ledger.state_dict(), **clock, **self.memory.state_dict(),
             "tensors": self.tensors(),
         }  # fmt: skip
 
@@ -206,12 +208,12 @@ class Trainer(Steps):
         """Restore what `state_dict` returned, bit for bit, after `warm_up`.
 
         Raises:
-            Unusable: if it does not fit; nothing is then changed.
+            Unusable: if it is of other weights; nothing is then changed.
         """
         if state["frozen_sha256"] != self.frozen_before:
             raise Unusable("it is of an encoder with other weights")
         counts, tensors = state["counts"], state["tensors"]
-        self.load_tensors(tensors, counts["steps"])
+        self.load_tensors(tensors)
         rows = {"losses": tensors["losses"].tolist(), "distinct": set(tensors["distinct"].tolist())}
         self.ledger.load_state_dict({**counts, **rows})
         self.clock.load_state_dict({**state, "seconds": counts["seconds"]})

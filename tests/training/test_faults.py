@@ -33,8 +33,8 @@ from bench.system.files import atomic_write, sweep, temporary_file, temporary_fo
 from bench.system.locks import exclusive, lock_path, tidy
 from bench.system.signals import Interrupts
 from bench.training.cancel import Cancelled, Stop
-from bench.training.failures import Diverged
 from bench.training.job import Job, Outcome, Result, checkpoint_path, job_of, record_of
+from bench.training.late_losses import Diverged
 from bench.training.trainer import Trainer
 from tests.conftest import make_job, make_spec, runs_by
 from tests.methods.test_methods import loop_for

@@ -12,8 +12,7 @@ from torch import Tensor
 from bench.data.task import Task
 from bench.models.pretrained import PretrainedModel
 from bench.records.spec import Budget
-from bench.training.failures import Diverged
-from bench.training.late_losses import LateLosses
+from bench.training.late_losses import Diverged, LateLosses
 from bench.training.trainer import Trainer
 from tests.methods.test_methods import loop_for, trained
 

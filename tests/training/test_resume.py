@@ -272,10 +272,6 @@ def altered(path: Path, **changes: Any) -> None:
 
     checkpoint = read(path)
     tensors = {name: tensor.clone() for name, tensor in checkpoint.tensors.items()}
-    if "tensors" in changes:
-        tensors.update(changes.pop("tensors"))
-    if "without" in changes:
-        del tensors[changes.pop("without")]
     write(path, Checkpoint(checkpoint.meta.model_copy(update=changes), tensors))
 
 
@@ -295,13 +291,6 @@ DAMAGES: list[tuple[str, Any]] = [
     ("with another threads", lambda path: altered(path, owner=OWNER.model_copy(update={"threads": 9}))),
     ("with another replaces", lambda path: altered(path, owner=OWNER.model_copy(update={"replaces": "x"}))),
     ("other weights", lambda path: altered(path, frozen_sha256="0" * 64)),
-    ("'features' is missing", lambda path: altered(path, tensors={"known": torch.ones(3, dtype=torch.bool)})),
-    ("'losses' is missing", lambda path: altered(path, without="losses")),
-    ("is missing, or is not", lambda path: altered(path, tensors={"weights/head.bias": torch.zeros(3)})),
-    ("is missing, or is not", lambda path: altered(path, tensors={"weights/head.bias": torch.zeros(2, dtype=torch.float64)})),
-    ("holds what is no number", lambda path: altered(path, tensors={"weights/head.bias": torch.tensor([0.0, torch.nan])})),
-    ("'distinct' is missing", lambda path: altered(path, tensors={"distinct": torch.tensor([10**6])})),
-    ("is missing, or is not", lambda path: altered(path, tensors={"optimizer/a/b/c": torch.zeros(1)})),
 ]  # fmt: skip
 
 

@@ -15,10 +15,10 @@ from bench.models.classifier import load_classifier
 from bench.models.pretrained import PretrainedModel
 from bench.records.spec import Budget
 from bench.rules import MARKS, PASSES, Precision
-from bench.training.failures import AuditError, Diverged, MemoryCapReached
+from bench.training.late_losses import Diverged
 from bench.training.steps import MICRO_BATCH
-from bench.training.trainer import Trainer
-from bench.training.warm_up import warm_up_libraries
+from bench.training.trainer import MemoryCapReached, Trainer
+from bench.training.warm_up import AuditError, warm_up_libraries
 from tests.methods.test_methods import loop_for, trained
 
 
