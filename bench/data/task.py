@@ -168,12 +168,9 @@ def prepare(
         ("leaked", "prefix", "suffix", *(f"{name}_{part}" for name in _SPLITS for part in _PARTS)),
         lambda: _tokenize(pretrained.folder / "tokenizer.json", make_splits(), progress or (lambda done, total: None)),
     )
-    return _from_arrays(arrays, int(pretrained.config["pad_token_id"]))
-
-
-def _from_arrays(arrays: Arrays, pad_id: int) -> Task:
     train, validation, test = (Split(*(arrays[f"{name}_{part}"] for part in _PARTS)) for name in _SPLITS)
-    return Task(train, validation, test, arrays["leaked"], arrays["prefix"], arrays["suffix"], pad_id)
+    leaked, prefix, suffix = (arrays[name] for name in ("leaked", "prefix", "suffix"))
+    return Task(train, validation, test, leaked, prefix, suffix, int(pretrained.config["pad_token_id"]))
 
 
 def _tokenize(tokenizer_json: Path, splits: Splits, progress: Progress) -> Arrays:

@@ -44,8 +44,16 @@ def from_lines(stream: BinaryIO, name: str = "standard input") -> Texts:
     Raises:
         DataError: if there is none, or one is empty, too long, or not UTF-8.
     """
+    content = stream.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise DataError(f"{name} holds more than {MOST_BYTES // 2**20:,} MiB; give it in parts")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{name}, line {line:,} is not UTF-8; convert it first, with iconv for example") from None
     # Only line feeds end a line here: a review may hold the other characters that str.splitlines breaks at.
-    lines = _decoded(_read(stream, name), name).removesuffix("\n").split("\n")
+    lines = text.removesuffix("\n").split("\n")
     if lines == [""]:
         raise DataError(f"{name} holds no text; give a text a line")
     return Texts([_checked(line.removesuffix("\r"), f"{name}, line {i}") for i, line in enumerate(lines, 1)])
@@ -68,21 +76,6 @@ def from_table(path: Path, column: str) -> Texts:
         raise DataError(f"{path.name} holds no rows under a header")
     checked = [_checked(text, f"{path.name}, row {i:,}") for i, text in enumerate(texts, 1)]
     return Texts(checked, names, [list(row) for row in zip(*columns, strict=True)])
-
-
-def _read(stream: BinaryIO, name: str) -> bytes:
-    content = stream.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise DataError(f"{name} holds more than {MOST_BYTES // 2**20:,} MiB; give it in parts")
-    return content
-
-
-def _decoded(content: bytes, name: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{name}, line {line:,} is not UTF-8; convert it first, with iconv for example") from None
 
 
 def _checked(text: str, where: str) -> str:

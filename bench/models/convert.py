@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -177,13 +176,13 @@ def _from_sentencepiece(family: str, files: list[str], settings: dict[str, bool]
 def _write(folder: Path, config: dict[str, Any], weights: dict[str, Tensor], tokenizer: str, pooling: str) -> None:
     from safetensors.torch import save_file
 
-    (folder / "1_Pooling").mkdir(parents=True)
+    folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     (folder / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
     if pooling == "own head":
-        shutil.rmtree(folder / "1_Pooling")
         return
+    (folder / "1_Pooling").mkdir()
     for file, content in _pooling_files(pooling):
         (folder / file).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from methods import EncoderShape
 
-__all__ = ["FAMILIES", "Family", "Sizes"]
+__all__ = ["FAMILIES", "FIELDS", "Family", "Sizes", "is_count"]
 
 Sizes = tuple[int, ...]
 Named = Iterator[tuple[str, Sizes]]
@@ -24,12 +24,20 @@ def is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31
 
 
+def _is_id(value: Any) -> bool:
+    return is_count(value) or (value == 0 and type(value) is int)
+
+
 def _is_span(value: Any) -> bool:
-    return value == -1 or is_count(value) or (value == 0 and not isinstance(value, bool))
+    return value == -1 or _is_id(value)
 
 
 def _is_flag(value: Any) -> bool:
     return isinstance(value, bool)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 def _is_scale(value: Any) -> bool:
@@ -44,6 +52,20 @@ def _are_positions(value: Any) -> bool:
     """Whether a value names kinds of disentangled attention, as a list or joined by bars."""
     kinds = value.split("|") if isinstance(value, str) else value
     return isinstance(kinds, list) and all(isinstance(kind, str) and kind.strip() in {"c2p", "p2c"} for kind in kinds)
+
+
+_COUNTS = (
+    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings",
+    "type_vocab_size", "relative_attention_num_buckets", "dim", "n_layers", "n_heads", "hidden_dim",
+)  # fmt: skip
+FIELDS: Mapping[str, Sound] = {
+    **dict.fromkeys(_COUNTS, is_count),
+    **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), _is_id),
+    **dict.fromkeys(("initializer_range", "layer_norm_eps"), lambda value: _is_scale(value) and value < 1),
+    **dict.fromkeys(("hidden_act", "activation", "position_embedding_type"), _is_text),
+    "sinusoidal_pos_embds": _is_flag,
+}
+"""The fields of config.json that are passed on in every family, and whether a value can be one; all others are dropped."""
 
 
 @dataclass(frozen=True)

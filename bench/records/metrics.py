@@ -73,19 +73,14 @@ class Confusion:
         return scores
 
     @property
-    def macro(self) -> Scores:
-        """Means over the classes."""
-        return _mean(self.per_class, [1] * self.classes)
-
-    @property
     def weighted(self) -> Scores:
         """Means over the classes, weighted by their numbers of texts."""
         return _mean(self.per_class, self.support)
 
     @property
     def scores(self) -> Scores:
-        """Of class 1 with two classes, with more the macro averages."""
-        return self.per_class[1] if self.classes == 2 else self.macro
+        """Of class 1 with two classes, with more the means over the classes."""
+        return self.per_class[1] if self.classes == 2 else _mean(self.per_class, [1] * self.classes)
 
     def fields(self) -> dict[str, Any]:
         """Return counts and metrics as a record has them: of two classes tp, fp, fn and tn, of more the matrix."""

@@ -46,10 +46,6 @@ class Ratio(NamedTuple):
     rounds: int
     """Rounds that it is the median of."""
 
-    def within(self, share: float) -> bool:
-        """Whether the interval reaches no further than `share` of the ratio to either side."""
-        return self.low is not None and self.high is not None and self.spread <= share
-
     @property
     def spread(self) -> float:
         """The longer side of the interval as a share of the ratio; infinite where there is none."""

@@ -222,4 +222,4 @@ def _enough(group: Group, crew: _Crew, measured: Measured, done: int, spent: flo
     if done < FEWEST:
         return False
     ratios = [measured.ratio(method) for method in others]
-    return all(interval is not None and interval.within(PRECISE) for interval in ratios)
+    return all(interval is not None and interval.spread <= PRECISE for interval in ratios)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from bench.inference.metric import ConfusionMetric, score
+from bench.inference.evaluation import ConfusionMetric, score
 from bench.records.metrics import Confusion, Scores, confusion
 from bench.records.schema import pack_bits, pack_classes, unpack_classes
 
