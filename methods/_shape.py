@@ -46,7 +46,9 @@ class EncoderShape:
             MethodError: if a size is missing or is not a positive whole number.
         """
         kind = str(config.get("model_type"))
-        distil = kind == "distilbert"
+        distil, deberta = kind == "distilbert", kind == "deberta-v2"
+        tableless = kind == "modernbert" or (deberta and not config.get("position_biased_input", True))
+        untyped = kind in {"distilbert", "mpnet", "modernbert"} or (deberta and config.get("type_vocab_size", 0) == 0)
 
         def size(name: str) -> int:
             value = config.get(name)
@@ -58,8 +60,8 @@ class EncoderShape:
         return cls(
             model_type=kind,
             vocabulary=size("vocab_size"),
-            positions=0 if _rotary_or_relative(config) else size("max_position_embeddings"),
-            token_types=0 if _untyped(config) else size("type_vocab_size"),
+            positions=0 if tableless else size("max_position_embeddings"),
+            token_types=0 if untyped else size("type_vocab_size"),
             width=width,
             layers=size("n_layers" if distil else "num_hidden_layers"),
             feed_forward=size("hidden_dim" if distil else "intermediate_size"),
@@ -99,18 +101,6 @@ class EncoderShape:
         if self.table_width is not None:
             beside += self.table_width * d + (0 if self.model_type == "deberta-v2" else d)
         return tables + self.norm_parameters + self.distinct_layers * layer + beside
-
-
-def _rotary_or_relative(config: Mapping[str, Any]) -> bool:
-    """Whether there is no table of positions."""
-    kind = config.get("model_type")
-    return kind == "modernbert" or (kind == "deberta-v2" and not config.get("position_biased_input", True))
-
-
-def _untyped(config: Mapping[str, Any]) -> bool:
-    """Whether there is no table of token types."""
-    kind = config.get("model_type")
-    return kind in {"distilbert", "mpnet", "modernbert"} or (kind == "deberta-v2" and config.get("type_vocab_size", 0) == 0)
 
 
 def _particulars(config: Mapping[str, Any], width: int, size: Callable[[str], int]) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,11 +169,11 @@ def indices(part: Labelled, classes: Sequence[Class], *, every: bool = False) ->
         DataError: for a class that train does not have, or that is missing.
     """
     place = {value: i for i, value in enumerate(classes)}
+    known = ", ".join(map(str, classes[:6])) + (", …" if len(classes) > 6 else "")
     for row, value in enumerate(part.classes, 1):
         if value not in place:
             raise DataError(
-                f"{part.name}, row {row:,}: label {str(value)!r} is not among those of train ({_listed(classes)}); "
-                "leave such rows out"
+                f"{part.name}, row {row:,}: label {str(value)!r} is not among those of train ({known}); leave such rows out"
             )
     missing = sorted(set(classes) - set(part.classes), key=place.__getitem__) if every else []
     if missing:
@@ -181,8 +181,3 @@ def indices(part: Labelled, classes: Sequence[Class], *, every: bool = False) ->
             f"{part.name} holds no text of class {str(missing[0])!r}, which train has; add some, or leave it out of train"
         )
     return [place[value] for value in part.classes]
-
-
-def _listed(classes: Iterable[Class]) -> str:
-    values = [str(value) for value in classes]
-    return ", ".join(values[:6]) + (", …" if len(values) > 6 else "")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import pickle
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -182,17 +182,13 @@ def _write(folder: Path, config: dict[str, Any], weights: dict[str, Tensor], tok
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
     if pooling == "own head":
         return
-    (folder / "1_Pooling").mkdir()
-    for file, content in _pooling_files(pooling):
-        (folder / file).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def _pooling_files(pooling: str) -> Iterator[tuple[str, Any]]:
-    """Yield the two files of sentence-transformers that name the pooling, as all its versions read them."""
-    types = ("Transformer", "Pooling")
+    # The two files of sentence-transformers that name the pooling, as all its versions read them.
+    parts = (("", "Transformer"), ("1_Pooling", "Pooling"))
     modules = [
-        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{types[i]}"}
-        for i, path in enumerate(("", "1_Pooling"))
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (path, kind) in enumerate(parts)
     ]
-    yield "modules.json", modules
-    yield "1_Pooling/config.json", {f"pooling_mode_{'mean_tokens' if pooling == 'mean' else 'cls_token'}": True}
+    mode = {f"pooling_mode_{'mean_tokens' if pooling == 'mean' else 'cls_token'}": True}
+    (folder / "1_Pooling").mkdir()
+    for file, content in (("modules.json", modules), ("1_Pooling/config.json", mode)):
+        (folder / file).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from bench.records.schema import SENTIMENT, Calibration, DataCut, Encoder, Record
-from bench.records.spec import RunSpec
+from bench.records.spec import Part, RunSpec
 from bench.records.store import load, path_of, read
 from bench.system.errors import BenchError, RecordError
 from bench.system.files import sha256_file, temporary_folder
@@ -34,10 +34,8 @@ _SUFFIXES = {".json", ".safetensors"}
 _RERUN = "--force --save runs it again"
 
 
-class Card(BaseModel):
+class Card(Part):
     """Provenance of a saved folder: enough to use it without the record."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     schema_version: Literal[1] = 1
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")

@@ -12,10 +12,10 @@ from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from bench.records.metrics import Confusion
-from bench.records.spec import RunSpec, Truncation
+from bench.records.spec import Part, RunSpec, Truncation
 from bench.rules import RULES_VERSION, Precision
 from bench.system.files import sha256_bytes
 
@@ -38,12 +38,7 @@ FINAL: tuple[State, ...] = ("complete", "out-of-memory", "diverged")
 """States that are final: a run that ended in any other is repeated by the same command."""
 
 
-class _Part(BaseModel):
-    # A NaN would make the file something that JSON cannot say.
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class Encoder(_Part):
+class Encoder(Part):
     """The encoder, by content."""
 
     sha256: str
@@ -56,7 +51,7 @@ class Encoder(_Part):
     """Commit on the hub, if it came from there."""
 
 
-class DataCut(_Part):
+class DataCut(Part):
     """The data set, by content, and its split."""
 
     sha256: str
@@ -75,13 +70,13 @@ class DataCut(_Part):
     """Test reviews whose text is also in train."""
     revision: str | None = None
     """Commit on the hub, if they came from there."""
-    labels: list[str] = list(SENTIMENT)
+    labels: list[str] = Field(default=list(SENTIMENT))
     """Names of the classes, in the order of the logits."""
     columns: list[str] | None = None
     """Names of the columns of texts and labels, if they came from tables."""
 
 
-class Conversion(_Part):
+class Conversion(Part):
     """Conversion of the requested budget into tokens of this run by a calibration (rules, section 1)."""
 
     calibration: str
@@ -101,7 +96,7 @@ class Conversion(_Part):
     """Expected seconds on the machine of the calibration: reference tokens over the reference's speed."""
 
 
-class Trial(_Part):
+class Trial(Part):
     """Result of one learning rate over all tuning seeds."""
 
     learning_rate: float
@@ -111,7 +106,7 @@ class Trial(_Part):
     """Whether any seed ended at chance, diverged or ran out of memory, which excludes the rate."""
 
 
-class Choice(_Part):
+class Choice(Part):
     """Selection of the learning rate of this run, frozen before its test (rules, section 6)."""
 
     trials: list[Trial]
@@ -128,7 +123,7 @@ class Choice(_Part):
     """Device seconds of all trials."""
 
 
-class Parameters(_Part):
+class Parameters(Part):
     """Parameter counts of encoder (`body`) and head."""
 
     body: int
@@ -141,7 +136,7 @@ class Parameters(_Part):
     """Value of `body` by the method's formula."""
 
 
-class CurvePoint(_Part):
+class CurvePoint(Part):
     """Validation at one point of the budget."""
 
     fraction: float
@@ -160,7 +155,7 @@ class CurvePoint(_Part):
     """On the validation reviews."""
 
 
-class Training(_Part):
+class Training(Part):
     """Counts, loss and validation curve of training."""
 
     steps: int
@@ -193,7 +188,7 @@ class Training(_Part):
     """The same after training; equal, or the run failed."""
 
 
-class Seconds(_Part):
+class Seconds(Part):
     """Wall seconds of the run by phase."""
 
     setup: float
@@ -217,7 +212,7 @@ class Seconds(_Part):
     """
 
 
-class Timeline(_Part):
+class Timeline(Part):
     """Seconds since the start of the process, to show the order of phases."""
 
     training_started: float
@@ -226,7 +221,7 @@ class Timeline(_Part):
     test_ended: float
 
 
-class MemorySplit(_Part):
+class MemorySplit(Part):
     """The peak above the baseline by purpose, in bytes. The first three are sums over tensors."""
 
     weights: int
@@ -239,7 +234,7 @@ class MemorySplit(_Part):
     """The rest of the peak: activations, work space of kernels, cached encoder output, the allocator's slack."""
 
 
-class Memory(_Part):
+class Memory(Part):
     """Bytes. The process holds one run, and the high-water mark is reset before it."""
 
     baseline: int
@@ -265,7 +260,7 @@ class Memory(_Part):
         return self.peak_above_baseline if self.cuda_reserved is None else self.cuda_reserved
 
 
-class Compute(_Part):
+class Compute(Part):
     """Processor time and utilisation."""
 
     cpu_seconds: float
@@ -274,14 +269,14 @@ class Compute(_Part):
     """Model FLOPs a second over the device's peak."""
 
 
-class Energy(_Part):
+class Energy(Part):
     """Energy by the device's own counter while the clock charged."""
 
     joules: float
     source: str
 
 
-class Latency(_Part):
+class Latency(Part):
     """Inference latency in milliseconds, ids to logits: medians over interleaved calls on reviews of full length."""
 
     batch: int
@@ -294,7 +289,7 @@ class Latency(_Part):
     """The trained classifier with its updates merged into the encoder's weights; null where a method has none."""
 
 
-class Averages(_Part):
+class Averages(Part):
     """Averages over the classes."""
 
     precision: float
@@ -302,7 +297,7 @@ class Averages(_Part):
     f1: float
 
 
-class Evaluation(_Part):
+class Evaluation(Part):
     """A test: the confusion matrix, its metrics, and the prediction for every review."""
 
     reviews: int
@@ -367,7 +362,7 @@ class Evaluation(_Part):
         return np.where(unpack_bits(self.correct, self.reviews) == 1, predictions, 1 - predictions), predictions
 
 
-class Environment(_Part):
+class Environment(Part):
     """Machine and software, without names of persons, hosts or paths."""
 
     device: str
@@ -391,7 +386,7 @@ class Environment(_Part):
     """The launcher that executed the run."""
 
 
-class _File(_Part):
+class _File(Part):
     # The fields that every file of results begins with, in their order.
     checksum: str | None = Field(default=None, exclude=True)
     """SHA-256 of the file without the line that holds this: `grep -v '^ "checksum"' FILE | sha256sum`. It shows that a file
@@ -448,7 +443,7 @@ class Record(_File):
     """The test on sentences of Rotten Tomatoes reviews, which no training saw. Null: not measured."""
 
 
-class BaselineSpec(_Part):
+class BaselineSpec(Part):
     """Specification of a baseline: TF-IDF features and a linear classifier, without an encoder."""
 
     train_reviews: int
@@ -466,7 +461,7 @@ class BaselineSpec(_Part):
         return f"TF-IDF + {'linear SVM' if self.classifier.startswith('LinearSVC') else 'logistic regression'}"
 
 
-class BaselineTrial(_Part):
+class BaselineTrial(Part):
     """One value of C on validation."""
 
     c: float
@@ -497,7 +492,7 @@ class Baseline(_File):
     test: Evaluation
 
 
-class CalibrationSetting(_Part):
+class CalibrationSetting(Part):
     """Conditions of a calibration, which is valid for runs under equal ones."""
 
     encoder_sha256: str
@@ -515,7 +510,7 @@ class CalibrationSetting(_Part):
     kernels: Literal["plain"] = "plain"
 
 
-class Slice(_Part):
+class Slice(Part):
     """One timed slice: the batches of a round under one method."""
 
     round: int
@@ -525,7 +520,7 @@ class Slice(_Part):
     """Tokens passed through the encoder, padding excluded; for head-only its passes over their features are in the seconds."""
 
 
-class MethodSpeed(_Part):
+class MethodSpeed(Part):
     """Speed of one method in a calibration."""
 
     method: str
@@ -533,7 +528,7 @@ class MethodSpeed(_Part):
     """Hyperparameters except the learning rate, which does not affect speed."""
     state: Literal["complete", "out-of-memory", "failed"] = "complete"
     reason: str | None = None
-    slices: list[Slice] = []
+    slices: list[Slice] = Field(default=[])
     ratio: float | None = None
     """Time of a token over the reference's in the same round, median over the rounds that count; null unless complete."""
     low: float | None = None

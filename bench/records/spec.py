@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bench.rules import RULES_VERSION, TUNING_SEED, Precision
 from bench.system.errors import SpecError
 
-__all__ = ["Budget", "RunSpec", "Truncation", "spec_from_fields", "parse_seeds", "parse_size", "run_id", "tuning_seeds"]
+__all__ = ["Budget", "Part", "RunSpec", "Truncation", "spec_from_fields", "parse_seeds", "parse_size", "run_id", "tuning_seeds"]
 
 Truncation = Literal["head", "tail", "head+tail"]
 
@@ -28,14 +28,19 @@ def _match(pattern: str, text: str) -> re.Match[str] | None:
     return re.fullmatch(pattern, text, flags=re.ASCII) if len(text) <= 60 else None
 
 
-class Budget(BaseModel):
+class Part(BaseModel):
+    """Base of all that a file of results holds."""
+
+    # A NaN would make the file something that JSON cannot say.
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Budget(Part):
     """Amount of one resource that a run may spend on training.
 
     A run counts tokens, steps or epochs. Seconds and reference tokens are what a person asks for: a calibration converts
     them, once, into tokens of each method (rules, section 1).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     amount: float = Field(gt=0)
     """Device seconds, reference tokens, optimizer steps, epochs, or tokens that are not padding."""
@@ -88,10 +93,8 @@ class Budget(BaseModel):
         return str(self).replace(",", "").replace(" ", "")
 
 
-class RunSpec(BaseModel):
+class RunSpec(Part):
     """Everything that is decided before a run starts. Two runs with equal specs, data and encoder are the same run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     method: str
     """Name of the method in the registry."""

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from torch import Tensor
 
 from bench.records.schema import CurvePoint
+from bench.records.spec import Part
 from bench.system.files import atomic_write
 
 __all__ = ["Checkpoint", "Counts", "Meta", "Owner", "Unusable", "read", "write"]
@@ -29,11 +30,7 @@ _TYPES = {
 """Names of types in safetensors."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class Owner(_Part):
+class Owner(Part):
     """The run and machine of a checkpoint. A run resumes only from a checkpoint with an equal owner."""
 
     run_id: str
@@ -47,7 +44,7 @@ class Owner(_Part):
     commit: str | None
 
 
-class Counts(_Part):
+class Counts(Part):
     """The counters of a ledger, under its names; its losses and encoded rows are tensors."""
 
     batches: int
@@ -65,7 +62,7 @@ class Counts(_Part):
     curve: list[CurvePoint]
 
 
-class Meta(_Part):
+class Meta(Part):
     """The numbers of a trainer's state, and its owner."""
 
     version: Literal[2] = 2

@@ -29,7 +29,11 @@ def serve(connection: Connection, job: Job) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         try:
-            trainer = _trainer(job)
+            spec, memory = job.spec, MemoryMeter(job.spec.device)
+            setup = set_up(job, memory)
+            clock = DeviceClock(spec.device)
+            trainer = Trainer(setup.classifier, setup.task, spec, setup.method.encodes_once, clock, memory)
+            trainer.warm_up()
             connection.send(("ready",))
             while True:
                 connection.send(("timed", *_time(trainer, connection.recv())))
@@ -40,14 +44,6 @@ def serve(connection: Connection, job: Job) -> None:
             connection.send(("lost", "out-of-memory" if state == "out-of-memory" else "failed", reason))
     except (EOFError, ConnectionError):
         os._exit(0)
-
-
-def _trainer(job: Job) -> Trainer:
-    spec, memory = job.spec, MemoryMeter(job.spec.device)
-    setup = set_up(job, memory)
-    trainer = Trainer(setup.classifier, setup.task, spec, setup.method.encodes_once, DeviceClock(spec.device), memory)
-    trainer.warm_up()
-    return trainer
 
 
 def _time(trainer: Trainer, batches: list[Ints]) -> tuple[float, int]:

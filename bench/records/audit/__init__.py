@@ -89,17 +89,14 @@ def _files(paths: Iterable[Path]) -> list[tuple[Path, bool]]:
     """Return each file once, and whether it was named itself, not its folder."""
     by_path: dict[Path, tuple[Path, bool]] = {}
     for path in paths:
-        files = _records(path) if path.is_dir() else [path]
+        files = [path]
+        if path.is_dir():
+            files = [*sorted(path.glob("*.json")), *sorted((path / ATTEMPTS).glob("*.json"))]
         if not files:
             raise RecordError(f"there is no record in {str(path)!r}")
         for file in files:
             by_path.setdefault(file.resolve(), (file, not path.is_dir()))
     return list(by_path.values())
-
-
-def _records(folder: Path) -> list[Path]:
-    """List the files of records in a folder and of its earlier attempts."""
-    return [*sorted(folder.glob("*.json")), *sorted((folder / ATTEMPTS).glob("*.json"))]
 
 
 def _audited(case: Case) -> Outcome:
