@@ -145,7 +145,7 @@ def predict(
     request = PredictRequest(words or [], adapter or [], csv, column, format_, results, encoder, data, device)
     if test:
         outcomes = repeat_tests(request)
-        text, same = "\n".join(outcome.line for outcome in outcomes), all(outcome.identical for outcome in outcomes)
+        text, same = "\n".join(line for line, _ in outcomes), all(identical for _, identical in outcomes)
     else:
         text, same = predict_texts(request), True
     if out is None:

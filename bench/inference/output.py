@@ -44,9 +44,9 @@ class _Prediction(NamedTuple):
 
 def _predictions(texts: Texts, logits: Logits, labels: Labels) -> Iterator[tuple[str, list[_Prediction]]]:
     """Yield each text with the prediction of each adapter."""
-    from bench.inference.serving import probabilities
+    from scipy.special import softmax
 
-    shares = {name: probabilities(own) for name, own in logits.items()}
+    shares = {name: softmax(own.astype(float), axis=1) for name, own in logits.items()}
 
     def prediction(name: str, i: int) -> _Prediction:
         own, names = logits[name][i], labels[name]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from bench.inference.serving import Server
 
-__all__ = ["PredictRequest", "RepeatedTest", "predict_texts", "repeat_tests"]
+__all__ = ["PredictRequest", "predict_texts", "repeat_tests"]
 
 IMDB = ("imdb", "embedded")
 """Data of `--adapter imdb`: of the hub, and of the package, which is its train split."""
@@ -54,27 +54,6 @@ class PredictRequest:
     """auto: the device of the runs if there is one, else the CPU."""
 
 
-@dataclass(frozen=True)
-class RepeatedTest:
-    """A run's own test, repeated with its saved weights."""
-
-    name: str
-    reviews: int
-    accuracy: float
-    identical: bool
-    """Whether the logits are the run's own, bit for bit."""
-    difference: float | None
-    """The largest difference of a logit; None if identical, or without the run's own."""
-
-    @property
-    def line(self) -> str:
-        """The result on one line."""
-        same = "identical to the run's own" if self.identical else "not the run's own"
-        if self.difference is not None:
-            same += f", by at most {self.difference:.2g}"
-        return harmless(f"{self.name}: {self.reviews:,} reviews, accuracy {percent(self.accuracy)} %, logits {same}")
-
-
 def predict_texts(request: PredictRequest) -> str:
     """Return the label of each text by each adapter, and a probability: of positive, the second class, and of more than two
     classes of the label; as CSV and JSON then those of all.
@@ -94,8 +73,9 @@ def predict_texts(request: PredictRequest) -> str:
     return write(texts, logits, labels, with_names=bool(request.adapters))
 
 
-def repeat_tests(request: PredictRequest) -> list[RepeatedTest]:
-    """Repeat the own test of each run, with all of them in memory.
+def repeat_tests(request: PredictRequest) -> list[tuple[str, bool]]:
+    """Repeat the own test of each run, with all of them in memory; return a line for each, and whether its logits are the run's
+    own, bit for bit.
 
     Raises:
         BenchError: if a text is given as well, or the data of a run are not found.
@@ -112,26 +92,27 @@ def repeat_tests(request: PredictRequest) -> list[RepeatedTest]:
         for name, saved in selected.items()
     }
     server = _server(request, selected, pretrained)
-    repeated: list[RepeatedTest] = []
+    repeated: list[tuple[str, bool]] = []
     for name, saved in selected.items():
         task, card = tasks[name], saved.card
         rows = rows_to_test(task.test, card.spec.test_limit)
         logits = server.logits_of_split(name, task, task.test, rows)
-        right = float((logits.argmax(1) == task.test.labels[rows]).mean())
-        identical = logits_sha256(logits) == card.logits_sha256
-        difference = None if identical else _difference(saved, logits)
-        repeated.append(
-            RepeatedTest(f"{name} ({saved.name})" if request.adapters else saved.name, len(rows), right, identical, difference)
-        )
+        accuracy = float((logits.argmax(1) == task.test.labels[rows]).mean())
+        same = logits_sha256(logits) == card.logits_sha256
+        label = f"{name} ({saved.name})" if request.adapters else saved.name
+        how = "identical to the run's own" if same else f"not the run's own{_difference(saved, logits)}"
+        line = f"{label}: {len(rows):,} reviews, accuracy {percent(accuracy)} %, logits {how}"
+        repeated.append((harmless(line), same))
     return repeated
 
 
-def _difference(saved: Saved, logits: npt.NDArray[np.float32]) -> float | None:
+def _difference(saved: Saved, logits: npt.NDArray[np.float32]) -> str:
+    """Say how far the logits are from the run's own, where these lie beside its record."""
     try:
         own = load_logits(saved.folder.parent.parent, saved.card.logits_sha256)
     except BenchError:
-        return None
-    return float(abs(own - logits).max()) if own.shape == logits.shape else None
+        return ""
+    return f", by at most {float(abs(own - logits).max()):.2g}" if own.shape == logits.shape else ""
 
 
 def _splits(card: Card, data: str | None) -> Splits:

@@ -28,7 +28,7 @@ from bench.records.spec import RunSpec
 from bench.system.errors import RecordError, SpecError
 from bench.system.text import without_paths
 
-__all__ = ["Server", "probabilities"]
+__all__ = ["Server"]
 
 
 class Server:
@@ -112,24 +112,11 @@ class Server:
         """Return the spec of the run called `name`, on the device that serves."""
         return self._saved[name].card.spec.model_copy(update={"device": self._device})
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all weights: the encoder, what is attached to it, and the heads."""
-        return sum(tensor.nbytes for tensor in self.tensors())
-
     def tensors(self) -> Iterator[torch.Tensor]:
-        """Yield all weights, each once."""
+        """Yield all weights, each once: of the encoder, what is attached to it, and the heads."""
         for module in (self._classifier.encoder, *self._heads.values()):
             yield from module.parameters()
             yield from module.buffers()
-
-
-def probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return the softmax of logits [n, classes] in double precision."""
-    wide = logits.astype(np.float64)
-    exponents = np.exp(wide - wide.max(1, keepdims=True))
-    shares: npt.NDArray[np.float64] = exponents / exponents.sum(1, keepdims=True)
-    return shares
 
 
 def _method(saved: Saved) -> methods.Method:

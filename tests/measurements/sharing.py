@@ -67,10 +67,11 @@ def held(pretrained: PretrainedModel, saved: Sequence[Saved], together: bool, no
         # A mapped file is resident where it was read: a text reads few rows of the word table, a service in time all.
         for tensor in server.tensors():
             tensor.sum()
+    nbytes = sum(tensor.nbytes for server in servers for tensor in server.tensors())
     peak = before.peak().peak
     after.start()  # which collects garbage, gives freed memory back and reads what is resident
     return Row(
-        method=saved[0].card.spec.method, tasks=len(saved), tensors=sum(server.nbytes for server in servers),
+        method=saved[0].card.spec.method, tasks=len(saved), tensors=nbytes,
         resident=after.baseline - before.baseline, peak=peak - before.baseline, disk=_disk(pretrained, saved, together),
     )  # fmt: skip
 

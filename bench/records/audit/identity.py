@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.records.attempts import ATTEMPTS, attempt_name, folder_of
-from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, same, within
+from bench.records.audit.check import PARTS, Case, Checks, Mismatch, NotApplicable, same, within
 from bench.records.integrity import expected_id
 from bench.records.schema import Record
 from bench.records.store import checksum_flaw, checksum_of, path_of
@@ -15,10 +15,8 @@ CHECKS, LAST = Checks(), Checks()
 """The checksum is checked last, so that an edited figure is named first."""
 _WHOLE = ("parameters", "training", "seconds", "timeline", "memory", "compute", "bytes_to_ship")
 """What every complete run has."""
-_TESTED = ("test", "out_of_domain", "latency")
-"""What a complete run has and a tuning trial has not."""
-_SIDE_TESTS = ("out_of_domain", "latency")
-_SINCE_RULES_2 = ("out_of_domain", "latency", "seconds.outside_training", "memory.ru_maxrss", "memory.split")
+_SINCE_RULES_2 = ("seconds.outside_training", "memory.ru_maxrss", "memory.split")
+"""What every complete run has since then."""
 
 
 @CHECKS("run id")
@@ -60,38 +58,31 @@ def _threads(case: Case) -> str:
 @CHECKS("state")
 def _state(case: Case) -> str:
     """Check that a complete run holds every part and no reason, and one in another state a reason and no test."""
-    run, absent = case.run, _absent(case)
+    run = case.run
     if run.state != "complete":
         if not run.reason:
             raise Mismatch(f"{run.state} without a reason", "a reason")
-        tested = [part for part in _TESTED[:2] if part not in absent]
+        tested = [part for part in PARTS if getattr(run, part) is not None]
         if tested:
             raise Mismatch(f"{run.state} with {', '.join(tested)}", "no test")
         return run.state
     if run.reason:
         raise Mismatch("complete with a reason", "no reason")
-    required = [*_WHOLE, *(_TESTED if run.spec.purpose == "run" else ())]
-    if run.spec.data == SENTENCES:  # its own train split is no test
-        required.remove("out_of_domain")
-    required += [field for field in _SINCE_RULES_2 if "." in field]
-    if run.rules_version < 2:
-        required = [field for field in required if field not in _SINCE_RULES_2]
-    if run.rules_version >= 3:  # side tests are made on a method's first seed alone
-        required = [field for field in required if field not in _SIDE_TESTS]
-    lacking = [field for field in required if field in absent]
+    required = [*_WHOLE, *(_SINCE_RULES_2 if run.rules_version >= 2 else ())]
+    if run.spec.purpose == "run":
+        required.append("test")
+        if run.rules_version == 2:  # since rules 3 side tests are made on a method's first seed alone
+            required += ["latency"] if run.spec.data == SENTENCES else ["latency", "out_of_domain"]
+    lacking = [field for field in required if _is_null(run, field)]
     if lacking:
         raise Mismatch("complete", f"no {', '.join(lacking)}")
     return run.state
 
 
-def _absent(case: Case) -> set[str]:
-    """Names of the parts, and of the newer fields in them, that are null."""
-    run = case.run
-    fields: dict[str, object] = {name: getattr(run, name) for name in (*_WHOLE, *_TESTED)}
-    fields["seconds.outside_training"] = run.seconds and run.seconds.outside_training
-    fields["memory.ru_maxrss"] = run.memory and run.memory.ru_maxrss
-    fields["memory.split"] = run.memory and run.memory.split
-    return {name for name, value in fields.items() if value is None}
+def _is_null(value: object, field: str) -> bool:
+    for name in field.split("."):
+        value = None if value is None else getattr(value, name)
+    return value is None
 
 
 @CHECKS("trial")
