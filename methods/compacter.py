@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from methods._bottleneck import Bottleneck, factor_of
+from methods._adapters import Bottleneck, factor_of
 from methods.base import EncoderShape, MethodError, register
 
 _TERMS = 4

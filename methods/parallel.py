@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from methods._bottleneck import Bottleneck
+from methods._adapters import Bottleneck
 from methods.base import register
 
 

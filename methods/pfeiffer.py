@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from methods._bottleneck import Bottleneck
+from methods._adapters import Bottleneck
 from methods.base import register
 
 

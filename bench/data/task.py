@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.sources import DataRequest, Reviews, Source, read
+from bench.data.sources import DataRequest, Reviews, Source, read, read_sentences
 from bench.data.tokenization import Ints, Split, open_tokenizer, special_tokens, tokenize
 from bench.models.pretrained import PretrainedModel
 from bench.records.spec import Truncation
@@ -20,8 +20,9 @@ from bench.system.cache import Arrays, cached_arrays
 from bench.system.errors import DataError
 from bench.system.files import sha256_bytes
 
-__all__ = ["Ints", "Split", "Splits", "Task", "prepare", "sample", "split", "splits_of"]
+__all__ = ["Ints", "Split", "Splits", "Task", "prepare", "sample", "sentences", "split", "splits_of"]
 
+SENTENCES_VERSION = 1
 SPLIT_VERSION = 2
 """Version 1 always held out 250 texts of each class for validation."""
 _SAMPLE = 2**32
@@ -188,3 +189,20 @@ def _tokenize(tokenizer_json: Path, splits: Splits, progress: Progress) -> Array
         tokens = tokenize(tokenizer, getattr(splits, name), on_chunk)
         arrays |= {f"{name}_{part}": value for part, value in vars(tokens).items()}
     return arrays
+
+
+def sentences(pretrained: PretrainedModel) -> Split:
+    """Return all 8,530 Rotten Tomatoes sentences (Pang and Lee, ACL 2005), tokenized; from the cache if they are there.
+
+    They are the out-of-domain test: other films, another style, a tenth of the length of the embedded reviews. Nothing is
+    trained on them or chosen by them.
+
+    Raises:
+        BenchError: if the package of the embedded reviews is not installed, or the tokenizer cannot be used.
+    """
+    key = sha256_bytes(f"{SENTENCES_VERSION} rotten-tomatoes {pretrained.tokenizer_sha256}".encode())
+
+    def make() -> Arrays:
+        return vars(tokenize(open_tokenizer(pretrained.folder / "tokenizer.json"), read_sentences()))
+
+    return Split(**cached_arrays(f"sentences/{key}.npz", _PARTS, make))

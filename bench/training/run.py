@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 
-from bench.data.out_of_domain import sentences
+from bench.data.task import sentences
 from bench.data.tokenization import Split
 from bench.inference.evaluation import evaluation_of, rows_to_test
 from bench.inference.latency import measure_latency

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.data.out_of_domain import sentences
 from bench.data.sources import Source, read_sentences
-from bench.data.task import Task
+from bench.data.task import Task, sentences
 from bench.data.tokenization import open_tokenizer
 from bench.models.pretrained import PretrainedModel
 
@@ -33,7 +32,7 @@ def test_a_second_call_reads_the_cache_and_a_damaged_one_is_made_again(
     monkeypatch.setenv("ADAPTER_BENCH_CACHE", str(tmp_path))
     made = sentences(tiny)
     (file,) = (tmp_path / "sentences").iterdir()
-    monkeypatch.setattr("bench.data.out_of_domain.read_sentences", lambda: pytest.fail("the cache was not read"))
+    monkeypatch.setattr("bench.data.task.read_sentences", lambda: pytest.fail("the cache was not read"))
     assert np.array_equal(sentences(tiny).ids, made.ids)
     monkeypatch.undo()
     monkeypatch.setenv("ADAPTER_BENCH_CACHE", str(tmp_path))
