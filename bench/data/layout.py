@@ -34,14 +34,12 @@ def find_splits(folder: Path) -> dict[str, list[Path]]:
     splits = {split: files for split in _NAMES if (files := _files(place, split))}
     for split in ("train", "test"):
         if split not in splits:
-            raise DataError(_lacking(place, split))
+            tables = [path.name for path in sorted(place.iterdir()) if table_suffix(path) and path.is_file()]
+            hint = f"; to have one file split, name it with --data, such as {name_of(place)}/{tables[0]}" if tables else ""
+            raise DataError(
+                f"the folder {name_of(place)!r} has no {split}.csv, .tsv, .jsonl or .parquet, and is not aclImdb{hint}"
+            )
     return splits
-
-
-def _lacking(folder: Path, split: str) -> str:
-    tables = [path.name for path in sorted(folder.iterdir()) if table_suffix(path) and path.is_file()]
-    hint = f"; to have one file split, name it with --data, such as {name_of(folder)}/{tables[0]}" if tables else ""
-    return f"the folder {name_of(folder)!r} has no {split}.csv, .tsv, .jsonl or .parquet, and is not aclImdb{hint}"
 
 
 def _files(folder: Path, split: str) -> list[Path]:

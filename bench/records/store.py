@@ -23,7 +23,7 @@ from bench.system.errors import RecordError
 from bench.system.files import atomic_write, sha256_bytes
 
 __all__ = [
-    "Damaged", "calibrations", "checksum_flaw", "checksum_of", "examine", "finished", "finished_file", "load", "load_logits",
+    "Damaged", "checksum_flaw", "checksum_of", "examine", "finished", "finished_file", "load", "load_logits",
     "logits_sha256", "path_of", "prepare_folder", "read", "refuse_damaged", "save", "schema", "seal",
 ]  # fmt: skip
 
@@ -151,13 +151,6 @@ def load(folder: Path, pattern: str = "*.json") -> Iterator[AnyRecord | Damaged]
     """
     for path in sorted(folder.glob(pattern)):
         yield examine(path)
-
-
-def calibrations(folder: Path) -> Iterator[Calibration]:
-    """Load the whole calibrations of a folder, in the order of file names."""
-    for record in load(folder, "calibration-*.json"):
-        if isinstance(record, Calibration):
-            yield record
 
 
 def checksum_flaw(path: Path) -> str | None:

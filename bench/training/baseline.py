@@ -66,6 +66,8 @@ def baseline_spec(rows: Ints, test_limit: int | None) -> BaselineSpec:
 
 def fit_baseline(job: BaselineJob, notify: Callable[[str, float], None] = lambda phase, share: None) -> Baseline:
     """Fit on the job's rows, choose C on validation, and test once on the same texts as the runs."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     from bench.inference.evaluation import evaluation_of, rows_to_test
 
     notify("training", 0.0)
@@ -73,7 +75,9 @@ def fit_baseline(job: BaselineJob, notify: Callable[[str, float], None] = lambda
     train, validation, test = (split.texts for split in (job.splits.train, job.splits.validation, job.splits.test))
     labels = job.task.train.labels[job.rows]
     tested = rows_to_test(job.task.test, job.spec.test_limit)
-    vectorizer = _vectorizer(len(job.rows))
+    # Terms of a single text take most of the memory and a third of the time, and gain nothing on validation.
+    fewest = 2 if len(job.rows) >= 100 else 1
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=fewest, dtype=np.float32)
     features = vectorizer.fit_transform([plain(train[i]) for i in job.rows])
     held_out = vectorizer.transform([plain(text) for text in validation])
     trials: list[BaselineTrial] = []
@@ -102,14 +106,6 @@ def fit_baseline(job: BaselineJob, notify: Callable[[str, float], None] = lambda
             job.task.test, tested, predictions.astype(np.int64), classes=len(job.data.labels), leaked=job.task.leaked
         ),
     )
-
-
-def _vectorizer(reviews: int) -> Any:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    # Terms of a single text take most of the memory and a third of the time, and gain nothing on validation.
-    fewest = 2 if reviews >= 100 else 1
-    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=fewest, dtype=np.float32)
 
 
 def _classifier(strength: float, labels: Ints) -> Any:

@@ -9,7 +9,7 @@ import json
 import mmap
 import struct
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,27 +21,13 @@ from bench.records.schema import CurvePoint
 from bench.records.spec import Part
 from bench.system.files import atomic_write
 
-__all__ = ["Checkpoint", "Counts", "Meta", "Owner", "Unusable", "read", "write"]
+__all__ = ["Counts", "Meta", "Unusable", "read", "write"]
 
 _TYPES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
     torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
 }  # fmt: skip
 """Names of types in safetensors."""
-
-
-class Owner(Part):
-    """The run and machine of a checkpoint. A run resumes only from a checkpoint with an equal owner."""
-
-    run_id: str
-    replaces: str | None
-    """Checksum of the finished record that the run is to replace; None: there is none."""
-    device: str
-    cpu: str
-    threads: int
-    python: str
-    versions: dict[str, str]
-    commit: str | None
 
 
 class Counts(Part):
@@ -66,7 +52,8 @@ class Meta(Part):
     """The numbers of a trainer's state, and its owner."""
 
     version: Literal[2] = 2
-    owner: Owner
+    owner: dict[str, Any]
+    """The run and machine, by name. A run resumes only from a checkpoint with an equal owner."""
     resumed: int
     """How often the run had resumed."""
     frozen_sha256: str
@@ -82,19 +69,11 @@ class Meta(Part):
     ru_maxrss: int
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """Content of a checkpoint: numbers and tensors."""
-
-    meta: Meta
-    tensors: dict[str, Tensor]
-
-
 class Unusable(Exception):
     """The run cannot resume from this checkpoint. The message is a clause that says why."""
 
 
-def write(path: Path, checkpoint: Checkpoint) -> int:
+def write(path: Path, meta: Meta, tensors: Mapping[str, Tensor]) -> int:
     """Write a checkpoint atomically and return its size in bytes.
 
     Each tensor is written from where it is. The library's writer copies all of them first, which would double a run's memory.
@@ -102,15 +81,15 @@ def write(path: Path, checkpoint: Checkpoint) -> int:
     Raises:
         OSError: if the disk does not take it.
     """
-    header: dict[str, Any] = {"__metadata__": {"place": checkpoint.meta.model_dump_json(), "crc32": "0" * 8}}
+    header: dict[str, Any] = {"__metadata__": {"place": meta.model_dump_json(), "crc32": "0" * 8}}
     end = 0
-    for name, tensor in checkpoint.tensors.items():
+    for name, tensor in tensors.items():
         start, end = end, end + tensor.nbytes
         header[name] = {"dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
     with atomic_write(path) as file:
         checksum = zlib.crc32(_covered(header))
         file.write(_head(header))
-        for tensor in checkpoint.tensors.values():
+        for tensor in tensors.values():
             data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
             checksum = zlib.crc32(data, checksum)
             file.write(data)
@@ -134,8 +113,8 @@ def _head(header: dict[str, Any]) -> bytes:
     return struct.pack("<Q", len(text)) + text
 
 
-def read(path: Path) -> Checkpoint:
-    """Read a checkpoint; its tensors are mapped from the file.
+def read(path: Path) -> tuple[Meta, dict[str, Tensor]]:
+    """Read a checkpoint, numbers and tensors; these are mapped from the file.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -162,4 +141,4 @@ def read(path: Path) -> Checkpoint:
         raise Unusable(f"it was written by another version of the suite ({where or 'place'})") from None
     except (SafetensorError, OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError) as error:
         raise Unusable(f"it cannot be read ({type(error).__name__})") from None
-    return Checkpoint(meta, tensors)
+    return meta, tensors

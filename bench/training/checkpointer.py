@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bench.records.environment import environment
 from bench.system.files import atomic_write
-from bench.training.checkpoint import Checkpoint, Meta, Owner, Unusable, read, write
+from bench.training.checkpoint import Meta, Unusable, read, write
 from bench.training.job import Job
 from bench.training.trainer import Trainer
 
@@ -21,11 +22,11 @@ _PROBE = 2**20
 """Bytes of a file that is written first, to see how fast the disk is and whether it takes any."""
 
 
-def owner_of(job: Job) -> Owner:
-    """Return the owner of a checkpoint of this job, on this machine."""
+def owner_of(job: Job) -> dict[str, Any]:
+    """Return the owner of a checkpoint of this job, on this machine, and with it the record that the run is to replace."""
     machine = environment(device=job.device_model, threads=job.spec.threads)
     shared = {name: getattr(machine, name) for name in ("device", "cpu", "threads", "python", "versions", "commit")}
-    return Owner(run_id=job.run_id, replaces=job.replaces, **shared)
+    return {"run_id": job.run_id, "replaces": job.replaces, **shared}
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Checkpointer:
     """
 
     path: Path
-    owner: Owner
+    owner: dict[str, Any]
     trainer: Trainer
     say: Callable[[str], None]
     """Called with a line to show."""
@@ -91,7 +92,7 @@ class Checkpointer:
         try:
             state = self.trainer.state_dict()
             tensors = state.pop("tensors")
-            size = write(self.path, Checkpoint(Meta(owner=self.owner, resumed=self.resumed, **state), tensors))
+            size = write(self.path, Meta(owner=self.owner, resumed=self.resumed, **state), tensors)
         except OSError as error:
             self._give_up(error)
             return
@@ -103,12 +104,12 @@ class Checkpointer:
     def load(self) -> None:
         """Resume from the last checkpoint. One that is damaged or another run's is named, and nothing is changed."""
         try:
-            checkpoint = read(self.path)
-            meta, counts = checkpoint.meta, checkpoint.meta.counts
-            other = next((name for name, own in self.owner if getattr(meta.owner, name) != own), None)
+            meta, tensors = read(self.path)
+            counts = meta.counts
+            other = next((name for name, own in self.owner.items() if meta.owner.get(name) != own), None)
             if other is not None:
                 raise Unusable(f"it is of a run with another {other.replace('_', ' ')}")
-            self.trainer.load_state_dict({**dict(meta), "counts": dict(counts), "tensors": checkpoint.tensors})
+            self.trainer.load_state_dict({**dict(meta), "counts": dict(counts), "tensors": tensors})
         except FileNotFoundError:
             return
         except Unusable as error:

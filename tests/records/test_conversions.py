@@ -11,7 +11,7 @@ from bench.records.audit import audit
 from bench.records.ratios import calibration_id
 from bench.records.schema import Calibration, CalibrationSetting, Conversion, MethodSpeed, Record
 from bench.records.spec import Budget
-from bench.records.store import calibrations, load, save
+from bench.records.store import load, save
 from tests.factories import MACHINE, kept
 from tests.records.test_audit import put, whole
 
@@ -65,7 +65,7 @@ def test_a_converted_run_passes_beside_its_calibration(tmp_path: Path) -> None:
     (found,) = audit([kept(tmp_path, converted())])
     assert found.failed is None, found.text()
     assert set(CHECKS) <= {name for name, _ in found.passed}
-    assert list(calibrations(tmp_path)) == [calibration()]
+    assert list(load(tmp_path, "calibration-*.json")) == [calibration()]
     assert list(load(tmp_path)) == [calibration(), converted()]
 
 

@@ -619,7 +619,7 @@ def test_an_interrupt_keeps_all_that_was_trained(what: list[str], tmp_path: Path
 
     for record in found:
         assert record.training is not None
-        assert read(checkpoint_path(tmp_path, record.run_id)).meta.counts.steps == record.training.steps > 0
+        assert read(checkpoint_path(tmp_path, record.run_id))[0].counts.steps == record.training.steps > 0
 
 
 def memory() -> tuple[int, int]:

@@ -112,7 +112,7 @@ def test_a_signal_ends_a_run_with_all_that_it_trained(command: list[str], tmp_pa
     from bench.training.checkpoint import read
 
     (path,) = out.glob("checkpoints/*")
-    assert read(path).meta.counts.steps == record.training.steps
+    assert read(path)[0].counts.steps == record.training.steps
 
 
 def test_a_stop_waits_for_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -419,17 +419,17 @@ def test_too_small_a_disk_is_said_before_training(
 
 
 def test_what_a_run_needs_is_an_upper_bound(tiny: PretrainedModel, small_task: Task, tmp_path: Path) -> None:
-    from bench.training.checkpoint import Checkpoint, Meta, Owner, write
+    from bench.training.checkpoint import Meta, write
 
     for name in ("full", "houlsby", "head-only"):
         trainer = loop_for(tiny, small_task, name, budget=Budget(amount=1, unit="epochs"))
         trainer.memory.start()
         trainer.warm_up()
         trainer.run()
-        owner = Owner(run_id="a", replaces=None, device="d", cpu="c", threads=2, python="3", versions={}, commit=None)
+        owner = {"run_id": "a", "replaces": None, "device": "d", "cpu": "c", "threads": 2, "python": "3", "versions": {}}
         state = trainer.state_dict()
         tensors = state.pop("tensors")
-        size = write(tmp_path / name, Checkpoint(Meta(owner=owner, resumed=0, **state), tensors))
+        size = write(tmp_path / name, Meta(owner=owner, resumed=0, **state), tensors)
         data = DATA.model_copy(update={"train": len(small_task.train)})
         needed = space.checkpoint_bytes(job_of(trainer.spec, tiny, "small", data, "a processor"))
         assert size <= needed <= 1.2 * size + 2 * 2**20

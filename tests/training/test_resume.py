@@ -18,12 +18,12 @@ from bench.data.task import Task
 from bench.models.pretrained import PretrainedModel
 from bench.records.schema import CurvePoint
 from bench.records.spec import Budget
-from bench.training.checkpoint import Owner, Unusable, read
+from bench.training.checkpoint import Unusable, read
 from bench.training.checkpointer import Checkpointer
 from bench.training.trainer import Trainer
 from tests.methods.test_methods import EVERY, loop_for
 
-OWNER = Owner(run_id="a" * 16, replaces=None, device="d", cpu="c", threads=2, python="3", versions={"torch": "2"}, commit=None)
+OWNER: dict[str, Any] = {"run_id": "a" * 16, "replaces": None, "threads": 2, "versions": {"torch": "2"}, "commit": None}
 
 
 class Killed(BaseException):
@@ -53,7 +53,7 @@ class Kept:
         return self.trainer
 
 
-def kept(path: Path, pretrained: PretrainedModel, task: Task, name: str, owner: Owner = OWNER, **fields: Any) -> Kept:
+def kept(path: Path, pretrained: PretrainedModel, task: Task, name: str, owner: dict[str, Any] = OWNER, **fields: Any) -> Kept:
     trainer = loop_for(pretrained, task, name, **fields)
     trainer.memory.start()
     trainer.warm_up()
@@ -268,11 +268,10 @@ def stopped(tiny: PretrainedModel, small_task: Task, tmp_path: Path) -> Path:
 
 def altered(path: Path, **changes: Any) -> None:
     """The same file with other fields in its place, and the checksum that follows."""
-    from bench.training.checkpoint import Checkpoint, write
+    from bench.training.checkpoint import write
 
-    checkpoint = read(path)
-    tensors = {name: tensor.clone() for name, tensor in checkpoint.tensors.items()}
-    write(path, Checkpoint(checkpoint.meta.model_copy(update=changes), tensors))
+    meta, tensors = read(path)
+    write(path, meta.model_copy(update=changes), {name: tensor.clone() for name, tensor in tensors.items()})
 
 
 def flipped(path: Path) -> None:
@@ -286,10 +285,10 @@ DAMAGES: list[tuple[str, Any]] = [
     ("is damaged", lambda path: path.write_bytes(b"\xff" * 100)),
     ("is damaged", lambda path: path.write_bytes(path.read_bytes()[:-10])),
     ("is damaged", flipped),
-    ("with another run id", lambda path: altered(path, owner=OWNER.model_copy(update={"run_id": "b" * 16}))),
-    ("with another versions", lambda path: altered(path, owner=OWNER.model_copy(update={"versions": {"torch": "3"}}))),
-    ("with another threads", lambda path: altered(path, owner=OWNER.model_copy(update={"threads": 9}))),
-    ("with another replaces", lambda path: altered(path, owner=OWNER.model_copy(update={"replaces": "x"}))),
+    ("with another run id", lambda path: altered(path, owner={**OWNER, "run_id": "b" * 16})),
+    ("with another versions", lambda path: altered(path, owner={**OWNER, "versions": {"torch": "3"}})),
+    ("with another threads", lambda path: altered(path, owner={**OWNER, "threads": 9})),
+    ("with another replaces", lambda path: altered(path, owner={**OWNER, "replaces": "x"})),
     ("other weights", lambda path: altered(path, frozen_sha256="0" * 64)),
 ]  # fmt: skip
 
@@ -317,14 +316,14 @@ def test_any_broken_byte_is_seen(stopped: Path) -> None:
         data[place] ^= 1 << int(generator.integers(8))
         stopped.write_bytes(data)
         try:
-            found = read(stopped)
+            meta, found = read(stopped)
         except Unusable:
             continue
         stopped.write_bytes(whole)  # white space of the header may change without a change of what it says
-        same = read(stopped)
-        assert found.meta == same.meta
-        assert found.tensors.keys() == same.tensors.keys()
-        assert all(torch.equal(found.tensors[name], tensor) for name, tensor in same.tensors.items())
+        whole_meta, same = read(stopped)
+        assert meta == whole_meta
+        assert found.keys() == same.keys()
+        assert all(torch.equal(found[name], tensor) for name, tensor in same.items())
 
 
 def test_a_checkpoint_is_a_safetensors_file_that_says_what_it_is(stopped: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bench.records.attempts import folder_of
 from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, near, same, within
-from bench.records.schema import Conversion
+from bench.records.schema import Calibration, Conversion
 from bench.records.spec import Budget
-from bench.records.store import calibrations
+from bench.records.store import load
 from bench.system.errors import BenchError
 
 __all__ = ["CHECKS"]
@@ -71,7 +71,7 @@ def _calibration(case: Case) -> str:
     speed gives the reference tokens of a budget in seconds, to 1,000.
     """
     conversion, spec = _conversion(case), case.run.spec
-    beside = list(calibrations(folder_of(case.path)))
+    beside = [item for item in load(folder_of(case.path), "calibration-*.json") if isinstance(item, Calibration)]
     calibration = next((one for one in beside if one.run_id == conversion.calibration), None)
     if calibration is None:
         raise NotApplicable("the calibration does not lie in the folder")
