@@ -15,7 +15,6 @@ class AdapterDrop(Pfeiffer):
 
     citation = "Rücklé et al., AdapterDrop: On the Efficiency of Adapters in Transformers, EMNLP 2021 (arXiv 2010.11918)"
     deviation = "The first two layers in five, fixed from the start (the paper's five of twelve), not drawn anew for each step."
-    rates_tuned = False  # the grid and the rate are pfeiffer's
     families = LAYER_FAMILIES - {"albert"}  # whose layers share their weights
 
     dropped: float = 0.4

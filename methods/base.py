@@ -35,7 +35,9 @@ class Method(ABC):
     learning_rates: ClassVar[tuple[float, ...]]
     """The grid that tuning searches."""
     rates_tuned: ClassVar[bool] = False
-    """True where the default learning rate was chosen on data here, not taken from a paper or a neighbouring method."""
+    """True where the default learning rate was chosen on data here, not taken from a paper or a neighbouring method. Not
+    inherited.
+    """
     families: ClassVar[frozenset[str] | None] = None
     """Model types, as in config.json, of the encoders that the method attaches to; None: every one."""
     groups: ClassVar[tuple[str, ...]] = ()
@@ -137,7 +139,7 @@ def register(name: str) -> Callable[[type[_M]], type[_M]]:
     def add(cls: type[_M]) -> type[_M]:
         if "__dataclass_fields__" not in vars(cls):
             cls = dataclass(frozen=True)(cls)
-        cls.name = name
+        cls.name, cls.rates_tuned = name, vars(cls).get("rates_tuned", False)
         method = cls()
         lacking = [field for field in _DECLARED if not hasattr(method, field)]
         if lacking:

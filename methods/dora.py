@@ -14,12 +14,7 @@ class DoRA(LoRA):
 
     citation = "Liu et al., DoRA: Weight-Decomposed Low-Rank Adaptation, ICML 2024 (arXiv 2402.09353)"
     deviation = "r 8, alpha 8 on query and value, as lora (the paper: larger ranks on all maps of language models); no dropout."
-    learning_rates = (1.5e-3, 5e-3, 1.5e-2)
-    rates_tuned = False
     variant = MappingProxyType({"use_dora": True})
-
-    # As lora; not tuned here.
-    learning_rate: float = 5e-3
 
     def map_parameters(self, width: int, inputs: int, outputs: int) -> int:
         """r·(in + out) + out: LoRA's, and a magnitude for each output."""

@@ -19,7 +19,6 @@ class HoulsbyLN(Houlsby):
     deviation = "Swish and reduction factor 16 as in AdapterHub; grid and rate are houlsby's (the paper searches 3e-5 to 3e-3)."
     backend: ClassVar[str | None] = None
     groups = ("adapters",)
-    rates_tuned = False
     families = LAYER_FAMILIES - {"modernbert"}  # its LayerNorms come before the blocks and have no biases
 
     def attach(self, encoder: nn.Module) -> nn.Module:

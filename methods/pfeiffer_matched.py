@@ -11,6 +11,5 @@ class PfeifferMatched(Pfeiffer):
     """One adapter a layer of width d / 8, where Houlsby has two of d / 16."""
 
     deviation = "Parameter-matched to houlsby: reduction factor 8 in pfeiffer's 16's place; no fusion, relu as in AdapterHub."
-    rates_tuned = False
 
     reduction_factor: float = 8

@@ -62,7 +62,8 @@ def names_of(keys: Iterable[str], shape: EncoderShape) -> dict[str, str]:
     for key in keys:
         name = family.prefix + key.removeprefix(prefix)
         if _is_body(key, shape) and key.startswith(prefix):
-            renamed[key] = _present(name)
+            # Checkpoints of 2018 call the halves of a LayerNorm gamma and beta; transformers reads them too.
+            renamed[key] = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name))
         elif family.kept_head is not None:
             top = key if key.startswith(family.kept_head) else name
             if top.startswith(family.kept_head):
@@ -126,8 +127,3 @@ def _header(name: str, path: Path) -> Iterator[tuple[str, Sizes, str]]:
                 yield key, tuple(tensor.get_shape()), tensor.get_dtype()
     except SafetensorError as error:
         raise ModelError(f"encoder {name!r}: {path.name} cannot be read ({error}); is it whole?") from None
-
-
-def _present(name: str) -> str:
-    """Checkpoints of 2018 call the halves of a LayerNorm gamma and beta; transformers reads them too."""
-    return re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name))

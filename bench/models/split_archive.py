@@ -11,6 +11,7 @@ import os
 import shutil
 import struct
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -42,10 +43,8 @@ class Archive:
         """List the parts that are on this machine; all of them, or the archive cannot be joined."""
         paths: list[Path] = []
         for package, inside in self.parts.items():
-            try:
+            with suppress(PackageNotFoundError):
                 paths.append(Path(str(distribution(package).locate_file(inside))))
-            except PackageNotFoundError:
-                continue
         return [path for path in paths if path.is_file()]
 
     def place(self) -> Path | None:
