@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bench.records.spec import Part
+
 __all__ = ["Confusion", "Scores", "confusion"]
 
 
-@dataclass(frozen=True)
-class Scores:
+class Scores(Part):
     """Precision, recall and F1 of one class, or averages over classes."""
 
     precision: float
@@ -69,7 +70,8 @@ class Confusion:
         scores = []
         for i, (predicted, own) in enumerate(zip(self.predicted, self.support, strict=True)):
             right = self.matrix[i][i]
-            scores.append(Scores(_ratio(right, predicted), _ratio(right, own), _ratio(2 * right, predicted + own)))
+            f1 = _ratio(2 * right, predicted + own)
+            scores.append(Scores(precision=_ratio(right, predicted), recall=_ratio(right, own), f1=f1))
         return scores
 
     @property
@@ -84,9 +86,9 @@ class Confusion:
 
     def fields(self) -> dict[str, Any]:
         """Return counts and metrics as a record has them: of two classes tp, fp, fn and tn, of more the matrix."""
-        values = {"accuracy": self.accuracy, **asdict(self.scores)}
+        values = {"accuracy": self.accuracy, **self.scores.model_dump()}
         if self.classes > 2:
-            return {"matrix": [list(row) for row in self.matrix], **values, "weighted": asdict(self.weighted)}
+            return {"matrix": [list(row) for row in self.matrix], **values, "weighted": self.weighted.model_dump()}
         (tn, fp), (fn, tp) = self.matrix
         return {"tp": tp, "fp": fp, "fn": fn, "tn": tn, **values}
 
@@ -97,8 +99,9 @@ def _ratio(part: int, whole: int) -> float:
 
 def _mean(scores: Sequence[Scores], weights: Sequence[int]) -> Scores:
     if not any(weights):
-        return Scores(0.0, 0.0, 0.0)
-    return Scores(*(fmean((getattr(score, name) for score in scores), weights) for name in ("precision", "recall", "f1")))
+        return Scores(precision=0.0, recall=0.0, f1=0.0)
+    means = {name: fmean((getattr(score, name) for score in scores), weights) for name in Scores.model_fields}
+    return Scores(**means)
 
 
 def confusion(labels: npt.ArrayLike, predictions: npt.ArrayLike, classes: int = 2) -> Confusion:

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from bench.records.metrics import Confusion
+from bench.records.metrics import Confusion, Scores
 from bench.records.spec import Part, RunSpec, Truncation
 from bench.rules import RULES_VERSION, Precision
 from bench.system.files import sha256_bytes
 
 __all__ = [
-    "FINAL", "SCHEMA_VERSION", "AnyRecord", "Averages", "Baseline", "BaselineSpec",
+    "FINAL", "SCHEMA_VERSION", "AnyRecord", "Baseline", "BaselineSpec",
     "BaselineTrial", "Calibration", "CalibrationSetting", "Choice", "Classes", "Compute", "Conversion", "CurvePoint", "DataCut",
     "Encoder", "Energy", "Environment", "Evaluation", "Latency", "Memory", "MemorySplit", "MethodSpeed", "Parameters",
     "Record", "SENTIMENT", "Seconds", "Slice", "State", "Timeline", "Training", "Trial", "baseline_id", "pack_bits",
@@ -289,14 +289,6 @@ class Latency(Part):
     """The trained classifier with its updates merged into the encoder's weights; null where a method has none."""
 
 
-class Averages(Part):
-    """Averages over the classes."""
-
-    precision: float
-    recall: float
-    f1: float
-
-
 class Evaluation(Part):
     """A test: the confusion matrix, its metrics, and the prediction for every review."""
 
@@ -313,7 +305,7 @@ class Evaluation(Part):
     """Of class 1 (positive); of more than two classes the mean over the classes (macro), as recall and F1."""
     recall: float
     f1: float
-    weighted: Averages | None = None
+    weighted: Scores | None = None
     """Means weighted by the classes' numbers of texts; null for two classes."""
     accuracy_without_leaked: float
     """Accuracy on the reviews whose text is not in train."""

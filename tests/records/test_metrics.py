@@ -76,7 +76,7 @@ def test_classes_are_packed_without_loss(classes: int, data: st.DataObject) -> N
 
 def test_a_test_without_positives_scores_zero() -> None:
     counts = confusion([0, 0], [0, 0])
-    assert (counts.accuracy, counts.scores) == (1.0, Scores(0.0, 0.0, 0.0))
+    assert (counts.accuracy, counts.scores) == (1.0, Scores(precision=0.0, recall=0.0, f1=0.0))
 
 
 @pytest.mark.parametrize(("labels", "predictions"), [([0, 1], [0]), ([0, 2], [0, 1]), ([[0, 1]], [[0, 1]]), ([0.5], [1])])
