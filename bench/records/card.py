@@ -128,92 +128,87 @@ def _use(saved: Saved) -> str:
 
 def snippet(saved: Saved) -> str | None:
     """Write Python that loads and asks the saved run with its library alone, to be run in its folder; None where none can."""
-    card, whole = saved.card, saved.card.encoder.pooling == "own head"
-    change = _change(saved.folder, "model.base_model" if whole else "model")
-    if change is None:
-        return None
-    imports, put = change
-    family, pooled = FAMILIES[card.encoder.model_type], _POOLED.get(card.encoder.pooling, "")
-    model, head = ("AutoModelForSequenceClassification", _HEAD_IN) if whole else ("AutoModel", _HEAD_ON)
+    from jinja2 import Environment
+    from safetensors import safe_open
+
+    card, folder, library = saved.card, saved.folder, _library(saved.folder)
+    weights = folder / "model.safetensors" if library is None and (folder / "model.safetensors").is_file() else None
+    if weights is not None:
+        with safe_open(weights, framework="numpy") as file:
+            if any(".adapters." in name for name in file.keys()):  # noqa: SIM118  no mapping
+                return None  # it needs modules of the suite
+    family, whole = FAMILIES[card.encoder.model_type], card.encoder.pooling == "own head"
     bare = ", add_pooling_layer=False" if family.has_pooler else ""
     # A checkpoint may bring a head with other labels, which the saved one replaces.
     options = f", num_labels={len(card.labels)}, ignore_mismatched_sizes=True" if whole else bare
-    head = head.format(file=HEAD, names=json.dumps(dict(family.head)), pooled=pooled)
-    encoder, labels = json.dumps(_encoder(saved)), json.dumps(list(card.labels))
-    pinned = f", revision={json.dumps(card.encoder.revision)}" if card.encoder.revision else ""
-    parts = [
-        *imports, _IMPORTS.format(auto=model, encoder=encoder, labels=labels),
-        f"tokenizer = AutoTokenizer.from_pretrained(ENCODER{pinned})\n",
-        f"model = {model}.from_pretrained(ENCODER{pinned}{options})\n",
-        *([head] if whole else []), put, _ASK.format(length=card.spec.max_length), _LOGITS if whole else head,
-        "print([LABELS[label] for label in logits.argmax(-1).tolist()])\n",
-    ]  # fmt: skip
-    return "".join(parts)
+    # Python, not HTML: nothing is escaped.
+    template = Environment(trim_blocks=True, keep_trailing_newline=True, autoescape=False).from_string(_CODE)  # noqa: S701
+    return template.render(
+        library=library, interface=(folder / "adapter_interface.json").is_file(), weights=weights and weights.name, whole=whole,
+        auto="AutoModelForSequenceClassification" if whole else "AutoModel", body="model.base_model" if whole else "model",
+        encoder=json.dumps(_encoder(saved)), labels=json.dumps(list(card.labels)), names=json.dumps(dict(family.head)),
+        pinned=f", revision={json.dumps(card.encoder.revision)}" if card.encoder.revision else "", options=options,
+        head=HEAD, pooled=_POOLED.get(card.encoder.pooling), length=card.spec.max_length,
+    )  # fmt: skip
 
 
-def _change(folder: Path, encoder: str) -> tuple[list[str], str] | None:
-    """Write code that adds the trained weights to the encoder of that name: imports and statements; None where it
-    needs modules of the suite.
-    """
-    from safetensors import safe_open
-
-    library, weights = _library(folder), folder / "model.safetensors"
-    if library == "adapters":
-        loaded = f'{encoder}.load_adapter(FOLDER, load_as="trained", set_active=True, use_safetensors=True)\n'
-        if (folder / "adapter_interface.json").is_file():
-            added = f"{_INTERFACE}adapters.init({encoder}, interface=interface)\n"
-            return ["import json\n\n", "import adapters\n"], added + loaded
-        return ["import adapters\n"], f"adapters.init({encoder})\n{loaded}"
-    if library == "peft":
-        added = f"PeftModel.from_pretrained({encoder}, FOLDER, use_safetensors=True)"
-        statement = f"model = {added}\n" if encoder == "model" else f"setattr(model, model.base_model_prefix, {added})\n"
-        return ["from peft import PeftModel\n"], statement
-    if not weights.is_file():
-        return [], ""
-    with safe_open(weights, framework="numpy") as file:
-        if any(".adapters." in name for name in file.keys()):  # noqa: SIM118  no mapping
-            return None
-    return [], f'{encoder}.load_state_dict(load_file(f"{{FOLDER}}/{weights.name}"), strict=False)\n'
-
-
-_IMPORTS = """\
-import torch
-from safetensors.torch import load_file
-from transformers import {auto}, AutoTokenizer
-
-ENCODER = {encoder}
-FOLDER = "."
-LABELS = {labels}
-
-"""
-_INTERFACE = """\
-with open(f"{FOLDER}/adapter_interface.json") as file:
-    interface = adapters.AdapterModelInterface(**json.load(file)["interface"])
-"""
-_HEAD_IN = """\
-names = {names}
-head = load_file(f"{{FOLDER}}/{file}")
-head = {{new + key.removeprefix(old): head[key] for key in head for old, new in names.items() if key.startswith(old)}}
-model.load_state_dict(head, strict=False)
-"""
-_ASK = """\
-model.eval()
-
-texts = ["A warm and funny film.", "Two hours that I will not get back."]
-batch = tokenizer(texts, truncation=True, max_length={length}, padding=True, return_tensors="pt")
-ids, mask = batch["input_ids"], batch["attention_mask"]
-with torch.no_grad():
-"""
-_LOGITS = """\
-    logits = model(input_ids=ids, attention_mask=mask).logits
-"""
-_HEAD_ON = """\
-    hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
-    pooled = {pooled}
-head = load_file(f"{{FOLDER}}/{file}")
-logits = pooled @ head["weight"].T + head["bias"]
-"""
 _POOLED = {
     "mean": "(hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)",
     "cls": "hidden[:, 0]",
 }
+_CODE = """\
+{% if library == "adapters" and interface %}
+import json
+
+{% endif %}
+{% if library == "adapters" %}
+import adapters
+{% elif library == "peft" %}
+from peft import PeftModel
+{% endif %}
+import torch
+from safetensors.torch import load_file
+from transformers import {{ auto }}, AutoTokenizer
+
+ENCODER = {{ encoder }}
+FOLDER = "."
+LABELS = {{ labels }}
+
+tokenizer = AutoTokenizer.from_pretrained(ENCODER{{ pinned }})
+model = {{ auto }}.from_pretrained(ENCODER{{ pinned }}{{ options }})
+{% if whole %}
+names = {{ names }}
+head = load_file(f"{FOLDER}/{{ head }}")
+head = {new + key.removeprefix(old): head[key] for key in head for old, new in names.items() if key.startswith(old)}
+model.load_state_dict(head, strict=False)
+{% endif %}
+{% if library == "adapters" and interface %}
+with open(f"{FOLDER}/adapter_interface.json") as file:
+    interface = adapters.AdapterModelInterface(**json.load(file)["interface"])
+{% endif %}
+{% if library == "adapters" %}
+adapters.init({{ body }}{{ ", interface=interface" if interface }})
+{{ body }}.load_adapter(FOLDER, load_as="trained", set_active=True, use_safetensors=True)
+{% elif library == "peft" and whole %}
+setattr(model, model.base_model_prefix, PeftModel.from_pretrained(model.base_model, FOLDER, use_safetensors=True))
+{% elif library == "peft" %}
+model = PeftModel.from_pretrained(model, FOLDER, use_safetensors=True)
+{% elif weights %}
+{{ body }}.load_state_dict(load_file(f"{FOLDER}/{{ weights }}"), strict=False)
+{% endif %}
+model.eval()
+
+texts = ["A warm and funny film.", "Two hours that I will not get back."]
+batch = tokenizer(texts, truncation=True, max_length={{ length }}, padding=True, return_tensors="pt")
+ids, mask = batch["input_ids"], batch["attention_mask"]
+with torch.no_grad():
+{% if whole %}
+    logits = model(input_ids=ids, attention_mask=mask).logits
+{% else %}
+    hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
+    pooled = {{ pooled }}
+head = load_file(f"{FOLDER}/{{ head }}")
+logits = pooled @ head["weight"].T + head["bias"]
+{% endif %}
+print([LABELS[label] for label in logits.argmax(-1).tolist()])
+"""
