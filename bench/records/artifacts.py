@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -21,7 +21,7 @@ from bench.records.schema import SENTIMENT, Calibration, DataCut, Encoder, Recor
 from bench.records.spec import Part, RunSpec
 from bench.records.store import load, path_of, read
 from bench.system.errors import BenchError, RecordError
-from bench.system.files import sha256_file, temporary_folder
+from bench.system.files import existing, sha256_file, temporary_folder
 from methods import Method, MethodError
 
 if TYPE_CHECKING:
@@ -174,21 +174,18 @@ def _of_record(out: Path, record: Record) -> Saved | None:
 
 def find_folder(out: Path, record: Record) -> Path | None:
     """Return the folder of this record's trained weights; None where they were not saved or cannot be read."""
-    try:
-        saved = _of_record(out, record)
-    except BenchError:
-        return None
-    return saved.folder if saved else None
+    with suppress(BenchError):
+        if saved := _of_record(out, record):
+            return saved.folder
+    return None
 
 
 def saved_runs(out: Path) -> list[Saved]:
     """List the saved folders beside the records in `out`, by run id; those without a readable card are left out."""
     runs: list[Saved] = []
     for folder in sorted((out / FOLDER).glob("[0-9a-f]*")):
-        try:
+        with suppress(BenchError):
             runs.append(_open(folder))
-        except BenchError:
-            continue
     return runs
 
 
@@ -198,14 +195,10 @@ def find(run: str, out: Path) -> Saved:
     Raises:
         RecordError: if there is none, several begin so, or the record is of another execution of the run.
     """
-    try:
-        path = Path(run).expanduser()
-        is_folder, is_file = path.is_dir(), path.is_file()
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of an unknown user
-        is_folder = is_file = False
-    if is_folder:
+    path = existing(run)
+    if path is not None and path.is_dir():
         return _open(path)
-    if is_file:
+    if path is not None and path.is_file():
         record = read(path)
         if not isinstance(record, Record):
             kind = "calibration" if isinstance(record, Calibration) else "baseline"

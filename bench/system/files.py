@@ -17,7 +17,7 @@ from zipfile import BadZipFile
 from bench.system.errors import RecordError
 
 __all__ = [
-    "RUNS", "TEMPORARY", "atomic_write", "cache_dir", "cached", "in_folder", "name_of", "present", "sha256_bytes",
+    "RUNS", "TEMPORARY", "atomic_write", "cache_dir", "cached", "existing", "in_folder", "name_of", "present", "sha256_bytes",
     "sha256_file", "sweep", "temporary_file", "temporary_folder", "write_out",
 ]  # fmt: skip
 
@@ -126,6 +126,15 @@ def in_folder(folder: Path, act: Callable[[], T], tries: int = 100) -> T:
         if not tries or folder.is_file():
             raise
     return in_folder(folder, act, tries - 1)
+
+
+def existing(name: str) -> Path | None:
+    """Return the path that a person names, if something is there; None also for a text that can be no path."""
+    try:
+        path = Path(name).expanduser()
+        return path if name and path.exists() else None
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of an unknown user
+        return None
 
 
 def present(folder: Path, pattern: str) -> list[Path]:
