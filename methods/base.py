@@ -33,7 +33,7 @@ class Method(ABC):
     deviation: ClassVar[str]
     """One line on where this implementation departs from the paper."""
     learning_rates: ClassVar[tuple[float, ...]]
-    """The grid that tuning searches."""
+    """The grid that tuning searches. Its middle is the default learning rate, unless the method has another."""
     rates_tuned: ClassVar[bool] = False
     """True where the default learning rate was chosen on data here, not taken from a paper or a neighbouring method. Not
     inherited.
@@ -137,6 +137,9 @@ def register(name: str) -> Callable[[type[_M]], type[_M]]:
     """
 
     def add(cls: type[_M]) -> type[_M]:
+        if "learning_rates" in vars(cls) and "learning_rate" not in vars(cls):
+            cls.learning_rate = cls.learning_rates[len(cls.learning_rates) // 2]
+            cls.__annotations__ = {"learning_rate": float, **cls.__annotations__}
         if "__dataclass_fields__" not in vars(cls):
             cls = dataclass(frozen=True)(cls)
         cls.name, cls.rates_tuned = name, vars(cls).get("rates_tuned", False)

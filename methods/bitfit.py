@@ -20,9 +20,6 @@ class BitFit(Method):
     families = frozenset(TARGETS) - {"modernbert"}  # which has no biases
     learning_rates = (3e-4, 1e-3, 3e-3)
 
-    # The middle of the grid; not tuned here.
-    learning_rate: float = 1e-3
-
     def attach(self, encoder: nn.Module) -> nn.Module:
         for name, parameter in encoder.named_parameters():
             # MPNet's relative_attention_bias.weight is a table of positions and no bias term.

@@ -12,13 +12,12 @@ class BOFT(PeftOfMaps):
 
     citation = "Liu et al., Parameter-Efficient Orthogonal Finetuning via Butterfly Factorization, ICLR 2024 (arXiv 2311.06243)"
     deviation = "One butterfly factor (more need a CUDA kernel that the library compiles), in blocks of 8, on query and value."
+    # As oft.
     learning_rates = (1e-3, 3e-3, 1e-2)
     config_class = "BOFTConfig"
     groups = ("peft", "orthogonal")
     has_buffers = True
 
-    # As oft; not tuned here.
-    learning_rate: float = 3e-3
     block: int = 8
     """B, the most inputs that one block turns."""
 

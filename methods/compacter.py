@@ -17,12 +17,11 @@ class Compacter(Bottleneck):
 
     citation = "Mahabadi et al., Compacter: Efficient Low-Rank Hypercomplex Adapter Layers, NeurIPS 2021 (arXiv 2106.04647)"
     deviation = "LayerNorms stay frozen (the authors train them); n 4, rank 1, gelu and reduction factor 32 as theirs."
+    # The middle is the authors' rate for every task (configs/compacter.json).
     learning_rates = (1e-3, 3e-3, 1e-2)
     config_class = "CompacterConfig"
     modules_per_layer = 2
 
-    # The authors' rate for every task (configs/compacter.json); not tuned here.
-    learning_rate: float = 3e-3
     reduction_factor: float = 32
     non_linearity: str = "gelu"
 

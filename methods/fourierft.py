@@ -12,12 +12,11 @@ class FourierFT(PeftOfMaps):
 
     citation = "Gao et al., Parameter-Efficient Fine-Tuning with Discrete Fourier Transform, ICML 2024 (arXiv 2405.03003)"
     deviation = "n 1000 on query and value as in the paper; the scale, 150 at width 768, grows with d²; one learning rate."
+    # Of the order of the paper's for RoBERTa-base.
     learning_rates = (1e-2, 3e-2, 1e-1)
     config_class = "FourierFTConfig"
     groups = ("peft", "lora-family")
 
-    # Of the order of the paper's for RoBERTa-base; not tuned here.
-    learning_rate: float = 3e-2
     frequencies: int = 1000
     scale: float = 150
 

@@ -15,12 +15,11 @@ class HRA(PeftOfMaps):
         "NeurIPS 2024 (arXiv 2405.17484)"
     )
     deviation = "r 8 on query and value; reflections are not held orthogonal to each other (the paper's λ is 0)."
+    # Three values of ratio 3 below lora's.
     learning_rates = (1e-3, 3e-3, 1e-2)
     config_class = "HRAConfig"
     groups = ("peft", "orthogonal")
 
-    # Three values of ratio 3 below lora's; not tuned here.
-    learning_rate: float = 3e-3
     rank: int = 8
     """r, even, so that the chain starts as the identity."""
 

@@ -19,11 +19,9 @@ class IA3(Peft):
         "(arXiv 2205.05638)"
     )
     deviation = "An encoder and AdamW (the paper: T0 and Adafactor, 3e-3), without its other losses and pre-trained vectors."
+    # The paper's 3e-3 and larger ones.
     learning_rates = (3e-3, 1e-2, 3e-2)
     families = frozenset(family for family, targets in TARGETS.items() if not targets.fused)
-
-    # The paper's 3e-3 and larger ones; not tuned here.
-    learning_rate: float = 1e-2
 
     def config(self, width: int, targets: Targets) -> Any:
         from peft import IA3Config

@@ -19,10 +19,8 @@ class LayerNorm(Peft):
         "Zhao et al., Tuning LayerNorm in Attention: Towards Efficient Multi-Modal LLM Finetuning, ICLR 2024 (arXiv 2312.11420)"
     )
     deviation = "All LayerNorms of an encoder (Zhao et al.: those around the attention of language models); no dropout."
+    # Between bitfit's and ia3's.
     learning_rates = (1e-3, 3e-3, 1e-2)
-
-    # Between bitfit's and ia3's; not tuned here.
-    learning_rate: float = 3e-3
 
     def prepare(self) -> None:
         warnings.filterwarnings("ignore", "Unsupported layer type", module="peft")  # LayerNorms have no sizes for it

@@ -15,12 +15,11 @@ class LoHa(PeftOfMaps):
         "Navigating Text-To-Image Customization: From LyCORIS Fine-Tuning to Model Evaluation, ICLR 2024 (arXiv 2309.14859)"
     )
     deviation = "r 8, alpha 8 on query and value of a text encoder (the papers: federated learning and image models)."
+    # As lora.
     learning_rates = (1.5e-3, 5e-3, 1.5e-2)
     config_class = "LoHaConfig"
     groups = ("peft", "lora-family")
 
-    # As lora; not tuned here.
-    learning_rate: float = 5e-3
     rank: int = 8
     alpha: float = 8
 

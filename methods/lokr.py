@@ -17,12 +17,11 @@ class LoKr(PeftOfMaps):
         "2309.14859); as KronA in Edalati et al., KronA: Parameter Efficient Tuning with Kronecker Adapter (arXiv 2212.10650)"
     )
     deviation = "r 8, alpha 8 on query and value of a text encoder (LyCORIS: image models; KronA: factors of full rank)."
+    # As lora.
     learning_rates = (1.5e-3, 5e-3, 1.5e-2)
     config_class = "LoKrConfig"
     groups = ("peft", "lora-family")
 
-    # As lora; not tuned here.
-    learning_rate: float = 5e-3
     rank: int = 8
     alpha: float = 8
 

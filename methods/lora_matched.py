@@ -12,10 +12,9 @@ class LoRAMatched(LowRank):
 
     citation = "Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022 (arXiv 2106.09685)"
     deviation = "Parameter-matched to houlsby: r = d / 16 (24 on MiniLM, 48 on base) in the paper's 8's place; alpha = r."
+    # As lora, not tuned again: with a fixed scale the rank changes what an update can be, not how large it is.
     learning_rates = (5e-4, 1.5e-3, 5e-3)
 
-    # As lora, not tuned again: with a fixed scale the rank changes what an update can be, not how large it is.
-    learning_rate: float = 1.5e-3
     rank_divisor: int = 16
     """d / r, rounded to a whole rank: how much narrower an update is than the encoder."""
     scale: float = 1

@@ -22,8 +22,6 @@ class LoReFT(FromLibrary):
     learning_rates = (2e-4, 6e-4, 2e-3)
     has_buffers = True  # the library keeps a basis of d × d numbers a layer, in memory and in the file
 
-    # Not tuned here.
-    learning_rate: float = 6e-4
     rank: int = 1
     positions: int = 3
     """Tokens from the first that are edited."""

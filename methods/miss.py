@@ -12,12 +12,11 @@ class MiSS(PeftOfMaps):
 
     citation = "Kang and Yin, MiSS: Revisiting the Trade-off in LoRA with Efficient Shard-Sharing, 2024 (arXiv 2409.15371)"
     deviation = "r 16 on query and value, which is the count of lora at r 8 (the paper: all maps of language models)."
+    # As lora.
     learning_rates = (1.5e-3, 5e-3, 1.5e-2)
     config_class = "MissConfig"
     groups = ("peft", "lora-family")
 
-    # As lora; not tuned here.
-    learning_rate: float = 5e-3
     rank: int = 16
 
     def options(self, width: int) -> dict[str, object]:

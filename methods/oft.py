@@ -15,12 +15,11 @@ class OFT(PeftOfMaps):
         "Neumann series of Qiu et al., Orthogonal Finetuning Made Scalable, EMNLP 2025 (arXiv 2506.19847)"
     )
     deviation = "Blocks of 32, or of the largest divisor of the width below, on query and value; neither scale nor constraint."
+    # Three values around the library's examples.
     learning_rates = (1e-3, 3e-3, 1e-2)
     config_class = "OFTConfig"
     groups = ("peft", "orthogonal")
 
-    # Three values around the library's examples; not tuned here.
-    learning_rate: float = 3e-3
     block: int = 32
     """B, the most inputs that one block turns."""
 

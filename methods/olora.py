@@ -14,9 +14,7 @@ class OLoRA(LoRA):
 
     citation = "Büyükakyüz, OLoRA: Orthonormal Low-Rank Adaptation of Large Language Models, 2024 (arXiv 2406.01775)"
     deviation = "r 8, alpha 8 on query and value of an encoder (the paper: language models, r 32 and 64); no dropout."
+    # Below lora's: the factors start large.
     learning_rates = (3e-4, 1e-3, 3e-3)
     variant = MappingProxyType({"init_lora_weights": "olora"})
     backend = None  # it changes the encoder's own weights, which others on the same encoder would have to share
-
-    # Below lora's: the factors start large. Not tuned here.
-    learning_rate: float = 1e-3

@@ -22,8 +22,6 @@ class Parallel(Bottleneck):
     modules_per_layer = 1
     reads_block_input = True
 
-    # The middle of the grid; not tuned here.
-    learning_rate: float = 3e-4
     reduction_factor: float = 16
     non_linearity: str = "relu"
     scaling: float = 4

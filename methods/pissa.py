@@ -14,9 +14,7 @@ class PiSSA(LoRA):
 
     citation = "Meng et al., PiSSA: Principal Singular Values and Singular Vectors Adaptation, NeurIPS 2024 (arXiv 2404.02948)"
     deviation = "r 8, alpha 8 on query and value; exact singular values (the paper also has fast, random ones); no dropout."
+    # Below lora's: the factors start large.
     learning_rates = (3e-4, 1e-3, 3e-3)
     variant = MappingProxyType({"init_lora_weights": "pissa"})
     backend = None  # it changes the encoder's own weights, which others on the same encoder would have to share
-
-    # Below lora's: the factors start large. Not tuned here.
-    learning_rate: float = 1e-3

@@ -21,8 +21,6 @@ class Prefix(FromLibrary):
     learning_rates = (1.5e-3, 5e-3, 1.5e-2)
     families = ATTENTION_FAMILIES
 
-    # Not tuned here.
-    learning_rate: float = 5e-3
     prefix_length: int = 30
     """p."""
 

@@ -14,10 +14,9 @@ class RsLoRA(LoRA):
 
     citation = "Kalajdzievski, A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA, 2023 (arXiv 2312.03732)"
     deviation = "r 32, alpha 16 on query and value of an encoder (the paper: ranks 4 to 2048 of a language model); no dropout."
+    # A third of lora's, whose scale is 1 where this is 2.8.
     learning_rates = (5e-4, 1.5e-3, 5e-3)
     variant = MappingProxyType({"use_rslora": True})
 
-    # A third of lora's, whose scale is 1 where this is 2.8; not tuned here.
-    learning_rate: float = 1.5e-3
     rank: int = 32
     alpha: float = 16

@@ -20,8 +20,6 @@ class TopLayers(Method):
     learning_rates = (3e-5, 1e-4, 3e-4)
     families = frozenset({"bert", "roberta", "xlm-roberta", "distilbert", "mpnet", "electra", "deberta-v2"})
 
-    # Not tuned here.
-    learning_rate: float = 1e-4
     share: float = 0.25
     """k over the number of layers; at least one trains."""
 

@@ -14,13 +14,12 @@ class VBLoRA(PeftOfMaps):
 
     citation = "Li et al., VB-LoRA: Extreme Parameter Efficient Fine-Tuning with Vector Banks, NeurIPS 2024 (arXiv 2405.15179)"
     deviation = "r 4, h 90, k 2, b 256 as for RoBERTa-base; b is cut to what divides the width; one learning rate, not three."
+    # Between the paper's 1e-3 for the bank and 1e-2 for the logits.
     learning_rates = (1e-3, 3e-3, 1e-2)
     config_class = "VBLoRAConfig"
     groups = ("peft", "lora-family")
     backend = None  # the library keeps one bank: that of the adapter that was added last
 
-    # Between the paper's 1e-3 for the bank and 1e-2 for the logits; not tuned here.
-    learning_rate: float = 3e-3
     rank: int = 4
     vectors: int = 90
     """h, vectors in the bank."""

@@ -12,13 +12,12 @@ class VeRA(PeftOfMaps):
 
     citation = "Kopiczko et al., VeRA: Vector-based Random Matrix Adaptation, ICLR 2024 (arXiv 2310.11454)"
     deviation = "r 256 on query and value (the paper: 1024 for RoBERTa-base); the head has the same learning rate; no dropout."
+    # The paper's for RoBERTa-base are 4e-3 and 1e-2, by task.
     learning_rates = (4e-3, 1e-2, 3e-2)
     config_class = "VeraConfig"
     groups = ("peft", "lora-family")
     has_buffers = True
 
-    # The paper's for RoBERTa-base are 4e-3 and 1e-2, by task; not tuned here.
-    learning_rate: float = 1e-2
     rank: int = 256
 
     def options(self, width: int) -> dict[str, object]:
