@@ -61,6 +61,8 @@ def _detach_head(model: Any) -> nn.Module:
         return nn.Sequential(model.pre_classifier, nn.ReLU(), model.dropout, model.classifier)
     if kind == "modernbert":
         return nn.Sequential(OrderedDict(pooler=model.head, dropout=model.drop, classifier=model.classifier))
+    if kind not in ("bert", "albert", "deberta-v2"):
+        return _OfFirst(OrderedDict(head=model.classifier))
     last = {"dropout": model.dropout, "classifier": model.classifier}
     if kind == "albert":
         parts = OrderedDict(pooler=base.pooler, activation=base.pooler_activation, **last)
@@ -69,9 +71,7 @@ def _detach_head(model: Any) -> nn.Module:
     if kind == "bert":
         pooler, base.pooler = base.pooler, None
         return _OfFirst(OrderedDict(pooler=pooler, **last))
-    if kind == "deberta-v2":
-        return _OfFirst(OrderedDict(pooler=model.pooler, **last))
-    return _OfFirst(OrderedDict(head=model.classifier))
+    return _OfFirst(OrderedDict(pooler=model.pooler, **last))
 
 
 def load_classifier(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
+from functools import wraps
 
 import numpy as np
 
@@ -212,7 +213,11 @@ def _labels(case: Case) -> str:
 
 
 def _out_of_domain(check: Check) -> Check:
-    return Check(f"out-of-domain {check.name}", lambda case: check.function(replace(case, part="out_of_domain")))
+    @wraps(check.function)
+    def function(case: Case) -> str:
+        return check.function(replace(case, part="out_of_domain"))
+
+    return Check(f"out-of-domain {check.name}", function)
 
 
 CHECKS = (*_TEST, *(_out_of_domain(check) for check in _TEST if check.name != "logits"))
