@@ -26,10 +26,6 @@ SHOWN = 60
 """Characters shown of a text beside its prediction."""
 
 
-def _columns(labels: Sequence[str]) -> list[str]:
-    return ["prediction", "probability", *(f"probability_{label}" for label in labels if len(labels) > 2)]
-
-
 class _Prediction(NamedTuple):
     """Prediction of one adapter for a text."""
 
@@ -86,17 +82,15 @@ def as_json(texts: Texts, logits: Logits, labels: Labels, *, with_names: bool) -
 def as_csv(texts: Texts, logits: Logits, labels: Labels, *, with_names: bool) -> str:
     """Format the table, or the texts alone, with two columns more for each adapter, and one for each of more classes."""
     rows = texts.rows or [[text] for text in texts.texts]
-    new = [f"{name}_{column}" if with_names else column for name in logits for column in _columns(labels[name])]
+    more = {name: [f"probability_{label}" for label in own] if len(own) > 2 else [] for name, own in labels.items()}
+    columns = [(name, column) for name in logits for column in ("prediction", "probability", *more[name])]
+    new = [f"{name}_{column}" if with_names else column for name, column in columns]
     header = [*(texts.header or ["text"]), *(_free(column, texts.header) for column in new)]
-    lines = (
-        [*row, *(cell for prediction in predictions for cell in _cells(prediction))]
-        for row, (_, predictions) in zip(rows, _predictions(texts, logits, labels), strict=True)
-    )
+    lines = [list(row) for row in rows]
+    for line, (_, predictions) in zip(lines, _predictions(texts, logits, labels), strict=True):
+        for prediction in predictions:
+            line += [prediction.label, *(f"{share:.6f}" for share in (prediction.probability, *prediction.more.values()))]
     return csv_text([header, *lines])
-
-
-def _cells(prediction: _Prediction) -> list[str]:
-    return [prediction.label, *(f"{share:.6f}" for share in (prediction.probability, *prediction.more.values()))]
 
 
 def _free(column: str, header: list[str]) -> str:

@@ -24,7 +24,6 @@ from bench.inference.predict import predict
 from bench.models.classifier import Classifier, load_classifier
 from bench.models.pretrained import PretrainedModel
 from bench.records.artifacts import HEAD, Saved
-from bench.records.spec import RunSpec
 from bench.system.errors import RecordError, SpecError
 from bench.system.text import without_paths
 
@@ -83,11 +82,6 @@ class Server:
     def _tokenizer(self) -> Any:
         return open_tokenizer(self._pretrained.folder / "tokenizer.json")
 
-    def _use(self, name: str) -> None:
-        if self._holder is not None:
-            self._holder.switch(self._classifier.encoder, self._keys[name] if self._methods[name].backend else None)
-        self._classifier.head = self._heads[name]
-
     def logits(self, name: str, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return logits [texts, classes] of the run called `name`, truncated and computed as in the run.
 
@@ -103,14 +97,12 @@ class Server:
         """Return logits [n, classes] for a split of a task or `rows` of it, computed as in a run: for the run's own test they
         are its own, bit for bit, on the same machine with as many threads.
         """
-        spec = self.spec(name)
+        spec = self._saved[name].card.spec.model_copy(update={"device": self._device})
         torch.set_num_threads(spec.threads)
-        self._use(name)
+        if self._holder is not None:
+            self._holder.switch(self._classifier.encoder, self._keys[name] if self._methods[name].backend else None)
+        self._classifier.head = self._heads[name]
         return predict(self._classifier, task, split, spec, rows)
-
-    def spec(self, name: str) -> RunSpec:
-        """Return the spec of the run called `name`, on the device that serves."""
-        return self._saved[name].card.spec.model_copy(update={"device": self._device})
 
     def tensors(self) -> Iterator[torch.Tensor]:
         """Yield all weights, each once: of the encoder, what is attached to it, and the heads."""

@@ -6,13 +6,11 @@ no review has covered. The parts that encoders of the known families use pass, a
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import from_json
-
+from bench.models.weight_files import read_json
 from bench.system.errors import ModelError, brief
 
 __all__ = ["LARGEST", "check_tokenizer"]
@@ -39,20 +37,13 @@ _REGEXES = {" {2,}"}
 """Regular expressions that may be replaced: runs of spaces, as XLM-RoBERTa's file has it."""
 
 
-def check_tokenizer(name: str, path: Path, vocabulary: int) -> None:
-    """Check that a file holds a tokenizer of known parts whose ids all have a row in the encoder's embedding table.
+def check_tokenizer(name: str, folder: Path, vocabulary: int) -> None:
+    """Check that tokenizer.json holds a tokenizer of known parts whose ids all have a row in the encoder's embedding table.
 
     Raises:
         ModelError: saying which part is not; `name` is the encoder's.
-        OSError: if it cannot be read.
     """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
-        raise ModelError(f"encoder {name!r}: tokenizer.json cannot be read: it is no file of at most {LARGEST // 2**20} MiB")
-    try:
-        tokenizer = from_json(path.read_bytes())
-    except ValueError:
-        raise ModelError(f"encoder {name!r}: tokenizer.json cannot be read: it is not whole JSON") from None
+    tokenizer = read_json(name, folder, "tokenizer.json", LARGEST)
     for why in _wrong(tokenizer):
         raise ModelError(f"encoder {name!r}: tokenizer.json cannot be read: {why}")
     token, highest = max(_ids(tokenizer), key=lambda entry: entry[1])

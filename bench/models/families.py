@@ -32,12 +32,8 @@ def _is_span(value: Any) -> bool:
     return value == -1 or _is_id(value)
 
 
-def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+def _is_a(kind: type) -> Sound:
+    return lambda value: isinstance(value, kind)
 
 
 def _is_scale(value: Any) -> bool:
@@ -62,8 +58,8 @@ FIELDS: Mapping[str, Sound] = {
     **dict.fromkeys(_COUNTS, is_count),
     **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), _is_id),
     **dict.fromkeys(("initializer_range", "layer_norm_eps"), lambda value: _is_scale(value) and value < 1),
-    **dict.fromkeys(("hidden_act", "activation", "position_embedding_type"), _is_text),
-    "sinusoidal_pos_embds": _is_flag,
+    **dict.fromkeys(("hidden_act", "activation", "position_embedding_type"), _is_a(str)),
+    "sinusoidal_pos_embds": _is_a(bool),
 }
 """The fields of config.json that are passed on in every family, and whether a value can be one; all others are dropped."""
 
@@ -200,8 +196,8 @@ FAMILIES: dict[str, Family] = {
         _DEBERTA_BLOCK,
         beside=_relative_positions,
         fields={
-            "embedding_size": is_count, "relative_attention": _is_flag, "position_biased_input": _is_flag,
-            "share_att_key": _is_flag, "position_buckets": _is_span, "max_relative_positions": _is_span,
+            "embedding_size": is_count, "relative_attention": _is_a(bool), "position_biased_input": _is_a(bool),
+            "share_att_key": _is_a(bool), "position_buckets": _is_span, "max_relative_positions": _is_span,
             "type_vocab_size": _is_span, "pos_att_type": _are_positions, "norm_rel_ebd": _is_one_of("none", "layer_norm"),
             "conv_kernel_size": lambda value: value == 0 or (is_count(value) and value % 2 == 1),
             "conv_groups": _is_one_of(1), "conv_act": _is_one_of("tanh", "gelu"),
@@ -236,7 +232,7 @@ FAMILIES: dict[str, Family] = {
             "norm_eps": _is_scale, "global_rope_theta": _is_scale, "local_rope_theta": _is_scale,
             "global_attn_every_n_layers": is_count, "local_attention": is_count,
             "hidden_activation": _is_one_of("gelu", "silu"), "classifier_activation": _is_one_of("gelu", "silu"),
-            "classifier_pooling": _is_one_of("cls", "mean"), "classifier_bias": _is_flag,
+            "classifier_pooling": _is_one_of("cls", "mean"), "classifier_bias": _is_a(bool),
             "norm_bias": _is_one_of(False), "attention_bias": _is_one_of(False), "mlp_bias": _is_one_of(False),
         },
         absolute=False,

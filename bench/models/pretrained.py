@@ -149,7 +149,7 @@ def _check(name: str, folder: Path, revision: str | None = None) -> PretrainedMo
     try:
         files = weight_files(name, folder)
         labels = check_weights(name, files, config, shape)
-        check_tokenizer(name, folder / "tokenizer.json", shape.vocabulary)
+        check_tokenizer(name, folder, shape.vocabulary)
         tokenizer = sha256_file(folder / "tokenizer.json")
         hashes = [sha256_file(file) for file in files]
     except OSError as error:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
+import stat
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import from_json
 
 from bench.system.errors import ModelError, brief
 
@@ -18,18 +20,21 @@ LARGEST = 2**20
 """Bytes of a configuration or an index that is read; the largest known ones take a tenth."""
 
 
-def read_json(name: str, folder: Path, file: str) -> Any:
+def read_json(name: str, folder: Path, file: str, largest: int = LARGEST) -> Any:
     """Read a JSON file of a checkpoint.
 
     Raises:
         ModelError: if it is too large or no whole JSON; `name` is the encoder's.
     """
     try:
-        if (folder / file).stat().st_size > LARGEST:
-            raise ValueError
-        return json.loads((folder / file).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        status = (folder / file).stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > largest:
+            raise ModelError(f"encoder {name!r}: {file} cannot be read: it is no file of at most {largest // 2**20} MiB")
+        return from_json((folder / file).read_bytes())
+    except OSError as error:
         raise ModelError(f"encoder {name!r}: {file} cannot be read ({type(error).__name__}); is it whole?") from None
+    except ValueError as error:
+        raise ModelError(f"encoder {name!r}: {file} cannot be read: it is not whole JSON ({error})") from None
 
 
 def weight_files(name: str, folder: Path, stem: str = "model", suffix: str = "safetensors") -> list[Path]:

@@ -33,11 +33,6 @@ class Confusion:
 
     matrix: tuple[tuple[int, ...], ...]
 
-    @classmethod
-    def binary(cls, *, tp: int, fp: int, fn: int, tn: int) -> Confusion:
-        """Make the matrix of two classes from its four counts."""
-        return cls(((tn, fp), (fn, tp)))
-
     @property
     def classes(self) -> int:
         return len(self.matrix)

@@ -335,7 +335,7 @@ class Evaluation(Part):
         """The confusion matrix."""
         if self.matrix is not None:
             return Confusion(tuple(tuple(row) for row in self.matrix))
-        return Confusion.binary(tp=self.tp or 0, fp=self.fp or 0, fn=self.fn or 0, tn=self.tn or 0)
+        return Confusion(((self.tn or 0, self.fp or 0), (self.fn or 0, self.tp or 0)))
 
     @property
     def classes(self) -> int:

@@ -144,7 +144,10 @@ class Steps:
 
         They are not copied: write them before the next step.
         """
-        tensors = self._model_tensors() | _generators(self.device)
+        # Of generators a run seeds torch's alone.
+        tensors = self._model_tensors() | {"generator/cpu": torch.get_rng_state()}
+        if self.device == "cuda":
+            tensors["generator/cuda"] = torch.cuda.get_rng_state()
         for name, parameter in self.trainable.items():
             moments = self.optimizer.state.get(parameter, {})
             tensors |= {f"optimizer/{key}/{name}": value for key, value in moments.items()}
@@ -170,9 +173,3 @@ class Steps:
             self.known = tensors["known"].numpy().copy()
             self.features = torch.empty(len(self.known), tensors["features"].shape[1], device=self.device)
             self.features[self._cached_rows()] = tensors["features"].to(self.device)
-
-
-def _generators(device: str) -> dict[str, Tensor]:
-    """Return the states of torch's generators, the only ones that a run seeds."""
-    states = {"generator/cpu": torch.get_rng_state()}
-    return states | ({"generator/cuda": torch.cuda.get_rng_state()} if device == "cuda" else {})
