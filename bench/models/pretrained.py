@@ -106,21 +106,17 @@ def find(name: str) -> PretrainedModel:
     if folder is not None and folder.is_dir():
         return _check(name_of(layout(folder)[1]), folder)
     if folder is None and re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, flags=re.ASCII):
-        return _from_hub(name)
+        # sentence-transformers/… always has modules.json; a cache without it, filled by another library, would pool wrongly.
+        sentence = ["modules.json"] if name.startswith("sentence-transformers/") else []
+        snapshot = fetch(
+            name, "model", patterns=["config.json", "tokenizer.json", SAFETENSORS, *sentence],
+            optional=[INDEX, "modules.json", "1_Pooling/config.json"], instead="use --encoder minilm",
+        )  # fmt: skip
+        return _check(name, snapshot.folder, revision=snapshot.revision)
     raise ModelError(
         f"encoder {name!r} is none of {', '.join((*PACKAGED, *SPLIT_ARCHIVES))}, a folder or a hub id; give one of these "
         "(a folder holds config.json, tokenizer.json and model.safetensors)"
     )
-
-
-def _from_hub(name: str) -> PretrainedModel:
-    # sentence-transformers/… always has modules.json; a cache without it, filled by another library, would pool wrongly.
-    sentence = ["modules.json"] if name.startswith("sentence-transformers/") else []
-    snapshot = fetch(
-        name, "model", patterns=["config.json", "tokenizer.json", SAFETENSORS, *sentence],
-        optional=[INDEX, "modules.json", "1_Pooling/config.json"], instead="use --encoder minilm",
-    )  # fmt: skip
-    return _check(name, snapshot.folder, revision=snapshot.revision)
 
 
 def layout(folder: Path) -> tuple[Path, Path]:
