@@ -138,7 +138,7 @@ def register(name: str) -> Callable[[type[_M]], type[_M]]:
 
     def add(cls: type[_M]) -> type[_M]:
         if "learning_rates" in vars(cls) and "learning_rate" not in vars(cls):
-            cls.learning_rate = cls.learning_rates[len(cls.learning_rates) // 2]
+            cls.learning_rate = cls.learning_rates[len(cls.learning_rates) // 2]  # which the annotation makes a field
             cls.__annotations__ = {"learning_rate": float, **cls.__annotations__}
         if "__dataclass_fields__" not in vars(cls):
             cls = dataclass(frozen=True)(cls)

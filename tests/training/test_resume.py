@@ -240,7 +240,7 @@ def test_cost_stays_below_its_share(
     monkeypatch.setattr(trainer, "_validation_accuracy", lambda: 0.5)
     checkpointer._measured = (2**20, 0.5)
 
-    def slow(path: Path, checkpoint: Any) -> int:
+    def slow(path: Path, *content: Any) -> int:
         now[0] += 0.5
         writes.append(trainer.ledger.seconds)
         return 2**20
