@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 
 import torch
@@ -26,9 +27,7 @@ def warm_up_libraries(precision: Precision) -> None:
     """
     with torch.random.fork_rng(devices=[]):
         layer = nn.TransformerEncoderLayer(64, 2, 128, dropout=0.0, activation="gelu", batch_first=True)
-        model = nn.Sequential()
-        for name, module in (("embeddings", nn.Embedding(8, 64)), ("layer", layer), ("head", nn.Linear(64, 2))):
-            model.add_module(name, module)
+        model = nn.Sequential(OrderedDict(embeddings=nn.Embedding(8, 64), layer=layer, head=nn.Linear(64, 2)))
         with in_precision(model, precision):
             loss = cross_entropy(model(torch.zeros(4, 32, dtype=torch.int64))[:, 0].float(), torch.zeros(4, dtype=torch.int64))
     loss.backward()  # type: ignore[no-untyped-call]

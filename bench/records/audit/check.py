@@ -27,7 +27,7 @@ Labels = tuple[Part, str, str, int | None, int]
 
 @dataclass(frozen=True)
 class Case:
-    """A record under audit, and what is known beside it."""
+    """A record under audit, and what is known beside it. A property raises NotOfThisKind for a record that has no such part."""
 
     path: Path
     record: AnyRecord

@@ -26,11 +26,11 @@ def _packaged(name: str) -> tuple[str, EncoderShape] | None:
     """Hash and shape of an encoder that arrives as a package or packages; None for any other, since a record opens no
     folder and asks no hub.
     """
-    try:
-        pretrained = find(name) if name in PACKAGED or name in SPLIT_ARCHIVES else None
-    except BenchError:
-        return None
-    return None if pretrained is None else (pretrained.sha256, pretrained.shape)
+    with suppress(BenchError):
+        if name in PACKAGED or name in SPLIT_ARCHIVES:
+            pretrained = find(name)
+            return pretrained.sha256, pretrained.shape
+    return None
 
 
 def _shape(case: Case) -> EncoderShape:
