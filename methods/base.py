@@ -137,12 +137,13 @@ def register(name: str) -> Callable[[type[_M]], type[_M]]:
     """
 
     def add(cls: type[_M]) -> type[_M]:
-        if "learning_rates" in vars(cls) and "learning_rate" not in vars(cls):
-            cls.learning_rate = cls.learning_rates[len(cls.learning_rates) // 2]  # which the annotation makes a field
-            cls.__annotations__ = {"learning_rate": float, **cls.__annotations__}
-        if "__dataclass_fields__" not in vars(cls):
+        own = vars(cls)
+        if "__dataclass_fields__" not in own:
+            if "learning_rates" in own and "learning_rate" not in own:
+                cls.learning_rate = cls.learning_rates[len(cls.learning_rates) // 2]  # which the annotation makes a field
+                cls.__annotations__ = {"learning_rate": float, **cls.__annotations__}
             cls = dataclass(frozen=True)(cls)
-        cls.name, cls.rates_tuned = name, vars(cls).get("rates_tuned", False)
+        cls.name, cls.rates_tuned = name, own.get("rates_tuned", False)
         method = cls()
         lacking = [field for field in _DECLARED if not hasattr(method, field)]
         if lacking:
