@@ -23,8 +23,7 @@ def find_splits(folder: Path) -> dict[str, list[Path]]:
     Raises:
         DataError: if one is missing, in two formats, lacks a shard, or several subfolders hold them.
     """
-    places = [folder, folder / "data"]
-    place = next((place for place in places if place.is_dir() and _files(place, "train")), None)
+    place = next((place for place in (folder, folder / "data") if place.is_dir() and _files(place, "train")), None)
     if place is None:
         subs = [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and _files(sub, "train") and _files(sub, "test")]
         if len(subs) > 1:

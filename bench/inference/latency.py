@@ -39,8 +39,8 @@ def measure_latency(
     bare = bare.to(spec.device)
     bare.head = classifier.head
     models = {"own": classifier, "bare": bare}
-    merged = method.merged(copy.deepcopy(classifier.encoder)) if method.merges else None
-    if merged is not None:
+    if method.merges:
+        merged = method.merged(copy.deepcopy(classifier.encoder))
         models["merged"] = Classifier(merged, classifier.pooling, classifier.head)
     for model in models.values():
         model.eval()

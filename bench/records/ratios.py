@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from itertools import accumulate
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -57,13 +58,8 @@ class Ratio(NamedTuple):
 @cache
 def _rank(count: int) -> int | None:
     """Find the largest k for which the k-th smallest and the k-th largest of `count` values hold the median at `LEVEL`."""
-    tail, rank = 0.0, None
-    for below in range(count // 2):
-        tail += math.comb(count, below) / 2**count
-        if 2 * tail > 1 - LEVEL:
-            break
-        rank = below + 1
-    return rank
+    tails = accumulate(math.comb(count, below) / 2**count for below in range(count // 2))
+    return sum(2 * tail <= 1 - LEVEL for tail in tails) or None
 
 
 def interval_of_median(values: Sequence[float]) -> tuple[float, float] | None:
