@@ -35,20 +35,20 @@ some in part and some not at all."""
 METHODS = ["all"]
 
 
-def burn(seed: int) -> None:
-    """Keep a core busy in bursts until the process is ended."""
+def burn(seed: int, pause: float) -> None:
+    """Keep a core busy in bursts until the process is ended; without pauses all the time."""
     generator = np.random.default_rng(seed)
     while True:
         end = time.monotonic() + generator.exponential(BURST)
         while time.monotonic() < end:
             pass
-        time.sleep(generator.exponential(PAUSE))
+        time.sleep(generator.exponential(pause))
 
 
 @contextmanager
-def burning(seed: int = 0) -> Iterator[None]:
-    """A process beside this one that burns a core in bursts."""
-    process = multiprocessing.get_context("spawn").Process(target=burn, args=(seed,), daemon=True)
+def burning(seed: int = 0, pause: float = PAUSE) -> Iterator[None]:
+    """A process beside this one that burns a core in bursts with pauses of so many seconds on average."""
+    process = multiprocessing.get_context("spawn").Process(target=burn, args=(seed, pause), daemon=True)
     process.start()
     try:
         yield
