@@ -10,18 +10,17 @@ nothing else.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import random
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from bench.data.batches import POOL
+from bench.runs.launchers.process import LocalEngine
 from bench.system.device import usable_cores
 from bench.system.errors import SpecError
 from bench.system.openmp import SPIN_COUNT
@@ -44,7 +43,7 @@ WAYS = {f"GOMP_SPINCOUNT={SPIN_COUNT}": SPIN_COUNT, "default": DEFAULT}
 QUIET, BUSY = "quiet", "beside one busy process"
 
 
-def train(folder: Path, steps: int, threads: int) -> float:
+def train(folder: Path, steps: int, threads: int, notify: Callable[..., None]) -> float:
     """Reviews a second of so many steps of the suite, after one that is not timed."""
     import torch
 
@@ -60,14 +59,16 @@ def train(folder: Path, steps: int, threads: int) -> float:
     memory = MemoryMeter("cpu")
     memory.start()
     peer = SuitePeer(METHOD, OURS, pretrained, task, LENGTH, BATCH, memory)
-    return steps * BATCH / peer.turn(batches_of(OURS, task.lengths(task.train, LENGTH), steps), 1)
+    return steps * BATCH / peer.turn(batches_of(OURS, task.lengths(task.train, LENGTH), steps, BATCH), 1)
 
 
-def in_fresh_process(spin_count: str, work: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what the work returns in a new interpreter, whose waiting threads spin so many rounds."""
-    fresh = multiprocessing.get_context("spawn")
-    with patch.dict(os.environ, GOMP_SPINCOUNT=spin_count), ProcessPoolExecutor(1, mp_context=fresh) as pool:
-        return pool.submit(work, *arguments).result()
+def in_fresh_process(spin_count: str, work: str, *arguments: Any) -> Any:
+    """Return what the work, "module:function", returns in a new interpreter, whose waiting threads spin so many rounds.
+
+    It is started as on CUDA: a fork on a CPU has the runtime that its server loaded.
+    """
+    with patch.dict(os.environ, GOMP_SPINCOUNT=spin_count):
+        return LocalEngine("cuda").run(work, *arguments).outcome
 
 
 def measure(folder: Path, rounds: int, steps: int, threads: int) -> list[dict[str, Any]]:
@@ -77,7 +78,7 @@ def measure(folder: Path, rounds: int, steps: int, threads: int) -> list[dict[st
     for round_ in range(1, rounds + 1):
         for place, way in order.sample(list(rates), len(rates)):
             with burning(pause=0.0) if place == BUSY else nullcontext():
-                rate = in_fresh_process(WAYS[way], train, folder, steps, threads)
+                rate = in_fresh_process(WAYS[way], "tests.measurements.peers.spinning:train", folder, steps, threads)
             rates[place, way].append(rate)
             print(f"round {round_}: {place}, {way}: {rate:.1f} reviews/s", flush=True)
     return [
