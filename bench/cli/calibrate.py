@@ -40,13 +40,11 @@ def _calibrate(matrix: Matrix, out: Path, seconds: float | None) -> None:
     """Calibrate the methods of a matrix, and print their ratios."""
     from bench.records.store import path_of
     from bench.runs.calibration import calibrate as measured
-    from bench.runs.calibration import subject_of, warnings
+    from bench.runs.calibration import warnings
 
     jobs = matrix.jobs or matrix.trials
     methods = [(job.spec.method, job.spec.hyperparameters) for job in jobs]
-    calibration = measured(
-        subject_of(jobs[0]), methods, out, seconds=seconds, progress=lambda line: _show(f"calibration: {line}")
-    )
+    calibration = measured(jobs[0], methods, out, seconds=seconds, progress=lambda line: _show(f"calibration: {line}"))
     print(_table(calibration))
     for line in warnings(calibration, methods):
         print(f"  warning: {line}")

@@ -11,33 +11,30 @@ from bench.records.store import Damaged, checksum_flaw, load, path_of, read
 from bench.rules import RULES_VERSION
 from bench.system.errors import RecordError
 
-__all__ = ["covering", "find_calibrations", "load_calibration", "same_method", "speed_of"]
+__all__ = ["Named", "find_calibrations", "load_calibration", "same_method", "speed_of"]
 
 _OF_MACHINE = ("device", "threads")
 """Fields of the setting that a calibration which is named need not share."""
 _WORDS = {"encoder_sha256": "encoder", "data_sha256": "data", "memory_cap": "memory"}
 """The option of a field, where that is not its name."""
 
-_Named = tuple[str, Mapping[str, Any]]
+Named = tuple[str, Mapping[str, Any]]
+"""A method and its hyperparameters. The learning rate, if it is there, is left out: it changes no time."""
 
 
-def same_method(method: _Named, candidate: _Named) -> bool:
+def same_method(method: Named, candidate: Named) -> bool:
     """Return whether both are one method at the same hyperparameters but for the learning rate."""
     first, second = ({k: v for k, v in own.items() if k != "learning_rate"} for _, own in (method, candidate))
     return method[0] == candidate[0] and first == second
 
 
-def speed_of(calibration: Calibration, method: _Named) -> MethodSpeed | None:
-    """Return the speed of a method; None if it was not calibrated, or failed for a reason that may pass."""
-    for entry in calibration.methods:
-        if same_method((entry.method, entry.hyperparameters), method) and entry.state != "failed":
-            return entry
+def speed_of(calibrations: Sequence[Calibration], method: Named) -> tuple[Calibration, MethodSpeed] | None:
+    """Find the first calibration that holds a method, and its speed there; one that failed may succeed when tried again."""
+    for calibration in calibrations:
+        for entry in calibration.methods:
+            if same_method((entry.method, entry.hyperparameters), method) and entry.state != "failed":
+                return calibration, entry
     return None
-
-
-def covering(calibrations: Sequence[Calibration], method: _Named) -> Calibration | None:
-    """Return the first of the calibrations that holds a method."""
-    return next((calibration for calibration in calibrations if speed_of(calibration, method) is not None), None)
 
 
 def find_calibrations(folder: Path, setting: CalibrationSetting, model: str) -> list[Calibration]:
@@ -79,7 +76,7 @@ def _has_folder(folder: Path) -> bool:
         return False
 
 
-def load_calibration(path: Path, setting: CalibrationSetting, methods: Sequence[_Named]) -> Calibration:
+def load_calibration(path: Path, setting: CalibrationSetting, methods: Sequence[Named]) -> Calibration:
     """Read the calibration in a file, which is valid on any machine for an equal setting.
 
     Raises:
@@ -110,7 +107,7 @@ def load_calibration(path: Path, setting: CalibrationSetting, methods: Sequence[
             "calibrate this setting"
         )
     for name, own in methods:
-        if speed_of(record, (name, own)) is None:
+        if speed_of([record], (name, own)) is None:
             raise RecordError(f"{where} does not hold {_label(name, own)}; calibrate it, or leave --calibration out")
     return record
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Literal
 
 from bench.data.task import Ints
 from bench.runs.launchers.process import GRACE, Died, context_of, kernel_kills
-from bench.runs.rounds import Timed, WorkerLost
 from bench.system.processes import without_main
 from bench.training.job import Job
 
-__all__ = ["ProcessWorker"]
+__all__ = ["ProcessWorker", "WorkerLost"]
+
+
+class WorkerLost(Exception):
+    """A worker cannot continue."""
+
+    def __init__(self, state: Literal["out-of-memory", "failed"], reason: str) -> None:
+        self.state, self.reason = state, reason
+        super().__init__(reason)
 
 
 class ProcessWorker:
@@ -36,8 +43,8 @@ class ProcessWorker:
         """
         self._answer()
 
-    def time(self, batches: list[Ints]) -> Timed:
-        """Train on these batches.
+    def time(self, batches: list[Ints]) -> tuple[float, int]:
+        """Train on these batches of rows. Returns device seconds and tokens.
 
         Raises:
             WorkerLost: if it could not.
@@ -47,7 +54,7 @@ class ProcessWorker:
         except ConnectionError:
             raise self._died() from None
         seconds, tokens = self._answer()
-        return Timed(seconds, tokens)
+        return seconds, tokens
 
     def _answer(self) -> list[Any]:
         payload: list[Any]
@@ -66,7 +73,7 @@ class ProcessWorker:
         return WorkerLost("out-of-memory" if died.out_of_memory else "failed", str(died))
 
     def stop(self) -> None:
-        """End the process."""
+        """End the process and free its memory."""
         self._connection.close()
         self._process.kill()
         self._process.join()
