@@ -14,12 +14,9 @@ import typer
 from typer.exceptions import TyperException
 
 from bench import __version__
-from bench.cli.calibrate import calibrate
-from bench.cli.card import card
-from bench.cli.convert import convert
-from bench.cli.export import export
+from bench.cli.export import card, convert, export
 from bench.cli.options import RUNS, Command, Device, Out
-from bench.cli.run import run, watch
+from bench.cli.run import calibrate, run, watch
 from bench.report.options import Figure, Format, View
 from bench.system.errors import BenchError, SpecError
 from bench.system.files import write_out

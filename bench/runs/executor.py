@@ -17,8 +17,7 @@ from bench.records.attempts import save_anew
 from bench.records.schema import FINAL, AnyRecord, Baseline, Record, State
 from bench.records.store import checksum_of, finished, finished_file, path_of, save
 from bench.runs.disk_space import record_bytes, reserved
-from bench.runs.launchers.base import Engine
-from bench.runs.launchers.process import Died
+from bench.runs.launchers.process import Died, Engine
 from bench.runs.progress import Progress
 from bench.runs.status import is_running, read_status
 from bench.system.locks import exclusive, lock_path

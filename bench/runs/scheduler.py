@@ -14,8 +14,7 @@ from bench.records.schema import Record, baseline_id
 from bench.records.store import finished, prepare_folder, refuse_damaged
 from bench.runs.disk_space import check_room
 from bench.runs.executor import Context, Tell, run_all, run_baseline
-from bench.runs.launchers.base import Engine
-from bench.runs.launchers.process import LocalEngine
+from bench.runs.launchers.process import Engine, LocalEngine
 from bench.runs.launchers.ray_cluster import Cluster
 from bench.runs.plan import Matrix, extended, tuned
 from bench.runs.progress import Progress

@@ -33,9 +33,8 @@ from bench.records.schema import Record
 from bench.records.spec import Budget
 from bench.records.store import load
 from bench.runs.launchers.process import Died, LocalEngine
-from bench.runs.launchers.software import difference, software
 from bench.runs.launchers.transfer import portable, saved
-from bench.runs.launchers.worker import Checkpoint, Ended, Message, Progress, Runner, _find_encoder
+from bench.runs.launchers.worker import Checkpoint, Ended, Message, Progress, Runner, _find_encoder, difference, software
 from bench.runs.monitor import Folder, overview
 from bench.runs.plan import Matrix, Request, plan
 from bench.runs.scheduler import carry_out

@@ -14,9 +14,8 @@ from bench.data.task import Task
 from bench.inference.predict import predict
 from bench.records.environment import commit, environment
 from bench.system.device import multiplies_bf16, resolve_device, resolve_precision
-from bench.system.energy import energy_counter
 from bench.system.errors import SpecError
-from bench.system.meters import DeviceClock
+from bench.system.meters import DeviceClock, energy_counter
 from tests.methods.test_methods import attached
 
 

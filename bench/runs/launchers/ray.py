@@ -23,9 +23,8 @@ from ray.exceptions import OutOfMemoryError, RayError
 
 from bench.records.schema import Environment
 from bench.runs.launchers.process import GRACE, LOOK, Died
-from bench.runs.launchers.software import difference, software
 from bench.runs.launchers.transfer import checkpoint_of, keep, portable, saved
-from bench.runs.launchers.worker import LISTEN, About, Checkpoint, Ended, Runner
+from bench.runs.launchers.worker import LISTEN, About, Checkpoint, Ended, Runner, difference, software
 from bench.system.errors import ClusterError
 from bench.system.signals import Interrupts
 from bench.training.job import Job, Notify, Result, ignore_progress

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from bench.runs.launchers.base import Engine
+from bench.runs.launchers.process import Engine
 from bench.system.device import usable_cores
 from bench.system.errors import ClusterError
 from bench.system.signals import Interrupts

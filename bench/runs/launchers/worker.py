@@ -7,6 +7,7 @@ requested again.
 
 from __future__ import annotations
 
+import platform
 import tempfile
 import threading
 from dataclasses import dataclass, field, replace
@@ -17,13 +18,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from bench import __version__
 from bench.data.sources import DataRequest, read
 from bench.models.pretrained import PACKAGED, PretrainedModel, find
 from bench.models.split_archive import SPLIT_ARCHIVES
-from bench.records.environment import environment
+from bench.records.environment import commit, environment, library_versions
 from bench.records.schema import Environment
+from bench.rules import RULES_VERSION
 from bench.runs.launchers.process import Died, LocalEngine
-from bench.runs.launchers.software import software
 from bench.system.device import device_model
 from bench.system.errors import BenchError, ClusterError
 from bench.system.files import cache_dir, sweep, temporary_folder
@@ -31,7 +33,7 @@ from bench.system.signals import Interrupts
 from bench.system.text import without_paths
 from bench.training.job import Job, Outcome, Watch, cancelled, checkpoint_path, record_of
 
-__all__ = ["About", "Bytes", "Checkpoint", "Ended", "Message", "Progress", "Runner"]
+__all__ = ["About", "Bytes", "Checkpoint", "Ended", "Message", "Progress", "Runner", "difference", "software"]
 
 LISTEN = 0.5
 """Seconds that a call waits for a message that is urgent."""
@@ -237,3 +239,19 @@ def _find_encoder(expected: PretrainedModel) -> PretrainedModel:
 def cuda_model(notify: object) -> str:
     """Return the model of the CUDA device, as work for a process of its own."""
     return device_model("cuda")
+
+
+def software() -> dict[str, str]:
+    """Versions on this machine, of the suite first; the commit only where it is known."""
+    sha, _ = commit()
+    own = {"adapter-bench": __version__, "rules": str(RULES_VERSION), "Python": platform.python_version()}
+    return own | ({} if sha is None else {"commit": sha[:12]}) | library_versions()
+
+
+def difference(local: dict[str, str], remote: dict[str, str]) -> str | None:
+    """Name the first thing that another machine has in another version, with both; None if there is none."""
+    for name in {**local, **remote}:
+        ours, theirs = local.get(name), remote.get(name)
+        if ours != theirs and (name != "commit" or None not in (ours, theirs)):
+            return f"{name} {theirs or 'is missing'} there, {ours or 'is missing'} here"
+    return None
