@@ -37,7 +37,7 @@ class Progress:
         )
         self._lock = threading.Lock()
         self._runs, self._done = runs, 0
-        self._all: TaskID | None = None
+        self._all = self._bars.add_task("all runs", total=runs, visible=runs > 1)
         self._tokenising: TaskID | None = None
         self._running: dict[TaskID, float] = {}
         """Bar → share of its run that is done."""
@@ -63,8 +63,6 @@ class Progress:
     def run(self, name: str, setting: str, locked: Path) -> Iterator[Notify]:
         """Show a run from start to end. Yield its listener; `locked` is its lock file."""
         with self._lock:
-            if self._all is None and self._runs > 1:
-                self._all = self._bars.add_task("all runs", total=self._runs)
             bar = self._bars.add_task(f"{name}: set-up", total=1.0)
             self._running[bar] = 0.0
             number, runs = self._done + len(self._running), self._runs
@@ -104,12 +102,10 @@ class Progress:
         """Expect fewer runs by this number."""
         with self._lock:
             self._runs -= runs
-            if self._all is not None:
-                self._bars.update(self._all, total=self._runs)
+            self._bars.update(self._all, total=self._runs)
 
     def _count(self) -> None:
-        if self._all is not None:
-            self._bars.update(self._all, completed=min(self._runs, self._done + sum(self._running.values())))
+        self._bars.update(self._all, completed=min(self._runs, self._done + sum(self._running.values())))
 
     def _say(self, line: str) -> None:
         if not self._console.is_terminal:

@@ -25,8 +25,7 @@ from bench.cli.app import main
 from bench.records.spec import Budget
 from bench.records.store import save
 from bench.runs.budgets import convert_if_calibrated
-from bench.runs.monitor import Folder, Overview, Running, overview
-from bench.runs.pace import OVERHEAD
+from bench.runs.monitor import OVERHEAD, Folder, Overview, Running, overview
 from bench.runs.plan import Matrix, Request, extended, plan
 from bench.runs.status import Note, is_running, read_status
 from bench.system.device import device_model
