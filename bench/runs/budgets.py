@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from bench.records.schema import Calibration, Conversion
 from bench.records.spec import Budget
 from bench.runs.calibration import calibrated, warnings
 from bench.runs.calibration_store import Named, speed_of
-from bench.runs.plan import Matrix, converted
+from bench.runs.plan import Matrix
 from bench.system.errors import BenchError, RecordError, SpecError
 from bench.training.job import Job
 
@@ -66,7 +67,14 @@ def _calibrated_jobs(matrix: Matrix) -> tuple[list[Job], list[Named]]:
 def _converted(matrix: Matrix, job: Job, calibrations: Sequence[Calibration]) -> Matrix:
     task = prepare(matrix.pretrained, matrix.data.sha256, lambda: matrix.splits)
     batch_tokens = job.spec.batch_size * float(task.lengths(task.train, job.spec.max_length).mean())
-    return converted(matrix, lambda job: convert(calibrations, job.spec.budget, job.spec.method, job.setting, batch_tokens))
+
+    def share(job: Job) -> Job:
+        budget = job.spec.budget
+        if not budget.calibrated:
+            return job
+        return job.converted(*convert(calibrations, budget, job.spec.method, job.setting, batch_tokens))
+
+    return replace(matrix, trials=[share(job) for job in matrix.trials], jobs=[share(job) for job in matrix.jobs])
 
 
 def reference_tokens(budget: Budget, calibration: Calibration) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -15,7 +15,7 @@ from bench.analysis.tuning import Decision, rates
 from bench.data.sources import DataRequest, Reviews, Source, read
 from bench.data.task import Splits, split
 from bench.models.pretrained import PretrainedModel, find
-from bench.records.schema import Conversion, DataCut
+from bench.records.schema import DataCut
 from bench.records.spec import Budget, parse_seeds, parse_size, spec_from_fields, tuning_seeds
 from bench.rules import Precision
 from bench.runs.request import SHORTEST, Request
@@ -23,11 +23,9 @@ from bench.system.device import device_model, resolve_device, resolve_precision,
 from bench.system.errors import SpecError
 from bench.training.job import Job, job_of
 
-__all__ = ["Convert", "Matrix", "Request", "converted", "extended", "plan", "tuned"]
+__all__ = ["Matrix", "Request", "extended", "plan", "tuned"]
 
 _T = TypeVar("_T")
-Convert = Callable[[Job], tuple[Budget, int, Conversion]]
-"""From a job with a calibrated budget to its own tokens, the reference's, and the conversion."""
 
 
 @dataclass(frozen=True)
@@ -254,19 +252,6 @@ def _limit(limit: int | None, split: Reviews) -> int | None:
 def _shuffled(items: list[_T], seed: int) -> list[_T]:
     """Shuffle by the seed, so that drift within a seed falls on no method by its position in a list."""
     return [items[i] for i in np.random.default_rng([seed, len(items)]).permutation(len(items))]
-
-
-def converted(matrix: Matrix, convert: Convert) -> Matrix:
-    """Convert every calibrated budget to tokens of each method.
-
-    Raises:
-        SpecError: if a budget is too small for one batch of a method.
-    """
-
-    def of(job: Job) -> Job:
-        return job.converted(*convert(job)) if job.spec.budget.calibrated else job
-
-    return replace(matrix, trials=[of(job) for job in matrix.trials], jobs=[of(job) for job in matrix.jobs])
 
 
 def extended(trials: Iterable[Job], more: Mapping[tuple[str, Budget], float]) -> list[Job]:

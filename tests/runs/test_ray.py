@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import re
 import shutil
 import signal
@@ -32,7 +31,7 @@ from bench.records.audit import audit
 from bench.records.schema import Record
 from bench.records.spec import Budget
 from bench.records.store import load
-from bench.runs.launchers.process import Died, LocalEngine
+from bench.runs.launchers.process import LocalEngine
 from bench.runs.launchers.transfer import portable, saved
 from bench.runs.launchers.worker import Checkpoint, Ended, Message, Progress, Runner, _find_encoder, difference, software
 from bench.runs.monitor import Folder, overview
@@ -224,8 +223,6 @@ def test_a_death_is_handed_on() -> None:
     (*_, ended) = heard(runner, Ended)
     assert isinstance(ended, Ended)
     assert ended.died == (3, False)
-    again = pickle.loads(pickle.dumps(Died(-9, out_of_memory=True)))
-    assert (str(again), again.out_of_memory) == (str(Died(-9, True)), True)
 
 
 def test_other_versions_are_named() -> None:

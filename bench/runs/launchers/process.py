@@ -50,9 +50,6 @@ class Died(Exception):
                 what = f"signal {-exit_code}"
         super().__init__(f"the process of the run ended by {what}" + (", out of memory" if out_of_memory else ""))
 
-    def __reduce__(self) -> tuple[type[Died], tuple[int, bool]]:
-        return type(self), (self.exit_code, self.out_of_memory)  # what an exception is pickled by otherwise is its text
-
 
 class Engine(Protocol):
     """The processes of this machine, or a cluster."""
