@@ -84,15 +84,11 @@ def job(tiny: PretrainedModel, small_folder: Path) -> Job:
     return make_job(make_spec("lora", test_limit=20, budget=Budget(amount=40, unit="steps")), tiny, small_folder)
 
 
-def heard(runner: Runner, until: type[Message], number: int = 0) -> list[Message]:
-    """What a runner tells until there is a message of this kind, from a number on."""
-    found: list[Message] = []
-    end = time.monotonic() + 90
-    while time.monotonic() < end:
-        found += runner.hear(number + len(found))
-        if any(isinstance(message, until) for message in found):
-            return found
-    raise AssertionError(f"no {until.__name__} came: {found}")
+def end_of(runner: Runner, work: str, argument: Any) -> Ended:
+    """How a runner says that a piece of work has ended."""
+    (*_, last) = runner.execute(work, argument, None)
+    assert isinstance(last, Ended)
+    return last
 
 
 @pytest.mark.slow
@@ -104,23 +100,24 @@ def test_a_run_goes_on_at_another_runner_from_what_the_first_handed_out(
     whole = LocalEngine("cpu").run("bench.training.run:execute", job).outcome.record
     asked = replace(job, device_model="of another machine", checkpoint=checkpoint_path(tmp_path / "not here", job.run_id))
     first, second = Runner("cpu", 2, "elsewhere"), Runner("cpu", 2, "elsewhere")
-    first.start("tests.work:eager", asked, None)
-    told: list[Message] = []
-    for _ in range(12):  # past the first mark of the curve
-        told += heard(first, Checkpoint, len(told))
-    assert isinstance(told[-1], Checkpoint)
-    assert first.hear(len(told) - 1) == [told[-1]], "it waits, and an answer that was lost can be had again"
+    told, copies = first.execute("tests.work:eager", asked, None), list[Checkpoint]()
+    while len(copies) < 12:  # past the first mark of the curve
+        if isinstance(message := next(told), Checkpoint):
+            copies.append(message)
+            if len(copies) < 12:
+                first.copied()
     first.stop()
-    (*_, ended) = heard(first, Ended, len(told))
-    assert isinstance(ended, Ended)
-    assert ended.result.record.state == "cancelled"
-    assert 12 <= ended.result.record.training.steps < 40
-    second.start("tests.work:eager", replace(asked, keep=tmp_path), told[-1].content)
+    first.copied()
+    (*_, stopped) = told
+    assert isinstance(stopped, Ended)
+    assert stopped.result.record.state == "cancelled"
+    assert 12 <= stopped.result.record.training.steps < 40
     messages: list[Message] = []
-    while not messages or not isinstance(messages[-1], Ended):
-        messages += heard(second, (Checkpoint, Ended), len(messages))  # type: ignore[arg-type]
-        if sum(isinstance(message, Checkpoint) for message in messages) == 1:
-            time.sleep(3)
+    for message in second.execute("tests.work:eager", replace(asked, keep=tmp_path), copies[-1].content):
+        messages.append(message)
+        if isinstance(message, Checkpoint):
+            time.sleep(3 * (sum(isinstance(one, Checkpoint) for one in messages) == 1))
+            second.copied()
     (*_, ended) = messages
     assert isinstance(ended, Ended)
     record = ended.result.record
@@ -154,10 +151,7 @@ def test_another_encoder_or_other_reviews_are_refused(job: Job, tmp_path: Path) 
         (replace(job, data=job.data.model_copy(update={"sha256": other[1]})), f"the data 'small' {other[0]}"),
         (replace(job, data_argument=DataRequest(str(tmp_path / "none"))), "data 'none' is none of embedded"),
     ):
-        runner.start("bench.training.run:execute", wrong, None)
-        (*_, ended) = heard(runner, Ended)
-        assert isinstance(ended, Ended)
-        record = ended.result.record
+        record = end_of(runner, "bench.training.run:execute", wrong).result.record
         assert record.state == "failed"
         assert record.reason.startswith(says)
         assert record.environment.engine == "elsewhere"
@@ -218,11 +212,7 @@ def test_a_folder_may_be_called_as_a_package_is(tiny_folder: Path, tmp_path: Pat
 
 
 def test_a_death_is_handed_on() -> None:
-    runner = Runner("cpu", 2, "elsewhere")
-    runner.start("tests.work:die", "exit", None)
-    (*_, ended) = heard(runner, Ended)
-    assert isinstance(ended, Ended)
-    assert ended.died == (3, False)
+    assert end_of(Runner("cpu", 2, "elsewhere"), "tests.work:die", "exit").died == (3, False)
 
 
 def test_other_versions_are_named() -> None:

@@ -24,7 +24,7 @@ from ray.exceptions import OutOfMemoryError, RayError
 from bench.records.schema import Environment
 from bench.runs.launchers.process import GRACE, LOOK, Died
 from bench.runs.launchers.transfer import checkpoint_of, keep, portable, saved
-from bench.runs.launchers.worker import LISTEN, About, Checkpoint, Ended, Runner, difference, software
+from bench.runs.launchers.worker import About, Checkpoint, Ended, Runner, difference, software
 from bench.system.errors import ClusterError
 from bench.system.signals import Interrupts
 from bench.training.job import Job, Notify, Result, ignore_progress
@@ -144,21 +144,23 @@ class RayEngine:
         """Have a worker execute the work and pass on its messages, until its end; None if it outlives an interrupt."""
         job = argument if isinstance(argument, Job) else None
         checkpoint = None if job is None else checkpoint_of(job)
-        ray.get(actor.start.remote(work, argument if job is None else portable(job), checkpoint))
-        heard, deadline = 0, inf
+        messages = actor.execute.remote(work, argument if job is None else portable(job), checkpoint)
+        deadline = inf
         while self._interrupts.count < 2 and time.monotonic() < deadline:
             if self._interrupts.count and deadline == inf:
-                deadline = time.monotonic() + GRACE + 2 * LISTEN
+                deadline = time.monotonic() + GRACE + 1.0
                 actor.stop.remote()
-            for message in ray.get(actor.hear.remote(heard)):
-                heard += 1
-                if isinstance(message, Ended):
-                    return message if job is None else saved(job, message)
-                if isinstance(message, Checkpoint):
-                    assert job is not None
-                    keep(job, message.content, listen)
-                else:
-                    listen(*message)
+            if not ray.wait([messages], timeout=LOOK)[0]:
+                continue
+            message = ray.get(next(messages))
+            if isinstance(message, Ended):
+                return message if job is None else saved(job, message)
+            if isinstance(message, Checkpoint):
+                assert job is not None
+                keep(job, message.content, listen)
+                actor.copied.remote()
+            else:
+                listen(*message)
         return None
 
     def _acquire(self) -> _Slot | None:
