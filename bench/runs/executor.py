@@ -138,7 +138,7 @@ def _report_finished(context: Context, record: Record) -> Record:
 
 def _execute(context: Context, job: Job, listen: Notify) -> Record:
     """Execute a run, or resume it from its checkpoint; save its adapter, then its record."""
-    with context.uninterrupted(), reserved(context.out, record_bytes(job)) as release:
+    with context.uninterrupted(), reserved(context.out, record_bytes(job)) as room:
         try:
             result = context.engine.run("bench.training.run:execute", job, listen=listen)
         except Died as error:
@@ -148,7 +148,7 @@ def _execute(context: Context, job: Job, listen: Notify) -> Record:
             result = Result(Outcome(died.model_copy(update=where)))
         outcome: Outcome = result.outcome or cancelled(job)
         record = _with_outside_clock(outcome.record, result.watch)
-        release()
+        room.truncate(0)
         if job.keep is not None and record.state == "complete":
             publish(job.keep, context.out, record)  # before the record: a reader of that finds both
         record = _save(context, job, record, outcome.logits)

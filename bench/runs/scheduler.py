@@ -73,8 +73,7 @@ def carry_out(
         with Progress(len(jobs)) as progress, ExitStack() as stack:
             engine: Engine = LocalEngine(matrix.device, interrupts)
             if cluster is not None:
-                threads = jobs[0].spec.threads
-                engine = stack.enter_context(cluster.engine(matrix.device, threads, len(jobs), interrupts, progress.note))
+                engine = stack.enter_context(cluster.engine(matrix.device, jobs[0].spec.threads, len(jobs), interrupts))
             task = prepare(matrix.pretrained, matrix.data.sha256, lambda: matrix.splits, progress.tokenising)
             return _run_matrix(Context(out, force, keep, tell, engine, progress, interrupts), matrix, task, announce)
     finally:

@@ -237,7 +237,7 @@ class Pretended:
         self.slots = 2
 
     @contextmanager
-    def engine(self, device: str, threads: int, runs: int, interrupts: Interrupts, note: object) -> Iterator[Any]:
+    def engine(self, device: str, threads: int, runs: int, interrupts: Interrupts) -> Iterator[Any]:
         self.interrupts = interrupts
         yield self
 
@@ -467,12 +467,11 @@ def test_workers_of_other_versions_end_the_command_with_one_line(what: list[str]
     asked = [*what, "--method", "lora", "--budget", "4 steps", "--seeds", "2", "--out", str(tmp_path)]
     out, err = python("-c", script, *asked, "--engine", "ray", "--address", two.address).communicate(timeout=300)
     assert out.splitlines() == ["MODULES 2 ['ray']"], out + err
-    *lines, last = [line for line in err.splitlines() if not line.startswith("tokenising")]
+    last = err.splitlines()[-1]
     there = software()["torch"]
     assert last == (
         f"error: the workers have other versions than this machine (torch {there} there, 1.0 here); install the same on both"
     )
-    assert lines.count(f"a worker with other versions is left out: torch {there} there, 1.0 here") == 1
     assert left(tmp_path) == []
     assert records(tmp_path) == []
 

@@ -14,9 +14,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import ray
 from ray.exceptions import OutOfMemoryError, RayError
@@ -48,8 +47,7 @@ class _Actor(Runner):
         super().__init__(device, threads, "ray")
 
 
-@dataclass(frozen=True)
-class _Slot:
+class _Slot(NamedTuple):
     actor: Any
     about: About
 
@@ -75,10 +73,9 @@ class RayEngine:
         slots: int,
         room: Callable[[], int],
         interrupts: Interrupts,
-        note: Callable[[str], None],
     ) -> None:
         self.slots = slots
-        self._room, self._interrupts, self._note = room, interrupts, note
+        self._room, self._interrupts = room, interrupts
         self._arguments = device, threads
         resources = {"num_gpus": 1, "num_cpus": 0} if device == "cuda" else {"num_cpus": threads}
         self._actors: Any = ray.remote(max_concurrency=4, max_restarts=0, **resources)(_Actor)
@@ -90,11 +87,9 @@ class RayEngine:
         self._starting: dict[Any, Any] = {}
         """Pending answer → runner that starts."""
         self._free: list[_Slot] = []
-        self._busy: list[_Slot] = []
-        self._refused: list[Any] = []
-        """Runners with other software. They keep what they hold, or the next would be started on the same machine."""
-        self._unlike = ""
-        """What the last of them has in another version."""
+        self._busy = 0
+        self._unlike: str | None = None
+        """What a runner has in another version."""
         self._failures, self._room_since = 0, time.monotonic()
 
     def run(self, work: str, *arguments: Any, listen: Notify = ignore_progress) -> Result:
@@ -136,8 +131,7 @@ class RayEngine:
 
     def close(self) -> None:
         """End all runners and their runs."""
-        actors = [slot.actor for slot in (*self._free, *self._busy)]
-        for actor in (*self._starting.values(), *actors, *self._refused):
+        for actor in (*self._starting.values(), *(slot.actor for slot in self._free)):
             _kill(actor)
 
     def _follow(self, actor: Any, work: str, argument: Any, listen: Notify) -> Ended | None:
@@ -172,9 +166,8 @@ class RayEngine:
                     if not self._free:
                         self._look()
                     if self._free:
-                        slot = self._free.pop()
-                        self._busy.append(slot)
-                        return slot
+                        self._busy += 1
+                        return self._free.pop()
                     self._changed.wait(LOOK)  # lets others release theirs meanwhile
             finally:
                 self._waiting -= 1
@@ -182,13 +175,13 @@ class RayEngine:
 
     def _release(self, slot: _Slot) -> None:
         with self._changed:
-            self._busy.remove(slot)
+            self._busy -= 1
             self._free.append(slot)
             self._changed.notify()
 
     def _drop(self, slot: _Slot) -> None:
         with self._changed:
-            self._busy.remove(slot)
+            self._busy -= 1
             self._room_since = time.monotonic()  # not looked at while it worked
         _kill(slot.actor)
 
@@ -198,15 +191,15 @@ class RayEngine:
         Raises:
             ClusterError: if none will come; in each thread that waits.
         """
-        if len(self._refused) == self.slots:
-            raise ClusterError(f"the workers have other versions than this machine ({self._unlike}); install the same on both")
-        while len(self._starting) < min(self._waiting, self.slots - len(self._refused) - len(self._busy)):
+        while len(self._starting) < min(self._waiting, self.slots - self._busy):
             actor = self._actors.remote(*self._arguments)
             self._starting[actor.about.remote()] = actor
         starting = list(self._starting)
         ready = ray.wait(starting, num_returns=len(starting), timeout=0)[0] if starting else []
         for answer in ready:
             self._answered(self._starting.pop(answer), answer)
+        if self._unlike is not None:
+            raise ClusterError(f"the workers have other versions than this machine ({self._unlike}); install the same on both")
         if ready or self._busy or self._room():
             self._room_since = time.monotonic()
         elif time.monotonic() - self._room_since > PATIENCE:
@@ -223,14 +216,11 @@ class RayEngine:
             why = lines[-1][:200] if lines else type(error).__name__
             raise ClusterError(f"no worker comes up ({why}); adapter-bench must be installed on every node") from None
         self._failures = 0
-        unlike = difference(self._software, about.software)
-        if unlike is None:
+        self._unlike = self._unlike or difference(self._software, about.software)
+        if self._unlike is None:
             self._free.append(_Slot(actor, about))
-            return
-        self._refused.append(actor)
-        self._unlike = unlike
-        if len(self._refused) < self.slots:  # else it is said as the reason for the end
-            self._note(f"a worker with other versions is left out: {unlike}")
+        else:
+            _kill(actor)
 
 
 def _kill(actor: Any) -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -32,10 +32,8 @@ class Cluster:
         return "cuda" if requested == "cuda" else "cpu"
 
     @contextmanager
-    def engine(
-        self, device: Literal["cpu", "cuda"], threads: int, runs: int, interrupts: Interrupts, note: Callable[[str], None]
-    ) -> Iterator[Engine]:
-        """Start an engine for so many runs, each with a GPU or `threads` CPUs of its own. `note` prints a line for a person.
+    def engine(self, device: Literal["cpu", "cuda"], threads: int, runs: int, interrupts: Interrupts) -> Iterator[Engine]:
+        """Start an engine for so many runs, each with a GPU or `threads` CPUs of its own.
 
         Raises:
             ClusterError: if no node has that.
@@ -45,7 +43,7 @@ class Cluster:
         slots = self._slots(device, threads)
         if not slots:
             raise ClusterError(self._lack(device, threads))
-        engine = RayEngine(device, threads, min(slots, runs), lambda: self._slots(device, threads), interrupts, note)
+        engine = RayEngine(device, threads, min(slots, runs), lambda: self._slots(device, threads), interrupts)
         try:
             yield engine
         finally:
