@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from statistics import fmean, median
 
 from bench.analysis.comparison import setting_labels
 from bench.analysis.groups import GroupKey, Setting, group_key
 from bench.analysis.tuning import decide, one_more_rate
-from bench.records.schema import FINAL, AnyRecord, Baseline, Calibration, Record
+from bench.records.schema import FINAL, AnyRecord, Baseline, Record
 from bench.records.store import checksum_flaw, read
 from bench.runs.plan import Matrix, extended, tuned
 from bench.runs.status import Status, is_running, read_status
@@ -21,7 +23,7 @@ from bench.system.files import present
 from bench.system.locks import lock_path
 from bench.training.job import Job, checkpoint_path, run_name
 
-__all__ = ["OVERHEAD", "Best", "Folder", "Overview", "Running", "overview"]
+__all__ = ["OVERHEAD", "Best", "Overview", "Running", "overview", "records_of"]
 
 OVERHEAD = 25.0
 """Seconds that a run takes beside its training, before any is finished: set-up and test of the smallest encoder."""
@@ -29,39 +31,19 @@ SOON = 0.03
 """Share of a phase below which its pace is no estimate."""
 
 
-class Folder:
-    """A results folder that is polled; files that have not changed are read once."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._known: dict[Path, tuple[tuple[int, int, int], AnyRecord | None]] = {}
-
-    def records(self) -> tuple[list[Record | Baseline], int]:
-        """Return all records of runs and baselines, and the number of other or changed files beside them."""
-        entries: dict[Path, tuple[tuple[int, int, int], AnyRecord | None]] = {}
-        for path in sorted(present(self.path, "*.json")):
-            try:
-                status = path.stat()
-            except OSError:  # removed in this moment
-                continue
-            mark = status.st_mtime_ns, status.st_size, status.st_ino
-            before = self._known.get(path)
-            entries[path] = before if before is not None and before[0] == mark else (mark, _read_record(path))
-        self._known = entries
-        whole = [record for _, record in entries.values() if record is not None]
-        return [one for one in whole if not isinstance(one, Calibration)], len(entries) - len(whole)
-
-    def running(self) -> list[tuple[str, Status | None]]:
-        """Return the ids of runs that execute now, with their status where they have written one."""
-        locks = sorted(present(lock_path(self.path, "").parent, "*.lock"))
-        return [(path.stem, status) for path in locks if is_running(path, status := read_status(path))]
-
-    def with_checkpoint(self) -> set[str]:
-        """Return the ids of runs that have a checkpoint."""
-        return {path.stem for path in present(checkpoint_path(self.path, "").parent, "*.safetensors")}
+def records_of(folder: Path) -> tuple[list[Record | Baseline], int]:
+    """Return all records of runs and baselines, and the number of other or changed files beside them."""
+    found: list[AnyRecord | None] = []
+    for path in sorted(present(folder, "*.json")):
+        with suppress(OSError):  # removed in this moment
+            status = path.stat()
+            found.append(_read_record(path, (status.st_mtime_ns, status.st_size, status.st_ino)))
+    return [one for one in found if isinstance(one, Record | Baseline)], found.count(None)
 
 
-def _read_record(path: Path) -> AnyRecord | None:
+@lru_cache(maxsize=10_000)
+def _read_record(path: Path, mark: tuple[int, int, int]) -> AnyRecord | None:
+    """Read a file once, as long as it has the same mark."""
     try:
         record = read(path)
         return None if checksum_flaw(path) else record
@@ -118,10 +100,12 @@ class Overview:
         return self.to_do == 0 and not self.running
 
 
-def overview(folder: Folder, matrices: Sequence[Matrix] | None) -> Overview:
+def overview(folder: Path, matrices: Sequence[Matrix] | None) -> Overview:
     """Summarise the runs of these matrices or, without any, of the folder."""
-    locked = folder.running()  # before the records: a run that ends meanwhile is seen twice, and not missed
-    records, damaged = folder.records()
+    locks = sorted(present(lock_path(folder, "").parent, "*.lock"))
+    # Before the records: a run that ends meanwhile is seen twice, and not missed.
+    locked = [(path.stem, status) for path in locks if is_running(path, status := read_status(path))]
+    records, damaged = records_of(folder)
     runs = [record for record in records if isinstance(record, Record)]
     jobs = None if matrices is None else [job for matrix in matrices for job in _jobs(matrix, runs)]
     if jobs is not None:
@@ -141,7 +125,8 @@ def overview(folder: Folder, matrices: Sequence[Matrix] | None) -> Overview:
         done = busy | {record.run_id for record in runs if record.state in FINAL}
         waiting = [job for job in jobs if job.run_id not in done]
         others = [pace.whole(job) for job in waiting]
-    resumable = sorted(run_id for run_id in folder.with_checkpoint() - busy if jobs is None or run_id in known)
+    checkpoints = {path.stem for path in present(checkpoint_path(folder, "").parent, "*.safetensors")}
+    resumable = sorted(run_id for run_id in checkpoints - busy if jobs is None or run_id in known)
     return Overview(
         running=running,
         states=Counter(record.state for record in runs if record.run_id not in busy),

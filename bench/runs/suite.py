@@ -208,26 +208,22 @@ def _example(field: str) -> str:
 
 def _check(suite: Suite, where: str) -> None:
     """Check what can be checked without encoders and reviews."""
-
-    def checked(field: str, look: Any, *values: Any) -> None:
+    checks: list[tuple[str, Callable[[], object]]] = [
+        ("encoders", lambda: _once(suite.encoders)),
+        ("data", lambda: _once(suite.data)),
+        ("budgets", lambda: _once(suite.budgets)),
+        ("budgets", lambda: [Budget.parse(budget) for budget in suite.budgets]),
+        ("seeds", lambda: parse_seeds(suite.seeds_text)),
+        ("memory", lambda: None if suite.memory is None else parse_size(suite.memory)),
+        ("methods", lambda: _once(suite.entries)),
+        ("methods", lambda: [methods.configured(name, settings) for name, settings in suite.settings.items()]),
+        ("tune", lambda: [] if suite.tune is None else [rates(name, suite.tune) for name in suite.settings]),
+    ]
+    for field, check in checks:
         try:
-            look(*values)
+            check()
         except BenchError as error:
             raise SpecError(f"{where}: {field}: {error}") from None
-
-    for field, items in (("encoders", suite.encoders), ("data", suite.data), ("budgets", suite.budgets)):
-        checked(field, _once, items)
-    for budget in suite.budgets:
-        checked("budgets", Budget.parse, budget)
-    checked("seeds", parse_seeds, suite.seeds_text)
-    if suite.memory is not None:
-        checked("memory", parse_size, suite.memory)
-    checked("methods", _once, suite.entries)
-    checked("methods", lambda: suite.settings)
-    for name, settings in suite.settings.items():
-        checked("methods", methods.configured, name, settings)
-        if suite.tune is not None:
-            checked("tune", rates, name, suite.tune)
 
 
 def _once(items: list[str]) -> None:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.runs.budgets import convert_if_calibrated
-from bench.runs.monitor import Best, Folder, Overview, Running, overview
+from bench.runs.monitor import Best, Overview, Running, overview
 from bench.runs.plan import Matrix
 from bench.system.errors import RecordError
 from bench.system.text import harmless, percent
@@ -45,12 +45,12 @@ def follow(out: Path, matrices: Sequence[Matrix] | None, *, once: bool, interval
     """
     if out.exists() and not out.is_dir():
         raise RecordError(f"{str(out)!r} is not a folder of records; name one with --out")
-    console, folder = Console(highlight=False), Folder(out)
+    console = Console(highlight=False)
     try:
         with Live(console=console, auto_refresh=False) if console.is_terminal and not once else nullcontext() as live:
             while True:
                 matrices = None if matrices is None else [convert_if_calibrated(matrix, out) for matrix in matrices]
-                now = overview(folder, matrices)
+                now = overview(out, matrices)
                 if live is not None:
                     live.update(screen(now, out), refresh=True)
                 elif once:

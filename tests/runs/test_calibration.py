@@ -356,11 +356,11 @@ def test_the_audit_finds_what_was_edited(check: str, subject: Job, tmp_path: Pat
 
 
 def test_a_calibration_is_no_run_to_what_reads_records(subject: Job, tmp_path: Path) -> None:
-    from bench.runs.monitor import Folder
+    from bench.runs.monitor import records_of
 
     simulated(subject, tmp_path, Machine())
     assert [type(one) for one in load(tmp_path)] == [Calibration]
-    assert Folder(tmp_path).records() == ([], 0)
+    assert records_of(tmp_path) == ([], 0)
     with pytest.raises(RecordError, match="holds no records of runs"):
         read_report(tmp_path, "houlsby")
 

@@ -34,7 +34,7 @@ from bench.records.store import load
 from bench.runs.launchers.process import LocalEngine
 from bench.runs.launchers.transfer import portable, saved
 from bench.runs.launchers.worker import Checkpoint, Ended, Message, Progress, Runner, _find_encoder, difference, software
-from bench.runs.monitor import Folder, overview
+from bench.runs.monitor import overview
 from bench.runs.plan import Matrix, Request, plan
 from bench.runs.scheduler import carry_out
 from bench.runs.status import Note
@@ -431,7 +431,7 @@ def test_runs_on_ray_are_the_runs_at_home(
     process = python("-c", SCRIPT, *what, "--engine", "ray", "--address", address, "--out", str(out), on=on)
     seen: set[str] = set()
     while process.poll() is None and len(seen) < 2:
-        seen |= {run.name for run in overview(Folder(out), None).running} - {"a run"}
+        seen |= {run.name for run in overview(out, None).running} - {"a run"}
         time.sleep(0.05)
     said, err = process.communicate(timeout=300)
     assert said.splitlines()[-1] == "MODULES 0 ['ray']", said + err
