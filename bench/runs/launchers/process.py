@@ -37,18 +37,14 @@ LOOK = 0.2
 class Died(Exception):
     """A process ended without a result."""
 
-    def __init__(self, exit_code: int, out_of_memory: bool, environment: Environment | None = None) -> None:
+    def __init__(
+        self, exit_code: int, out_of_memory: bool, environment: Environment | None = None, reason: str | None = None
+    ) -> None:
         self.exit_code, self.out_of_memory = exit_code, out_of_memory
         self.environment = environment
         """Where it ran, if that was another machine."""
-        if exit_code >= 0:
-            what = f"exit code {exit_code}"
-        else:
-            try:
-                what = signal.Signals(-exit_code).name
-            except ValueError:
-                what = f"signal {-exit_code}"
-        super().__init__(f"the process of the run ended by {what}" + (", out of memory" if out_of_memory else ""))
+        what = f"exit code {exit_code}" if exit_code >= 0 else signal.Signals(-exit_code).name
+        super().__init__(reason or f"the process of the run ended by {what}" + (", out of memory" if out_of_memory else ""))
 
 
 class Engine(Protocol):

@@ -20,7 +20,6 @@ from typing import Any, Literal, NamedTuple
 import ray
 from ray.exceptions import OutOfMemoryError, RayError
 
-from bench.records.schema import Environment
 from bench.runs.launchers.process import GRACE, LOOK, Died
 from bench.runs.launchers.transfer import checkpoint_of, keep, portable, saved
 from bench.runs.launchers.worker import About, Checkpoint, Ended, Runner, difference, software
@@ -50,14 +49,6 @@ class _Actor(Runner):
 class _Slot(NamedTuple):
     actor: Any
     about: About
-
-
-class WorkerLost(Died):
-    """The workers of a run were lost, one after the other."""
-
-    def __init__(self, environment: Environment) -> None:
-        super().__init__(1, False, environment)
-        self.args = (f"its worker was lost {TRIES} times",)
 
 
 class RayEngine:
@@ -104,26 +95,22 @@ class RayEngine:
             slot = self._acquire()
             if slot is None:
                 break
+            ended = None
             try:
                 ended = self._follow(slot.actor, work, argument, listen)
             except OutOfMemoryError:
                 # Ray ended the worker before the kernel would have ended the run. A call on an actor that it ended so raises
                 # this, and no error of actors: the cause of the death decides.
-                self._drop(slot)
                 raise Died(-signal.SIGKILL, True, slot.about.environment) from None
             except RayError:
-                self._drop(slot)
                 if not left:
-                    raise WorkerLost(slot.about.environment) from None
+                    raise Died(1, False, slot.about.environment, f"its worker was lost {TRIES} times") from None
                 listen("set-up", 0.0, "its worker is lost; it starts again, from its last checkpoint if there is one")
                 continue
-            except BaseException:
-                self._drop(slot)
-                raise
+            finally:
+                self._give_back(slot, sound=ended is not None)
             if ended is None:
-                self._drop(slot)
                 break
-            self._release(slot)
             if ended.died is not None and not self._interrupts.count:
                 raise Died(*ended.died, slot.about.environment)
             return Result(ended.result, ended.watch, interrupted=self._interrupts.count > 0)
@@ -173,15 +160,13 @@ class RayEngine:
                 self._waiting -= 1
         return None
 
-    def _release(self, slot: _Slot) -> None:
+    def _give_back(self, slot: _Slot, *, sound: bool) -> None:
         with self._changed:
             self._busy -= 1
-            self._free.append(slot)
-            self._changed.notify()
-
-    def _drop(self, slot: _Slot) -> None:
-        with self._changed:
-            self._busy -= 1
+            if sound:
+                self._free.append(slot)
+                self._changed.notify()
+                return
             self._room_since = time.monotonic()  # not looked at while it worked
         _kill(slot.actor)
 
