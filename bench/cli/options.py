@@ -129,7 +129,9 @@ def selects_runs(*without: str) -> Callable[[Callable[..., None]], Callable[...,
         def wrapper(context: typer.Context, suite: str | None, **values: Any) -> None:
             fields = {name: values.pop(name) for name in options if name != "suite"}
             fields |= {"methods": fields["methods"] or [], "hyperparameters": parse_settings(fields["hyperparameters"] or ())}
-            explicit = {name: value for name, value in fields.items() if name != "device" and _is_given(context, name)}
+            sources = {name: context.get_parameter_source(name) for name in fields.keys() - {"device"}}
+            given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+            explicit = {name: value for name, value in fields.items() if name in given}
             command(Selection(suite, Request(**fields), explicit), **values)
 
         kind = inspect.Parameter.KEYWORD_ONLY
@@ -144,11 +146,6 @@ def selects_runs(*without: str) -> Callable[[Callable[..., None]], Callable[...,
         return wrapper
 
     return decorate
-
-
-def _is_given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 class Command(TyperCommand):

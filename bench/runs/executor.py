@@ -23,7 +23,7 @@ from bench.runs.status import is_running, read_status
 from bench.system.locks import exclusive, lock_path
 from bench.system.signals import Interrupts
 from bench.training.baseline import BaselineJob
-from bench.training.job import Job, Notify, Outcome, Result, Watch, cancelled, checkpoint_path, record_of, run_name
+from bench.training.job import Job, Notify, Outcome, Result, cancelled, checkpoint_path, record_of, run_name
 
 __all__ = ["Context", "Tell", "run_all", "run_baseline", "run_job"]
 
@@ -147,7 +147,10 @@ def _execute(context: Context, job: Job, listen: Notify) -> Record:
             where = {} if error.environment is None else {"environment": error.environment}
             result = Result(Outcome(died.model_copy(update=where)))
         outcome: Outcome = result.outcome or cancelled(job)
-        record = _with_outside_clock(outcome.record, result.watch)
+        record, watch = outcome.record, result.watch
+        if record.seconds is not None:
+            outside = {"outside": watch.seconds, "outside_training": watch.between("training")}
+            record = record.model_copy(update={"seconds": record.seconds.model_copy(update=outside)})
         room.truncate(0)
         if job.keep is not None and record.state == "complete":
             publish(job.keep, context.out, record)  # before the record: a reader of that finds both
@@ -157,13 +160,6 @@ def _execute(context: Context, job: Job, listen: Notify) -> Record:
         if result.interrupted:
             raise KeyboardInterrupt
     return record
-
-
-def _with_outside_clock(record: Record, watch: Watch) -> Record:
-    if record.seconds is None:
-        return record
-    seen = {"outside": watch.seconds, "outside_training": watch.between("training")}
-    return record.model_copy(update={"seconds": record.seconds.model_copy(update=seen)})
 
 
 def _save(context: Context, job: Job, record: Record, logits: npt.NDArray[np.float32] | None) -> Record:

@@ -46,12 +46,6 @@ class Matrix:
     """One line on inferred columns, classes and splits."""
 
 
-def _methods(requested: list[str]) -> list[str]:
-    if not requested:
-        raise SpecError(f"name at least one method with --method: {', '.join(methods.names())} or all")
-    return list(dict.fromkeys(name for entry in requested for name in methods.expand(entry)))
-
-
 def _attaching(names: list[str], requested: list[str], pretrained: PretrainedModel) -> list[str]:
     """Select the methods that attach to encoders of this family; a group may hold others.
 
@@ -113,7 +107,10 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
     Raises:
         BenchError: for the first thing that is wrong.
     """
-    names, budgets, seeds = _methods(request.methods), _budgets(request.budget), parse_seeds(request.seeds)
+    if not request.methods:
+        raise SpecError(f"name at least one method with --method: {', '.join(methods.names())} or all")
+    names = list(dict.fromkeys(name for entry in request.methods for name in methods.expand(entry)))
+    budgets, seeds = _budgets(request.budget), parse_seeds(request.seeds)
     if request.calibration is not None and not any(budget.calibrated for budget in budgets):
         raise SpecError(f"--calibration converts seconds and reference tokens, not --budget {request.budget}; leave it out")
     unused = sorted(request.hyperparameters.keys() - set(names))

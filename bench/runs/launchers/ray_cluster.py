@@ -41,8 +41,14 @@ class Cluster:
         from bench.runs.launchers.ray import RayEngine
 
         slots = self._slots(device, threads)
+        if not slots and device == "cuda":
+            raise ClusterError("no node of the cluster has a GPU; add one, or ask for --device cpu")
         if not slots:
-            raise ClusterError(self._lack(device, threads))
+            most = int(max(self._amounts("CPU"), default=0.0))
+            raise ClusterError(
+                f"no node of the cluster has {threads} CPUs, one for each thread of a run (the largest has {most}); add one, "
+                "or have fewer threads: a run has as many as this command has cores, which `taskset -c 0` makes one"
+            )
         engine = RayEngine(device, threads, min(slots, runs), lambda: self._slots(device, threads), interrupts)
         try:
             yield engine
@@ -58,15 +64,6 @@ class Cluster:
         import ray
 
         return [float(node["Resources"].get(resource, 0.0)) for node in ray.nodes() if node["Alive"]]
-
-    def _lack(self, device: Literal["cpu", "cuda"], threads: int) -> str:
-        if device == "cuda":
-            return "no node of the cluster has a GPU; add one, or ask for --device cpu"
-        most = int(max(self._amounts("CPU"), default=0.0))
-        return (
-            f"no node of the cluster has {threads} CPUs, one for each thread of a run (the largest has {most}); add one, or "
-            "have fewer threads: a run has as many as this command has cores, which `taskset -c 0` makes one"
-        )
 
 
 @contextmanager

@@ -20,8 +20,7 @@ import numpy.typing as npt
 
 from bench import __version__
 from bench.data.sources import DataRequest, read
-from bench.models.pretrained import PACKAGED, PretrainedModel, find
-from bench.models.split_archive import SPLIT_ARCHIVES
+from bench.models.pretrained import PretrainedModel, find
 from bench.records.environment import commit, environment, library_versions
 from bench.records.schema import Environment
 from bench.rules import RULES_VERSION
@@ -202,15 +201,14 @@ def _find_encoder(expected: PretrainedModel) -> PretrainedModel:
     """Find an encoder on this machine: a package's or the hub's by name, any other in the folder of the same path, which may
     be called as a package is.
     """
-    if expected.name in PACKAGED or expected.name in SPLIT_ARCHIVES or "/" in expected.name:
-        try:
-            pretrained = find(expected.name)
-        except BenchError:
-            if not expected.folder.is_dir():
-                raise
-        else:
-            if pretrained.sha256 == expected.sha256 or not expected.folder.is_dir():
-                return pretrained
+    try:
+        pretrained = find(expected.name)
+    except BenchError:
+        if not expected.folder.is_dir():
+            raise
+    else:
+        if pretrained.sha256 == expected.sha256 or not expected.folder.is_dir():
+            return pretrained
     return find(str(expected.folder))
 
 
