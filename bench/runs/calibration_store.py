@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.records.schema import Baseline, Calibration, CalibrationSetting, MethodSpeed
-from bench.records.store import Damaged, checksum_flaw, load, path_of, read
+from bench.records.store import Damaged, checksum_flaw, examine, path_of, read
 from bench.rules import RULES_VERSION
 from bench.system.errors import RecordError
+from bench.system.files import present
 
 __all__ = ["Named", "find_calibrations", "load_calibration", "same_method", "speed_of"]
 
@@ -46,7 +47,8 @@ def find_calibrations(folder: Path, setting: CalibrationSetting, model: str) -> 
         RecordError: if one of them was changed, or all are of another kind of machine.
     """
     valid, elsewhere = list[Calibration](), list[Calibration]()
-    for item in load(folder, "calibration-*.json") if _has_folder(folder) else ():
+    for path in sorted(present(folder, "calibration-*.json")):
+        item = examine(path)
         if isinstance(item, Damaged):
             raise RecordError(f"{str(item.path)!r} is not a whole calibration ({item.reason}); move it away")
         if not isinstance(item, Calibration) or item.rules_version != RULES_VERSION:
@@ -58,22 +60,12 @@ def find_calibrations(folder: Path, setting: CalibrationSetting, model: str) -> 
             elsewhere.append(item)
     if elsewhere and not valid:
         other = elsewhere[-1]
-        theirs, ours = (
-            f"{name}, {threads} threads"
-            for name, threads in ((other.environment.device, other.setting.threads), (model, setting.threads))
-        )
         raise RecordError(
-            f"{str(path_of(folder, other))!r} was made on another kind of machine ({theirs}; this is {ours}); "
-            "name it with --calibration to use it, or choose another --out"
+            f"{str(path_of(folder, other))!r} was made on another kind of machine ({other.environment.device}, "
+            f"{other.setting.threads} threads; this is {model}, {setting.threads} threads); name it with --calibration to use "
+            "it, or choose another --out"
         )
     return sorted(valid, key=lambda item: (len(item.methods), item.finished, item.run_id), reverse=True)
-
-
-def _has_folder(folder: Path) -> bool:
-    try:
-        return folder.is_dir()
-    except OSError:  # a name that no folder can have: writing there will say so
-        return False
 
 
 def load_calibration(path: Path, setting: CalibrationSetting, methods: Sequence[Named]) -> Calibration:
@@ -88,11 +80,7 @@ def load_calibration(path: Path, setting: CalibrationSetting, methods: Sequence[
     if not isinstance(record, Calibration):
         kind = "baseline" if isinstance(record, Baseline) else "run"
         raise RecordError(f"{where} is the record of a {kind}; name a calibration-….json")
-    try:
-        broken = checksum_flaw(path)
-    except (OSError, ValueError) as error:
-        broken = str(error)
-    if broken:
+    if broken := checksum_flaw(path):
         raise RecordError(f"{where} cannot be trusted: {broken}")
     if record.rules_version != RULES_VERSION:
         raise RecordError(

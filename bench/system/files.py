@@ -123,7 +123,7 @@ def present(folder: Path, pattern: str) -> list[Path]:
     """List what matches in a folder; nothing where there is no folder, also if another process removes it meanwhile."""
     try:
         return list(folder.glob(pattern))
-    except FileNotFoundError:
+    except OSError:  # also of a name that no folder can have
         return []
 
 
