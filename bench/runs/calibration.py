@@ -23,8 +23,7 @@ from bench.records.spec import Budget
 from bench.records.store import prepare_folder, save
 from bench.rules import RULES_VERSION, TUNING_SEED
 from bench.runs.calibration_store import Named, find_calibrations, load_calibration, same_method, speed_of
-from bench.runs.rounds import REFERENCE, Rounds, slices_of
-from bench.runs.workers import ProcessWorker, WorkerLost
+from bench.runs.rounds import REFERENCE, ProcessWorker, Rounds, WorkerLost, slices_of
 from bench.system.device import device_model
 from bench.system.errors import MethodError
 from bench.training.job import Job

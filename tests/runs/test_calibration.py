@@ -25,8 +25,7 @@ from bench.runs import calibration as module
 from bench.runs.budgets import convert, reference_tokens
 from bench.runs.calibration import RESIDENT, calibrate, calibrated, setting_of, warnings
 from bench.runs.calibration_store import find_calibrations, load_calibration, speed_of
-from bench.runs.rounds import slices_of, steps_of
-from bench.runs.workers import WorkerLost
+from bench.runs.rounds import WorkerLost, slices_of, steps_of
 from bench.system.errors import MethodError, RecordError, SpecError
 from bench.training.job import Job
 from tests.conftest import make_job, make_spec

@@ -32,7 +32,6 @@ from bench.records.schema import Record
 from bench.records.spec import Budget
 from bench.records.store import load
 from bench.runs.launchers.process import LocalEngine
-from bench.runs.launchers.transfer import portable, saved
 from bench.runs.launchers.worker import Checkpoint, Ended, Message, Progress, Runner, _find_encoder, difference, software
 from bench.runs.monitor import overview
 from bench.runs.plan import Matrix, Request, plan
@@ -134,7 +133,11 @@ def test_a_run_goes_on_at_another_runner_from_what_the_first_handed_out(
     assert not (tmp_path / "not here").exists()
 
 
+@RAY
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_path_travels_whole_and_a_hub_id_as_it_is(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.runs.launchers.ray import portable
+
     folder = Path(job.data_argument.name)
     monkeypatch.chdir(folder.parent)
     near = replace(job, data_argument=DataRequest(folder.name, "body"))
@@ -180,7 +183,11 @@ def test_a_stop_while_a_snapshot_is_copied_loses_nothing(
     assert outcome.record.training.steps == copies >= at, "each step was kept and copied once"
 
 
+@RAY
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_full_disk_of_the_caller_fails_the_run_with_a_reason(job: Job, tmp_path: Path) -> None:
+    from bench.runs.launchers.ray import saved
+
     job = replace(job, keep=tmp_path / "saved")
     assert job.keep is not None
     job.keep.mkdir()

@@ -14,20 +14,24 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from math import inf
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import ray
 from ray.exceptions import OutOfMemoryError, RayError
 
+from bench.rules import SENTENCES
 from bench.runs.launchers.process import GRACE, LOOK, Died
-from bench.runs.launchers.transfer import checkpoint_of, keep, portable, saved
-from bench.runs.launchers.worker import About, Checkpoint, Ended, Runner, difference, software
+from bench.runs.launchers.worker import About, Bytes, Checkpoint, Ended, Runner, difference, software
 from bench.system.errors import ClusterError
+from bench.system.files import atomic_write
 from bench.system.signals import Interrupts
-from bench.training.job import Job, Notify, Result, ignore_progress
+from bench.training.job import Job, Notify, Outcome, Result, ignore_progress, record_of
 
-__all__ = ["RayEngine"]
+__all__ = ["RayEngine", "portable", "saved"]
 
 TRIES = 3
 """Attempts to run what loses its worker, and to start a worker that does not come up."""
@@ -124,7 +128,7 @@ class RayEngine:
     def _follow(self, actor: Any, work: str, argument: Any, listen: Notify) -> Ended | None:
         """Have a worker execute the work and pass on its messages, until its end; None if it outlives an interrupt."""
         job = argument if isinstance(argument, Job) else None
-        checkpoint = None if job is None else checkpoint_of(job)
+        checkpoint = None if job is None else _checkpoint_of(job)
         messages = actor.execute.remote(work, argument if job is None else portable(job), checkpoint)
         deadline = inf
         while self._interrupts.count < 2 and time.monotonic() < deadline:
@@ -138,7 +142,7 @@ class RayEngine:
                 return message if job is None else saved(job, message)
             if isinstance(message, Checkpoint):
                 assert job is not None
-                keep(job, message.content, listen)
+                _keep(job, message.content, listen)
                 actor.copied.remote()
             else:
                 listen(*message)
@@ -211,3 +215,51 @@ class RayEngine:
 def _kill(actor: Any) -> None:
     with suppress(RayError, ValueError):
         ray.kill(actor)
+
+
+def portable(job: Job) -> Job:
+    """Make a job that another machine can run: paths are absolute, and the checkpoint is sent by itself."""
+    data = job.data_argument
+    if data.name not in ("embedded", "imdb", SENTENCES) and Path(data.name).expanduser().exists():
+        data = replace(data, name=str(Path(data.name).expanduser().absolute()))
+    folder = job.pretrained.folder.expanduser().absolute()
+    return replace(job, data_argument=data, pretrained=replace(job.pretrained, folder=folder), checkpoint=None)
+
+
+def _checkpoint_of(job: Job) -> Bytes | None:
+    """Read the checkpoint that the run resumes from, if it has one."""
+    assert job.checkpoint is not None
+    try:
+        return np.fromfile(job.checkpoint, dtype=np.uint8)
+    except OSError:
+        return None
+
+
+def _keep(job: Job, checkpoint: Bytes, listen: Notify) -> None:
+    """Write a checkpoint beside the records. On a full disk, print a line and continue."""
+    assert job.checkpoint is not None
+    try:
+        with atomic_write(job.checkpoint) as file:
+            file.write(checkpoint.data)
+    except OSError as error:
+        listen(
+            "training",
+            0.0,
+            f"its checkpoint cannot be written here ({error.strerror}); without its worker it would start over",
+        )
+
+
+def saved(job: Job, ended: Ended) -> Ended:
+    """Write the trained weights into their folder. On a full disk the run fails, and the next one resumes from the last
+    checkpoint.
+    """
+    record = ended.result.record if isinstance(ended.result, Outcome) else None
+    if job.keep is None or record is None or record.state != "complete":
+        return ended
+    try:
+        for name, content in ended.files.items():
+            (job.keep / Path(name).name).write_bytes(content.data)
+    except OSError as error:
+        failed = record_of(job, "failed", f"the trained weights cannot be written ({error.strerror})")
+        return Ended(Outcome(failed.model_copy(update={"environment": record.environment})), ended.watch)
+    return ended
