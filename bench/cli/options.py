@@ -98,19 +98,16 @@ class Selection:
         if self.suite is not None:
             from bench.runs.suite import matrices
 
-            return _noted(matrices(self.suite, request.device, overrides=self.explicit, elsewhere=elsewhere, say=say))
-        from bench.runs.plan import plan
-
-        if not request.methods:
+            planned = matrices(self.suite, request.device, overrides=self.explicit, elsewhere=elsewhere, say=say)
+        elif not request.methods:
             raise SpecError("Missing option '--method': name a method, several, or all; or name a suite with --suite")
-        return _noted([plan(request, elsewhere=elsewhere)])
+        else:
+            from bench.runs.plan import plan
 
-
-def _noted(matrices: list[Matrix]) -> list[Matrix]:
-    """Print what was inferred from the data, once."""
-    for note in dict.fromkeys(matrix.note for matrix in matrices if matrix.note):
-        say(harmless(note))
-    return matrices
+            planned = [plan(request, elsewhere=elsewhere)]
+        for note in dict.fromkeys(matrix.note for matrix in planned if matrix.note):
+            say(harmless(note))
+        return planned
 
 
 def say(line: str) -> None:

@@ -111,15 +111,14 @@ def _run_in_turn(context: Context, jobs: Sequence[Job]) -> list[Record]:
 
 def run_job(context: Context, job: Job) -> Record:
     """Execute a run, or return its record if it is finished."""
-    job = replace(job, checkpoint=checkpoint_path(context.out, job.run_id).absolute())
-    assert job.checkpoint is not None
+    checkpoint = checkpoint_path(context.out, job.run_id).absolute()
     known, name, lock = context.finished(job.run_id), run_name(job.spec), lock_path(context.out, job.run_id)
-    if isinstance(known, Record) and not job.checkpoint.exists():
+    if isinstance(known, Record) and not checkpoint.exists():
         return _report_finished(context, known)
     with context.lock(job.run_id, name):
         # Another process may have finished it meanwhile; one that was killed right after that leaves a checkpoint of no use.
         if isinstance(known := context.finished(job.run_id), Record):
-            job.checkpoint.unlink(missing_ok=True)
+            checkpoint.unlink(missing_ok=True)
             return _report_finished(context, known)
         save_adapter = context.keep and job.spec.purpose == "run"
         with (
@@ -127,7 +126,8 @@ def run_job(context: Context, job: Job) -> Record:
             stage(context.out, job.run_id) if save_adapter else nullcontext() as folder,
         ):
             replaced = finished_file(context.out, job.run_id, or_damaged=True) if context.force else None
-            return _execute(context, replace(job, keep=folder, replaces=checksum_of(replaced[0]) if replaced else None), listen)
+            checksum = checksum_of(replaced[0]) if replaced else None
+            return _execute(context, replace(job, checkpoint=checkpoint, keep=folder, replaces=checksum), listen)
 
 
 def _report_finished(context: Context, record: Record) -> Record:
