@@ -50,7 +50,9 @@ def convert_if_calibrated(matrix: Matrix, out: Path) -> Matrix:
     """
     jobs, methods = _calibrated_jobs(matrix)
     try:
-        return _converted(matrix, jobs[0], calibrated(jobs[0], methods, out, file=matrix.calibration)) if jobs else matrix
+        calibrations = calibrated(jobs[0], methods, out, file=matrix.calibration) if jobs else []
+        whole = bool(jobs) and all(speed_of(calibrations, method) is not None for method in methods)
+        return _converted(matrix, jobs[0], calibrations) if whole else matrix
     except BenchError:
         if matrix.calibration is not None:
             raise
