@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -387,7 +388,7 @@ def test_a_calibrated_budget_is_watched_from_before_its_calibration(
         else:
             raise AssertionError("it should be over")
 
-    monkeypatch.setattr(watch.time, "sleep", sleep)
+    monkeypatch.setattr(watch, "time", SimpleNamespace(sleep=sleep))  # git, which is asked for the commit, sleeps as well
     watch.follow(tmp_path, matrices, once=False)
     lines = [line.split("  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
     assert looks == 3
