@@ -150,7 +150,8 @@ def small_folder(small_source: Source, tmp_path_factory: pytest.TempPathFactory)
     import pandas as pd
 
     folder = tmp_path_factory.mktemp("reviews")
-    table = pd.DataFrame({"text": small_source.train.texts, "label": small_source.train.labels})
+    labels = [small_source.labels[label] for label in small_source.train.labels]
+    table = pd.DataFrame({"text": small_source.train.texts, "label": labels})
     held_out = np.arange(len(table)) % 3 == 0
     table[~held_out].to_csv(folder / "train.csv", index=False)
     table[held_out].to_parquet(folder / "test.parquet")

@@ -82,11 +82,12 @@ def unique(records: Iterable[Record | Baseline]) -> list[Record | Baseline]:
 
 
 def _no_records(sources: Path | Sequence[Path]) -> RecordError:
+    make_some = "make some with: python -m bench run --method all"
     paths = [sources] if isinstance(sources, Path) else list(sources)
     missing = [path for path in paths if not path.exists()]
     if missing:
-        return RecordError(f"there is no file or folder {quoted(missing)}; name one that holds records of runs")
-    return RecordError(f"{quoted(sources)} holds no records of runs; make some with: python -m bench run --method all")
+        return RecordError(f"there is no file or folder {quoted(missing)}; {make_some}")
+    return RecordError(f"{quoted(sources)} holds no records of runs; {make_some}")
 
 
 def quoted(sources: Path | Sequence[Path]) -> str:
