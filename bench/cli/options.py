@@ -98,19 +98,16 @@ class Selection:
         if self.suite is not None:
             from bench.runs.suite import matrices
 
-            return _noted(matrices(self.suite, request.device, overrides=self.explicit, elsewhere=elsewhere, say=say))
-        from bench.runs.plan import plan
-
-        if not request.methods:
+            planned = matrices(self.suite, request.device, overrides=self.explicit, elsewhere=elsewhere, say=say)
+        elif not request.methods:
             raise SpecError("Missing option '--method': name a method, several, or all; or name a suite with --suite")
-        return _noted([plan(request, elsewhere=elsewhere)])
+        else:
+            from bench.runs.plan import plan
 
-
-def _noted(matrices: list[Matrix]) -> list[Matrix]:
-    """Print what was inferred from the data, once."""
-    for note in dict.fromkeys(matrix.note for matrix in matrices if matrix.note):
-        say(harmless(note))
-    return matrices
+            planned = [plan(request, elsewhere=elsewhere)]
+        for note in dict.fromkeys(matrix.note for matrix in planned if matrix.note):
+            say(harmless(note))
+        return planned
 
 
 def say(line: str) -> None:
@@ -129,7 +126,9 @@ def selects_runs(*without: str) -> Callable[[Callable[..., None]], Callable[...,
         def wrapper(context: typer.Context, suite: str | None, **values: Any) -> None:
             fields = {name: values.pop(name) for name in options if name != "suite"}
             fields |= {"methods": fields["methods"] or [], "hyperparameters": parse_settings(fields["hyperparameters"] or ())}
-            explicit = {name: value for name, value in fields.items() if name != "device" and _is_given(context, name)}
+            sources = {name: context.get_parameter_source(name) for name in fields.keys() - {"device"}}
+            given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+            explicit = {name: value for name, value in fields.items() if name in given}
             command(Selection(suite, Request(**fields), explicit), **values)
 
         kind = inspect.Parameter.KEYWORD_ONLY
@@ -144,11 +143,6 @@ def selects_runs(*without: str) -> Callable[[Callable[..., None]], Callable[...,
         return wrapper
 
     return decorate
-
-
-def _is_given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 class Command(TyperCommand):

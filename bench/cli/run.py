@@ -1,8 +1,9 @@
-"""The commands `run` and `watch`, which share the options that select runs."""
+"""The commands `calibrate`, `run` and `watch`, which share the options that select runs."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,11 +14,9 @@ from bench.runs.request import option_of
 from bench.system.errors import SpecError
 
 if TYPE_CHECKING:
-    from bench.analysis.tuning import Decision
-    from bench.records.schema import Baseline, Record
-    from bench.runs.launchers.ray_cluster import Cluster
+    from bench.records.schema import Baseline, Calibration, Record
 
-__all__ = ["run", "watch"]
+__all__ = ["calibrate", "run", "watch"]
 
 
 @selects_runs()
@@ -44,10 +43,11 @@ def run(
             folder = find_folder(out, record)
             print(f"  saved: {folder}" if folder else "  finished without --save; --force --save runs it again", flush=True)
 
-    def announce(decision: Decision) -> None:
-        print(choice_line(decision), flush=True)
+    if engine == "local" and address is not None:
+        raise SpecError("--address needs --engine ray; add that, or leave --address out")
+    from bench.runs.launchers.ray_cluster import connected
 
-    with _connected(engine, address) as cluster:
+    with connected(address) if engine == "ray" else nullcontext() as cluster:
         elsewhere = cluster is not None
         device = selection.request.device if cluster is None else cluster.device(selection.request.device)
         matrices = selection.matrices(device, elsewhere=elsewhere)
@@ -60,21 +60,14 @@ def run(
         matrices = [convert_budgets(matrix, out, elsewhere=elsewhere, say=say) for matrix in matrices]
         # A matrix with a run that failed does not stop those after it.
         complete = [
-            carry_out(matrix, out, force=force, tell=tell, announce=announce, keep=save, cluster=cluster) for matrix in matrices
-        ]
+            carry_out(
+                matrix, out, force=force, tell=tell, announce=lambda decision: print(choice_line(decision), flush=True),
+                keep=save, cluster=cluster,
+            )
+            for matrix in matrices
+        ]  # fmt: skip
     if not all(complete):
         raise typer.Exit(1)
-
-
-def _connected(engine: str, address: str | None) -> AbstractContextManager[Cluster | None]:
-    """Connect to the cluster for the runs, or to none."""
-    if engine == "local":
-        if address is not None:
-            raise SpecError("--address needs --engine ray; add that, or leave --address out")
-        return nullcontext()
-    from bench.runs.launchers.ray_cluster import connected
-
-    return connected(address)
 
 
 @selects_runs()
@@ -101,3 +94,63 @@ def watch(
         option = option_of(next(iter(selection.explicit)))
         raise SpecError(f"{option} needs to know which methods; name them with --method, or a suite with --suite")
     follow(out, matrices, once=once, interval=interval)
+
+
+# The ratio of a method depends on none of these.
+@selects_runs("budget", "seeds", "test_limit", "train_limit", "tune", "tune_seeds", "trials_only", "calibration")
+def calibrate(
+    selection: Selection,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=1, max=86400, help="Seconds for the rounds of five methods. [60; 15 for one method]", show_default=False
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the record.")] = RUNS,
+) -> None:
+    """Measure the time per token of each method, as a ratio to the reference, for budgets in seconds or reference tokens.
+    Methods take turns on the same batches, so that a busy machine slows all of them; training runs convert by it.
+    """
+    from bench.records.store import path_of
+    from bench.runs.calibration import calibrate as measured
+    from bench.runs.calibration import warnings
+
+    for matrix in selection.matrices():
+        methods = [(job.spec.method, job.spec.hyperparameters) for job in matrix.jobs]
+        calibration = measured(
+            matrix.jobs[0], methods, out, seconds=seconds, progress=lambda line: _show(f"calibration: {line}")
+        )
+        print(_table(calibration))
+        for line in warnings(calibration, methods):
+            print(f"  warning: {line}")
+        print(f"  record: {path_of(out, calibration)}", flush=True)
+
+
+def _show(line: str) -> None:
+    """Replace the line of a terminal; elsewhere show nothing."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+
+
+def _table(calibration: Calibration) -> str:
+    """Write each method with its ratio, interval and speed."""
+    from bench.records.ratios import ratio
+
+    _show("")
+    reference = calibration.methods[0].slices
+    lines = [
+        f"{calibration.encoder} on {calibration.data}, {calibration.environment.device}, {calibration.setting.precision}: "
+        f"{calibration.rounds_counted} of {calibration.rounds} rounds count",
+        f"  {'method':<20} {'time of a token':>15}  {'95 % interval':<15} {'tokens/s':>9} {'rounds':>6}",
+    ]
+    for entry in calibration.methods:
+        measured = ratio(entry.slices, reference, calibration.rounds_rule)
+        if entry.ratio is None or measured is None:
+            lines.append(f"  {entry.method:<20} {entry.state:>15}")
+            continue
+        interval = (
+            f"{entry.low:.3f} to {entry.high:.3f}" if entry.low is not None and entry.high is not None else "too few rounds"
+        )
+        speed = calibration.tokens_per_second / entry.ratio
+        lines.append(f"  {entry.method:<20} {entry.ratio:>15.3f}  {interval:<15} {speed:>9,.0f} {measured.rounds:>6}")
+    return "\n".join(lines)

@@ -6,8 +6,8 @@ It is measured once for a setting, kept as a record among the runs, and converts
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,25 +15,20 @@ from typing import Any
 import numpy as np
 
 import methods as registry
-from bench.data.sources import DataRequest
-from bench.data.task import Ints, prepare, splits_of
-from bench.models.pretrained import PretrainedModel
+from bench.data.task import prepare, splits_of
 from bench.records.environment import environment
-from bench.records.ratios import RULE, calibration_id, qualifying_rounds, speed
-from bench.records.schema import Calibration, CalibrationSetting, DataCut, MethodSpeed
-from bench.records.spec import Budget, RunSpec
+from bench.records.ratios import RULE, Ratio, calibration_id, qualifying_rounds, speed
+from bench.records.schema import Calibration, CalibrationSetting, MethodSpeed
+from bench.records.spec import Budget
 from bench.records.store import prepare_folder, save
 from bench.rules import RULES_VERSION, TUNING_SEED
-from bench.runs.calibration_store import covering, find_calibrations, load_calibration, same_method
-from bench.runs.rounds import REFERENCE, Group, Measured, Worker, WorkerLost, measure, slices_of
-from bench.runs.workers import ProcessWorker
+from bench.runs.calibration_store import Named, find_calibrations, load_calibration, same_method, speed_of
+from bench.runs.rounds import REFERENCE, ProcessWorker, Rounds, WorkerLost, slices_of
 from bench.system.device import device_model
 from bench.system.errors import MethodError
-from bench.training.job import Job, job_of
+from bench.training.job import Job
 
-__all__ = [
-    "ALONE", "RESIDENT", "SECONDS", "Named", "Subject", "calibrate", "calibrated", "setting_of", "subject_of", "warnings",
-]  # fmt: skip
+__all__ = ["ALONE", "RESIDENT", "SECONDS", "calibrate", "calibrated", "setting_of", "warnings"]
 
 RESIDENT = 5
 """Methods that are resident at a time, the reference among them: the five compared; more would not fit beside each other."""
@@ -46,20 +41,7 @@ WIDE = 0.10
 RATE = 1e-5
 """Learning rate of the slices: weights move, as they do in a run, and stay near those of the pretrained encoder."""
 
-Named = tuple[str, Mapping[str, Any]]
-"""A method and its hyperparameters. The learning rate, if it is there, is left out: it changes no time."""
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """Encoder, data and setting of a calibration on this machine."""
-
-    setting: CalibrationSetting
-    pretrained: PretrainedModel
-    data_argument: DataRequest
-    data: DataCut
-    data_name: str
 
 
 def setting_of(job: Job) -> CalibrationSetting:
@@ -73,51 +55,41 @@ def setting_of(job: Job) -> CalibrationSetting:
     )  # fmt: skip
 
 
-def subject_of(job: Job) -> Subject:
-    """Return the subject of a run."""
-    return Subject(setting_of(job), job.pretrained, job.data_argument, job.data, job.spec.data)
-
-
 def calibrated(
-    subject: Subject,
-    methods: Sequence[Named],
-    out: Path,
-    *,
-    file: Path | None = None,
-    seconds: float | None = None,
-    progress: Progress = lambda line: None,
+    job: Job, methods: Sequence[Named], out: Path, *, file: Path | None = None, progress: Progress | None = None
 ) -> list[Calibration]:
-    """Return calibrations that hold these methods between them, first the one that converts budgets in seconds.
+    """Return calibrations of a job's setting that hold these methods between them, first the one that converts seconds.
 
-    With `file` only that one, of any machine. Else those of the folder `out`; methods that none of them holds are calibrated
-    now against the same reference, and the record is saved there.
+    With `file` only that one, of any machine. Else those of the folder `out`; with `progress`, methods that none of them
+    holds are calibrated now against the same reference, and the record is saved there.
 
     Raises:
         BenchError: if a file is no calibration, was changed, is of another setting or rules version, or lacks a method; if the
             folder has only calibrations of another kind of machine; if the reference cannot be trained.
     """
+    setting = setting_of(job)
     if file is not None:
-        return [load_calibration(file, subject.setting, methods)]
-    model = device_model(subject.setting.device)
-    calibrations = find_calibrations(out, subject.setting, model)
-    missing = [method for method in methods if covering(calibrations, method) is None]
-    if not missing:
+        return [load_calibration(file, setting, methods)]
+    model = device_model(setting.device)
+    calibrations = find_calibrations(out, setting, model)
+    missing = [method for method in methods if speed_of(calibrations, method) is None]
+    if not missing or progress is None:
         return calibrations
-    calibrate(subject, missing, out, seconds=seconds, progress=progress)
-    return find_calibrations(out, subject.setting, model)
+    calibrate(job, missing, out, progress=progress)
+    return find_calibrations(out, setting, model)
 
 
 def calibrate(
-    subject: Subject,
+    job: Job,
     methods: Sequence[Named],
     out: Path,
     *,
     seconds: float | None = None,
     progress: Progress = lambda line: None,
-    worker: Callable[[Job], Worker] = ProcessWorker,
+    worker: Callable[[Job], ProcessWorker] = ProcessWorker,
     clock: Callable[[], float] = time.monotonic,
 ) -> Calibration:
-    """Time these methods beside the reference, and save the record in the folder `out`.
+    """Time these methods beside the reference with encoder, data and setting of a job, and save the record in `out`.
 
     `seconds` is for each group of at most `RESIDENT` methods; None: `SECONDS`, and `ALONE` where one method is timed.
 
@@ -125,44 +97,39 @@ def calibrate(
         BenchError: if the folder cannot be written, or the reference cannot be trained.
     """
     prepare_folder(out)
-    timed = _with_reference(methods)
+    timed, spec = _with_reference(methods), job.spec
     limit = seconds if seconds is not None else ALONE if len(timed) <= 2 else SECONDS
-    # No method trains on another's batches, and no run has this seed's.
-    lengths, generator = _lengths(subject), np.random.default_rng(TUNING_SEED)
-    measured, budgeted = Measured(), 0.0
-    waiting = _groups(list(range(1, len(timed))), limit)
-    tried_again: set[int] = set()
+    task = prepare(job.pretrained, job.data.sha256, lambda: splits_of(job.data_argument, job.data.sha256))
+    lengths = task.lengths(task.train, spec.max_length)
+    rounds = Rounds(
+        lambda method: worker(_worker_job(job, timed[method])),
+        # No method trains on another's batches, and no run has this seed's.
+        lambda steps: slices_of(lengths, spec.batch_size, TUNING_SEED, steps),
+        spec.device,
+        np.random.default_rng(TUNING_SEED),
+        clock,
+        progress,
+    )
+    others = range(1, len(timed))
+    waiting = [(others[i : i + RESIDENT - 1], limit) for i in range(0, max(1, len(others)), RESIDENT - 1)]
+    budgeted = 0.0
     while waiting:
-        group = waiting.pop(0)
-        budgeted += group.seconds
+        group, group_seconds = waiting.pop(0)
+        budgeted += group_seconds
         try:
-            measure(
-                group,
-                lambda method: worker(_job(subject, timed[method])),
-                lambda steps: slices_of(lengths, subject.setting.batch_size, TUNING_SEED, steps),
-                subject.setting.device,
-                measured,
-                generator=generator,
-                clock=clock,
-                progress=progress,
-            )
+            rounds.measure(group, group_seconds)
         except WorkerLost as error:
             raise MethodError(f"the reference {timed[REFERENCE][0]} cannot be calibrated: {error.reason}") from None
         # A method that did not fit beside others may fit alone, unless it reached its own cap.
-        if len(group.methods) > 1 and (subject.setting.memory_cap is None or subject.setting.device == "cuda"):
-            retries = [m for m in group.methods if m not in tried_again and _full(measured, m)]
-            tried_again.update(retries)
-            waiting += [Group([method], min(limit, ALONE)) for method in retries]
-            for method in retries:
-                del measured.failures[method]
-                measured.slices.pop(method, None)
-    calibration = _record(subject, timed, measured, budgeted)
+        if len(group) > 1 and (spec.memory_cap is None or spec.device == "cuda"):
+            for method in group:
+                if method in rounds.failures and rounds.failures[method].state == "out-of-memory":
+                    del rounds.failures[method]
+                    rounds.slices.pop(method, None)
+                    waiting.append((range(method, method + 1), min(limit, ALONE)))
+    calibration = _record(job, timed, rounds, budgeted)
     save(out, calibration)
     return calibration
-
-
-def _full(measured: Measured, method: int) -> bool:
-    return method in measured.failures and measured.failures[method].state == "out-of-memory"
 
 
 def _with_reference(methods: Sequence[Named]) -> list[Named]:
@@ -176,68 +143,48 @@ def _with_reference(methods: Sequence[Named]) -> list[Named]:
     return timed
 
 
-def _groups(others: list[int], seconds: float) -> list[Group]:
-    size = RESIDENT - 1
-    return [Group(others[i : i + size], seconds) for i in range(0, max(1, len(others)), size)]
-
-
-def _lengths(subject: Subject) -> Ints:
-    task = prepare(subject.pretrained, subject.data.sha256, lambda: splits_of(subject.data_argument, subject.data.sha256))
-    return task.lengths(task.train, subject.setting.max_length)
-
-
-def _job(subject: Subject, method: Named) -> Job:
+def _worker_job(job: Job, method: Named) -> Job:
     """Make the job of a worker. Its budget is never spent: a slice is counted by its batches."""
-    setting, (name, own) = subject.setting, method
-    spec = RunSpec(
-        method=name, hyperparameters={**own, "learning_rate": RATE}, encoder=subject.pretrained.name, data=subject.data_name,
-        budget=Budget(amount=1, unit="epochs"), seed=TUNING_SEED, max_length=setting.max_length,
-        truncation=setting.truncation, batch_size=setting.batch_size, dropout=setting.dropout,
-        attention_dropout=setting.attention_dropout, precision=setting.precision, device=setting.device,
-        threads=setting.threads, memory_cap=setting.memory_cap, classes=len(subject.data.labels),
-        kernels=setting.kernels,
-    )  # fmt: skip
-    return job_of(spec, subject.pretrained, subject.data_argument, subject.data, "")
+    name, own = method
+    fields = {
+        "method": name, "hyperparameters": {**own, "learning_rate": RATE}, "budget": Budget(amount=1, unit="epochs"),
+        "seed": TUNING_SEED, "train_limit": None,
+    }  # fmt: skip
+    return replace(job, spec=job.spec.model_copy(update=fields))
 
 
-def _record(subject: Subject, timed: list[Named], measured: Measured, budgeted: float) -> Calibration:
-    setting, reference = subject.setting, measured.slices[REFERENCE]
+def _record(job: Job, timed: list[Named], rounds: Rounds, budgeted: float) -> Calibration:
+    setting, reference = setting_of(job), rounds.slices[REFERENCE]
     model, finished = device_model(setting.device), datetime.now(UTC).isoformat(timespec="seconds")
     return Calibration(
         run_id=calibration_id(setting, timed, model, finished),
         rules_version=RULES_VERSION,
         finished=finished,
-        encoder=subject.pretrained.name,
-        data=subject.data_name,
+        encoder=job.pretrained.name,
+        data=job.spec.data,
         setting=setting,
         environment=environment(device=model, threads=setting.threads),
         reference=timed[REFERENCE][0],
         seconds_asked=budgeted,
-        seconds=measured.seconds,
-        rounds=measured.rounds,
+        seconds=rounds.seconds,
+        rounds=rounds.count,
         rounds_rule=RULE,
         rounds_counted=len(qualifying_rounds(reference)),
         tokens_per_second=speed(reference),
-        methods=list(_speeds(timed, measured)),
+        methods=[_speed(position, method, rounds) for position, method in enumerate(timed)],
     )
 
 
-def _speeds(timed: list[Named], measured: Measured) -> Iterator[MethodSpeed]:
-    for position, (name, own) in enumerate(timed):
-        failure, measured_ratio = measured.failures.get(position), measured.ratio(position)
-        slices = measured.slices.get(position, [])
-        if failure is not None or measured_ratio is None:
-            state, reason = ("failed", "it was never timed") if failure is None else (failure.state, failure.reason)
-            yield MethodSpeed(method=name, hyperparameters=dict(own), state=state, reason=reason, slices=slices)  # type: ignore[arg-type]
-        else:
-            yield MethodSpeed(
-                method=name,
-                hyperparameters=dict(own),
-                slices=slices,
-                ratio=measured_ratio.value,
-                low=measured_ratio.low,
-                high=measured_ratio.high,
-            )
+def _speed(position: int, method: Named, rounds: Rounds) -> MethodSpeed:
+    failure, found = rounds.failures.get(position), rounds.ratio(position)
+    about: dict[str, Any] = {"slices": rounds.slices.get(position, [])}
+    if failure is not None:
+        about |= {"state": failure.state, "reason": failure.reason}
+    elif found is None:
+        about |= {"state": "failed", "reason": "it was never timed"}
+    else:
+        about |= {"ratio": found.value, "low": found.low, "high": found.high}
+    return MethodSpeed(method=method[0], hyperparameters=dict(method[1]), **about)
 
 
 def warnings(calibration: Calibration, methods: Sequence[Named]) -> list[str]:
@@ -255,7 +202,7 @@ def warnings(calibration: Calibration, methods: Sequence[Named]) -> list[str]:
             lines.append(f"{entry.method}: {entry.state}: {entry.reason}")
         elif entry.ratio is None or entry.low is None or entry.high is None:
             lines.append(f"{entry.method}: too few rounds for an interval; give more --seconds")
-        elif max(entry.high - entry.ratio, entry.ratio - entry.low) > WIDE * entry.ratio:
+        elif not Ratio(entry.ratio, entry.low, entry.high, 0).within(WIDE):
             lines.append(
                 f"{entry.method}: the interval {entry.low:.3f} to {entry.high:.3f} is wider than ±{WIDE:.0%}; "
                 "give more --seconds"

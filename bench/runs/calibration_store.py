@@ -7,37 +7,35 @@ from pathlib import Path
 from typing import Any
 
 from bench.records.schema import Baseline, Calibration, CalibrationSetting, MethodSpeed
-from bench.records.store import Damaged, checksum_flaw, load, path_of, read
+from bench.records.store import Damaged, checksum_flaw, examine, path_of, read
 from bench.rules import RULES_VERSION
 from bench.system.errors import RecordError
+from bench.system.files import present
 
-__all__ = ["covering", "find_calibrations", "load_calibration", "same_method", "speed_of"]
+__all__ = ["Named", "find_calibrations", "load_calibration", "same_method", "speed_of"]
 
 _OF_MACHINE = ("device", "threads")
 """Fields of the setting that a calibration which is named need not share."""
 _WORDS = {"encoder_sha256": "encoder", "data_sha256": "data", "memory_cap": "memory"}
 """The option of a field, where that is not its name."""
 
-_Named = tuple[str, Mapping[str, Any]]
+Named = tuple[str, Mapping[str, Any]]
+"""A method and its hyperparameters. The learning rate, if it is there, is left out: it changes no time."""
 
 
-def same_method(method: _Named, candidate: _Named) -> bool:
+def same_method(method: Named, candidate: Named) -> bool:
     """Return whether both are one method at the same hyperparameters but for the learning rate."""
     first, second = ({k: v for k, v in own.items() if k != "learning_rate"} for _, own in (method, candidate))
     return method[0] == candidate[0] and first == second
 
 
-def speed_of(calibration: Calibration, method: _Named) -> MethodSpeed | None:
-    """Return the speed of a method; None if it was not calibrated, or failed for a reason that may pass."""
-    for entry in calibration.methods:
-        if same_method((entry.method, entry.hyperparameters), method) and entry.state != "failed":
-            return entry
+def speed_of(calibrations: Sequence[Calibration], method: Named) -> tuple[Calibration, MethodSpeed] | None:
+    """Find the first calibration that holds a method, and its speed there; one that failed may succeed when tried again."""
+    for calibration in calibrations:
+        for entry in calibration.methods:
+            if same_method((entry.method, entry.hyperparameters), method) and entry.state != "failed":
+                return calibration, entry
     return None
-
-
-def covering(calibrations: Sequence[Calibration], method: _Named) -> Calibration | None:
-    """Return the first of the calibrations that holds a method."""
-    return next((calibration for calibration in calibrations if speed_of(calibration, method) is not None), None)
 
 
 def find_calibrations(folder: Path, setting: CalibrationSetting, model: str) -> list[Calibration]:
@@ -49,7 +47,8 @@ def find_calibrations(folder: Path, setting: CalibrationSetting, model: str) -> 
         RecordError: if one of them was changed, or all are of another kind of machine.
     """
     valid, elsewhere = list[Calibration](), list[Calibration]()
-    for item in load(folder, "calibration-*.json") if _has_folder(folder) else ():
+    for path in sorted(present(folder, "calibration-*.json")):
+        item = examine(path)
         if isinstance(item, Damaged):
             raise RecordError(f"{str(item.path)!r} is not a whole calibration ({item.reason}); move it away")
         if not isinstance(item, Calibration) or item.rules_version != RULES_VERSION:
@@ -61,25 +60,15 @@ def find_calibrations(folder: Path, setting: CalibrationSetting, model: str) -> 
             elsewhere.append(item)
     if elsewhere and not valid:
         other = elsewhere[-1]
-        theirs, ours = (
-            f"{name}, {threads} threads"
-            for name, threads in ((other.environment.device, other.setting.threads), (model, setting.threads))
-        )
         raise RecordError(
-            f"{str(path_of(folder, other))!r} was made on another kind of machine ({theirs}; this is {ours}); "
-            "name it with --calibration to use it, or choose another --out"
+            f"{str(path_of(folder, other))!r} was made on another kind of machine ({other.environment.device}, "
+            f"{other.setting.threads} threads; this is {model}, {setting.threads} threads); name it with --calibration to use "
+            "it, or choose another --out"
         )
     return sorted(valid, key=lambda item: (len(item.methods), item.finished, item.run_id), reverse=True)
 
 
-def _has_folder(folder: Path) -> bool:
-    try:
-        return folder.is_dir()
-    except OSError:  # a name that no folder can have: writing there will say so
-        return False
-
-
-def load_calibration(path: Path, setting: CalibrationSetting, methods: Sequence[_Named]) -> Calibration:
+def load_calibration(path: Path, setting: CalibrationSetting, methods: Sequence[Named]) -> Calibration:
     """Read the calibration in a file, which is valid on any machine for an equal setting.
 
     Raises:
@@ -91,11 +80,7 @@ def load_calibration(path: Path, setting: CalibrationSetting, methods: Sequence[
     if not isinstance(record, Calibration):
         kind = "baseline" if isinstance(record, Baseline) else "run"
         raise RecordError(f"{where} is the record of a {kind}; name a calibration-….json")
-    try:
-        broken = checksum_flaw(path)
-    except (OSError, ValueError) as error:
-        broken = str(error)
-    if broken:
+    if broken := checksum_flaw(path):
         raise RecordError(f"{where} cannot be trusted: {broken}")
     if record.rules_version != RULES_VERSION:
         raise RecordError(
@@ -110,7 +95,7 @@ def load_calibration(path: Path, setting: CalibrationSetting, methods: Sequence[
             "calibrate this setting"
         )
     for name, own in methods:
-        if speed_of(record, (name, own)) is None:
+        if speed_of([record], (name, own)) is None:
             raise RecordError(f"{where} does not hold {_label(name, own)}; calibrate it, or leave --calibration out")
     return record
 

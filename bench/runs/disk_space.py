@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import methods
 from bench.system.errors import RecordError
-from bench.system.files import temporary_file
+from bench.system.files import in_folder
 from bench.training.job import Job, checkpoint_path
 
 __all__ = ["check_room", "record_bytes", "reserved", "checkpoint_bytes"]
@@ -66,27 +68,18 @@ def check_room(out: Path, jobs: Sequence[Job], *, keep: bool = False) -> None:
 
 
 @contextmanager
-def reserved(out: Path, size: int) -> Iterator[Callable[[], None]]:
-    """Reserve `size` bytes of the disk of `out` until the function that this yields is called, or the end.
+def reserved(out: Path, size: int) -> Iterator[IO[bytes]]:
+    """Hold `size` bytes of the disk of `out` by a file without a name, until it is truncated or the end.
 
     Raises:
         RecordError: if they are not there.
     """
-    handle, path = temporary_file(out / "reserve")
-
-    def release() -> None:
-        with suppress(OSError):
-            os.ftruncate(handle, 0)
-
-    try:
+    with in_folder(out, lambda: tempfile.TemporaryFile(dir=out)) as file:
         try:
-            os.posix_fallocate(handle, 0, size)
+            os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
             raise RecordError(
                 f"the disk of {str(out)!r} has no {size / 2**20:,.1f} MiB for a record ({error.strerror}); free some, or "
                 "choose another --out"
             ) from None
-        yield release
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(handle)
+        yield file

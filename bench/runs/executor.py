@@ -17,14 +17,13 @@ from bench.records.attempts import save_anew
 from bench.records.schema import FINAL, AnyRecord, Baseline, Record, State
 from bench.records.store import checksum_of, finished, finished_file, path_of, save
 from bench.runs.disk_space import record_bytes, reserved
-from bench.runs.launchers.base import Engine
-from bench.runs.launchers.process import Died
+from bench.runs.launchers.process import Died, Engine
 from bench.runs.progress import Progress
 from bench.runs.status import is_running, read_status
 from bench.system.locks import exclusive, lock_path
 from bench.system.signals import Interrupts
 from bench.training.baseline import BaselineJob
-from bench.training.job import Job, Notify, Outcome, Result, Watch, cancelled, checkpoint_path, record_of, run_name
+from bench.training.job import Job, Notify, Outcome, Result, cancelled, checkpoint_path, record_of, run_name
 
 __all__ = ["Context", "Tell", "run_all", "run_baseline", "run_job"]
 
@@ -112,15 +111,14 @@ def _run_in_turn(context: Context, jobs: Sequence[Job]) -> list[Record]:
 
 def run_job(context: Context, job: Job) -> Record:
     """Execute a run, or return its record if it is finished."""
-    job = replace(job, checkpoint=checkpoint_path(context.out, job.run_id).absolute())
-    assert job.checkpoint is not None
+    checkpoint = checkpoint_path(context.out, job.run_id).absolute()
     known, name, lock = context.finished(job.run_id), run_name(job.spec), lock_path(context.out, job.run_id)
-    if isinstance(known, Record) and not job.checkpoint.exists():
+    if isinstance(known, Record) and not checkpoint.exists():
         return _report_finished(context, known)
     with context.lock(job.run_id, name):
         # Another process may have finished it meanwhile; one that was killed right after that leaves a checkpoint of no use.
         if isinstance(known := context.finished(job.run_id), Record):
-            job.checkpoint.unlink(missing_ok=True)
+            checkpoint.unlink(missing_ok=True)
             return _report_finished(context, known)
         save_adapter = context.keep and job.spec.purpose == "run"
         with (
@@ -128,7 +126,8 @@ def run_job(context: Context, job: Job) -> Record:
             stage(context.out, job.run_id) if save_adapter else nullcontext() as folder,
         ):
             replaced = finished_file(context.out, job.run_id, or_damaged=True) if context.force else None
-            return _execute(context, replace(job, keep=folder, replaces=checksum_of(replaced[0]) if replaced else None), listen)
+            checksum = checksum_of(replaced[0]) if replaced else None
+            return _execute(context, replace(job, checkpoint=checkpoint, keep=folder, replaces=checksum), listen)
 
 
 def _report_finished(context: Context, record: Record) -> Record:
@@ -139,7 +138,7 @@ def _report_finished(context: Context, record: Record) -> Record:
 
 def _execute(context: Context, job: Job, listen: Notify) -> Record:
     """Execute a run, or resume it from its checkpoint; save its adapter, then its record."""
-    with context.uninterrupted(), reserved(context.out, record_bytes(job)) as release:
+    with context.uninterrupted(), reserved(context.out, record_bytes(job)) as room:
         try:
             result = context.engine.run("bench.training.run:execute", job, listen=listen)
         except Died as error:
@@ -148,8 +147,11 @@ def _execute(context: Context, job: Job, listen: Notify) -> Record:
             where = {} if error.environment is None else {"environment": error.environment}
             result = Result(Outcome(died.model_copy(update=where)))
         outcome: Outcome = result.outcome or cancelled(job)
-        record = _with_outside_clock(outcome.record, result.watch)
-        release()
+        record, watch = outcome.record, result.watch
+        if record.seconds is not None:
+            outside = {"outside": watch.seconds, "outside_training": watch.between("training")}
+            record = record.model_copy(update={"seconds": record.seconds.model_copy(update=outside)})
+        room.truncate(0)
         if job.keep is not None and record.state == "complete":
             publish(job.keep, context.out, record)  # before the record: a reader of that finds both
         record = _save(context, job, record, outcome.logits)
@@ -158,13 +160,6 @@ def _execute(context: Context, job: Job, listen: Notify) -> Record:
         if result.interrupted:
             raise KeyboardInterrupt
     return record
-
-
-def _with_outside_clock(record: Record, watch: Watch) -> Record:
-    if record.seconds is None:
-        return record
-    seen = {"outside": watch.seconds, "outside_training": watch.between("training")}
-    return record.model_copy(update={"seconds": record.seconds.model_copy(update=seen)})
 
 
 def _save(context: Context, job: Job, record: Record, logits: npt.NDArray[np.float32] | None) -> Record:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 from bench.analysis.comparison import setting_labels
 from bench.analysis.groups import GroupKey, Setting, group_key
 from bench.analysis.tuning import decide, one_more_rate
-from bench.records.schema import FINAL, AnyRecord, Baseline, Calibration, Record
+from bench.records.schema import FINAL, AnyRecord, Baseline, Record
 from bench.records.store import checksum_flaw, read
-from bench.runs.pace import Pace, until_all_done
 from bench.runs.plan import Matrix, extended, tuned
 from bench.runs.status import Status, is_running, read_status
 from bench.system.errors import BenchError
@@ -22,42 +23,27 @@ from bench.system.files import present
 from bench.system.locks import lock_path
 from bench.training.job import Job, checkpoint_path, run_name
 
-__all__ = ["Best", "Folder", "Overview", "Running", "overview"]
+__all__ = ["OVERHEAD", "Best", "Overview", "Running", "overview", "records_of"]
+
+OVERHEAD = 25.0
+"""Seconds that a run takes beside its training, before any is finished: set-up and test of the smallest encoder."""
+SOON = 0.03
+"""Share of a phase below which its pace is no estimate."""
 
 
-class Folder:
-    """A results folder that is polled; files that have not changed are read once."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._known: dict[Path, tuple[tuple[int, int, int], AnyRecord | None]] = {}
-
-    def records(self) -> tuple[list[Record | Baseline], int]:
-        """Return all records of runs and baselines, and the number of other or changed files beside them."""
-        entries: dict[Path, tuple[tuple[int, int, int], AnyRecord | None]] = {}
-        for path in sorted(present(self.path, "*.json")):
-            try:
-                status = path.stat()
-            except OSError:  # removed in this moment
-                continue
-            mark = status.st_mtime_ns, status.st_size, status.st_ino
-            before = self._known.get(path)
-            entries[path] = before if before is not None and before[0] == mark else (mark, _read_record(path))
-        self._known = entries
-        whole = [record for _, record in entries.values() if record is not None]
-        return [one for one in whole if not isinstance(one, Calibration)], len(entries) - len(whole)
-
-    def running(self) -> list[tuple[str, Status | None]]:
-        """Return the ids of runs that execute now, with their status where they have written one."""
-        locks = sorted(present(lock_path(self.path, "").parent, "*.lock"))
-        return [(path.stem, status) for path in locks if is_running(path, status := read_status(path))]
-
-    def with_checkpoint(self) -> set[str]:
-        """Return the ids of runs that have a checkpoint."""
-        return {path.stem for path in present(checkpoint_path(self.path, "").parent, "*.safetensors")}
+def records_of(folder: Path) -> tuple[list[Record | Baseline], int]:
+    """Return all records of runs and baselines, and the number of other or changed files beside them."""
+    found: list[AnyRecord | None] = []
+    for path in sorted(present(folder, "*.json")):
+        with suppress(OSError):  # removed in this moment
+            status = path.stat()
+            found.append(_read_record(path, (status.st_mtime_ns, status.st_size, status.st_ino)))
+    return [one for one in found if isinstance(one, Record | Baseline)], found.count(None)
 
 
-def _read_record(path: Path) -> AnyRecord | None:
+@lru_cache(maxsize=10_000)
+def _read_record(path: Path, mark: tuple[int, int, int]) -> AnyRecord | None:
+    """Read a file once, as long as it has the same mark."""
     try:
         record = read(path)
         return None if checksum_flaw(path) else record
@@ -114,10 +100,12 @@ class Overview:
         return self.to_do == 0 and not self.running
 
 
-def overview(folder: Folder, matrices: Sequence[Matrix] | None) -> Overview:
+def overview(folder: Path, matrices: Sequence[Matrix] | None) -> Overview:
     """Summarise the runs of these matrices or, without any, of the folder."""
-    locked = folder.running()  # before the records: a run that ends meanwhile is seen twice, and not missed
-    records, damaged = folder.records()
+    locks = sorted(present(lock_path(folder, "").parent, "*.lock"))
+    # Before the records: a run that ends meanwhile is seen twice, and not missed.
+    locked = [(path.stem, status) for path in locks if is_running(path, status := read_status(path))]
+    records, damaged = records_of(folder)
     runs = [record for record in records if isinstance(record, Record)]
     jobs = None if matrices is None else [job for matrix in matrices for job in _jobs(matrix, runs)]
     if jobs is not None:
@@ -127,7 +115,7 @@ def overview(folder: Folder, matrices: Sequence[Matrix] | None) -> Overview:
         mine = [(i, status) for i, status in locked if i in ids or (status and status.name.startswith("baseline"))]
     else:
         mine = locked
-    now, pace = time.time(), Pace(runs)
+    now, pace = time.time(), _Pace(runs)
     known: dict[str, Job | Record] = {one.run_id: one for one in (*runs, *(jobs or ()))}
     running = [_running(status, now, pace, known.get(run_id)) for run_id, status in mine]
     busy = {run_id for run_id, _ in locked}
@@ -137,7 +125,8 @@ def overview(folder: Folder, matrices: Sequence[Matrix] | None) -> Overview:
         done = busy | {record.run_id for record in runs if record.state in FINAL}
         waiting = [job for job in jobs if job.run_id not in done]
         others = [pace.whole(job) for job in waiting]
-    resumable = sorted(run_id for run_id in folder.with_checkpoint() - busy if jobs is None or run_id in known)
+    checkpoints = {path.stem for path in present(checkpoint_path(folder, "").parent, "*.safetensors")}
+    resumable = sorted(run_id for run_id in checkpoints - busy if jobs is None or run_id in known)
     return Overview(
         running=running,
         states=Counter(record.state for record in runs if record.run_id not in busy),
@@ -145,7 +134,7 @@ def overview(folder: Folder, matrices: Sequence[Matrix] | None) -> Overview:
         requested=None if jobs is None else len(jobs),
         stopped=[run_name(known[run_id].spec) if run_id in known else run_id for run_id in resumable],
         best=_best(runs),
-        remaining=until_all_done([run.remaining for run in running], others),
+        remaining=_until_all_done([run.remaining for run in running], others),
         damaged=damaged,
         unmatched=bool(locked) and not running and not runs,
     )
@@ -170,7 +159,7 @@ def _jobs(matrix: Matrix, records: list[Record]) -> list[Job]:
     return [*trials, *tuned(matrix.jobs, decide(ended, extended=bool(more)))]
 
 
-def _running(status: Status | None, now: float, pace: Pace, run: Job | Record | None) -> Running:
+def _running(status: Status | None, now: float, pace: _Pace, run: Job | Record | None) -> Running:
     if status is None:
         return Running("a run" if run is None else run_name(run.spec), "", "set-up", 0.0, None, pace.whole(run))
     left = pace.remaining(status, run, now)
@@ -205,3 +194,49 @@ def _ranked(records: list[Record]) -> Best:
         for label, accuracies in zip(setting_labels(method, list(scores)), scores.values(), strict=True):
             means.append((label, fmean(accuracies), len(accuracies)))
     return Best(f"{spec.encoder} on {spec.data}, {spec.requested_budget}", sorted(means, key=lambda one: -one[1]))
+
+
+class _Pace:
+    """Seconds of training and of all else in finished runs."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        times = [(record, record.seconds) for record in records if record.state == "complete" and record.seconds is not None]
+        self._trained: dict[str | None, list[float]] = defaultdict(list)
+        """By budget, and of all under None."""
+        for record, seconds in times:
+            for budget in (str(record.spec.requested_budget), None):
+                self._trained[budget].append(seconds.charged)
+        self.overhead = median(max(0.0, took.total + took.before - took.charged) for _, took in times) if times else OVERHEAD
+
+    def training(self, run: Job | Record | None) -> float | None:
+        """Return the seconds of training: of the budget, else by its calibration, else the median of finished ones like it."""
+        if run is not None and run.conversion is not None:
+            return run.conversion.expected_seconds
+        if run is not None and run.spec.budget.unit == "seconds":
+            return run.spec.budget.amount
+        others = self._trained.get(None if run is None else str(run.spec.requested_budget))
+        return median(others) if others else None
+
+    def whole(self, run: Job | Record | None) -> float | None:
+        """Return the seconds of a run from start to end."""
+        training = self.training(run)
+        return None if training is None else training + self.overhead
+
+    def remaining(self, status: Status, run: Job | Record | None, now: float) -> float | None:
+        """Return the seconds until a run ends; None where neither its budget nor its pace is known."""
+        rest, done = 1.0 - status.share, status.share - status.found
+        paced = (now - status.since) / done * rest if status.since is not None and done > SOON else None
+        if status.phase not in ("set-up", "training"):
+            return self.overhead * rest if paced is None else paced
+        whole = self.training(run)
+        planned = None if whole is None else whole * rest
+        training = planned if paced is None or status.phase == "set-up" else paced
+        return None if training is None else training + self.overhead
+
+
+def _until_all_done(running: Sequence[float | None], waiting: Sequence[float | None]) -> float | None:
+    """Return the seconds until all runs end if as many execute at once as do now; None where one is unknown."""
+    known = [part for part in (*running, *waiting) if part is not None]
+    if len(known) < len(running) + len(waiting):
+        return None
+    return max(sum(known) / max(1, len(running)), *known[: len(running)], 0.0)

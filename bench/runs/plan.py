@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -12,22 +12,19 @@ import numpy as np
 
 import methods
 from bench.analysis.tuning import Decision, rates
-from bench.data.sources import DataRequest, Reviews, Source, read
+from bench.data.sources import DataRequest, Reviews, read
 from bench.data.task import Splits, split
 from bench.models.pretrained import PretrainedModel, find
-from bench.records.schema import Conversion, DataCut
+from bench.records.schema import DataCut
 from bench.records.spec import Budget, parse_seeds, parse_size, spec_from_fields, tuning_seeds
-from bench.rules import Precision
 from bench.runs.request import SHORTEST, Request
 from bench.system.device import device_model, resolve_device, resolve_precision, usable_cores
 from bench.system.errors import SpecError
 from bench.training.job import Job, job_of
 
-__all__ = ["Convert", "Matrix", "Request", "converted", "extended", "plan", "tuned"]
+__all__ = ["Matrix", "Request", "extended", "plan", "tuned"]
 
 _T = TypeVar("_T")
-Convert = Callable[[Job], tuple[Budget, int, Conversion]]
-"""From a job with a calibrated budget to its own tokens, the reference's, and the conversion."""
 
 
 @dataclass(frozen=True)
@@ -47,31 +44,6 @@ class Matrix:
     """The calibration's record that was named; None: one of the results folder, made where there is none."""
     note: str | None = None
     """One line on inferred columns, classes and splits."""
-
-
-@dataclass(frozen=True)
-class _Resolved:
-    """A request with its names resolved."""
-
-    settings: dict[str, dict[str, Any]]
-    """Method → all its hyperparameters."""
-    budgets: list[Budget]
-    seeds: list[int]
-    rates: dict[str, list[float]]
-    """Method → learning rates to try; empty without tuning."""
-    device: Literal["cpu", "cuda"]
-    precision: Precision
-    memory_cap: int | None
-    pretrained: PretrainedModel
-    source: Source
-    splits: Splits
-    train_limits: list[int | None]
-
-
-def _methods(requested: list[str]) -> list[str]:
-    if not requested:
-        raise SpecError(f"name at least one method with --method: {', '.join(methods.names())} or all")
-    return list(dict.fromkeys(name for entry in requested for name in methods.expand(entry)))
 
 
 def _attaching(names: list[str], requested: list[str], pretrained: PretrainedModel) -> list[str]:
@@ -135,19 +107,16 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
     Raises:
         BenchError: for the first thing that is wrong.
     """
-    resolved = _resolve(request, elsewhere)
-    _validate(request, resolved)
-    return _expand(request, resolved, elsewhere)
-
-
-def _resolve(request: Request, elsewhere: bool) -> _Resolved:
-    names, budgets, seeds = _methods(request.methods), _budgets(request.budget), parse_seeds(request.seeds)
+    if not request.methods:
+        raise SpecError(f"name at least one method with --method: {', '.join(methods.names())} or all")
+    names = list(dict.fromkeys(name for entry in request.methods for name in methods.expand(entry)))
+    budgets, seeds = _budgets(request.budget), parse_seeds(request.seeds)
     if request.calibration is not None and not any(budget.calibrated for budget in budgets):
         raise SpecError(f"--calibration converts seconds and reference tokens, not --budget {request.budget}; leave it out")
     unused = sorted(request.hyperparameters.keys() - set(names))
     if unused:
         raise SpecError(f"hyperparameters are set for {unused[0]}, which is not run; add it with --method {unused[0]}")
-    rates = _rates(request, names, seeds)
+    tried = _rates(request, names, seeds)
     device: Literal["cpu", "cuda"] = "cuda" if request.device == "cuda" else "cpu"
     device = device if elsewhere else resolve_device(request.device)
     precision = resolve_precision(request.precision, device)
@@ -162,88 +131,87 @@ def _resolve(request: Request, elsewhere: bool) -> _Resolved:
             f"--max-length {request.max_length} is more than the {pretrained.longest} positions of the encoder "
             f"{pretrained.name!r}; use at most that"
         )
-    source = read(_data_request(request))
+    data_request = DataRequest(request.data, request.text_column, request.label_column)
+    source = read(data_request)
     splits = split(source)
-    limits = _train_limits(request, splits.train, len(source.labels))
-    return _Resolved(settings, budgets, seeds, rates, device, precision, memory_cap, pretrained, source, splits, limits)
-
-
-def _data_request(request: Request) -> DataRequest:
-    return DataRequest(request.data, request.text_column, request.label_column)
-
-
-def _train_limits(request: Request, train: Reviews, classes: int) -> list[int | None]:
-    """Parse a list of limits with commas; the whole split is no limit.
-
-    Raises:
-        SpecError: if one is no number, out of range or repeated, or several are to be tuned.
-    """
-    if request.train_limit is None:
-        return [None]
-    parts = [part.strip() for part in str(request.train_limit).split(",")]
-    limits: list[int | None] = []
-    for part in parts:
-        if not re.fullmatch(r"-?[0-9]{1,12}", part, re.ASCII):
-            raise SpecError(f"--train-limit {part!r} is no number of texts; write 1000, or several: 100,1000")
-        if not classes <= int(part) <= len(train):
-            raise SpecError(f"--train-limit {int(part)} must be between {classes} and the {len(train):,} reviews to train on")
-        limits.append(_limit(int(part), train))
-    if len(set(limits)) < len(limits):
-        raise SpecError(f"--train-limit {request.train_limit} names a number twice; name each once")
-    if len(limits) > 1 and request.tune is not None:
-        raise SpecError("--tune chooses learning rates for one --train-limit; give them one at a time")
-    return limits
-
-
-def _validate(request: Request, resolved: _Resolved) -> None:
-    tested, classes = len(resolved.splits.test), len(resolved.source.labels)
-    reviews = min(limit or len(resolved.splits.train) for limit in resolved.train_limits)
-    if request.batch_size > reviews:
-        raise SpecError(f"--batch-size {request.batch_size} is more than the {reviews:,} reviews to train on")
-    if request.test_limit is not None and not classes <= request.test_limit <= tested:
-        raise SpecError(f"--test-limit {request.test_limit} must be between {classes} and the {tested:,} test reviews")
-
-
-def _expand(request: Request, resolved: _Resolved, elsewhere: bool) -> Matrix:
-    """Cross methods, budgets and seeds. Seeds are outermost; within a seed the rest is shuffled by it (rules, section 7)."""
-    names, budgets, seeds, rates = list(resolved.settings), resolved.budgets, resolved.seeds, resolved.rates
-    device, source, splits = resolved.device, resolved.source, resolved.splits
+    limits = _limits(request, splits, len(source.labels))
     data = DataCut(
         sha256=source.sha256, cut=splits.name,
         train=len(splits.train), validation=len(splits.validation), test=len(splits.test),
         duplicates_removed=splits.duplicates_removed, leaked=len(splits.leaked), revision=source.revision,
         labels=source.labels, columns=None if source.columns is None else list(source.columns),
     )  # fmt: skip
+    spec = spec_from_fields(
+        method=names[0], hyperparameters=settings[names[0]], budget=budgets[0], seed=seeds[0], encoder=pretrained.name,
+        data=source.name, max_length=request.max_length, truncation=request.truncation, batch_size=request.batch_size,
+        precision=precision, device=device, threads=usable_cores(), memory_cap=memory_cap, dropout=request.dropout,
+        attention_dropout=request.attention_dropout, classes=len(source.labels),
+        test_limit=_limit(request.test_limit, splits.test),
+    )  # fmt: skip
     model = "unknown" if elsewhere and device == "cuda" else device_model(device)
-
-    def job(method: str, budget: Budget, limit: int | None, **fields: Any) -> Job:
-        spec = spec_from_fields(
-            method=method, hyperparameters=resolved.settings[method], budget=budget, encoder=resolved.pretrained.name,
-            data=source.name, max_length=request.max_length, truncation=request.truncation, batch_size=request.batch_size,
-            precision=resolved.precision, device=device, threads=usable_cores(), memory_cap=resolved.memory_cap,
-            dropout=request.dropout, attention_dropout=request.attention_dropout,
-            train_limit=limit, classes=len(source.labels), **fields,
-        )  # fmt: skip
-        return job_of(spec, resolved.pretrained, _data_request(request), data, model)
-
-    # Trials are never tested, so that they are the same under every limit of the test.
-    trials = [
-        job(name, budget, resolved.train_limits[0], seed=seed, purpose="trial").at_rate(rate)
-        for seed in (tuning_seeds(request.tune_seeds) if rates else [])
-        for budget, name, rate in _shuffled([(b, n, r) for b in budgets for n in names for r in rates[n]], seed)
-    ]
-    tuning = {"tuning": request.tune, "tuning_seeds": request.tune_seeds if rates else None}
-    jobs = [
-        replace(
-            job(name, budget, limit, seed=seed, test_limit=_limit(request.test_limit, splits.test), **tuning),
-            side_tests=seed == seeds[0],
-        )
-        for seed in ([] if request.trials_only else seeds)
-        for limit, budget, name in _shuffled([(m, b, n) for m in resolved.train_limits for b in budgets for n in names], seed)
-    ]
+    template = job_of(spec, pretrained, data_request, data, model)
+    trials, jobs = _expand(request, template, settings, budgets, seeds, tried, limits)
     with_baseline = bool(jobs) and set(methods.names(core=True)) <= set(names)
     calibration = None if request.calibration is None else Path(request.calibration)
-    return Matrix(trials, jobs, with_baseline, device, resolved.pretrained, splits, data, calibration, source.note)
+    return Matrix(trials, jobs, with_baseline, device, pretrained, splits, data, calibration, source.note)
+
+
+def _expand(
+    request: Request,
+    template: Job,
+    settings: dict[str, dict[str, Any]],
+    budgets: list[Budget],
+    seeds: list[int],
+    tried: dict[str, list[float]],
+    limits: list[int | None],
+) -> tuple[list[Job], list[Job]]:
+    """Cross methods, budgets and seeds into trials and runs. Seeds are outermost; within a seed the rest is shuffled by it
+    (rules, section 7). Trials are never tested, so that they are the same under every limit of the test.
+    """
+    tuning = {"tuning": request.tune, "tuning_seeds": request.tune_seeds if tried else None}
+
+    def job(method: str, **fields: Any) -> Job:
+        return template.respecified(method=method, hyperparameters=settings[method], **fields)
+
+    trials = [
+        job(name, budget=budget, train_limit=limits[0], seed=seed, test_limit=None, purpose="trial").at_rate(rate)
+        for seed in (tuning_seeds(request.tune_seeds) if tried else [])
+        for budget, name, rate in _shuffled([(b, n, r) for b in budgets for n in settings for r in tried[n]], seed)
+    ]
+    jobs = [
+        replace(job(name, budget=budget, train_limit=limit, seed=seed, **tuning), side_tests=seed == seeds[0])
+        for seed in ([] if request.trials_only else seeds)
+        for limit, budget, name in _shuffled([(m, b, n) for m in limits for b in budgets for n in settings], seed)
+    ]
+    return trials, jobs
+
+
+def _limits(request: Request, splits: Splits, classes: int) -> list[int | None]:
+    """Parse a list of limits of train with commas; the whole split is no limit. Check the limit of the test, too.
+
+    Raises:
+        SpecError: if one is no number, out of range, below a batch or repeated, or several are to be tuned.
+    """
+    parts = [] if request.train_limit is None else [part.strip() for part in str(request.train_limit).split(",")]
+    limits, train = list[int | None](), splits.train
+    for part in parts:
+        if not re.fullmatch(r"-?[0-9]{1,12}", part, re.ASCII):
+            raise SpecError(f"--train-limit {part!r} is no number of texts; write 1000, or several: 100,1000")
+        if not classes <= int(part) <= len(train):
+            raise SpecError(
+                f"--train-limit {int(part)} must be between {classes} and the {len(splits.train):,} reviews to train on"
+            )
+        limits.append(_limit(int(part), train))
+    if len(set(limits)) < len(limits):
+        raise SpecError(f"--train-limit {request.train_limit} names a number twice; name each once")
+    if len(limits) > 1 and request.tune is not None:
+        raise SpecError("--tune chooses learning rates for one --train-limit; give them one at a time")
+    reviews, tested = min((limit or len(train) for limit in limits), default=len(train)), len(splits.test)
+    if request.batch_size > reviews:
+        raise SpecError(f"--batch-size {request.batch_size} is more than the {reviews:,} reviews to train on")
+    if request.test_limit is not None and not classes <= request.test_limit <= tested:
+        raise SpecError(f"--test-limit {request.test_limit} must be between {classes} and the {tested:,} test reviews")
+    return limits or [None]
 
 
 def _limit(limit: int | None, split: Reviews) -> int | None:
@@ -254,19 +222,6 @@ def _limit(limit: int | None, split: Reviews) -> int | None:
 def _shuffled(items: list[_T], seed: int) -> list[_T]:
     """Shuffle by the seed, so that drift within a seed falls on no method by its position in a list."""
     return [items[i] for i in np.random.default_rng([seed, len(items)]).permutation(len(items))]
-
-
-def converted(matrix: Matrix, convert: Convert) -> Matrix:
-    """Convert every calibrated budget to tokens of each method.
-
-    Raises:
-        SpecError: if a budget is too small for one batch of a method.
-    """
-
-    def of(job: Job) -> Job:
-        return job.converted(*convert(job)) if job.spec.budget.calibrated else job
-
-    return replace(matrix, trials=[of(job) for job in matrix.trials], jobs=[of(job) for job in matrix.jobs])
 
 
 def extended(trials: Iterable[Job], more: Mapping[tuple[str, Budget], float]) -> list[Job]:

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -19,53 +18,44 @@ from bench.training.job import Notify
 __all__ = ["Progress"]
 
 
-class Progress:
+class Progress(Bars):
     """Bars on the standard error stream, or, if that is no terminal, a line at each start. Threads may each show a run."""
 
     def __init__(self, runs: int) -> None:
-        self._console = Console(stderr=True)
-        self._bars = Bars(
+        console = Console(stderr=True)
+        super().__init__(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=self._console,
+            console=console,
             transient=True,
-            disable=not self._console.is_terminal,
+            disable=not console.is_terminal,
         )
-        self._lock = threading.Lock()
+        self._counting = threading.Lock()
         self._runs, self._done = runs, 0
-        self._all: TaskID | None = None
+        self._all = self.add_task("all runs", total=runs, visible=runs > 1)
         self._tokenising: TaskID | None = None
         self._running: dict[TaskID, float] = {}
         """Bar → share of its run that is done."""
-
-    def __enter__(self) -> Progress:
-        self._bars.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._bars.stop()
 
     def tokenising(self, done: int, total: int) -> None:
         """Show how many reviews are tokenised, which happens once for an encoder and a data set."""
         if self._tokenising is None:
             self._say("tokenising the reviews, once for this encoder")
-            self._tokenising = self._bars.add_task("tokenising reviews", total=total)
-        self._bars.update(self._tokenising, completed=done)
+            self._tokenising = self.add_task("tokenising reviews", total=total)
+        self.update(self._tokenising, completed=done)
         if done == total:
-            self._bars.remove_task(self._tokenising)
+            self.remove_task(self._tokenising)
             self._tokenising = None
 
     @contextmanager
     def run(self, name: str, setting: str, locked: Path) -> Iterator[Notify]:
         """Show a run from start to end. Yield its listener; `locked` is its lock file."""
-        with self._lock:
-            if self._all is None and self._runs > 1:
-                self._all = self._bars.add_task("all runs", total=self._runs)
-            bar = self._bars.add_task(f"{name}: set-up", total=1.0)
+        with self._counting:
+            bar = self.add_task(f"{name}: set-up", total=1.0)
             self._running[bar] = 0.0
             number, runs = self._done + len(self._running), self._runs
         self._say(f"{name} ({number} of {runs})" if number <= runs else name)
@@ -76,8 +66,8 @@ class Progress:
                 self.note(f"{name}: {line}")
                 return
             note.update(phase, share)
-            self._bars.update(bar, description=f"{name}: {phase}", completed=share)
-            with self._lock:
+            self.update(bar, description=f"{name}: {phase}", completed=share)
+            with self._counting:
                 self._running[bar] = share_of_run(phase, share)
                 self._count()
 
@@ -85,32 +75,30 @@ class Progress:
             yield update
         finally:
             note.close()
-            with self._lock:
+            with self._counting:
                 del self._running[bar]
-            self._bars.remove_task(bar)
+            self.remove_task(bar)
             self.finish_one()
 
     def note(self, line: str) -> None:
         """Print a line above the bars."""
-        self._console.print(harmless(line), highlight=False, markup=False, soft_wrap=True)
+        self.console.print(harmless(line), highlight=False, markup=False, soft_wrap=True)
 
     def finish_one(self) -> None:
         """Count a run as done; also one that was finished before."""
-        with self._lock:
+        with self._counting:
             self._done += 1
             self._count()
 
     def reduce(self, runs: int) -> None:
         """Expect fewer runs by this number."""
-        with self._lock:
+        with self._counting:
             self._runs -= runs
-            if self._all is not None:
-                self._bars.update(self._all, total=self._runs)
+            self.update(self._all, total=self._runs)
 
     def _count(self) -> None:
-        if self._all is not None:
-            self._bars.update(self._all, completed=min(self._runs, self._done + sum(self._running.values())))
+        self.update(self._all, completed=min(self._runs, self._done + sum(self._running.values())))
 
     def _say(self, line: str) -> None:
-        if not self._console.is_terminal:
-            self._console.print(line, highlight=False, markup=False)
+        if not self.console.is_terminal:
+            self.console.print(line, highlight=False, markup=False)

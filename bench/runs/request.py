@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -68,14 +69,9 @@ def parse_settings(items: Iterable[str]) -> dict[str, dict[str, Any]]:
         own = settings.setdefault(method, {})
         if name in own:
             raise SpecError(f"--set {method}.{name} is given twice; give it once")
-        own[name] = text if isinstance(getattr(methods.get(method), name, None), str) else _value(text)
+        own[name] = text
+        if not isinstance(getattr(methods.get(method), name, None), str):
+            with suppress(ValueError):  # a number, true, false or null; anything else is a text
+                own[name] = json.loads(text)
         methods.configured(method, {name: own[name]})
     return settings
-
-
-def _value(text: str) -> Any:
-    """Read a number, true, false or null; anything else is a text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

@@ -1,15 +1,13 @@
-"""Interleaved rounds: every method trains on the same batches in turn, until the ratios are precise.
-
-Workers are a protocol, so that tests can simulate them under a simulated clock.
+"""Interleaved rounds: every method trains on the same batches in turn, in a process of its own, until the ratios are
+precise.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -17,9 +15,13 @@ from bench.data.batches import POOL, stream
 from bench.data.task import Ints
 from bench.records.ratios import FEWEST, Ratio, ratio
 from bench.records.schema import Slice
+from bench.runs.launchers.process import GRACE, Died, context_of, kernel_kills
+from bench.system.processes import without_main
+from bench.training.job import Job
 
-__all__ = ["PRECISE", "REFERENCE", "Group", "WorkerLost", "Measured", "Timed", "Worker", "measure", "slices_of", "steps_of"]
+__all__ = ["PRECISE", "REFERENCE", "ProcessWorker", "Rounds", "WorkerLost", "slices_of", "steps_of"]
 
+T = TypeVar("T")
 PRECISE = 0.03
 """A ratio is precise when its interval is within this share of it."""
 REFERENCE_ROUNDS = 10
@@ -34,64 +36,6 @@ MOST_STEPS = 200
 
 REFERENCE = 0
 """Position of the reference among the methods."""
-
-State = Literal["out-of-memory", "failed"]
-
-
-class Timed(NamedTuple):
-    """Time and size of a slice."""
-
-    seconds: float
-    tokens: int
-
-
-class WorkerLost(Exception):
-    """A worker cannot continue."""
-
-    def __init__(self, state: State, reason: str) -> None:
-        self.state, self.reason = state, reason
-        super().__init__(reason)
-
-
-class Worker(Protocol):
-    """A process that holds a classifier with one method attached."""
-
-    def ready(self) -> None:
-        """Wait until it is warmed up. Raises WorkerLost."""
-        ...
-
-    def time(self, batches: list[Ints]) -> Timed:
-        """Train on these batches of rows. Raises WorkerLost."""
-        ...
-
-    def stop(self) -> None:
-        """End it and free its memory."""
-        ...
-
-
-@dataclass
-class Measured:
-    """Results of the rounds."""
-
-    slices: dict[int, list[Slice]] = field(default_factory=dict)
-    """By the position of the method; the reference is 0."""
-    failures: dict[int, WorkerLost] = field(default_factory=dict)
-    rounds: int = 0
-    seconds: float = 0.0
-    """Wall seconds of the rounds alone."""
-
-    def ratio(self, method: int) -> Ratio | None:
-        """Return the ratio of a method to the reference so far."""
-        return ratio(self.slices.get(method, []), self.slices.get(REFERENCE, []))
-
-
-class Group(NamedTuple):
-    """Methods that are resident together."""
-
-    methods: list[int]
-    """Positions, without the reference."""
-    seconds: float
-    """Wall seconds that its rounds may take."""
 
 
 def steps_of(device: str, step_seconds: float) -> int:
@@ -114,112 +58,172 @@ def slices_of(lengths: Ints, batch_size: int, seed: int, steps: int) -> Iterator
             yield [stratum[i] if k % 2 == 0 else stratum[-1 - i] for k, stratum in enumerate(strata)]
 
 
-class _Crew:
-    """The workers of a group that still answer."""
+class WorkerLost(Exception):
+    """A worker cannot continue."""
 
-    def __init__(self, measured: Measured) -> None:
-        self.workers: dict[int, Worker] = {}
-        self._measured = measured
+    def __init__(self, state: Literal["out-of-memory", "failed"], reason: str) -> None:
+        self.state, self.reason = state, reason
+        super().__init__(reason)
 
-    def add(self, method: int, start: Callable[[int], Worker]) -> None:
-        try:
-            self.workers[method] = start(method)
-        except WorkerLost as error:
-            self._lose(method, error)
+
+class ProcessWorker:
+    """A process in which the method of a job is attached. It is started at once and warms up by itself."""
+
+    def __init__(self, job: Job) -> None:
+        self._kills = kernel_kills()
+        context = context_of(job.spec.device)
+        self._connection: Connection
+        self._connection, other = context.Pipe()
+        # Named and not imported: importing torch here would cost seconds.
+        self._process = context.Process(target=_serve, args=(other, job), daemon=True)
+        with without_main():
+            self._process.start()
+        other.close()
 
     def ready(self) -> None:
-        """Wait until all are warmed up."""
-        for method in list(self.workers):
-            try:
-                self.workers[method].ready()
-            except WorkerLost as error:
-                self._lose(method, error)
+        """Wait until it is warmed up.
 
-    def time(self, method: int, batches: list[Ints]) -> Timed | None:
-        """Time a slice; None if the worker was lost over it."""
+        Raises:
+            WorkerLost: if it cannot.
+        """
+        self._answer()
+
+    def time(self, batches: list[Ints]) -> tuple[float, int]:
+        """Train on these batches of rows. Returns device seconds and tokens.
+
+        Raises:
+            WorkerLost: if it could not.
+        """
         try:
-            return self.workers[method].time(batches)
-        except WorkerLost as error:
-            self._lose(method, error)
-            return None
+            self._connection.send(batches)
+        except ConnectionError:
+            raise self._died() from None
+        seconds, tokens = self._answer()
+        return seconds, tokens
 
-    def _lose(self, method: int, error: WorkerLost) -> None:
-        if method == REFERENCE:
-            raise error
-        self._measured.failures[method] = error
-        if (worker := self.workers.pop(method, None)) is not None:
-            worker.stop()
+    def _answer(self) -> list[Any]:
+        payload: list[Any]
+        try:
+            kind, *payload = self._connection.recv()
+        except (EOFError, ConnectionError):
+            raise self._died() from None
+        if kind == "lost":
+            raise WorkerLost(*payload)
+        return payload
+
+    def _died(self) -> WorkerLost:
+        self._process.join(GRACE)
+        code = self._process.exitcode
+        died = Died(1 if code is None else code, out_of_memory=kernel_kills() > self._kills)
+        return WorkerLost("out-of-memory" if died.out_of_memory else "failed", str(died))
 
     def stop(self) -> None:
-        for worker in self.workers.values():
-            worker.stop()
+        """End the process and free its memory."""
+        self._connection.close()
+        self._process.kill()
+        self._process.join()
+        self._process.close()
 
 
-def measure(
-    group: Group,
-    start: Callable[[int], Worker],
-    slices: Callable[[int], Iterator[list[Ints]]],
-    device: str,
-    measured: Measured,
-    *,
-    generator: np.random.Generator,
-    clock: Callable[[], float] = time.monotonic,
-    progress: Callable[[str], None] = lambda line: None,
-) -> None:
-    """Add the rounds of a group to `measured`.
+def _serve(connection: Connection, job: Job) -> None:
+    from bench.runs.launchers import preload  # noqa: F401  already there when forked, not when spawned
+    from bench.training.timed_slice import serve
 
-    `start` starts the worker of a method; `slices(n)` gives slices of n batches. The first slice of each worker is discarded.
-    It ends when every interval is within `PRECISE`, which takes `FEWEST` rounds at least, or when another round would not end
-    in time; one round is always made. A method whose worker is lost is left out from then on.
-
-    Raises:
-        WorkerLost: if the reference is.
-    """
-    crew = _Crew(measured)
-    try:
-        progress(f"loading {len(group.methods) + 1} methods")
-        for method in (REFERENCE, *group.methods):
-            crew.add(method, start)
-        crew.ready()
-        source = slices(_warmed_up(crew, slices, device))
-        began, done = clock(), 0
-        while not _enough(group, crew, measured, done, clock() - began):
-            batches = next(source)
-            for method in generator.permutation(sorted(crew.workers)).tolist():
-                if (timed := crew.time(method, batches)) is not None:
-                    timed_slice = Slice(round=measured.rounds, seconds=timed.seconds, tokens=timed.tokens)
-                    measured.slices.setdefault(method, []).append(timed_slice)
-            measured.rounds, done = measured.rounds + 1, done + 1
-            progress(f"round {measured.rounds}, {clock() - began:.0f} s")
-        measured.seconds += clock() - began
-    finally:
-        crew.stop()
+    serve(connection, job)
 
 
-def _warmed_up(crew: _Crew, slices: Callable[[int], Iterator[list[Ints]]], device: str) -> int:
-    """Let every worker train on a slice that is discarded. Returns the steps of a slice, by what the reference takes once it
-    is warm.
-    """
-    fewest = FEWEST_STEPS[device]
-    source = slices(fewest)
-    crew.time(REFERENCE, next(source))
-    timed = crew.time(REFERENCE, next(source))
-    assert timed is not None  # the loss of the reference is raised
-    steps = steps_of(device, timed.seconds / fewest)
-    batches = next(slices(steps))
-    for method in list(crew.workers):
-        crew.time(method, batches)
-    return steps
+class Rounds:
+    """The slices of all methods, by their position; methods that do not fit beside each other are timed group after group."""
 
+    def __init__(
+        self,
+        start: Callable[[int], ProcessWorker],
+        slices: Callable[[int], Iterator[list[Ints]]],
+        device: str,
+        generator: np.random.Generator,
+        clock: Callable[[], float],
+        progress: Callable[[str], None],
+    ) -> None:
+        """`start` starts the worker of a method; `slices(n)` gives slices of n batches."""
+        self._start, self._slices, self._device = start, slices, device
+        self._generator, self._clock, self._progress = generator, clock, progress
+        self._workers: dict[int, ProcessWorker] = {}
+        """Those of a group that still answer."""
+        self.slices: dict[int, list[Slice]] = {}
+        self.failures: dict[int, WorkerLost] = {}
+        self.count = 0
+        self.seconds = 0.0
+        """Wall seconds of the rounds alone."""
 
-def _enough(group: Group, crew: _Crew, measured: Measured, done: int, spent: float) -> bool:
-    """Return whether a group needs, or has time for, no further round."""
-    others = [method for method in crew.workers if method != REFERENCE]
-    if not others:
-        return measured.rounds >= REFERENCE_ROUNDS
-    if done and spent + spent / done > group.seconds:
-        return True
-    if done < FEWEST:
-        return False
-    ratios = [measured.ratio(method) for method in others]
-    return all(interval is not None and interval.spread <= PRECISE for interval in ratios)
+    def ratio(self, method: int) -> Ratio | None:
+        """Return the ratio of a method to the reference so far."""
+        return ratio(self.slices.get(method, []), self.slices.get(REFERENCE, []))
+
+    def measure(self, methods: Sequence[int], seconds: float) -> None:
+        """Add the rounds of methods that are resident together, and of the reference.
+
+        The first slice of each worker is discarded. It ends when every interval is within `PRECISE`, which takes `FEWEST`
+        rounds at least, or when another round would not end within `seconds`; one round is always made. A method whose worker
+        is lost is left out from then on.
+
+        Raises:
+            WorkerLost: if the reference is.
+        """
+        try:
+            self._progress(f"loading {len(methods) + 1} methods")
+            for method in (REFERENCE, *methods):
+                self._workers[method] = self._start(method)
+            for method in (REFERENCE, *methods):
+                self._ask(method, lambda worker: worker.ready())
+            source = self._slices(self._warm_up())
+            began, done = self._clock(), 0
+            while not self._enough(done, self._clock() - began, seconds):
+                batches = next(source)
+                for method in self._generator.permutation(sorted(self._workers)).tolist():
+                    if (timed := self._time(method, batches)) is not None:
+                        timed_slice = Slice(round=self.count, seconds=timed[0], tokens=timed[1])
+                        self.slices.setdefault(method, []).append(timed_slice)
+                self.count, done = self.count + 1, done + 1
+                self._progress(f"round {self.count}, {self._clock() - began:.0f} s")
+            self.seconds += self._clock() - began
+        finally:
+            while self._workers:
+                self._workers.popitem()[1].stop()
+
+    def _time(self, method: int, batches: list[Ints]) -> tuple[float, int] | None:
+        """Return device seconds and tokens of a slice; None if the worker was lost over it."""
+        return self._ask(method, lambda worker: worker.time(batches))
+
+    def _ask(self, method: int, question: Callable[[ProcessWorker], T]) -> T | None:
+        try:
+            return question(self._workers[method])
+        except WorkerLost as error:
+            if method == REFERENCE:
+                raise
+            self.failures[method] = error
+            self._workers.pop(method).stop()
+            return None
+
+    def _warm_up(self) -> int:
+        """Let every worker train on a slice that is discarded. Returns the steps of a slice, by what the reference takes once
+        it is warm.
+        """
+        fewest = FEWEST_STEPS[self._device]
+        source = self._slices(fewest)
+        self._time(REFERENCE, next(source))
+        timed = self._time(REFERENCE, next(source))
+        assert timed is not None  # the loss of the reference is raised
+        steps = steps_of(self._device, timed[0] / fewest)
+        batches = next(self._slices(steps))
+        for method in list(self._workers):
+            self._time(method, batches)
+        return steps
+
+    def _enough(self, done: int, spent: float, seconds: float) -> bool:
+        """Return whether the group needs, or has time for, no further round."""
+        ratios = [self.ratio(method) for method in self._workers if method != REFERENCE]
+        if not ratios:
+            return self.count >= REFERENCE_ROUNDS
+        if done and spent + spent / done > seconds:
+            return True
+        return done >= FEWEST and all(interval is not None and interval.spread <= PRECISE for interval in ratios)

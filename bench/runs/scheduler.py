@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from bench.analysis.tuning import Decision, decide, one_more_rate
@@ -14,8 +14,7 @@ from bench.records.schema import Record, baseline_id
 from bench.records.store import finished, prepare_folder, refuse_damaged
 from bench.runs.disk_space import check_room
 from bench.runs.executor import Context, Tell, run_all, run_baseline
-from bench.runs.launchers.base import Engine
-from bench.runs.launchers.process import LocalEngine
+from bench.runs.launchers.process import Engine, LocalEngine
 from bench.runs.launchers.ray_cluster import Cluster
 from bench.runs.plan import Matrix, extended, tuned
 from bench.runs.progress import Progress
@@ -71,21 +70,14 @@ def carry_out(
     check_room(out, [job for job in jobs if force or finished(out, job.run_id) is None], keep=keep)
     interrupts = Interrupts()
     try:
-        with Progress(len(jobs)) as progress, _engine(matrix, cluster, interrupts, progress) as engine:
+        with Progress(len(jobs)) as progress, ExitStack() as stack:
+            engine: Engine = LocalEngine(matrix.device, interrupts)
+            if cluster is not None:
+                engine = stack.enter_context(cluster.engine(matrix.device, jobs[0].spec.threads, len(jobs), interrupts))
             task = prepare(matrix.pretrained, matrix.data.sha256, lambda: matrix.splits, progress.tokenising)
             return _run_matrix(Context(out, force, keep, tell, engine, progress, interrupts), matrix, task, announce)
     finally:
         _sweep(out)  # again: a process whose parent was killed may have gone on writing
-
-
-@contextmanager
-def _engine(matrix: Matrix, cluster: Cluster | None, interrupts: Interrupts, progress: Progress) -> Iterator[Engine]:
-    if cluster is None:
-        yield LocalEngine(matrix.device, interrupts)
-        return
-    jobs = [*matrix.trials, *matrix.jobs]
-    with cluster.engine(matrix.device, jobs[0].spec.threads, len(jobs), interrupts, progress.note) as engine:
-        yield engine
 
 
 def _run_matrix(context: Context, matrix: Matrix, task: Task, announce: Announce) -> bool:

@@ -32,52 +32,35 @@ Texts = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)
 
 
 class Suite(BaseModel):
-    """What to run. Every encoder meets every data source, method, budget and seed; the rest is the same for all runs."""
+    """What to run. Every encoder meets every data source, method, budget and seed; the rest is the same for all runs.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    suites/README.md describes the fields.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     description: str = Field(min_length=1, max_length=500, examples=["What it answers, and what it takes."])
-    """Purpose, in a sentence or two."""
     encoders: Texts = Field(examples=[["minilm"]])
-    """As for `--encoder`: names, folders, hub ids. A relative folder is looked for from where the command is run."""
     data: Texts = Field(examples=[["embedded"]])
-    """As for `--data`: names or folders."""
     methods: list[str | dict[str, dict[str, Any]]] = Field(
         min_length=1, examples=[["all", {"houlsby": {"bottleneck": 64, "learning_rate": 3e-4}}]]
     )
-    """Names, `all` for the five compared or other groups, or a name with the hyperparameters that are not to be at defaults."""
     budgets: Texts = Field(examples=[["60s"]])
-    """Budget of each run, as for `--budget`."""
     seeds: int | list[int] = Field(default=1, examples=[3, [0, 1, 5]])
-    """How many seeds, or a list of which."""
     max_length: int = Field(default=128, ge=8, le=8192, examples=[256])
-    """Tokens kept of a review."""
     truncation: Truncation = Field(default="head+tail", examples=["head"])
-    """Which part of a longer review is kept: head, tail, or head+tail."""
     batch_size: int = Field(default=16, ge=1, le=4096, examples=[32])
-    """Reviews an optimizer step."""
     dropout: float = Field(default=0.0, ge=0, lt=1, examples=[0.1])
-    """Hidden dropout of encoder and head, the same for every method."""
     attention_dropout: float = Field(default=0.0, ge=0, lt=1, examples=[0.1])
-    """Dropout of attention weights, the same for every method; above 0 it takes a path several times slower."""
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", examples=["fp32"])
-    """fp32 or bf16; auto is bf16 where the device has instructions for it (CUDA, avx512_bf16, amx_bf16)."""
     memory: str | None = Field(default=None, examples=["2GiB"])
-    """Most that training may use; a run beyond it ends as out-of-memory."""
     test_limit: int | None = Field(default=None, ge=2, examples=[400])
-    """Test on so many reviews only, half of each class."""
     train_limit: int | list[int] | None = Field(default=None, examples=[1000, [100, 1000]])
-    """Train on so many texts only, the first of each seed's order; a list is an axis, as budgets are."""
     text_column: str | None = Field(default=None, examples=["review"])
-    """Column of texts, where it has no usual name."""
     label_column: str | None = Field(default=None, examples=["sentiment"])
-    """Column of labels, likewise."""
     tune: int | None = Field(default=None, ge=2, examples=[3])
-    """First choose each method's learning rate among so many, on validation only."""
     tune_seeds: int = Field(default=2, ge=1, le=100, examples=[2])
-    """Seeds each of those rates is tried with."""
     calibration: str | None = Field(default=None, examples=["results/study/calibration-mpnet-cuda-0123456789abcdef.json"])
-    """Record of the calibration that converts budgets in seconds and reference tokens, of any machine."""
 
     @cached_property
     def settings(self) -> dict[str, dict[str, Any]]:
@@ -208,26 +191,22 @@ def _example(field: str) -> str:
 
 def _check(suite: Suite, where: str) -> None:
     """Check what can be checked without encoders and reviews."""
-
-    def checked(field: str, look: Any, *values: Any) -> None:
+    checks: list[tuple[str, Callable[[], object]]] = [
+        ("encoders", lambda: _once(suite.encoders)),
+        ("data", lambda: _once(suite.data)),
+        ("budgets", lambda: _once(suite.budgets)),
+        ("budgets", lambda: [Budget.parse(budget) for budget in suite.budgets]),
+        ("seeds", lambda: parse_seeds(suite.seeds_text)),
+        ("memory", lambda: None if suite.memory is None else parse_size(suite.memory)),
+        ("methods", lambda: _once(suite.entries)),
+        ("methods", lambda: [methods.configured(name, settings) for name, settings in suite.settings.items()]),
+        ("tune", lambda: [] if suite.tune is None else [rates(name, suite.tune) for name in suite.settings]),
+    ]
+    for field, check in checks:
         try:
-            look(*values)
+            check()
         except BenchError as error:
             raise SpecError(f"{where}: {field}: {error}") from None
-
-    for field, items in (("encoders", suite.encoders), ("data", suite.data), ("budgets", suite.budgets)):
-        checked(field, _once, items)
-    for budget in suite.budgets:
-        checked("budgets", Budget.parse, budget)
-    checked("seeds", parse_seeds, suite.seeds_text)
-    if suite.memory is not None:
-        checked("memory", parse_size, suite.memory)
-    checked("methods", _once, suite.entries)
-    checked("methods", lambda: suite.settings)
-    for name, settings in suite.settings.items():
-        checked("methods", methods.configured, name, settings)
-        if suite.tune is not None:
-            checked("tune", rates, name, suite.tune)
 
 
 def _once(items: list[str]) -> None:

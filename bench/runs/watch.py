@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.runs.budgets import convert_if_calibrated
-from bench.runs.monitor import Best, Folder, Overview, Running, overview
+from bench.runs.monitor import Best, Overview, Running, overview
 from bench.runs.plan import Matrix
 from bench.system.errors import RecordError
 from bench.system.text import harmless, percent
@@ -44,30 +45,21 @@ def follow(out: Path, matrices: Sequence[Matrix] | None, *, once: bool, interval
     """
     if out.exists() and not out.is_dir():
         raise RecordError(f"{str(out)!r} is not a folder of records; name one with --out")
-    console, folder = Console(highlight=False), Folder(out)
-
-    def look() -> Overview:
-        nonlocal matrices
-        matrices = None if matrices is None else [convert_if_calibrated(matrix, out) for matrix in matrices]
-        return overview(folder, matrices)
-
-    interval = interval or (2 if console.is_terminal else 60)
+    console = Console(highlight=False)
     try:
-        now = look()
-        if once:
-            console.print(screen(now, out))
-        elif console.is_terminal:
-            with Live(screen(now, out), console=console, auto_refresh=False) as live:
-                while not now.over:
-                    time.sleep(interval)
-                    now = look()
+        with Live(console=console, auto_refresh=False) if console.is_terminal and not once else nullcontext() as live:
+            while True:
+                matrices = None if matrices is None else [convert_if_calibrated(matrix, out) for matrix in matrices]
+                now = overview(out, matrices)
+                if live is not None:
                     live.update(screen(now, out), refresh=True)
-        else:
-            print(line(now), flush=True)
-            while not now.over:
-                time.sleep(interval)
-                now = look()
-                print(line(now), flush=True)
+                elif once:
+                    console.print(screen(now, out))
+                else:
+                    print(line(now), flush=True)
+                if once or now.over:
+                    return
+                time.sleep(interval or (2 if console.is_terminal else 60))
     except KeyboardInterrupt:
         return
     except BrokenPipeError:

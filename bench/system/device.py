@@ -25,14 +25,6 @@ def shows_gpu() -> bool:
     return any(Path(node).exists() for node in _NODES)
 
 
-def _has_cuda() -> bool:
-    if not shows_gpu():
-        return False
-    import torch
-
-    return torch.cuda.is_available()
-
-
 def resolve_device(name: str) -> Literal["cpu", "cuda"]:
     """Resolve `auto`, `cpu` or `cuda` to a device.
 
@@ -43,20 +35,29 @@ def resolve_device(name: str) -> Literal["cpu", "cuda"]:
         raise SpecError(f"--device {name!r}: input should be 'auto', 'cpu' or 'cuda'")
     if name == "cpu":
         return "cpu"
-    has_cuda = _has_cuda()
+    has_cuda = False
+    if shows_gpu():
+        import torch
+
+        has_cuda = torch.cuda.is_available()
     if name == "cuda" and not has_cuda:
         raise SpecError("--device cuda: this machine shows no CUDA device to torch; use --device cpu")
     return "cuda" if has_cuda else "cpu"
 
 
 @cache
+def _processor(field: str) -> str:
+    """Read a field of the first processor from the kernel; empty where it has none."""
+    try:
+        match = re.search(rf"^{field}\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.M)
+    except OSError:
+        return ""
+    return match[1].strip() if match else ""
+
+
 def multiplies_bf16() -> bool:
     """Whether this processor has instructions for products of bf16 numbers; without them bf16 is slower than fp32."""
-    try:
-        flags = re.search(r"^flags\s*:(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.M)
-    except OSError:
-        return False
-    return flags is not None and not _BF16.isdisjoint(flags[1].split())
+    return not _BF16.isdisjoint(_processor("flags").split())
 
 
 def resolve_precision(name: str, device: str) -> Precision:
@@ -80,11 +81,6 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-@cache
 def cpu_model() -> str:
-    """Read the processor's name from the kernel."""
-    try:
-        match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.M)
-    except OSError:
-        match = None
-    return match[1].strip() if match else platform.machine()
+    """Name of the processor, or its architecture where the kernel gives none."""
+    return _processor("model name") or platform.machine()

@@ -18,7 +18,7 @@ from bench.system.errors import RecordError
 
 __all__ = [
     "RUNS", "TEMPORARY", "atomic_write", "cache_dir", "cached", "existing", "in_folder", "name_of", "present", "sha256_bytes",
-    "sha256_file", "sweep", "temporary_file", "temporary_folder", "write_out",
+    "sha256_file", "sweep", "temporary_folder", "write_out",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ def cache_dir() -> Path | None:
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Open a new file that takes the place of `path` once it is written and on disk, or leaves no trace."""
-    handle, temporary = temporary_file(path)
+    handle, temporary = _locked(path.parent, path.name, tempfile.mkstemp)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -71,15 +71,6 @@ def write_out(path: Path, content: bytes, label: str) -> None:
             file.write(content)
     except OSError as error:
         raise RecordError(f"{label} cannot be written to {str(path)!r} ({error.strerror}); choose another --out") from None
-
-
-def temporary_file(path: Path) -> tuple[int, Path]:
-    """Make a file beside `path`, open and locked while this process has it open, so that `sweep` leaves it alone.
-
-    Raises:
-        OSError: if it cannot be made.
-    """
-    return _locked(path.parent, path.name, tempfile.mkstemp)
 
 
 @contextmanager
@@ -141,7 +132,7 @@ def present(folder: Path, pattern: str) -> list[Path]:
     """List what matches in a folder; nothing where there is no folder, also if another process removes it meanwhile."""
     try:
         return list(folder.glob(pattern))
-    except FileNotFoundError:
+    except OSError:  # also of a name that no folder can have
         return []
 
 

@@ -65,7 +65,10 @@ def fetch(name: str, kind: Kind, *, patterns: list[str], optional: list[str] | N
         # The branch is looked up once; everything after that speaks of the commit.
         commit = HfApi().repo_info(name, repo_type=kind, timeout=TIMEOUT).sha
         folder = Path(snapshot_download(name, repo_type=kind, revision=commit, allow_patterns=[*patterns, *(optional or [])]))
-        _remember(folder)
+        # As the hub's client does when it is given no commit: for the next run, offline.
+        reference = folder.parent.parent / "refs" / "main"
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        reference.write_text(folder.name)
     except HFValidationError:
         raise fault(f"{name!r} cannot be the id of a hub {noun}; an id looks like {example}") from None
     except RepositoryNotFoundError:
@@ -80,10 +83,3 @@ def fetch(name: str, kind: Kind, *, patterns: list[str], optional: list[str] | N
             f"`hf download{flag} {name}` and copy the cache here, or {instead}"
         ) from None
     return Snapshot(folder, folder.name)
-
-
-def _remember(folder: Path) -> None:
-    """Note the commit as the cache's `main`, as the hub's client does when it is given no commit: for the next run, offline."""
-    reference = folder.parent.parent / "refs" / "main"
-    reference.parent.mkdir(parents=True, exist_ok=True)
-    reference.write_text(folder.name)

@@ -18,7 +18,29 @@ import torch
 
 from bench.system.allocator import trim
 
-__all__ = ["DeviceClock", "MemoryMeter", "MemoryPeak"]
+__all__ = ["ENERGY_SOURCE", "DeviceClock", "MemoryMeter", "MemoryPeak", "energy_counter"]
+
+ENERGY_SOURCE = "NVML total energy consumption"
+
+
+def energy_counter(device: Literal["cpu", "cuda"]) -> Callable[[], float] | None:
+    """Return a function that reads the joules which the GPU in use has spent since its driver was loaded.
+
+    None where NVML cannot be read or the GPU has no such counter (those before Volta have none), and on a CPU.
+    """
+    if device != "cuda":
+        return None
+    import pynvml  # type: ignore[import-untyped]
+
+    try:
+        pynvml.nvmlInit()
+        # By UUID: NVML counts every GPU of the machine, torch only those that this process may see.
+        uuid = str(torch.cuda.get_device_properties(0).uuid)
+        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
+        pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+    except (pynvml.NVMLError, AttributeError):
+        return None
+    return lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000
 
 
 class DeviceClock:
@@ -29,15 +51,11 @@ class DeviceClock:
     """
 
     def __init__(self, device: Literal["cpu", "cuda"], energy: Callable[[], float] | None = None) -> None:
-        self._cuda = device == "cuda"
-        self._energy = energy
-        self._charged = 0.0
-        self._since: float | None = None
-        self._stopped = 0.0
-        self._cpu_charged = 0.0
-        self._cpu_since = 0.0
-        self._joules_charged = 0.0
-        self._joules_since = 0.0
+        self._cuda, self._energy = device == "cuda", energy
+        self._charged = 0.0, 0.0, 0.0
+        """Wall seconds, processor seconds of all threads, joules."""
+        self._since: tuple[float, float, float] | None = None
+        """The readings at the start, while the clock runs."""
         self.paused_seconds = 0.0
         """Wall seconds spent inside `paused` so far."""
 
@@ -49,40 +67,40 @@ class DeviceClock:
         if self._cuda:
             torch.cuda.synchronize()
 
+    def _readings(self) -> tuple[float, float, float]:
+        return self._now(), time.process_time(), 0.0 if self._energy is None else self._energy()
+
+    def _spent(self) -> tuple[float, float, float]:
+        """Return what was charged so far."""
+        if self._since is None:
+            return self._charged
+        (seconds, cpu, joules), now, since = self._charged, self._readings(), self._since
+        return seconds + (now[0] - since[0]), cpu + (now[1] - since[1]), joules + (now[2] - since[2])
+
     def start(self) -> None:
         """Start charging, or resume it."""
         self._wait()
-        # One statement, so that no signal comes in between.
-        self._since, self._cpu_since, self._joules_since = self._now(), time.process_time(), self._counter()
+        self._since = self._readings()
 
     def stop(self) -> None:
         """Stop charging."""
         self._wait()
-        now = self._now()
-        charged = self._charged + (0.0 if self._since is None else now - self._since)
-        state = charged, self.cpu_seconds, self.joules or 0.0
-        (self._charged, self._cpu_charged, self._joules_charged), self._since, self._stopped = state, None, now
+        self._charged, self._since = self._spent(), None  # one statement, so that no signal comes in between
 
     @property
     def seconds(self) -> float:
         """Seconds charged so far; on CUDA while the clock runs, to the last kernel given and not to the last one done."""
-        return self._charged + (self._now() - self._since if self._since is not None else 0.0)
+        return self._charged[0] + (self._now() - self._since[0] if self._since is not None else 0.0)
 
     @property
     def cpu_seconds(self) -> float:
         """Processor seconds of this process, all threads, while the clock ran."""
-        running = self._since is not None
-        return self._cpu_charged + (time.process_time() - self._cpu_since if running else 0.0)
+        return self._spent()[1]
 
     @property
     def joules(self) -> float | None:
         """Energy by the counter that the clock was given, while it ran; None without a counter."""
-        if self._energy is None:
-            return None
-        return self._joules_charged + (self._counter() - self._joules_since if self._since is not None else 0.0)
-
-    def _counter(self) -> float:
-        return 0.0 if self._energy is None else self._energy()
+        return None if self._energy is None else self._spent()[2]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the seconds, processor time and energy charged so far."""
@@ -91,19 +109,20 @@ class DeviceClock:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from the state of an earlier process. The clock must not be running."""
-        self._charged, self._cpu_charged, self._joules_charged = state["seconds"], state["cpu_seconds"], state["joules"] or 0.0
+        self._charged = state["seconds"], state["cpu_seconds"], state["joules"] or 0.0
         self.paused_seconds = state["paused_seconds"]
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Charge nothing inside: for evaluation and checkpoints, never for training."""
         self.stop()
+        stopped = self._now()
         try:
             yield
         finally:
-            stopped = self._stopped
+            self._wait()
+            self.paused_seconds += self._now() - stopped
             self.start()
-            self.paused_seconds += (self._since or stopped) - stopped
 
 
 def _status_bytes(name: str) -> int:

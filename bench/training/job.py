@@ -59,13 +59,14 @@ class Job:
     def at_rate(self, learning_rate: float, choice: Choice | None = None) -> Job:
         """Return this job at another learning rate, and so with another run id."""
         hyperparameters = {**self.spec.hyperparameters, "learning_rate": learning_rate}
-        return replace(self._respecified(hyperparameters=hyperparameters), choice=choice)
+        return replace(self.respecified(hyperparameters=hyperparameters), choice=choice)
 
     def converted(self, budget: Budget, reference_tokens: int, conversion: Conversion) -> Job:
         """Return this job with its share of a calibrated budget, in tokens."""
-        return replace(self._respecified(budget=budget, reference_tokens=reference_tokens), conversion=conversion)
+        return replace(self.respecified(budget=budget, reference_tokens=reference_tokens), conversion=conversion)
 
-    def _respecified(self, **fields: Any) -> Job:
+    def respecified(self, **fields: Any) -> Job:
+        """Return this job with other fields of its spec, and so with another run id."""
         spec = self.spec.model_copy(update=fields)
         identity = run_id(spec, encoder_sha256=self.pretrained.sha256, data_sha256=self.data.sha256)
         return replace(self, spec=spec, run_id=identity)

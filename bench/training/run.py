@@ -36,10 +36,9 @@ from bench.records.schema import (
 )
 from bench.records.store import logits_sha256
 from bench.rules import SENTENCES
-from bench.system.energy import SOURCE, energy_counter
 from bench.system.errors import BenchError
 from bench.system.files import temporary_folder
-from bench.system.meters import DeviceClock, MemoryMeter
+from bench.system.meters import ENERGY_SOURCE, DeviceClock, MemoryMeter, energy_counter
 from bench.system.text import without_paths
 from bench.training.budget import Ledger
 from bench.training.cancel import Cancelled, Stop
@@ -193,7 +192,7 @@ class _Run:
             activations=max(0, above - weights - gradients - optimizer),
         )  # fmt: skip
         memory = Memory(**asdict(peak), peak_above_baseline=peak.above_baseline, split=split)
-        energy = None if clock.joules is None else Energy(joules=clock.joules, source=SOURCE)
+        energy = None if clock.joules is None else Energy(joules=clock.joules, source=ENERGY_SOURCE)
         return Trained(trainer.summary(), memory, Compute(cpu_seconds=clock.cpu_seconds), energy)
 
     def ship(self, setup: Setup) -> int:

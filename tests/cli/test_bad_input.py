@@ -386,7 +386,7 @@ def test_output_that_cannot_be_written(places: dict[str, str], tmp_path: Path) -
 
 
 def test_no_gpu(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(bench.system.device, "_has_cuda", lambda: False)
+    monkeypatch.setattr(bench.system.device, "shows_gpu", lambda: False)
     with pytest.raises(SystemExit) as caught:
         main([*LORA, "--device", "cuda"])
     assert caught.value.code == 2

@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 
 from bench.records.schema import Calibration
-from bench.runs.calibration import Named, Subject, calibrate, subject_of
+from bench.runs.calibration import calibrate
+from bench.runs.calibration_store import Named
 from bench.runs.plan import Request, plan
 from bench.system.processes import end_with_parent
+from bench.training.job import Job
 from tests.measurements.errors import in_one_line
 from tests.measurements.keeping import about, keep
 
@@ -60,16 +62,16 @@ def burning(seed: int = 0, pause: float = PAUSE) -> Iterator[None]:
         process.join()
 
 
-def measure(subject: Subject, methods: list[Named], seconds: float = SECONDS) -> dict[str, Any]:
+def measure(job: Job, methods: list[Named], seconds: float = SECONDS) -> dict[str, Any]:
     """The calibrations as records: quiet, beside the load, and quiet again."""
     found: dict[str, Calibration] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in ("quiet", "loaded", "quiet again"):
             if name == "loaded":
                 with burning():
-                    found[name] = calibrate(subject, methods, Path(folder) / name, seconds=seconds)
+                    found[name] = calibrate(job, methods, Path(folder) / name, seconds=seconds)
             else:
-                found[name] = calibrate(subject, methods, Path(folder) / name, seconds=seconds)
+                found[name] = calibrate(job, methods, Path(folder) / name, seconds=seconds)
     return {name: made.model_dump(mode="json") for name, made in found.items()}
 
 
@@ -85,7 +87,7 @@ def main() -> None:
         jobs = plan(Request(METHODS, asked.encoder, asked.data, "1 epoch", device="cpu")).jobs
         environment = about(jobs[0].spec.threads)
         methods = [(job.spec.method, job.spec.hyperparameters) for job in jobs]
-        found = measure(subject_of(jobs[0]), methods, asked.seconds)
+        found = measure(jobs[0], methods, asked.seconds)
         load = {"burst_seconds": BURST, "pause_seconds": PAUSE}
         keep(asked.out, {"environment": environment, "load": load, "calibrations": found})
     for name, made in found.items():

@@ -22,10 +22,10 @@ from bench.records.spec import Budget
 from bench.records.store import load, path_of, save
 from bench.report.load import read as read_report
 from bench.runs import calibration as module
-from bench.runs.calibration import RESIDENT, Subject, calibrate, calibrated, setting_of, subject_of, warnings
-from bench.runs.calibration_store import covering, find_calibrations, load_calibration, speed_of
-from bench.runs.convert import convert, reference_tokens
-from bench.runs.rounds import Timed, WorkerLost, slices_of, steps_of
+from bench.runs.budgets import convert, reference_tokens
+from bench.runs.calibration import RESIDENT, calibrate, calibrated, setting_of, warnings
+from bench.runs.calibration_store import find_calibrations, load_calibration, speed_of
+from bench.runs.rounds import WorkerLost, slices_of, steps_of
 from bench.system.errors import MethodError, RecordError, SpecError
 from bench.training.job import Job
 from tests.conftest import make_job, make_spec
@@ -92,7 +92,7 @@ class SimulatedWorker:
         if state and len(self.machine.resident) > most:
             raise WorkerLost(state, "no room")  # type: ignore[arg-type]
 
-    def time(self, batches: list[Ints]) -> Timed:
+    def time(self, batches: list[Ints]) -> tuple[float, int]:
         machine, tokens = self.machine, 128 * sum(len(rows) for rows in batches)
         machine.asked.append((self.method, tuple(int(row) for rows in batches for row in rows)))
         slow = machine.slowness(machine.now, machine.generator)
@@ -101,7 +101,7 @@ class SimulatedWorker:
         noise = np.exp(machine.generator.normal(0, 0.015))
         seconds = tokens / 10_000 * TRUE[self.method] * slow * noise
         machine.now += seconds
-        return Timed(float(seconds), tokens)
+        return float(seconds), tokens
 
     def stop(self) -> None:
         self.machine.resident.remove(self.method)
@@ -112,12 +112,12 @@ def named_methods(made: Calibration) -> list[tuple[str, dict[str, object]]]:
 
 
 @pytest.fixture
-def subject(tiny: PretrainedModel, small_folder: Path) -> Subject:
-    return subject_of(make_job(make_spec(), tiny, small_folder))
+def subject(tiny: PretrainedModel, small_folder: Path) -> Job:
+    return make_job(make_spec(), tiny, small_folder)
 
 
 def simulated(
-    subject: Subject, out: Path, machine: Machine, methods: list[str] | None = None, seconds: float | None = None
+    subject: Job, out: Path, machine: Machine, methods: list[str] | None = None, seconds: float | None = None
 ) -> Calibration:
     asked = [(name, {"learning_rate": 1.0}) for name in methods or ["houlsby", "pfeiffer", "lora", "full", "head-only"]]
     import methods as registry
@@ -127,7 +127,7 @@ def simulated(
 
 
 @pytest.mark.parametrize("load", LOADS)
-def test_ratios_hold_while_the_speed_of_the_machine_moves(load: str, subject: Subject, tmp_path: Path) -> None:
+def test_ratios_hold_while_the_speed_of_the_machine_moves(load: str, subject: Job, tmp_path: Path) -> None:
     machine = Machine(LOADS[load])
     made = simulated(subject, tmp_path, machine, seconds=120)
     for one in made.methods:
@@ -141,7 +141,7 @@ def test_ratios_hold_while_the_speed_of_the_machine_moves(load: str, subject: Su
     assert all(outcome.failed is None for outcome in audit([tmp_path]))
 
 
-def test_a_round_is_the_same_batches_in_a_random_order(subject: Subject, tmp_path: Path) -> None:
+def test_a_round_is_the_same_batches_in_a_random_order(subject: Job, tmp_path: Path) -> None:
     machine = Machine()
     made = simulated(subject, tmp_path, machine)
     rounds = machine.asked[-5 * made.rounds :]
@@ -157,7 +157,7 @@ def test_a_round_is_the_same_batches_in_a_random_order(subject: Subject, tmp_pat
     assert repeated.asked == machine.asked
 
 
-def test_rounds_end_when_every_interval_is_narrow_or_the_time_is_spent(subject: Subject, tmp_path: Path) -> None:
+def test_rounds_end_when_every_interval_is_narrow_or_the_time_is_spent(subject: Job, tmp_path: Path) -> None:
     made = simulated(subject, tmp_path, Machine(), seconds=600)
     assert FEWEST <= made.rounds < 60
     assert all(max(one.high - one.ratio, one.ratio - one.low) <= 0.03 * one.ratio for one in made.methods)  # type: ignore[operator]
@@ -170,7 +170,7 @@ def test_rounds_end_when_every_interval_is_narrow_or_the_time_is_spent(subject: 
     assert alone.seconds_asked == 15
 
 
-def test_a_busy_machine_is_said(subject: Subject, tmp_path: Path) -> None:
+def test_a_busy_machine_is_said(subject: Job, tmp_path: Path) -> None:
     busy = Machine(lambda now, generator: 1.0 if generator.random() < 0.1 else 1.5 + 2.5 * float(generator.random()))
     made = simulated(subject, tmp_path, busy, seconds=60)
     assert made.rounds_counted < made.rounds / 2
@@ -206,7 +206,7 @@ def test_bursts_as_long_as_a_slice_bias_no_ratio(slice_seconds: float) -> None:
     assert abs(np.mean(errors)) < 0.015
 
 
-def test_at_most_five_are_resident_and_the_reference_is_in_every_group(subject: Subject, tmp_path: Path) -> None:
+def test_at_most_five_are_resident_and_the_reference_is_in_every_group(subject: Job, tmp_path: Path) -> None:
     machine = Machine()
     made = simulated(subject, tmp_path, machine, ["houlsby", "pfeiffer", "lora", "full", "head-only", "bitfit"])
     assert machine.most == RESIDENT
@@ -217,7 +217,7 @@ def test_at_most_five_are_resident_and_the_reference_is_in_every_group(subject: 
     assert not {s.round for s in made.methods[-1].slices} & {s.round for s in made.methods[1].slices}
 
 
-def test_a_method_that_does_not_fit_is_tried_alone_and_recorded(subject: Subject, tmp_path: Path) -> None:
+def test_a_method_that_does_not_fit_is_tried_alone_and_recorded(subject: Job, tmp_path: Path) -> None:
     machine = Machine(lose={"full": ("out-of-memory", 2), "lora": ("failed", 0), "head-only": ("out-of-memory", 0)})
     made = simulated(subject, tmp_path, machine)
     states = {one.method: one.state for one in made.methods}
@@ -225,28 +225,29 @@ def test_a_method_that_does_not_fit_is_tried_alone_and_recorded(subject: Subject
         "houlsby": "complete", "pfeiffer": "complete", "lora": "failed", "full": "complete", "head-only": "out-of-memory",
     }  # fmt: skip
     assert machine.resident == []
-    assert speed_of(made, ("head-only", {})) is not None
-    assert speed_of(made, ("lora", {})) is None  # the next command tries again
+    assert speed_of([made], ("head-only", {})) is not None
+    assert speed_of([made], ("lora", {})) is None  # the next command tries again
     assert "head-only: out-of-memory: no room" in warnings(made, named_methods(made))
     assert audit([tmp_path])[0].failed is None
     with pytest.raises(MethodError, match="houlsby cannot be calibrated: no room"):
         simulated(subject, tmp_path / "x", Machine(lose={"houlsby": ("failed", 0)}))
 
 
-def test_a_budget_is_converted(subject: Subject, tmp_path: Path) -> None:
+def test_a_budget_is_converted(subject: Job, tmp_path: Path) -> None:
     made = simulated(subject, tmp_path, Machine())
     own = made.methods[1]
     assert own.ratio is not None
     got = convert([made], Budget.parse("1M reference tokens"), "pfeiffer", {**own.hyperparameters, "learning_rate": 1e-3}, 1000)
-    assert got.budget == Budget(amount=round(1_000_000 / own.ratio), unit="tokens")
-    assert got.reference_tokens == 1_000_000
-    assert got.conversion.asked == "1,000,000 reference tokens"
-    assert got.conversion.expected_seconds == pytest.approx(1e6 / made.tokens_per_second)
+    budget, tokens, conversion = got
+    assert budget == Budget(amount=round(1_000_000 / own.ratio), unit="tokens")
+    assert tokens == 1_000_000
+    assert conversion.asked == "1,000,000 reference tokens"
+    assert conversion.expected_seconds == pytest.approx(1e6 / made.tokens_per_second)
     whole = reference_tokens(Budget.parse("60s"), made)
     assert whole % 1000 == 0
     assert abs(whole - 60 * made.tokens_per_second) <= 500
-    reference = convert([made], Budget.parse("60s"), "houlsby", made.methods[0].hyperparameters, 1000)
-    assert reference.budget.amount == reference.reference_tokens == whole
+    budget, tokens, _ = convert([made], Budget.parse("60s"), "houlsby", made.methods[0].hyperparameters, 1000)
+    assert budget.amount == tokens == whole
     with pytest.raises(SpecError, match=r"2,000 reference tokens is too small for full: .* fewer than one batch"):
         convert([made], Budget.parse("2k reference tokens"), "full", made.methods[3].hyperparameters, 2000)
     with pytest.raises(SpecError, match="too small"):
@@ -256,66 +257,67 @@ def test_a_budget_is_converted(subject: Subject, tmp_path: Path) -> None:
 
 
 def test_what_a_folder_holds_is_found_and_the_rest_is_calibrated_beside_it(
-    subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    subject: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import methods as registry
 
     first = simulated(subject, tmp_path, Machine())
     model = first.environment.device
     asked = [(name, registry.get(name).hyperparameters()) for name in ("lora", "bitfit")]
-    assert [covering(find_calibrations(tmp_path, subject.setting, model), one) for one in asked] == [first, None]
+    found = [speed_of(find_calibrations(tmp_path, setting_of(subject), model), one) for one in asked]
+    assert [one and one[0] for one in found] == [first, None]
     timed: list[list[str]] = []
 
-    def short(subject: Subject, methods: object, out: Path, **fields: object) -> Calibration:
+    def short(subject: Job, methods: object, out: Path, **fields: object) -> Calibration:
         names = [name for name, _ in methods]  # type: ignore[attr-defined]
         timed.append(names)
         return simulated(subject, out, Machine(), names)
 
     monkeypatch.setattr(module, "calibrate", short)
-    found = calibrated(subject, asked, tmp_path)
+    found = calibrated(subject, asked, tmp_path, progress=print)
     assert timed == [["bitfit"]]
     assert [len(one.methods) for one in found] == [5, 2]
     assert found[0] == first  # seconds go on to mean what they did
-    got = convert(found, Budget.parse("60s"), *asked[1], 100)
-    assert got.conversion.calibration == found[1].run_id
-    assert got.reference_tokens == reference_tokens(Budget.parse("60s"), first)
-    assert calibrated(subject, asked, tmp_path) == found
+    _, tokens, conversion = convert(found, Budget.parse("60s"), *asked[1], 100)
+    assert conversion.calibration == found[1].run_id
+    assert tokens == reference_tokens(Budget.parse("60s"), first)
+    assert calibrated(subject, asked, tmp_path, progress=print) == found
     assert len(timed) == 1
 
 
-def test_what_is_not_valid_is_refused_in_one_line(subject: Subject, tmp_path: Path) -> None:
+def test_what_is_not_valid_is_refused_in_one_line(subject: Job, tmp_path: Path) -> None:
     import methods as registry
 
     made = simulated(subject, tmp_path, Machine())
     path, lora = path_of(tmp_path, made), [("lora", registry.get("lora").hyperparameters())]
-    assert load_calibration(path, subject.setting, lora) == made
-    elsewhere = subject.setting.model_copy(update={"threads": 64, "device": "cuda"})
+    assert load_calibration(path, setting_of(subject), lora) == made
+    elsewhere = setting_of(subject).model_copy(update={"threads": 64, "device": "cuda"})
     assert load_calibration(path, elsewhere, lora) == made
     with pytest.raises(RecordError, match=r"another kind of machine .*name it with --calibration"):
-        find_calibrations(tmp_path, subject.setting, "Another CPU")
+        find_calibrations(tmp_path, setting_of(subject), "Another CPU")
     with pytest.raises(RecordError, match="another kind of machine"):
         find_calibrations(tmp_path, elsewhere, made.environment.device)
     for field_, word in (("max_length", "max_length"), ("encoder_sha256", "encoder"), ("precision", "precision")):
-        other = subject.setting.model_copy(update={field_: {"max_length": 64, "precision": "bf16"}.get(field_, "0" * 64)})
+        other = setting_of(subject).model_copy(update={field_: {"max_length": 64, "precision": "bf16"}.get(field_, "0" * 64)})
         assert find_calibrations(tmp_path, other, made.environment.device) == []
         with pytest.raises(RecordError, match=f"another setting: its {word} is"):
             load_calibration(path, other, lora)
     with pytest.raises(RecordError, match="does not hold bitfit"):
-        load_calibration(path, subject.setting, [("bitfit", registry.get("bitfit").hyperparameters())])
+        load_calibration(path, setting_of(subject), [("bitfit", registry.get("bitfit").hyperparameters())])
     old = save(tmp_path / "old", made.model_copy(update={"rules_version": 1}))
     with pytest.raises(RecordError, match="rules version 1"):
-        load_calibration(old, subject.setting, lora)
-    assert find_calibrations(tmp_path / "old", subject.setting, made.environment.device) == []
+        load_calibration(old, setting_of(subject), lora)
+    assert find_calibrations(tmp_path / "old", setting_of(subject), made.environment.device) == []
     with pytest.raises(RecordError, match="there is no record"):
-        load_calibration(tmp_path / "none.json", subject.setting, lora)
+        load_calibration(tmp_path / "none.json", setting_of(subject), lora)
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(RecordError, match="is not a record"):
-        load_calibration(tmp_path / "x.json", subject.setting, lora)
+        load_calibration(tmp_path / "x.json", setting_of(subject), lora)
     path.write_text(path.read_text().replace('"seconds_asked": 60', '"seconds_asked": 61'))
     with pytest.raises(RecordError, match="cannot be trusted: it was changed"):
-        load_calibration(path, subject.setting, lora)
+        load_calibration(path, setting_of(subject), lora)
     with pytest.raises(RecordError, match=r"changed after it was written.*move it away"):
-        find_calibrations(tmp_path, subject.setting, made.environment.device)
+        find_calibrations(tmp_path, setting_of(subject), made.environment.device)
 
 
 DAMAGE = {
@@ -344,7 +346,7 @@ def _sliced(made: Calibration, at: int, **fields: object) -> Calibration:
 
 
 @pytest.mark.parametrize("check", DAMAGE)
-def test_the_audit_finds_what_was_edited(check: str, subject: Subject, tmp_path: Path) -> None:
+def test_the_audit_finds_what_was_edited(check: str, subject: Job, tmp_path: Path) -> None:
     made = simulated(subject, tmp_path / "whole", Machine())
     assert audit([tmp_path / "whole"])[0].failed is None
     (outcome,) = audit([save(tmp_path, DAMAGE[check](made))])
@@ -352,12 +354,12 @@ def test_the_audit_finds_what_was_edited(check: str, subject: Subject, tmp_path:
     assert outcome.failed[0] == check
 
 
-def test_a_calibration_is_no_run_to_what_reads_records(subject: Subject, tmp_path: Path) -> None:
-    from bench.runs.monitor import Folder
+def test_a_calibration_is_no_run_to_what_reads_records(subject: Job, tmp_path: Path) -> None:
+    from bench.runs.monitor import records_of
 
     simulated(subject, tmp_path, Machine())
     assert [type(one) for one in load(tmp_path)] == [Calibration]
-    assert Folder(tmp_path).records() == ([], 0)
+    assert records_of(tmp_path) == ([], 0)
     with pytest.raises(RecordError, match="holds no records of runs"):
         read_report(tmp_path, "houlsby")
 
@@ -404,7 +406,7 @@ def test_a_real_calibration_of_a_tiny_encoder(tiny: PretrainedModel, small_folde
 
     job = make_job(make_spec(threads=1), tiny, small_folder)
     asked = [(name, registry.get(name).hyperparameters()) for name in ("houlsby", "head-only")]
-    made = calibrate(subject_of(job), asked, tmp_path, seconds=3)
+    made = calibrate(job, asked, tmp_path, seconds=3)
     (outcome,) = audit([tmp_path])
     assert outcome.failed is None
     assert made.setting == setting_of(job)
@@ -420,7 +422,7 @@ def test_a_method_beyond_its_memory_is_recorded_and_the_others_go_on(
 
     job = make_job(make_spec(threads=1, memory_cap=24 * 2**20), tiny, small_folder)
     asked = [(name, registry.get(name).hyperparameters()) for name in ("houlsby", "full")]
-    made = calibrate(subject_of(job), asked, tmp_path, seconds=1)
+    made = calibrate(job, asked, tmp_path, seconds=1)
     assert [one.state for one in made.methods] == ["complete", "out-of-memory"]
     assert "the cap is 24 MiB" in (made.methods[1].reason or "")
     assert audit([tmp_path])[0].failed is None
@@ -445,7 +447,7 @@ def test_measured_ratios_agree_while_raw_speeds_do_not() -> None:
 def test_the_load_program_burns_and_measures(tiny: PretrainedModel, small_folder: Path) -> None:
     import methods as registry
 
-    subject = subject_of(make_job(make_spec(threads=1), tiny, small_folder))
+    subject = make_job(make_spec(threads=1), tiny, small_folder)
     found = measure(subject, [("houlsby", registry.get("houlsby").hyperparameters())], seconds=1)
     assert list(found) == ["quiet", "loaded", "quiet again"]
     assert all(Calibration(**one).rounds >= 1 for one in found.values())

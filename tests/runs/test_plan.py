@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ import pytest
 
 import methods
 from bench.analysis.tuning import Decision
-from bench.records.schema import Choice, Conversion
+from bench.records.schema import Choice
 from bench.records.spec import Budget, run_id, tuning_seeds
+from bench.records.store import save
 from bench.rules import TUNING_SEED
-from bench.runs.plan import Matrix, Request, converted, extended, plan, tuned
+from bench.runs.budgets import convert_budgets
+from bench.runs.plan import Matrix, Request, extended, plan, tuned
 from bench.system.errors import SpecError
 from bench.training.job import Job
+from tests.factories import calibration
 
 
 @pytest.fixture
@@ -150,27 +154,21 @@ def test_a_grid_is_extended_with_all_tuning_seeds_where_it_was_asked_for(planned
     assert extended(trials, {}) == []
 
 
-def test_a_converted_matrix_counts_tokens_and_remembers_what_was_asked_for(planned: Any) -> None:
+def test_a_converted_matrix_counts_tokens_and_remembers_what_was_asked_for(planned: Any, tmp_path: Path) -> None:
     matrix = planned(budget="60s,1M reference tokens,4 steps", tune=2)
-    share = {"houlsby": 1000, "lora": 900}
-
-    def convert(job: Job) -> tuple[Budget, int, Conversion]:
-        tokens = share[job.spec.method]
-        found = Conversion(
-            calibration="c" * 16, device="Some CPU", threads=2, asked=str(job.spec.budget), ratio=1000 / tokens,
-            low=1.0, high=1.2, expected_seconds=60.0,
-        )  # fmt: skip
-        return Budget(amount=tokens, unit="tokens"), 1000, found
-
-    found = converted(matrix, convert)
+    ratios = {"houlsby": 1.0, "lora": 2.0}
+    made = calibration(next(job for job in matrix.jobs if job.spec.budget.calibrated), ratios)
+    found = convert_budgets(replace(matrix, calibration=save(tmp_path, made)), tmp_path, say=print)
     assert len(found.trials) == len(matrix.trials)
     for before, job in zip((*matrix.trials, *matrix.jobs), (*found.trials, *found.jobs), strict=True):
         assert job.requested_budget == before.spec.budget
         if before.spec.budget.unit == "steps":
             assert job == before
             continue
-        assert (job.spec.budget, job.spec.reference_tokens) == (Budget(amount=share[job.spec.method], unit="tokens"), 1000)
-        assert str(job.spec.requested_budget) == "1,000 reference tokens"
+        whole = 60_000 if before.spec.budget.unit == "seconds" else 1_000_000
+        tokens = Budget(amount=whole / ratios[job.spec.method], unit="tokens")
+        assert (job.spec.budget, job.spec.reference_tokens) == (tokens, whole)
+        assert str(job.spec.requested_budget) == f"{whole:,} reference tokens"
         assert job.run_id != before.run_id
         assert job.run_id == run_id(job.spec, encoder_sha256=job.pretrained.sha256, data_sha256=job.data.sha256)
 

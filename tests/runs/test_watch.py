@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -25,8 +26,7 @@ from bench.cli.app import main
 from bench.records.spec import Budget
 from bench.records.store import save
 from bench.runs.budgets import convert_if_calibrated
-from bench.runs.monitor import Folder, Overview, Running, overview
-from bench.runs.pace import OVERHEAD
+from bench.runs.monitor import OVERHEAD, Overview, Running, overview, records_of
 from bench.runs.plan import Matrix, Request, extended, plan
 from bench.runs.status import Note, is_running, read_status
 from bench.system.device import device_model
@@ -98,24 +98,24 @@ def test_records_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     asked: list[str] = []
     read = module.read
     monkeypatch.setattr(module, "read", lambda path: (asked.append(path.name), read(path))[1])
-    folder, first = Folder(tmp_path), kept(tmp_path, run(seed=0))
-    assert len(folder.records()[0]) == len(folder.records()[0]) == 1
+    folder, first = tmp_path, kept(tmp_path, run(seed=0))
+    assert len(records_of(folder)[0]) == len(records_of(folder)[0]) == 1
     second = kept(tmp_path, run(seed=1))
-    assert len(folder.records()[0]) == 2
+    assert len(records_of(folder)[0]) == 2
     second.write_text(second.read_text().replace("0.9", "0.8"))  # edited: it is no whole record any more
     os.utime(second, (1, 1))  # two writes in one tick of the clock would look alike
-    assert folder.records()[1] == 1
+    assert records_of(folder)[1] == 1
     first.unlink()
-    assert folder.records() == ([], 1)
+    assert records_of(folder) == ([], 1)
     assert asked == [first.name, second.name, second.name]
 
 
 def test_a_run_that_goes_on_tells_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with held(tmp_path) as note:
-        (now,) = overview(Folder(tmp_path), None).running
+        (now,) = overview(tmp_path, None).running
         assert (now.name, now.setting, now.phase, now.share) == ("lora seed 0, 60 s", "minilm on embedded", "set-up", 0.0)
         note.update("training", 0.4)
-        (now,) = overview(Folder(tmp_path), None).running
+        (now,) = overview(tmp_path, None).running
         assert (now.phase, now.share) == ("training", 0.4)
         before = everything(tmp_path)
         code, out, _ = said(tmp_path, "--once", capsys=capsys)
@@ -124,7 +124,7 @@ def test_a_run_that_goes_on_tells_how_far_it_is(tmp_path: Path, capsys: pytest.C
         assert "training 40%" in out
         assert "1 running" in out
         assert everything(tmp_path) == before
-    assert overview(Folder(tmp_path), None).running == []
+    assert overview(tmp_path, None).running == []
     assert list(tmp_path.iterdir()) == [], "the line goes with the lock"
 
 
@@ -138,7 +138,7 @@ def test_how_long_it_will_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         now += 30
         one.update("training", 0.5)
         two.update("test", 0.5)
-        found = overview(Folder(tmp_path), None)
+        found = overview(tmp_path, None)
         assert sorted(run.remaining for run in found.running if run.remaining) == pytest.approx([3 / 2, 64 / 2 + 3])
         assert found.remaining == pytest.approx((3 / 2 + 64 / 2 + 3 + 67) / 2)
 
@@ -150,7 +150,7 @@ def test_a_phase_has_its_own_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(time, "monotonic", lambda: now)
 
     def left() -> float | None:
-        return overview(Folder(tmp_path), None).remaining
+        return overview(tmp_path, None).remaining
 
     with held(tmp_path, run("lora", 0).run_id, number=1, runs=1) as note:
         assert left() is None, "neither its budget nor its pace is known"
@@ -189,7 +189,7 @@ def test_a_run_that_was_killed_does_not_go_on(tmp_path: Path) -> None:
     told = read_status(path)
     assert told is not None
     assert told.name == "lora"
-    found = overview(Folder(tmp_path), None)
+    found = overview(tmp_path, None)
     assert (found.running, found.stopped) == ([], [RUN])
     assert path.exists()
     # Another process with its number is not it.
@@ -206,7 +206,7 @@ def test_a_watcher_never_holds_a_run_up(tmp_path: Path) -> None:
     waits, over = [0], threading.Event()
 
     def look() -> None:
-        folder = Folder(tmp_path)
+        folder = tmp_path
         while not over.is_set():
             overview(folder, None)
 
@@ -236,7 +236,7 @@ def test_any_lock_can_be_read(tmp_path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
     assert read_status(path) is None
-    (now,) = overview(Folder(tmp_path), None).running  # it may just be beginning
+    (now,) = overview(tmp_path, None).running  # it may just be beginning
     assert now == Running("a run", "", "set-up", 0.0, None, None)
 
 
@@ -247,7 +247,7 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
     (folder / "c.lock").symlink_to(folder / "nowhere")
     (folder / "d.lock").mkdir()
     os.mkfifo(tmp_path / "pipe.json")
-    assert overview(Folder(tmp_path), None).damaged == 1
+    assert overview(tmp_path, None).damaged == 1
 
 
 def test_a_line_is_written_once_a_second_and_where_it_cannot_be_nothing_happens(
@@ -299,7 +299,7 @@ def asked(tiny_folder: Path, small_folder: Path) -> Callable[..., list[Matrix]]:
 
 
 def test_what_was_asked_for_and_is_left(asked: Callable[..., list[Matrix]], tmp_path: Path) -> None:
-    matrices, folder = asked(seeds="2"), Folder(tmp_path)
+    matrices, folder = asked(seeds="2"), tmp_path
     first, second, third, fourth = matrices[0].jobs
     kept(tmp_path, run("full"))  # of somebody else
     assert overview(folder, matrices).to_do == 4
@@ -323,7 +323,7 @@ def test_runs_of_another_device_are_not_taken_for_those_that_were_asked_for(
     asked: Callable[..., list[Matrix]], tmp_path: Path
 ) -> None:
     """Where a machine without a GPU watches what one with a GPU does, it has to be told the device; else it says so."""
-    here, there, folder = asked(seeds="1"), asked(seeds="1", device="cuda", elsewhere=True), Folder(tmp_path)
+    here, there, folder = asked(seeds="1"), asked(seeds="1", device="cuda", elsewhere=True), tmp_path
     hint = "say --device, or watch the folder alone"
     assert not overview(folder, here).unmatched, "nothing goes on"
     with held(tmp_path, there[0].jobs[0].run_id):
@@ -339,7 +339,7 @@ def test_runs_of_another_device_are_not_taken_for_those_that_were_asked_for(
 
 
 def test_runs_follow_from_the_trials(asked: Callable[..., list[Matrix]], tmp_path: Path) -> None:
-    matrices, folder = asked(tune=2), Folder(tmp_path)
+    matrices, folder = asked(tune=2), tmp_path
     (matrix,) = matrices
     made = trial(0.001, accuracy=0.7).training
     assert made is not None
@@ -388,7 +388,7 @@ def test_a_calibrated_budget_is_watched_from_before_its_calibration(
         else:
             raise AssertionError("it should be over")
 
-    monkeypatch.setattr(watch.time, "sleep", sleep)
+    monkeypatch.setattr(watch, "time", SimpleNamespace(sleep=sleep))  # git, which is asked for the commit, sleeps as well
     watch.follow(tmp_path, matrices, once=False)
     lines = [line.split("  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
     assert looks == 3
@@ -432,7 +432,7 @@ def test_a_real_run_is_seen_in_all_its_phases(
 ) -> None:
     """The run is in this thread, as in a process of its own. One watcher looks from another thread, and one at each sign."""
     seen: list[Overview] = []
-    told, update = Folder(tmp_path / "out"), Note.update
+    told, update = tmp_path / "out", Note.update
 
     def looked(note: Note, phase: str, share: float) -> None:
         update(note, phase, share)
@@ -442,7 +442,7 @@ def test_a_real_run_is_seen_in_all_its_phases(
     over = threading.Event()
 
     def look() -> None:
-        folder = Folder(tmp_path / "out")
+        folder = tmp_path / "out"
         while not over.is_set():
             seen.append(overview(folder, None))
             time.sleep(0.02)

@@ -13,10 +13,10 @@ import torch
 from bench.data.task import Task
 from bench.inference.predict import predict
 from bench.records.environment import commit, environment
-from bench.system.device import multiplies_bf16, resolve_device, resolve_precision
-from bench.system.energy import energy_counter
+from bench.system import device
+from bench.system.device import resolve_device, resolve_precision
 from bench.system.errors import SpecError
-from bench.system.meters import DeviceClock
+from bench.system.meters import DeviceClock, energy_counter
 from tests.methods.test_methods import attached
 
 
@@ -80,9 +80,9 @@ def test_a_cpu_that_tells_nothing_computes_in_fp32(text: str | None, monkeypatch
 @pytest.fixture
 def cleared() -> Iterator[None]:
     """What is known of the processor is forgotten, before a test and after it."""
-    multiplies_bf16.cache_clear()
+    device._processor.cache_clear()
     yield
-    multiplies_bf16.cache_clear()
+    device._processor.cache_clear()
 
 
 def test_the_environment_names_versions_and_commit() -> None:

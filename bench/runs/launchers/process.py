@@ -19,14 +19,14 @@ from math import inf
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from bench.records.schema import Environment
 from bench.system.processes import end_with_parent, without_main
 from bench.system.signals import Interrupts
 from bench.training.job import CHECKPOINT_WRITTEN, Notify, Result, Watch, ignore_progress
 
-__all__ = ["GRACE", "LOOK", "Died", "LocalEngine", "context_of", "kernel_kills"]
+__all__ = ["GRACE", "LOOK", "Died", "Engine", "LocalEngine", "context_of", "kernel_kills"]
 
 GRACE = 4.0
 """Seconds that a run has to end by itself after an interrupt; with what follows in the parent, five pass."""
@@ -37,21 +37,31 @@ LOOK = 0.2
 class Died(Exception):
     """A process ended without a result."""
 
-    def __init__(self, exit_code: int, out_of_memory: bool, environment: Environment | None = None) -> None:
+    def __init__(
+        self, exit_code: int, out_of_memory: bool, environment: Environment | None = None, reason: str | None = None
+    ) -> None:
         self.exit_code, self.out_of_memory = exit_code, out_of_memory
         self.environment = environment
         """Where it ran, if that was another machine."""
-        if exit_code >= 0:
-            what = f"exit code {exit_code}"
-        else:
-            try:
-                what = signal.Signals(-exit_code).name
-            except ValueError:
-                what = f"signal {-exit_code}"
-        super().__init__(f"the process of the run ended by {what}" + (", out of memory" if out_of_memory else ""))
+        what = f"exit code {exit_code}" if exit_code >= 0 else signal.Signals(-exit_code).name
+        super().__init__(reason or f"the process of the run ended by {what}" + (", out of memory" if out_of_memory else ""))
 
-    def __reduce__(self) -> tuple[type[Died], tuple[int, bool]]:
-        return type(self), (self.exit_code, self.out_of_memory)  # what an exception is pickled by otherwise is its text
+
+class Engine(Protocol):
+    """The processes of this machine, or a cluster."""
+
+    @property
+    def slots(self) -> int:
+        """Number of runs that execute at once; if several, each is requested from a thread of its own."""
+        ...
+
+    def run(self, work: str, *arguments: Any, listen: Notify) -> Result:
+        """Execute one piece of work in a fresh process.
+
+        Raises:
+            Died: if the process ends without a result. An interrupt raises nothing: the result says so.
+        """
+        ...
 
 
 def _child(connection: Connection, work: str, arguments: tuple[Any, ...], copies: bool) -> None:

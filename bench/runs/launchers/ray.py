@@ -14,23 +14,24 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from math import inf
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import ray
 from ray.exceptions import OutOfMemoryError, RayError
 
-from bench.records.schema import Environment
+from bench.rules import SENTENCES
 from bench.runs.launchers.process import GRACE, LOOK, Died
-from bench.runs.launchers.software import difference, software
-from bench.runs.launchers.transfer import checkpoint_of, keep, portable, saved
-from bench.runs.launchers.worker import LISTEN, About, Checkpoint, Ended, Runner
+from bench.runs.launchers.worker import About, Bytes, Checkpoint, Ended, Runner, difference, software
 from bench.system.errors import ClusterError
+from bench.system.files import atomic_write
 from bench.system.signals import Interrupts
-from bench.training.job import Job, Notify, Result, ignore_progress
+from bench.training.job import Job, Notify, Outcome, Result, ignore_progress, record_of
 
-__all__ = ["RayEngine"]
+__all__ = ["RayEngine", "portable", "saved"]
 
 TRIES = 3
 """Attempts to run what loses its worker, and to start a worker that does not come up."""
@@ -49,18 +50,9 @@ class _Actor(Runner):
         super().__init__(device, threads, "ray")
 
 
-@dataclass(frozen=True)
-class _Slot:
+class _Slot(NamedTuple):
     actor: Any
     about: About
-
-
-class WorkerLost(Died):
-    """The workers of a run were lost, one after the other."""
-
-    def __init__(self, environment: Environment) -> None:
-        super().__init__(1, False, environment)
-        self.args = (f"its worker was lost {TRIES} times",)
 
 
 class RayEngine:
@@ -76,10 +68,9 @@ class RayEngine:
         slots: int,
         room: Callable[[], int],
         interrupts: Interrupts,
-        note: Callable[[str], None],
     ) -> None:
         self.slots = slots
-        self._room, self._interrupts, self._note = room, interrupts, note
+        self._room, self._interrupts = room, interrupts
         self._arguments = device, threads
         resources = {"num_gpus": 1, "num_cpus": 0} if device == "cuda" else {"num_cpus": threads}
         self._actors: Any = ray.remote(max_concurrency=4, max_restarts=0, **resources)(_Actor)
@@ -91,11 +82,9 @@ class RayEngine:
         self._starting: dict[Any, Any] = {}
         """Pending answer → runner that starts."""
         self._free: list[_Slot] = []
-        self._busy: list[_Slot] = []
-        self._refused: list[Any] = []
-        """Runners with other software. They keep what they hold, or the next would be started on the same machine."""
-        self._unlike = ""
-        """What the last of them has in another version."""
+        self._busy = 0
+        self._unlike: str | None = None
+        """What a runner has in another version."""
         self._failures, self._room_since = 0, time.monotonic()
 
     def run(self, work: str, *arguments: Any, listen: Notify = ignore_progress) -> Result:
@@ -110,26 +99,22 @@ class RayEngine:
             slot = self._acquire()
             if slot is None:
                 break
+            ended = None
             try:
                 ended = self._follow(slot.actor, work, argument, listen)
             except OutOfMemoryError:
                 # Ray ended the worker before the kernel would have ended the run. A call on an actor that it ended so raises
                 # this, and no error of actors: the cause of the death decides.
-                self._drop(slot)
                 raise Died(-signal.SIGKILL, True, slot.about.environment) from None
             except RayError:
-                self._drop(slot)
                 if not left:
-                    raise WorkerLost(slot.about.environment) from None
+                    raise Died(1, False, slot.about.environment, f"its worker was lost {TRIES} times") from None
                 listen("set-up", 0.0, "its worker is lost; it starts again, from its last checkpoint if there is one")
                 continue
-            except BaseException:
-                self._drop(slot)
-                raise
+            finally:
+                self._give_back(slot, sound=ended is not None)
             if ended is None:
-                self._drop(slot)
                 break
-            self._release(slot)
             if ended.died is not None and not self._interrupts.count:
                 raise Died(*ended.died, slot.about.environment)
             return Result(ended.result, ended.watch, interrupted=self._interrupts.count > 0)
@@ -137,29 +122,30 @@ class RayEngine:
 
     def close(self) -> None:
         """End all runners and their runs."""
-        actors = [slot.actor for slot in (*self._free, *self._busy)]
-        for actor in (*self._starting.values(), *actors, *self._refused):
+        for actor in (*self._starting.values(), *(slot.actor for slot in self._free)):
             _kill(actor)
 
     def _follow(self, actor: Any, work: str, argument: Any, listen: Notify) -> Ended | None:
         """Have a worker execute the work and pass on its messages, until its end; None if it outlives an interrupt."""
         job = argument if isinstance(argument, Job) else None
-        checkpoint = None if job is None else checkpoint_of(job)
-        ray.get(actor.start.remote(work, argument if job is None else portable(job), checkpoint))
-        heard, deadline = 0, inf
+        checkpoint = None if job is None else _checkpoint_of(job)
+        messages = actor.execute.remote(work, argument if job is None else portable(job), checkpoint)
+        deadline = inf
         while self._interrupts.count < 2 and time.monotonic() < deadline:
             if self._interrupts.count and deadline == inf:
-                deadline = time.monotonic() + GRACE + 2 * LISTEN
+                deadline = time.monotonic() + GRACE + 1.0
                 actor.stop.remote()
-            for message in ray.get(actor.hear.remote(heard)):
-                heard += 1
-                if isinstance(message, Ended):
-                    return message if job is None else saved(job, message)
-                if isinstance(message, Checkpoint):
-                    assert job is not None
-                    keep(job, message.content, listen)
-                else:
-                    listen(*message)
+            if not ray.wait([messages], timeout=LOOK)[0]:
+                continue
+            message = ray.get(next(messages))
+            if isinstance(message, Ended):
+                return message if job is None else saved(job, message)
+            if isinstance(message, Checkpoint):
+                assert job is not None
+                _keep(job, message.content, listen)
+                actor.copied.remote()
+            else:
+                listen(*message)
         return None
 
     def _acquire(self) -> _Slot | None:
@@ -171,23 +157,20 @@ class RayEngine:
                     if not self._free:
                         self._look()
                     if self._free:
-                        slot = self._free.pop()
-                        self._busy.append(slot)
-                        return slot
+                        self._busy += 1
+                        return self._free.pop()
                     self._changed.wait(LOOK)  # lets others release theirs meanwhile
             finally:
                 self._waiting -= 1
         return None
 
-    def _release(self, slot: _Slot) -> None:
+    def _give_back(self, slot: _Slot, *, sound: bool) -> None:
         with self._changed:
-            self._busy.remove(slot)
-            self._free.append(slot)
-            self._changed.notify()
-
-    def _drop(self, slot: _Slot) -> None:
-        with self._changed:
-            self._busy.remove(slot)
+            self._busy -= 1
+            if sound:
+                self._free.append(slot)
+                self._changed.notify()
+                return
             self._room_since = time.monotonic()  # not looked at while it worked
         _kill(slot.actor)
 
@@ -197,15 +180,15 @@ class RayEngine:
         Raises:
             ClusterError: if none will come; in each thread that waits.
         """
-        if len(self._refused) == self.slots:
-            raise ClusterError(f"the workers have other versions than this machine ({self._unlike}); install the same on both")
-        while len(self._starting) < min(self._waiting, self.slots - len(self._refused) - len(self._busy)):
+        while len(self._starting) < min(self._waiting, self.slots - self._busy):
             actor = self._actors.remote(*self._arguments)
             self._starting[actor.about.remote()] = actor
         starting = list(self._starting)
         ready = ray.wait(starting, num_returns=len(starting), timeout=0)[0] if starting else []
         for answer in ready:
             self._answered(self._starting.pop(answer), answer)
+        if self._unlike is not None:
+            raise ClusterError(f"the workers have other versions than this machine ({self._unlike}); install the same on both")
         if ready or self._busy or self._room():
             self._room_since = time.monotonic()
         elif time.monotonic() - self._room_since > PATIENCE:
@@ -222,16 +205,61 @@ class RayEngine:
             why = lines[-1][:200] if lines else type(error).__name__
             raise ClusterError(f"no worker comes up ({why}); adapter-bench must be installed on every node") from None
         self._failures = 0
-        unlike = difference(self._software, about.software)
-        if unlike is None:
+        self._unlike = self._unlike or difference(self._software, about.software)
+        if self._unlike is None:
             self._free.append(_Slot(actor, about))
-            return
-        self._refused.append(actor)
-        self._unlike = unlike
-        if len(self._refused) < self.slots:  # else it is said as the reason for the end
-            self._note(f"a worker with other versions is left out: {unlike}")
+        else:
+            _kill(actor)
 
 
 def _kill(actor: Any) -> None:
     with suppress(RayError, ValueError):
         ray.kill(actor)
+
+
+def portable(job: Job) -> Job:
+    """Make a job that another machine can run: paths are absolute, and the checkpoint is sent by itself."""
+    data = job.data_argument
+    if data.name not in ("embedded", "imdb", SENTENCES) and Path(data.name).expanduser().exists():
+        data = replace(data, name=str(Path(data.name).expanduser().absolute()))
+    folder = job.pretrained.folder.expanduser().absolute()
+    return replace(job, data_argument=data, pretrained=replace(job.pretrained, folder=folder), checkpoint=None)
+
+
+def _checkpoint_of(job: Job) -> Bytes | None:
+    """Read the checkpoint that the run resumes from, if it has one."""
+    assert job.checkpoint is not None
+    try:
+        return np.fromfile(job.checkpoint, dtype=np.uint8)
+    except OSError:
+        return None
+
+
+def _keep(job: Job, checkpoint: Bytes, listen: Notify) -> None:
+    """Write a checkpoint beside the records. On a full disk, print a line and continue."""
+    assert job.checkpoint is not None
+    try:
+        with atomic_write(job.checkpoint) as file:
+            file.write(checkpoint.data)
+    except OSError as error:
+        listen(
+            "training",
+            0.0,
+            f"its checkpoint cannot be written here ({error.strerror}); without its worker it would start over",
+        )
+
+
+def saved(job: Job, ended: Ended) -> Ended:
+    """Write the trained weights into their folder. On a full disk the run fails, and the next one resumes from the last
+    checkpoint.
+    """
+    record = ended.result.record if isinstance(ended.result, Outcome) else None
+    if job.keep is None or record is None or record.state != "complete":
+        return ended
+    try:
+        for name, content in ended.files.items():
+            (job.keep / Path(name).name).write_bytes(content.data)
+    except OSError as error:
+        failed = record_of(job, "failed", f"the trained weights cannot be written ({error.strerror})")
+        return Ended(Outcome(failed.model_copy(update={"environment": record.environment})), ended.watch)
+    return ended

@@ -7,11 +7,11 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from bench.runs.launchers.base import Engine
+from bench.runs.launchers.process import Engine
 from bench.system.device import usable_cores
 from bench.system.errors import ClusterError
 from bench.system.signals import Interrupts
@@ -32,10 +32,8 @@ class Cluster:
         return "cuda" if requested == "cuda" else "cpu"
 
     @contextmanager
-    def engine(
-        self, device: Literal["cpu", "cuda"], threads: int, runs: int, interrupts: Interrupts, note: Callable[[str], None]
-    ) -> Iterator[Engine]:
-        """Start an engine for so many runs, each with a GPU or `threads` CPUs of its own. `note` prints a line for a person.
+    def engine(self, device: Literal["cpu", "cuda"], threads: int, runs: int, interrupts: Interrupts) -> Iterator[Engine]:
+        """Start an engine for so many runs, each with a GPU or `threads` CPUs of its own.
 
         Raises:
             ClusterError: if no node has that.
@@ -43,9 +41,15 @@ class Cluster:
         from bench.runs.launchers.ray import RayEngine
 
         slots = self._slots(device, threads)
+        if not slots and device == "cuda":
+            raise ClusterError("no node of the cluster has a GPU; add one, or ask for --device cpu")
         if not slots:
-            raise ClusterError(self._lack(device, threads))
-        engine = RayEngine(device, threads, min(slots, runs), lambda: self._slots(device, threads), interrupts, note)
+            most = int(max(self._amounts("CPU"), default=0.0))
+            raise ClusterError(
+                f"no node of the cluster has {threads} CPUs, one for each thread of a run (the largest has {most}); add one, "
+                "or have fewer threads: a run has as many as this command has cores, which `taskset -c 0` makes one"
+            )
+        engine = RayEngine(device, threads, min(slots, runs), lambda: self._slots(device, threads), interrupts)
         try:
             yield engine
         finally:
@@ -60,15 +64,6 @@ class Cluster:
         import ray
 
         return [float(node["Resources"].get(resource, 0.0)) for node in ray.nodes() if node["Alive"]]
-
-    def _lack(self, device: Literal["cpu", "cuda"], threads: int) -> str:
-        if device == "cuda":
-            return "no node of the cluster has a GPU; add one, or ask for --device cpu"
-        most = int(max(self._amounts("CPU"), default=0.0))
-        return (
-            f"no node of the cluster has {threads} CPUs, one for each thread of a run (the largest has {most}); add one, or "
-            "have fewer threads: a run has as many as this command has cores, which `taskset -c 0` makes one"
-        )
 
 
 @contextmanager

@@ -1,14 +1,15 @@
 """Execution of runs on a machine of a cluster, called from a process on another machine. Independent of Ray.
 
 A run is a fork of a server that has only imported libraries, timed by this process, which started it. Only the paths of
-encoder, reviews and files differ. Messages are kept until they are requested by number, so that a lost answer can be
-requested again.
+encoder, reviews and files differ.
 """
 
 from __future__ import annotations
 
+import platform
 import tempfile
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -17,13 +18,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from bench import __version__
 from bench.data.sources import DataRequest, read
-from bench.models.pretrained import PACKAGED, PretrainedModel, find
-from bench.models.split_archive import SPLIT_ARCHIVES
-from bench.records.environment import environment
+from bench.models.pretrained import PretrainedModel, find
+from bench.records.environment import commit, environment, library_versions
 from bench.records.schema import Environment
+from bench.rules import RULES_VERSION
 from bench.runs.launchers.process import Died, LocalEngine
-from bench.runs.launchers.software import software
 from bench.system.device import device_model
 from bench.system.errors import BenchError, ClusterError
 from bench.system.files import cache_dir, sweep, temporary_folder
@@ -31,10 +32,8 @@ from bench.system.signals import Interrupts
 from bench.system.text import without_paths
 from bench.training.job import Job, Outcome, Watch, cancelled, checkpoint_path, record_of
 
-__all__ = ["About", "Bytes", "Checkpoint", "Ended", "Message", "Progress", "Runner"]
+__all__ = ["About", "Bytes", "Checkpoint", "Ended", "Message", "Progress", "Runner", "difference", "software"]
 
-LISTEN = 0.5
-"""Seconds that a call waits for a message that is urgent."""
 PATIENCE = 60.0
 """Seconds that a run waits, with its clock paused, until its checkpoint is copied."""
 
@@ -93,12 +92,9 @@ class Runner:
         self._environment: Environment | None = None
         self._data: dict[DataRequest, str] = {}
         """Data argument → hash of its reviews."""
-        self._changed = threading.Condition()
-        self._messages: list[Message] = []
-        self._first = 0
-        """The number of the first message that is kept."""
-        self._checkpoint = Path()
-        self._queue: SimpleQueue[tuple[str, Any, Bytes | None]] = SimpleQueue()
+        self._checkpoint, self._copied = Path(), threading.Event()
+        self._requests: SimpleQueue[tuple[str, Any, Bytes | None]] = SimpleQueue()
+        self._messages: SimpleQueue[Message] = SimpleQueue()
         parent = (cache_dir() or Path(tempfile.gettempdir())) / "cluster"
         sweep(parent)  # what a killed runner left
         # Never exited: a runner ends by being killed, and the next one sweeps. Held, since the folder would go with it.
@@ -116,48 +112,31 @@ class Runner:
             self._environment = environment(device=model, threads=self._threads, engine=self._name)
         return About(software(), self._environment)
 
-    def start(self, work: str, argument: Any, checkpoint: Bytes | None) -> None:
-        """Start a piece of work; a run resumes from `checkpoint`. Its messages are numbered from 0."""
-        with self._changed:
-            self._messages, self._first = [], 0
-        self._queue.put((work, argument, checkpoint))
+    def execute(self, work: str, argument: Any, checkpoint: Bytes | None) -> Iterator[Message]:
+        """Execute a piece of work; a run resumes from `checkpoint`. Yields its messages, the last of which is its end."""
+        self._requests.put((work, argument, checkpoint))
+        while not isinstance(message := self._messages.get(), Ended):
+            yield message
+        yield message
 
-    def hear(self, after: int) -> list[Message]:
-        """Return the messages from number `after` on; those before it are acknowledged.
-
-        A checkpoint or an end is returned at once. Progress is collected for a moment, since each call takes a little of the
-        machine that the run is timed on.
-        """
-        with self._changed:
-            del self._messages[: max(0, after - self._first)]
-            self._first = max(self._first, after)
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: any(not isinstance(message, Progress) for message in self._messages), LISTEN)
-            return list(self._messages)
+    def copied(self) -> None:
+        """Acknowledge the last checkpoint."""
+        self._copied.set()
 
     def stop(self) -> None:
         """Interrupt the run, which returns a partial result, and start no other."""
         self._interrupts.count += 1
 
-    def _tell(self, message: Message) -> int:
-        with self._changed:
-            self._messages.append(message)
-            self._changed.notify_all()
-            return self._first + len(self._messages) - 1
-
-    def _progress(self, phase: str, share: float, line: str | None = None) -> None:
-        self._tell(Progress(phase, share, line))
-
     def _copy_checkpoint(self) -> None:
         """Hand out the checkpoint and wait until it is acknowledged."""
-        number = self._tell(Checkpoint(np.fromfile(self._checkpoint, dtype=np.uint8)))
-        with self._changed:
-            self._changed.wait_for(lambda: self._first > number or self._interrupts.count > 0, PATIENCE)
+        self._copied.clear()
+        self._messages.put(Checkpoint(np.fromfile(self._checkpoint, dtype=np.uint8)))
+        self._copied.wait(PATIENCE)
 
     def _work(self) -> None:
         with self._interrupts:  # for good: a result that came with an interrupt is handed out, and nothing is raised
             while True:
-                self._tell(self._ended(*self._queue.get()))
+                self._messages.put(self._ended(*self._requests.get()))
 
     def _ended(self, work: str, argument: Any, checkpoint: Bytes | None) -> Ended:
         try:
@@ -176,7 +155,7 @@ class Runner:
             return Ended(Outcome(record.model_copy(update={"environment": self.about().environment})))
 
     def _executed(self, work: str, argument: Any) -> Ended:
-        result = self._engine.run(work, argument, listen=self._progress)
+        result = self._engine.run(work, argument, listen=lambda *message: self._messages.put(Progress(*message)))
         outcome = cancelled(argument) if result.outcome is None and isinstance(argument, Job) else result.outcome
         keep = argument.keep if isinstance(argument, Job) else None
         files = {} if keep is None else {path.name: np.fromfile(path, dtype=np.uint8) for path in keep.iterdir()}
@@ -222,18 +201,33 @@ def _find_encoder(expected: PretrainedModel) -> PretrainedModel:
     """Find an encoder on this machine: a package's or the hub's by name, any other in the folder of the same path, which may
     be called as a package is.
     """
-    if expected.name in PACKAGED or expected.name in SPLIT_ARCHIVES or "/" in expected.name:
-        try:
-            pretrained = find(expected.name)
-        except BenchError:
-            if not expected.folder.is_dir():
-                raise
-        else:
-            if pretrained.sha256 == expected.sha256 or not expected.folder.is_dir():
-                return pretrained
+    try:
+        pretrained = find(expected.name)
+    except BenchError:
+        if not expected.folder.is_dir():
+            raise
+    else:
+        if pretrained.sha256 == expected.sha256 or not expected.folder.is_dir():
+            return pretrained
     return find(str(expected.folder))
 
 
 def cuda_model(notify: object) -> str:
     """Return the model of the CUDA device, as work for a process of its own."""
     return device_model("cuda")
+
+
+def software() -> dict[str, str]:
+    """Versions on this machine, of the suite first; the commit only where it is known."""
+    sha, _ = commit()
+    own = {"adapter-bench": __version__, "rules": str(RULES_VERSION), "Python": platform.python_version()}
+    return own | ({} if sha is None else {"commit": sha[:12]}) | library_versions()
+
+
+def difference(local: dict[str, str], remote: dict[str, str]) -> str | None:
+    """Name the first thing that another machine has in another version, with both; None if there is none."""
+    for name in {**local, **remote}:
+        ours, theirs = local.get(name), remote.get(name)
+        if ours != theirs and (name != "commit" or None not in (ours, theirs)):
+            return f"{name} {theirs or 'is missing'} there, {ours or 'is missing'} here"
+    return None
