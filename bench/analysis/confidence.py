@@ -11,24 +11,23 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.analysis.comparison import Group, Row
-from bench.analysis.intervals import half_width
+from bench.analysis.statistics import mean_half_width
 from bench.records.schema import Evaluation
 from bench.records.store import load_logits
 from bench.system.errors import BenchError
 
-__all__ = ["BINS", "Bin", "Confidence", "Folders", "available", "confidences", "scores"]
+__all__ = ["BINS", "Bin", "Confidence", "available", "confidences", "scores"]
 
 BINS = 15
 RESAMPLES = 200
 """Of the texts, for the interval of the ECE."""
 Floats = npt.NDArray[np.float64]
-Folders = Path | Sequence[Path]
-"""One folder of results, or several."""
 
 
 @dataclass(frozen=True)
@@ -78,30 +77,29 @@ class _Scores:
     bin: npt.NDArray[np.int64]
 
 
-def available(group: Group, folder: Folders) -> bool:
+def available(group: Group, folders: Sequence[Path]) -> bool:
     """Whether any run of a group has its logits beside it."""
-    hashes = (record.test.logits_sha256 for record in group.runs if record.test)
-    return any(_place(folder, name) for name in hashes if name)
+    return any(record.test and _place(folders, record.test) for record in group.runs)
 
 
-def _place(folders: Folders, name: str) -> Path | None:
-    """Find the folder of results that holds the logits of this name."""
-    places = [folders] if isinstance(folders, Path) else folders
-    return next((place for place in places if (place / "logits" / f"{name}.npy").is_file()), None)
+def _place(folders: Sequence[Path], test: Evaluation) -> Path | None:
+    """Find the folder of results that holds the logits of a test."""
+    return next((place for place in folders if (place / "logits" / f"{test.logits_sha256}.npy").is_file()), None)
 
 
-def confidences(group: Group, folder: Folders) -> list[Confidence]:
-    """Score each method with complete runs whose logits are in the results `folder`; other runs are left out."""
+def confidences(group: Group, folders: Sequence[Path]) -> list[Confidence]:
+    """Score each method with complete runs whose logits are in these folders of results; other runs are left out."""
     results = []
     for row in group.rows:
-        runs = {record.spec.seed: of for record in row.runs if record.test and (of := _of(record.test, folder)) is not None}
+        runs = {record.spec.seed: of for record in row.runs if record.test and (of := _of(record.test, folders)) is not None}
         if runs:
             results.append(_mean(row, runs))
     return results
 
 
-def _of(test: Evaluation, folder: Folders) -> _Scores | None:
-    if test.logits_sha256 is None or (place := _place(folder, test.logits_sha256)) is None:
+def _of(test: Evaluation, folders: Sequence[Path]) -> _Scores | None:
+    place = _place(folders, test)
+    if test.logits_sha256 is None or place is None:
         return None
     try:
         logits = load_logits(place, test.logits_sha256)
@@ -139,18 +137,18 @@ def scores(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> _
 
 def _mean(row: Row, runs: dict[int, _Scores]) -> Confidence:
     scored = list(runs.values())
-    over_seeds = half_width([of.ece for of in scored]) or 0.0
+    ece, nll, brier = ([getattr(of, name) for of in scored] for name in ("ece", "nll", "brier"))
     return Confidence(
         label=row.label,
         method=row.method,
         seeds=list(runs),
-        ece=float(np.mean([of.ece for of in scored])),
-        ece_half_width=math.hypot(over_seeds, 1.96 * _deviation_over_texts(scored)),
-        ece_floor=float(np.mean([of.floor for of in scored])),
-        nll=float(np.mean([of.nll for of in scored])),
-        nll_half_width=half_width([of.nll for of in scored]),
-        brier=float(np.mean([of.brier for of in scored])),
-        brier_half_width=half_width([of.brier for of in scored]),
+        ece=fmean(ece),
+        ece_half_width=math.hypot(mean_half_width(ece) or 0.0, 1.96 * _deviation_over_texts(scored)),
+        ece_floor=fmean(of.floor for of in scored),
+        nll=fmean(nll),
+        nll_half_width=mean_half_width(nll),
+        brier=fmean(brier),
+        brier_half_width=mean_half_width(brier),
         bins=[_bin(scored, i) for i in range(BINS) if all((of.bin == i).any() for of in scored)],
     )
 
@@ -168,6 +166,6 @@ def _deviation_over_texts(scored: Sequence[_Scores]) -> float:
     rng, values = np.random.default_rng(0), []
     for _ in range(RESAMPLES):
         times = np.bincount(rng.integers(0, texts, texts), minlength=texts)
-        gaps = [np.bincount(of.bin, times * (of.confidence - of.right), BINS) for of in scored if len(of.bin) == texts]
+        gaps = [np.bincount(of.bin, times * (of.confidence - of.right), BINS) for of in scored]
         values.append(float(np.mean([np.abs(gap).sum() for gap in gaps])) / texts)
     return float(np.std(values, ddof=1))

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
-from bench.analysis.comparison import setting_labels
-from bench.analysis.groups import GroupKey, Setting, group_key
+from bench.analysis.comparison import by_setting
+from bench.analysis.groups import GroupKey, group_key
 from bench.analysis.tuning import decide, one_more_rate
 from bench.records.schema import FINAL, AnyRecord, Baseline, Calibration, Record
 from bench.records.store import checksum_flaw, read
@@ -196,12 +196,6 @@ def _best(records: list[Record]) -> list[Best]:
 
 
 def _ranked(records: list[Record]) -> Best:
-    spec, means = records[0].spec, []
-    settings: dict[str, dict[Setting, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        assert record.test is not None
-        settings[record.spec.method][frozenset(record.spec.hyperparameters.items())].append(record.test.accuracy)
-    for method, scores in settings.items():
-        for label, accuracies in zip(setting_labels(method, list(scores)), scores.values(), strict=True):
-            means.append((label, fmean(accuracies), len(accuracies)))
+    spec = records[0].spec
+    means = [(label, fmean(r.test.accuracy for r in own if r.test), len(own)) for label, own in by_setting(records)]
     return Best(f"{spec.encoder} on {spec.data}, {spec.requested_budget}", sorted(means, key=lambda one: -one[1]))

@@ -12,7 +12,8 @@ from sklearn.metrics import brier_score_loss, log_loss
 from bench.analysis.comparison import compare
 from bench.analysis.confidence import BINS, available, confidences, scores
 from bench.cli.app import main
-from bench.report.figures import PICTURE, looks_of, reliability
+from bench.report.figures import looks_of, reliability
+from bench.report.figures.figure import PICTURE
 from bench.report.render import render
 from tests.factories import COMMITTED, kept, run
 
@@ -51,9 +52,9 @@ def test_runs_without_their_logits_are_left_out(tmp_path: Path) -> None:
     for record in (run(), run(seed=1, wrong=30), run("lora")):
         kept(tmp_path, record)
     (group,) = compare([run(), run(seed=1, wrong=30), run("lora", wrong=50)], "houlsby", ORDER)
-    assert available(group, tmp_path)
-    assert not available(group, tmp_path / "none")
-    (found,) = confidences(group, tmp_path)
+    assert available(group, [tmp_path])
+    assert not available(group, [tmp_path / "none"])
+    (found,) = confidences(group, [tmp_path])
     assert (found.label, found.seeds) == ("houlsby", [0, 1])
     # Each run is 73.1 % sure of all it says, and right on 90 and 85 %; which texts share a bin then makes it no smaller.
     assert found.ece > 0.875 - 1 / (1 + np.exp(-1))
@@ -71,7 +72,7 @@ def test_committed_logits_give_what_was_found_of_them() -> None:
 
     folder = next(folder for folder in COMMITTED if folder.name == "official")
     (group,) = compare([item for item in load(folder) if hasattr(item, "spec")], "houlsby", ORDER)
-    found = {one.label: one for one in confidences(group, folder)}
+    found = {one.label: one for one in confidences(group, [folder])}
     assert found["houlsby"].ece == pytest.approx(0.0070, abs=0.0002)
     assert found["head-only"].ece > found["full"].ece > found["houlsby"].ece
     drawing = reliability.drawing(group, looks_of([group]), list(found.values()))

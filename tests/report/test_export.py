@@ -62,7 +62,7 @@ def test_words_of_records_are_cells_and_no_formulas(text: str) -> None:
     [
         (["--to", "parquet", "a"], "a Parquet file is not text: name one with --out"),
         (["--to", "xlsx", "a"], "'xlsx' is not one of"),
-        (["none"], "'none' holds no records of runs"),
+        (["none"], "there is no file or folder 'none'"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -27,15 +27,14 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from bench.analysis.comparison import Group, compare
-from bench.analysis.sensitivity import sensitivities
+from bench.analysis.tuning import sensitivities
 from bench.records.schema import Baseline, Record
 from bench.records.spec import Budget
 from bench.records.store import save
-from bench.report.page import page
-from bench.report.page.content import comparison
+from bench.report.page import page, sort_key
 from bench.report.render import render
-from bench.report.tables.answer import sentences
-from bench.report.tables.comparison import as_json, section
+from bench.report.tables.columns import columns, rows
+from bench.report.tables.comparison import as_json, section, sentences
 from bench.report.tables.formatting import run_line
 from tests.factories import MACHINE, run, shared
 from tests.report.test_figures import ORDER, found_in, ugly
@@ -194,11 +193,10 @@ def test_the_tables_are_those_of_every_other_format(html: str) -> None:
 
 def test_a_calibrated_table_is_sorted_by_the_ratio_of_its_calibration() -> None:
     (group,) = compare([shared(), shared("lora", tokens=800_000)], "houlsby", ORDER)
-    table = comparison(group, {}, wide=False)
-    place = [column.header for column in table.columns].index("time\nper token")
-    assert not table.columns[place].words
-    assert [(row[place].text.split()[0], row[place].value) for row in table.rows] == [("1.00", 1.0), ("1.25", 1.25)]
-    assert [row[place].value for row in table.below] == [None]
+    column = next(column for column in columns(group, wide=False) if column.header == "time\nper token")
+    assert not column.words
+    assert [(column.cell(row).split()[0], sort_key(column, row)) for row in group.rows] == [("1.00", 1.0), ("1.25", 1.25)]
+    assert sort_key(column, rows(group)[-1]) == ""
 
 
 def test_every_point_is_of_runs_that_the_page_knows(html: str) -> None:
@@ -559,9 +557,9 @@ def test_on_paper_nothing_is_folded_dark_or_cut(browser: webdriver.Chrome, files
         assert set(browser.execute_script("return window.printed")) == {True}
         assert browser.execute_script(f"return {folds}") == before
     finally:
-        resized(browser, WIDTH)
         light = [{"name": "prefers-color-scheme", "value": "light"}]
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": light})
+        resized(browser, WIDTH)
     WebDriverWait(browser, 30).until(as_wide_as_what_holds_it)
     drawn(browser)
     assert browser.get_log("browser") == []
@@ -635,8 +633,8 @@ def test_a_sort_sorts_by_pointer_and_by_keys(browser: webdriver.Chrome, files: d
 def test_light_and_dark_follow_the_system_and_then_the_button(browser: webdriver.Chrome, files: dict[str, Path]) -> None:
     def colours() -> tuple[str, str]:
         ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-        label = browser.find_element(By.CSS_SELECTOR, ".plot .role-axis-label text").get_attribute("fill")
-        return ground, label or ""
+        label = "return getComputedStyle(document.querySelector('.plot .role-axis-label text')).fill"
+        return ground, browser.execute_script(label)
 
     def changed_from(before: tuple[str, str]) -> tuple[str, str]:
         WebDriverWait(browser, 30, ignored_exceptions=[WebDriverException]).until(lambda _: colours()[1] != before[1])
