@@ -19,7 +19,7 @@ from bench.analysis.tuning import Sensitivity
 from bench.records.store import Damaged
 from bench.report.load import folders, quoted, read
 from bench.report.options import Figure
-from bench.report.tables import budgets, comparison, confidence, costs, curves, pairs, tuning
+from bench.report.tables import budgets, comparison, confidence, confusion, costs, curves, pairs, tuning
 from bench.report.tables.footnotes import notes, title
 from bench.report.tables.markup import latex, markdown
 from bench.report.tables.table import Section, terminal
@@ -137,7 +137,7 @@ def _report_json(compared: list[Group], trials: list[Sensitivity], places: list[
         "groups": [
             _as_json(group)
             | {"pairs": pairs.as_json(group), "confidence": confidence.as_json(confidences(group, places))}
-            | {"curves": curves.as_json(group), "costs": costs.as_json(group)}
+            | {"confusion": confusion.as_json(group), "curves": curves.as_json(group), "costs": costs.as_json(group)}
             for group in compared
         ],
         "sweeps": [budgets.as_json(sweep) for sweep in sweeps(compared)],

@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
@@ -25,10 +26,12 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
+from sklearn.metrics import confusion_matrix
 
 from bench.analysis.comparison import Group, compare
 from bench.analysis.tuning import sensitivities
-from bench.records.schema import Baseline, Record
+from bench.records.metrics import confusion
+from bench.records.schema import Baseline, Evaluation, Record, pack_bits, pack_classes
 from bench.records.spec import Budget
 from bench.records.store import save
 from bench.report.page import page, sort_key
@@ -288,6 +291,46 @@ def test_hostile_words_are_text_and_nothing_else(html: str, hostile_html: str) -
     words = " ".join(parsed.words)
     for text in BREAKING:
         assert "".join(c if c.isprintable() else "\ufffd" for c in text) in words
+
+
+def classified(method: str, seed: int, labels: np.ndarray, predictions: np.ndarray, names: list[str]) -> Record:
+    """A run on so many classes that predicts these, [200]."""
+    counts, right = confusion(labels, predictions, len(names)), predictions == labels
+    test = Evaluation(
+        reviews=200, **counts.fields(), leaked=[], accuracy_without_leaked=counts.accuracy, correct=pack_bits(right),
+        predictions=pack_classes(predictions, len(names)), labels=pack_classes(labels, len(names)),
+    )  # fmt: skip
+    data = run().data.model_copy(update={"labels": names})
+    return run(method, seed, test=test, data=data, out_of_domain=None, spec={"classes": len(names)})
+
+
+@pytest.mark.parametrize("names", [["a", "<b>", "c"], [f"class {i}" for i in range(21)]], ids=["few", "many"])
+def test_confusions_of_more_than_two_classes_are_summed_over_seeds(names: list[str], tmp_path: Path) -> None:
+    rng, k = np.random.default_rng(0), len(names)
+    labels = np.arange(200) % k
+    guesses = {
+        (method, seed): np.where(rng.random(200) < 0.7, labels, rng.integers(0, k, 200))
+        for method, seed in (("houlsby", 0), ("houlsby", 1), ("lora", 0))
+    }
+    for (method, seed), predictions in guesses.items():
+        save(tmp_path, classified(method, seed, labels, predictions, names))
+    houlsby, lora = json.loads(render(tmp_path, reference="houlsby", style="json"))["groups"][0]["confusion"]
+    tables = Parsed(render(tmp_path, reference="houlsby", style="html")).tables.values()
+    header, *shown = next(table for table in tables if table[0][:2] == ["method", "true class"])
+    both = sum(confusion_matrix(labels, guesses["houlsby", seed]) for seed in (0, 1))
+    pairs = Counter({(names[i], names[j]): int(both[i, j]) for i in range(k) for j in range(k) if i != j})
+    assert [count for *_, count in houlsby["most_confused"]] == [count for _, count in pairs.most_common(20) if count]
+    assert all(pairs[true, predicted] == count for true, predicted, count in houlsby["most_confused"])
+    assert (houlsby["label"], lora["label"], houlsby["classes"]) == ("houlsby", "lora", names)
+    if k == 3:
+        assert houlsby["matrix"] == both.tolist()
+        assert header == ["method", "true class", *names]
+        assert shown[:k] == [["houlsby", name, *map(str, row)] for name, row in zip(names, both.tolist(), strict=True)]
+        assert shown[k:] == [["lora", name, *map(str, row)] for name, row in zip(names, lora["matrix"], strict=True)]
+    else:
+        assert (houlsby["matrix"], header) == (None, ["method", "true class", "predicted", "reviews"])
+        every = [["houlsby", *pair] for pair in houlsby["most_confused"]] + [["lora", *pair] for pair in lora["most_confused"]]
+        assert shown == [[*words, str(count)] for *words, count in every]
 
 
 def test_the_report_writes_the_page(tmp_path: Path) -> None:

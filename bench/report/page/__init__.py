@@ -20,7 +20,7 @@ from bench.records.schema import Baseline, Record
 from bench.report.figures import looks_of, of_group, of_sweep, reliability
 from bench.report.figures.figure import NARROW, WIDE, Drawing, theme, vl_version
 from bench.report.figures.marks import Look
-from bench.report.tables import budgets, comparison, confidence, costs, curves, pairs, tuning
+from bench.report.tables import budgets, comparison, confidence, confusion, costs, curves, pairs, tuning
 from bench.report.tables.columns import Column, columns, rows
 from bench.report.tables.table import MOST_NOTES, Section, footnotes
 from bench.system.text import harmless
@@ -100,7 +100,7 @@ def _group(anchor: str, group: Group, looks: Mapping[str, Look], folders: Sequen
     drawn = reliability.drawing(group, looks, believed)
     sections = [
         *pairs.sections(group), *confidence.sections(group, believed), *budgets.equal_reviews(group),
-        *curves.sections(group), *costs.sections(group),
+        *confusion.sections(group), *curves.sections(group), *costs.sections(group),
     ]  # fmt: skip
     figures = [*of_group(group, looks), *([drawn] if drawn else [])]
     return Chapter(anchor, section.title, sections, figures, group, section)
