@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import brier_score_loss, log_loss
 
 from bench.analysis.comparison import compare
-from bench.analysis.confidence import BINS, available, confidences, scores
+from bench.analysis.confidence import BINS, Confidence, available, confidences, scores, summarise
 from bench.cli.app import main
 from bench.report.figures import looks_of, reliability
 from bench.report.figures.figure import PICTURE
@@ -29,22 +29,29 @@ def drawn() -> tuple[np.ndarray, np.ndarray]:
     return logits, (rng.random(30_000) < positive).astype(np.int64)
 
 
+def scored(logits: np.ndarray, labels: np.ndarray) -> Confidence:
+    return summarise("lora", "lora", {0: scores(logits, labels)})
+
+
 def test_scores_are_those_of_a_library(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     logits, labels = drawn
     positive = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
-    found = scores(logits, labels)
+    found = scored(logits, labels)
     assert found.nll == pytest.approx(log_loss(labels, positive))
     assert found.brier == pytest.approx(2 * brier_score_loss(labels, positive))
-    assert set(np.bincount(found.bin)) == {30_000 // BINS}
-    by_hand = sum(abs(found.confidence[found.bin == i].mean() - found.right[found.bin == i].mean()) / BINS for i in range(BINS))
-    assert found.ece == pytest.approx(by_hand)
+    confidence, right = np.maximum(positive, 1 - positive), (positive > 0.5) == labels
+    sure, correct = (values[np.argsort(confidence)].reshape(BINS, -1).mean(axis=1) for values in (confidence, right))
+    assert found.ece == pytest.approx(np.abs(sure - correct).mean())
+    assert [(b.confidence, b.accuracy) for b in found.bins] == [pytest.approx(pair) for pair in zip(sure, correct, strict=True)]
+    few = scored(logits[:7], labels[:7])
+    assert (len(few.bins), few.ece) == (7, pytest.approx(np.abs(confidence[:7] - right[:7]).mean()))
 
 
 def test_a_calibrated_model_shows_what_one_is_expected_to(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     logits, labels = drawn
-    honest, sure = scores(logits, labels), scores(3 * logits, labels)
-    assert honest.ece == pytest.approx(honest.floor, abs=0.003)
-    assert sure.ece > 10 * sure.floor
+    honest, sure = scored(logits, labels), scored(3 * logits, labels)
+    assert honest.ece == pytest.approx(honest.ece_floor, abs=0.003)
+    assert sure.ece > 10 * sure.ece_floor
     assert scores(1000 * logits, labels).nll < np.inf
 
 
