@@ -9,31 +9,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Protocol
 
 import methods
 from bench.analysis import statistics
 from bench.analysis.comparison import Group, by_setting, compare
 from bench.records.schema import FINAL, Baseline, Choice, Record, Trial
-from bench.records.spec import Budget, RunSpec
+from bench.records.spec import Budget
 from bench.system.errors import SpecError
 
 __all__ = [
     "Decision", "Sensitivity", "Trials", "choose", "decide", "extension", "learning_rate", "one_more_rate", "rates",
     "sensitivities", "tried", "validation_accuracy",
 ]  # fmt: skip
-
-
-class JobSpec(Protocol):
-    """The part of a job that tuning reads."""
-
-    @property
-    def spec(self) -> RunSpec: ...
-
-    @property
-    def requested_budget(self) -> Budget:
-        """The budget as requested, before any conversion."""
-        ...
 
 
 def rates(method: str, count: int) -> list[float]:
@@ -136,17 +123,17 @@ def _next_rate(method: str, trials: list[Trial], best: float | None) -> float:
     return float(f"{rate:.2g}")
 
 
-def one_more_rate(pairs: Iterable[tuple[JobSpec, Record]]) -> dict[tuple[str, Budget], float]:
-    """Return the extension of every method under each budget of these trials; none before all of them have ended."""
+def one_more_rate(trials: Iterable[tuple[Budget, Record]]) -> dict[tuple[str, Budget], float]:
+    """Return the extension of every method under each budget, as requested, of these trials; none before all have ended."""
     by_budget: dict[Budget, dict[str, list[Record]]] = {}
-    for job, record in pairs:
+    for budget, record in trials:
         if record.state not in FINAL:
             return {}
-        by_budget.setdefault(job.requested_budget, {}).setdefault(job.spec.method, []).append(record)
+        by_budget.setdefault(budget, {}).setdefault(record.spec.method, []).append(record)
     return {
         (method, budget): rate
         for budget, records in by_budget.items()
-        for method, rate in extension({method: tried(trials) for method, trials in records.items()}).items()
+        for method, rate in extension({method: tried(own) for method, own in records.items()}).items()
     }
 
 
@@ -166,16 +153,16 @@ class Decision:
     """Why there is none."""
 
 
-def decide(pairs: Iterable[tuple[JobSpec, Record]], *, extended: bool = False) -> list[Decision]:
-    """One decision for each method and budget among the trials, in the order of their first trials.
+def decide(trials: Iterable[tuple[Budget, Record]], *, extended: bool = False) -> list[Decision]:
+    """One decision for each method and budget, as requested, among the trials, in the order of their first trials.
 
     There is none while a trial is to be run again (it failed or was cancelled), since the choice would then be from fewer
     than for the other methods, and none where every rate collapsed.
     """
     grouped: dict[tuple[str, Budget], list[Record]] = defaultdict(list)
-    for job, record in pairs:
-        grouped[job.spec.method, job.requested_budget].append(record)
-    return [_decision(method, budget, trials, extended) for (method, budget), trials in grouped.items()]
+    for budget, record in trials:
+        grouped[record.spec.method, budget].append(record)
+    return [_decision(method, budget, records, extended) for (method, budget), records in grouped.items()]
 
 
 def _decision(method: str, budget: Budget, records: list[Record], extended: bool) -> Decision:

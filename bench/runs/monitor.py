@@ -13,6 +13,7 @@ from bench.analysis.comparison import by_setting
 from bench.analysis.groups import GroupKey, group_key
 from bench.analysis.tuning import decide, one_more_rate
 from bench.records.schema import FINAL, AnyRecord, Baseline, Calibration, Record
+from bench.records.spec import Budget
 from bench.records.store import checksum_flaw, read
 from bench.runs.pace import Pace, until_all_done
 from bench.runs.plan import Matrix, extended, tuned
@@ -155,8 +156,8 @@ def _jobs(matrix: Matrix, records: list[Record]) -> list[Job]:
     """Return all jobs of a matrix; once its trials have ended, its runs are at the rates that they chose."""
     finished = {record.run_id: record for record in records if record.state in FINAL}
 
-    def pairs(jobs: Sequence[Job]) -> list[tuple[Job, Record]]:
-        return [(job, finished[job.run_id]) for job in jobs if job.run_id in finished]
+    def pairs(jobs: Sequence[Job]) -> list[tuple[Budget, Record]]:
+        return [(job.requested_budget, finished[job.run_id]) for job in jobs if job.run_id in finished]
 
     trials = list(matrix.trials)
     ended = pairs(trials)
