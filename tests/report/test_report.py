@@ -297,8 +297,9 @@ def test_damaged_files_are_named_and_left_alone(tmp_path: Path, capsys: pytest.C
 
 
 def test_a_folder_without_records(tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(RecordError, match="holds no records of runs; make some with: python -m bench run --method all"):
+    why = "holds no records of runs; make some with: python -m bench run --method all"
+    for folder, said in ((tmp_path, why), (tmp_path / "none", "there is no file or folder")):
+        with pytest.raises(RecordError, match=said):
             render(folder, reference="houlsby", style="table")
 
 

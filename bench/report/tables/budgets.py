@@ -11,7 +11,7 @@ from bench.analysis.costs import costs
 from bench.analysis.verdicts import worded
 from bench.records.spec import Budget
 from bench.report.tables.footnotes import title
-from bench.report.tables.formatting import plus_minus
+from bench.report.tables.formatting import number, plus_minus
 from bench.report.tables.table import Note, Section, naming
 from bench.system.text import points
 
@@ -138,12 +138,12 @@ def equal_reviews(group: Group) -> list[Section]:
 
 def _clocks(row: Row, reference: Row | None) -> list[str]:
     own, its = (costs(one).device_seconds if one else None for one in (row, reference))
-    return ["–" if own is None else f"{own:,.1f}", "–" if own is None or not its else f"{own / its:.2f}"]
+    return [number(own, ",.1f"), number(own / its if own is not None and its else None, ".2f")]
 
 
 def _reviews(row: Row) -> str:
     trained = [record.training.reviews_trained for record in row.runs if record.training]
-    return f"{fmean(trained):,.0f}" if trained else "–"
+    return number(fmean(trained) if trained else None, ",.0f")
 
 
 _NUMBERS = ("accuracy", "accuracy_half_width", "accuracy_difference")

@@ -97,8 +97,8 @@ class Column:
     unit: Literal["", "%", "points", "MiB", "p"] = ""
     header: str = ""
     """Header in tables, on two lines where width is short; empty: not there."""
-    format: Callable[[Any], str] | None = None
-    """Formats the cell, whose lines may be joined; by default the value with the digits of its unit."""
+    format: Callable[[Any], str] | str = ""
+    """Formats the cell, whose lines may be joined, or of its value; by default with the digits of its unit."""
     key: str = ""
     """Name in the `table` of JSON; empty: not there."""
     shown: Literal["always", "narrow", "wide", "csv"] = "csv"
@@ -125,12 +125,12 @@ class Column:
 
     def cell(self, row: Any) -> str:
         """Return the text of a table."""
-        if self.format is not None:
+        if callable(self.format):
             return self.format(row)
         value = self.scaled(row)
         if value is None or isinstance(value, str):
             return _none(row) if value is None else harmless(value)
-        return format(value, _UNITS[self.unit][1] if self.unit in _UNITS else ",.0f")
+        return format(value, self.format or (_UNITS[self.unit][1] if self.unit in _UNITS else ",.0f"))
 
 
 def columns(group: Group, *, wide: bool) -> list[Column]:
@@ -187,10 +187,6 @@ def _trainable(row: Row) -> str:
     return _none(row) if row.body is None or row.head is None else f"{row.body:,}\n+ {row.head:,}"
 
 
-def _rate(row: Row) -> str:
-    return _none(row) if row.reviews_per_second is None else f"{row.reviews_per_second:.1f}"
-
-
 def _time(row: Row) -> str:
     """Write the time per token over the reference's, with its 95 % interval; the reference has none."""
     conversion = row.conversion
@@ -219,7 +215,7 @@ def _numbers(*seeds: list[int]) -> str:
 
 COLUMNS = (
     Column("role", "role"),
-    Column("method", "label", "", "method", None, "method", "always", words=True),
+    Column("method", "label", "", "method", "", "method", "always", words=True),
     Column("accuracy", "accuracy", "%", "accuracy\n%", _accuracy, "accuracy %", "always"),
     Column(
         "accuracy minus reference", lambda r: None if r.role == "reference" else r.accuracy_difference, "points",
@@ -227,16 +223,16 @@ COLUMNS = (
     ),
     Column("verdict", _of_paired(worded), "", "verdict", _verdict, "verdict", "always", words=True),
     Column("p (Holm)", "paired.p_holm", "p", "p\n(Holm)", _p, "p (Holm)", "wide"),
-    Column("precision", "precision", "%", "precision\n%", None, "precision %", "wide"),
-    Column("recall", "recall", "%", "recall\n%", None, "recall %", "wide"),
-    Column("F1", "f1", "%", "F1\n%", None, "F1 %", "always"),
+    Column("precision", "precision", "%", "precision\n%", "", "precision %", "wide"),
+    Column("recall", "recall", "%", "recall\n%", "", "recall %", "wide"),
+    Column("F1", "f1", "%", "F1\n%", "", "F1 %", "always"),
     Column("F1 minus reference", lambda r: None if r.role == "reference" else r.f1_difference, "points"),
     Column("", "body", "", "trainable\n+ head", _trainable, "", "narrow"),
-    Column("trainable parameters in the encoder", "body", "", "trainable:\nencoder", None, "trains: body", "wide"),
-    Column("trainable parameters in the head", "head", "", "head", None, "+ head", "wide"),
-    Column("peak memory", "memory", "MiB", "memory\nMiB", None, "memory MiB", "always"),
-    Column("reviews seen", "reviews_seen", "", "reviews\nseen", None, "reviews seen", "wide"),
-    Column("reviews per second", "reviews_per_second", "", "reviews\nper s", _rate, "reviews per s", "always"),
+    Column("trainable parameters in the encoder", "body", "", "trainable:\nencoder", "", "trains: body", "wide"),
+    Column("trainable parameters in the head", "head", "", "head", "", "+ head", "wide"),
+    Column("peak memory", "memory", "MiB", "memory\nMiB", "", "memory MiB", "always"),
+    Column("reviews seen", "reviews_seen", "", "reviews\nseen", "", "reviews seen", "wide"),
+    Column("reviews per second", "reviews_per_second", "", "reviews\nper s", ".1f", "reviews per s", "always"),
     Column("time a token over the reference's", "conversion.ratio", "", "time\nper token", _time, "time a token", "always"),
     Column("time a token: 95 % interval from", "conversion.low"),
     Column("time a token: 95 % interval to", "conversion.high"),

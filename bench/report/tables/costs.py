@@ -8,7 +8,7 @@ from dataclasses import asdict
 from bench.analysis.comparison import Group, Row
 from bench.analysis.costs import Call, Costs, costs
 from bench.report.tables.footnotes import title
-from bench.report.tables.formatting import plus_minus
+from bench.report.tables.formatting import number, plus_minus
 from bench.report.tables.table import Note, Section, naming
 from bench.system.text import percent
 
@@ -35,8 +35,8 @@ def sections(group: Group) -> list[Section]:
         notes.append(Note("energy", f"Energy while the clock charged, by {', '.join(sources)}."))
     training = [(f"{part}\nMiB", _memory(part)) for part in ("weights", "gradients", "optimizer", "activations")]
     if not group.shared:
-        training.append(("energy\nJ", lambda c: _DASH if c.energy_joules is None else f"{c.energy_joules:,.0f}"))
-        training.append(("device\nseconds", lambda c: _DASH if c.device_seconds is None else f"{c.device_seconds:,.1f}"))
+        training.append(("energy\nJ", lambda c: number(c.energy_joules, ",.0f")))
+        training.append(("device\nseconds", lambda c: number(c.device_seconds, ",.1f")))
     use = _used(all_costs, shared=group.shared)
     parts = (
         _section("Costs of training", group, rows, all_costs, training, notes),
@@ -56,7 +56,7 @@ def _memory(part: str) -> Callable[[Costs], str]:
 
     def cell(of: Costs) -> str:
         size = of.memory_bytes[part] / 2**20 if of.memory_bytes else None
-        return _DASH if size is None else f"{size:,.0f}" if size >= 10 else f"{size:.1f}"
+        return number(size, ".1f" if size is not None and size < 10 else ",.0f")
 
     return cell
 
@@ -67,7 +67,7 @@ def _used(all_costs: list[Costs], *, shared: bool) -> list[_Column]:
     for batch in batches:
         columns.append((f"latency{'' if shared else ' ms'}\nbatch {batch}", _of(batch, _overhead if shared else _latency)))
     for batch in batches if not shared else ():
-        columns.append((f"merged ms\nbatch {batch}", _of(batch, _merged)))
+        columns.append((f"merged ms\nbatch {batch}", _of(batch, lambda call: number(call.merged_milliseconds, ".1f"))))
     columns.append(("out-of-domain\naccuracy %", lambda c: plus_minus(c.out_of_domain_accuracy, c.out_of_domain_half_width)))
     if any(c.accuracy_without_leaked is not None for c in all_costs):
         columns.append(("accuracy %\nwithout leaked", lambda c: percent(c.accuracy_without_leaked)))
@@ -84,10 +84,6 @@ def _latency(call: Call) -> str:
 
 def _overhead(call: Call) -> str:
     return _DASH if call.overhead is None else f"{100 * call.overhead:+.0f} %"
-
-
-def _merged(call: Call) -> str:
-    return _DASH if call.merged_milliseconds is None else f"{call.merged_milliseconds:.1f}"
 
 
 def _bytes(size: float) -> str:
