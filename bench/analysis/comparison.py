@@ -168,7 +168,7 @@ def _group(
     key: GroupKey, records: list[Record], baselines: list[Baseline], reference: str, order: list[str], margin: float
 ) -> Group:
     kinds = Counter(machine(record) for record in records if record.state == "complete")
-    kind = max(sorted(kinds), key=lambda one: kinds[one]) if kinds else None
+    kind = max(sorted(kinds), key=lambda one: kinds[one], default=None)
     rows = [_row(label, runs, kind) for label, runs in by_setting(records)]
     if any(row.conversion for row in rows):
         rows = [replace(row, reviews_per_second=None) for row in rows]
@@ -183,10 +183,9 @@ def _group(
     analysis = analyse([row.runs for row in rows], margin)
     pairs = [Pair(rows[i].label, rows[j].label, paired) for i, j, paired in analysis.pairs]
     if centre is not None:
-        rows = [replace(_beside(centre, centre), role="reference")] + [
-            replace(_beside(row, centre), paired=paired) for row, paired in zip(rows[1:], analysis.against_first, strict=True)
-        ]
-        centre = rows[0]
+        beside = zip(rows, [None, *analysis.against_first], strict=True)
+        rows = [replace(_beside(row, centre), paired=paired) for row, paired in beside]
+        rows[0] = centre = replace(rows[0], role="reference")
     distinct = {record.training.reviews_distinct for record in centre.runs if record.training} if centre else set()
     same_test = [
         baseline

@@ -205,6 +205,11 @@ class Trials:
         return sum(record.seconds.charged for record in self.trials if record.seconds)
 
     @property
+    def at_edge(self) -> bool:
+        """Whether the chosen rate is the smallest or largest of those tried."""
+        return self.chosen_rate is not None and self.chosen_rate in _edges(self.rates)
+
+    @property
     def all_timed(self) -> bool:
         """Whether every trial has its seconds, so that their sum is the whole."""
         return all(record.seconds for record in self.trials)

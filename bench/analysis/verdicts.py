@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import combinations
 from typing import Any, Literal, NamedTuple
 
@@ -122,27 +122,16 @@ class _Method(NamedTuple):
     """Seeds of usable tests that did not collapse."""
 
 
-@dataclass(frozen=True)
-class _Pair:
+class _Pair(NamedTuple):
     """One pair before any variance is pooled."""
 
     paired: Paired
-    every: _Bits
-    """Differences [shared usable seeds, texts]."""
-    used: _Bits
-    """Those of the seeds on which neither collapsed."""
     moments: statistics.Moments | None
-    """Of `used`; None where no seed is left."""
-
-    @cached_property
-    def unconditional(self) -> statistics.Moments:
-        """Of `every`."""
-        return self.moments if self.moments and len(self.used) == len(self.every) else statistics.moments(self.every)
-
-    @cached_property
-    def permutation_p(self) -> float:
-        """Of `every`."""
-        return statistics.sign_flip(self.every.mean(axis=1), self.unconditional.text_variance)
+    """Of the seeds on which neither collapsed; None where no seed is left."""
+    every: statistics.Moments | None
+    """Of all usable seeds."""
+    permutation_p: float
+    """Of all usable seeds; NaN for fewer than two."""
 
 
 def worded(paired: Paired) -> str:
@@ -222,7 +211,10 @@ def _pair(first: _Method, other: _Method, margin: float) -> _Pair:
         one_class=[seed for seed in fallen if one_class(first.tests[seed])],
         mcnemar=[McNemar.of(seed, row) for seed, row in zip(seeds, used, strict=True)],
     )  # fmt: skip
-    return _Pair(paired, every, used, statistics.moments(used) if len(used) else None)
+    moments = statistics.moments(used) if seeds else None
+    both = moments if seeds == usable else statistics.moments(every)
+    p = statistics.sign_flip(every.mean(axis=1), both.text_variance) if both and both.seeds > 1 else math.nan
+    return _Pair(paired, moments, both, p)
 
 
 def _family(pairs: Mapping[tuple[int, int], _Pair], pooled: statistics.SeedVariance | None) -> dict[tuple[int, int], Paired]:
@@ -237,7 +229,7 @@ def _family(pairs: Mapping[tuple[int, int], _Pair], pooled: statistics.SeedVaria
     for key, pair in pairs.items():
         update: dict[str, Any] = {"unconditional": unconditional.get(key)}
         if key in tests:
-            update |= _described(tests[key], len(pair.used))
+            update |= _described(tests[key], len(pair.paired.seeds))
         if key in differs:
             update |= {"p": tests[key].p, "p_holm": differs[key], "p_equivalence": within[key]}
             if differs[key] <= ALPHA:
@@ -263,17 +255,19 @@ def _described(test: statistics.TwoWay, seeds: int) -> dict[str, Any]:
 
 def _unconditional(pairs: Mapping[tuple[int, int], _Pair]) -> dict[tuple[int, int], Unconditional]:
     """Test by permutation every pair whose methods have the same seeds, two or more."""
-    whole = {key: pair for key, pair in pairs.items() if pair.paired.verdict != "incomplete" and len(pair.every) > 1}
-    p = [pair.permutation_p for pair in whole.values()]
+    whole = [
+        (key, pair.every, pair.permutation_p)
+        for key, pair in pairs.items()
+        if pair.every and pair.every.seeds > 1 and pair.paired.verdict != "incomplete"
+    ]
     verdicts = {}
-    for (key, pair), value, adjusted in zip(whole.items(), p, statistics.holm(p), strict=True):
-        difference, seeds = pair.unconditional.difference, pair.unconditional.seeds
+    for (key, every, p), adjusted in zip(whole, statistics.holm([p for *_, p in whole]), strict=True):
         verdict: Literal["better", "worse", "not resolved", "too few seeds"] = "not resolved"
-        if not statistics.permutation_attainable(seeds, len(whole)):
+        if not statistics.permutation_attainable(every.seeds, len(whole)):
             verdict = "too few seeds"
         elif adjusted <= ALPHA:
-            verdict = "better" if difference > 0 else "worse"
-        verdicts[key] = Unconditional(verdict=verdict, seeds=seeds, difference=difference, p=value, p_holm=adjusted)
+            verdict = "better" if every.difference > 0 else "worse"
+        verdicts[key] = Unconditional(verdict=verdict, seeds=every.seeds, difference=every.difference, p=p, p_holm=adjusted)
     return verdicts
 
 

@@ -20,7 +20,7 @@ def section(sensitivity: Sensitivity) -> Section:
     """Return methods by learning rates, as each method declares them."""
     placed = [_placed(row) for row in sensitivity.methods]
     shown = [place for place in _PLACES if place != "other rates" or any(cells[place] for cells in placed)]
-    edges = {row.label: f"{row.chosen_rate:g}" for row in sensitivity.methods if _at_edge(row)}
+    edges = {row.label: f"{row.chosen_rate:g}" for row in sensitivity.methods if row.at_edge}
     broken = {
         f"{row.label} at {rate}, {trial.state}": f"({trial.reason or 'no reason was recorded'})"
         for row in sensitivity.methods
@@ -63,10 +63,6 @@ def _placed(row: Trials) -> dict[str, list[str]]:
     return cells
 
 
-def _at_edge(row: Trials) -> bool:
-    return row.chosen_rate is not None and row.chosen_rate in (row.rates[0].learning_rate, row.rates[-1].learning_rate)
-
-
 def _total(row: Trials) -> str:
     return seconds(row.seconds) if row.all_timed else f"≥ {seconds(row.seconds)}"
 
@@ -82,7 +78,7 @@ def as_json(sensitivity: Sensitivity) -> dict[str, object]:
                 "method": row.method,
                 "default_learning_rate": row.default,
                 "chosen_learning_rate": row.chosen_rate,
-                "at_edge": _at_edge(row),
+                "at_edge": row.at_edge,
                 "device_seconds": row.seconds,
                 "device_seconds_complete": row.all_timed,
                 "trials": [
