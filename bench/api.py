@@ -103,8 +103,9 @@ def load_records(*sources: str | Path) -> list[Record | Baseline]:
     Raises:
         RecordError: if a source does not exist.
     """
+    from bench.analysis.comparison import unique
     from bench.records.store import Damaged
-    from bench.report.load import items, unique
+    from bench.report.load import items
 
     loaded: list[Record | Baseline] = []
     for source in map(Path, sources):
@@ -128,7 +129,7 @@ class Comparison:
         """One row a method and group: the columns of `python -m bench report --format csv`."""
         import pandas as pd
 
-        from bench.report.tables.csv_export import spreadsheet
+        from bench.report.tables.comparison import spreadsheet
 
         return pd.read_csv(io.StringIO(spreadsheet(self.groups)))
 
@@ -144,19 +145,14 @@ def compare(records: Iterable[Record | Baseline], *, reference: str = "houlsby",
     Raises:
         SpecError: if no run is of the reference, the margin is out of range, or what is given are no records.
     """
-    import methods
-    from bench.analysis.comparison import compare as grouped
+    from bench.report.load import compared
 
     loaded = list(records)
     if not all(isinstance(record, (Record, Baseline)) for record in loaded):
         raise SpecError("compare() takes records, as run() and load_records() return them")
     if not 0 < margin <= 100:
         raise SpecError(f"margin={margin}: name points of accuracy above 0 and up to 100, such as 0.5")
-    groups = tuple(grouped(loaded, reference, methods.names(), margin / 100))
-    available = sorted({row.method for group in groups for row in group.rows})
-    if groups and reference not in available:
-        raise SpecError(f"no run here is of the reference {reference!r}. There are: {', '.join(available)}")
-    return Comparison(groups)
+    return Comparison(tuple(compared(loaded, reference, margin / 100)))
 
 
 def predict(

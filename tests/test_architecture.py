@@ -19,7 +19,7 @@ LEVELS = (
 LEVEL = {wing: level for level, wings in enumerate(LEVELS) for wing in wings}
 FACADE = {
     "bench": {"system", "api"},
-    "bench.api": {"analysis", "inference", "records", "report", "rules", "runs", "system", "methods"},
+    "bench.api": {"analysis", "inference", "records", "report", "rules", "runs", "system"},
     "bench.__main__": {"cli"},
 }
 """Modules that stand beside the wings, with what each imports. The version is in `bench`, where every wing may read it."""

@@ -6,17 +6,16 @@ The only comparison across budgets (rules, section 8). Differences are still tak
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
 from bench.analysis.comparison import Group, Row, setting_labels
 from bench.analysis.groups import Setting
-from bench.records.schema import Record
 from bench.records.spec import Budget
 
-__all__ = ["Crossing", "Line", "Sweep", "budget_of", "interpolate", "resolved", "sweeps"]
+__all__ = ["Crossing", "Line", "Sweep", "budget_of", "sweeps"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,6 @@ class Line:
     label: str
     rows: list[Row | None]
     """[budgets]; None where it was not run."""
-    settings: list[dict[str, float | int | str | bool | None] | None]
-    """[budgets], the hyperparameters of each."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Crossing:
     differences: tuple[float, float]
     """At the lower and at the higher budget, shares of 1."""
     resolved: tuple[bool, bool]
-    """Whether the statistics tell each difference from none."""
+    """Whether the statistics tell each difference from none: the verdict is that it is better or worse."""
 
     @property
     def at(self) -> float | None:
@@ -49,7 +46,8 @@ class Crossing:
         """
         if not all(self.resolved):
             return None
-        return interpolate(self.below.amount, self.above.amount, *self.differences)
+        below, above, (before, after) = math.log(self.below.amount), math.log(self.above.amount), self.differences
+        return math.exp(below + before / (before - after) * (above - below))
 
 
 @dataclass(frozen=True)
@@ -86,33 +84,25 @@ def _sweep(groups: list[Group]) -> Sweep:
 
 def _lines(groups: list[Group]) -> list[Line]:
     """Return a line a method; one with several settings under one budget gets a line for each of them."""
-    entries = [(i, row) for i, group in enumerate(groups) for row in group.rows]
-    places = [(i, row.method) for i, row in entries]
-    several = {method for i, method in places if places.count((i, method)) > 1}
+    places = Counter((i, row.method) for i, group in enumerate(groups) for row in group.rows)
+    several = {method for (_, method), count in places.items() if count > 1}
     # By method in the order of the tables, and within one by setting.
     cells: dict[str, dict[Setting, list[Row | None]]] = defaultdict(dict)
-    for i, row in entries:
-        setting: Setting = frozenset(_setting(row).items()) if row.method in several else frozenset()
-        cells[row.method].setdefault(setting, [None] * len(groups))[i] = row
-    lines = []
-    for method, settings in cells.items():
-        for label, rows in zip(setting_labels(method, list(settings)), settings.values(), strict=True):
-            lines.append(Line(label, rows, [_setting(row) if row else None for row in rows]))
-    return lines
-
-
-def _setting(row: Row) -> dict[str, float | int | str | bool | None]:
-    return _records(row)[0].spec.hyperparameters
-
-
-def _records(row: Row) -> list[Record]:
-    return [*row.runs, *row.other_runs]
+    for i, group in enumerate(groups):
+        for row in group.rows:
+            setting: Setting = frozenset(row.hyperparameters.items()) if row.method in several else frozenset()
+            cells[row.method].setdefault(setting, [None] * len(groups))[i] = row
+    return [
+        Line(label, rows)
+        for method, settings in cells.items()
+        for label, rows in zip(setting_labels(method, list(settings)), settings.values(), strict=True)
+    ]
 
 
 def _crossings(line: Line, budgets: list[Budget]) -> list[Crossing]:
     # A difference of exactly zero has no sign: it says nothing about on which side of it the lead changes.
     signed = [
-        (budget, row.accuracy_difference, resolved(row))
+        (budget, row.accuracy_difference, row.paired is not None and row.paired.verdict in {"better", "worse"})
         for budget, row in zip(budgets, line.rows, strict=True)
         if row is not None and row.accuracy_difference
     ]
@@ -121,14 +111,3 @@ def _crossings(line: Line, budgets: list[Budget]) -> list[Crossing]:
         for (below, before, sure_before), (above, after, sure_after) in pairwise(signed)
         if before * after < 0
     ]
-
-
-def resolved(row: Row) -> bool:
-    """Whether the statistics tell the row's difference from none: its verdict is that it is better or worse."""
-    return row.paired is not None and row.paired.verdict in {"better", "worse"}
-
-
-def interpolate(below: float, above: float, before: float, after: float) -> float:
-    """Where a line through (log below, before) and (log above, after), of opposite signs, is zero."""
-    share = before / (before - after)
-    return math.exp(math.log(below) + share * (math.log(above) - math.log(below)))

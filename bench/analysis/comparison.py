@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean, median, stdev
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from bench.analysis.groups import GroupKey, Machine, Setting, grouped, machine, shared_device
-from bench.analysis.intervals import half_width
+from bench.analysis.groups import GroupKey, Machine, Setting, Value, grouped, machine, shared_device
+from bench.analysis.statistics import mean_half_width
 from bench.analysis.verdicts import Paired, analyse, has_collapsed, one_class
 from bench.records.schema import Baseline, Conversion, Record
 from bench.records.spec import Budget
 from bench.rules import MARGIN
 
-__all__ = ["Group", "Pair", "Row", "compare", "encoder_names", "setting_labels"]
+__all__ = ["Group", "Pair", "Row", "by_setting", "compare", "setting_labels", "unique"]
+
+AnyRun = TypeVar("AnyRun", Record, Baseline, Record | Baseline)
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,14 @@ class Row:
     """Complete runs on the kind of machine that memory and times of the group are of."""
 
     @property
+    def records(self) -> list[Record]:
+        return [*self.runs, *self.other_runs]
+
+    @property
+    def hyperparameters(self) -> Mapping[str, Value]:
+        return self.records[0].spec.hyperparameters
+
+    @property
     def seeds(self) -> list[int]:
         return [record.spec.seed for record in self.runs]
 
@@ -106,6 +116,10 @@ class Group:
         return [record for row in self.rows for record in row.runs]
 
     @property
+    def records(self) -> list[Record]:
+        return [record for row in self.rows for record in row.records]
+
+    @property
     def calibrated(self) -> bool:
         """Whether speed is that of a calibration, not of the runs."""
         return any(row.conversion is not None for row in self.rows)
@@ -114,11 +128,6 @@ class Group:
     def shared(self) -> bool:
         """Whether a run shared its device, so that clocks of the group's runs are not compared."""
         return any(map(shared_device, self.runs))
-
-
-def encoder_names(records: Iterable[Record]) -> tuple[str, ...]:
-    """Return the requested names of the encoder of these records, each once, the earliest first."""
-    return tuple(dict.fromkeys(record.spec.encoder for record in sorted(records, key=lambda r: r.finished)))
 
 
 def compare(records: Iterable[Record | Baseline], reference: str, order: list[str], margin: float = MARGIN) -> list[Group]:
@@ -130,15 +139,20 @@ def compare(records: Iterable[Record | Baseline], reference: str, order: list[st
     Raises:
         RecordError: if one method has several shares of one number of reference tokens.
     """
-    runs: list[Record] = []
-    baselines: dict[str, Baseline] = {}
-    for record in records:
-        if isinstance(record, Baseline):
-            baselines[record.run_id] = record
-        elif isinstance(record, Record) and record.spec.purpose == "run":
-            runs.append(record)
+    loaded = list(records)
+    runs = [record for record in loaded if isinstance(record, Record) and record.spec.purpose == "run"]
+    baselines = unique(record for record in loaded if isinstance(record, Baseline))
     groups = sorted(grouped(runs).items(), key=lambda item: _place(item[0]))
-    return [_group(key, _once(runs), list(baselines.values()), reference, order, margin) for key, runs in groups]
+    return [_group(key, unique(members), baselines, reference, order, margin) for key, members in groups]
+
+
+def unique(records: Iterable[AnyRun]) -> list[AnyRun]:
+    """Keep one record of each run: of duplicates a complete one, else the latest."""
+
+    def preference(record: AnyRun) -> tuple[bool, str]:
+        return isinstance(record, Baseline) or record.state == "complete", record.finished
+
+    return list({record.run_id: record for record in sorted(records, key=preference)}.values())
 
 
 def _place(key: GroupKey) -> tuple[Any, ...]:
@@ -150,19 +164,12 @@ def _place(key: GroupKey) -> tuple[Any, ...]:
     return (second_view, *((value is not None, value) for value in key._replace(budget="")), budget.unit, budget.amount)
 
 
-def _once(records: list[Record]) -> list[Record]:
-    latest: dict[str, Record] = {}
-    for record in sorted(records, key=lambda r: (r.state == "complete", r.finished)):
-        latest[record.run_id] = record
-    return list(latest.values())
-
-
 def _group(
     key: GroupKey, records: list[Record], baselines: list[Baseline], reference: str, order: list[str], margin: float
 ) -> Group:
     kinds = Counter(machine(record) for record in records if record.state == "complete")
-    kind = max(sorted(kinds), key=lambda one: kinds[one]) if kinds else None
-    rows = [_row(label, runs, kind) for label, runs in _settings(records)]
+    kind = max(sorted(kinds), key=lambda one: kinds[one], default=None)
+    rows = [_row(label, runs, kind) for label, runs in by_setting(records)]
     if any(row.conversion for row in rows):
         rows = [replace(row, reviews_per_second=None) for row in rows]
 
@@ -176,10 +183,9 @@ def _group(
     analysis = analyse([row.runs for row in rows], margin)
     pairs = [Pair(rows[i].label, rows[j].label, paired) for i, j, paired in analysis.pairs]
     if centre is not None:
-        rows = [replace(_beside(centre, centre), role="reference")] + [
-            replace(_beside(row, centre), paired=paired) for row, paired in zip(rows[1:], analysis.against_first, strict=True)
-        ]
-        centre = rows[0]
+        beside = zip(rows, [None, *analysis.against_first], strict=True)
+        rows = [replace(_beside(row, centre), paired=paired) for row, paired in beside]
+        rows[0] = centre = replace(rows[0], role="reference")
     distinct = {record.training.reviews_distinct for record in centre.runs if record.training} if centre else set()
     same_test = [
         baseline
@@ -189,17 +195,19 @@ def _group(
         and baseline.spec.train_reviews in distinct | {key.train_limit or baseline.data.train}
     ]
     same_test.sort(key=lambda baseline: -baseline.spec.train_reviews)
+    encoders = dict.fromkeys(record.spec.encoder for record in sorted(records, key=lambda record: record.finished))
     return Group(
-        key, rows, same_test, centre, encoder_names(records), margin, analysis.detectable if centre else None,
-        analysis.variance_p, analysis.pools, pairs,
+        key, rows, same_test, centre, tuple(encoders), margin, analysis.detectable if centre else None, analysis.variance_p,
+        analysis.pools, pairs,
     )  # fmt: skip
 
 
-def _settings(records: list[Record]) -> list[tuple[str, list[Record]]]:
-    """Return the runs of each method under its label; each setting of a method has its own, labelled with what differs."""
+def by_setting(records: Iterable[Record], but: str | None = None) -> list[tuple[str, list[Record]]]:
+    """Return the records of each setting of a method, the hyperparameter `but` aside, under a label that says what differs."""
     methods: dict[str, dict[Setting, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
-        methods[record.spec.method][frozenset(record.spec.hyperparameters.items())].append(record)
+        setting = frozenset((name, value) for name, value in record.spec.hyperparameters.items() if name != but)
+        methods[record.spec.method][setting].append(record)
     return [
         (label, runs)
         for method, settings in methods.items()
@@ -227,7 +235,7 @@ def _row(label: str, records: list[Record], kind: Machine | None) -> Row:
         other_runs=others,
         accuracy=_mean([t.accuracy for t in tests]),
         accuracy_deviation=stdev([t.accuracy for t in tests]) if len(tests) > 1 else None,
-        accuracy_half_width=None if collapsed else half_width([t.accuracy for t in tests]),
+        accuracy_half_width=None if collapsed else mean_half_width([t.accuracy for t in tests]),
         precision=_mean([t.precision for t in tests]),
         recall=_mean([t.recall for t in tests]),
         f1=_mean([t.f1 for t in tests]),

@@ -8,27 +8,26 @@ zero, so that even a perfectly calibrated model shows some: `floor` says how muc
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.analysis.comparison import Group, Row
-from bench.analysis.intervals import half_width
+from bench.analysis.comparison import Group
+from bench.analysis.statistics import mean_half_width
 from bench.records.schema import Evaluation
 from bench.records.store import load_logits
 from bench.system.errors import BenchError
 
-__all__ = ["BINS", "Bin", "Confidence", "Folders", "available", "confidences", "scores"]
+__all__ = ["BINS", "Bin", "Confidence", "available", "confidences", "scores", "summarise"]
 
 BINS = 15
 RESAMPLES = 200
 """Of the texts, for the interval of the ECE."""
 Floats = npt.NDArray[np.float64]
-Folders = Path | Sequence[Path]
-"""One folder of results, or several."""
 
 
 @dataclass(frozen=True)
@@ -64,44 +63,40 @@ class Confidence:
     bins: list[Bin]
 
 
-@dataclass(frozen=True)
-class _Scores:
-    """One run's, beside what the bootstrap of its ECE needs."""
+class Scores(NamedTuple):
+    """Of one run."""
 
-    ece: float
-    floor: float
     nll: float
     brier: float
     confidence: Floats
     """[texts], of the predicted class."""
     right: Floats
-    bin: npt.NDArray[np.int64]
+    """[texts], 1 where that is the label."""
 
 
-def available(group: Group, folder: Folders) -> bool:
+def available(group: Group, folders: Sequence[Path]) -> bool:
     """Whether any run of a group has its logits beside it."""
-    hashes = (record.test.logits_sha256 for record in group.runs if record.test)
-    return any(_place(folder, name) for name in hashes if name)
+    return any(record.test and _place(folders, record.test) for record in group.runs)
 
 
-def _place(folders: Folders, name: str) -> Path | None:
-    """Find the folder of results that holds the logits of this name."""
-    places = [folders] if isinstance(folders, Path) else folders
-    return next((place for place in places if (place / "logits" / f"{name}.npy").is_file()), None)
+def _place(folders: Sequence[Path], test: Evaluation) -> Path | None:
+    """Find the folder of results that holds the logits of a test."""
+    return next((place for place in folders if (place / "logits" / f"{test.logits_sha256}.npy").is_file()), None)
 
 
-def confidences(group: Group, folder: Folders) -> list[Confidence]:
-    """Score each method with complete runs whose logits are in the results `folder`; other runs are left out."""
+def confidences(group: Group, folders: Sequence[Path]) -> list[Confidence]:
+    """Score each method with complete runs whose logits are in these folders of results; other runs are left out."""
     results = []
     for row in group.rows:
-        runs = {record.spec.seed: of for record in row.runs if record.test and (of := _of(record.test, folder)) is not None}
+        runs = {record.spec.seed: of for record in row.runs if record.test and (of := _of(record.test, folders)) is not None}
         if runs:
-            results.append(_mean(row, runs))
+            results.append(summarise(row.label, row.method, runs))
     return results
 
 
-def _of(test: Evaluation, folder: Folders) -> _Scores | None:
-    if test.logits_sha256 is None or (place := _place(folder, test.logits_sha256)) is None:
+def _of(test: Evaluation, folders: Sequence[Path]) -> Scores | None:
+    place = _place(folders, test)
+    if test.logits_sha256 is None or place is None:
         return None
     try:
         logits = load_logits(place, test.logits_sha256)
@@ -113,61 +108,48 @@ def _of(test: Evaluation, folder: Folders) -> _Scores | None:
     return scores(logits, labels)
 
 
-def scores(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> _Scores:
+def scores(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> Scores:
     """Score one run from logits [texts, classes] and labels [texts]."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     log = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     probability, texts = np.exp(log), np.arange(len(labels))
-    confidence = probability.max(axis=1)
-    right = (probability.argmax(axis=1) == labels).astype(np.float64)
-    of_bin = np.empty(len(labels), dtype=np.int64)
-    of_bin[np.argsort(confidence, kind="stable")] = texts * BINS // len(labels)
     target = np.zeros_like(probability)
     target[texts, labels] = 1
-    spread = np.bincount(of_bin, confidence * (1 - confidence), BINS)
-    return _Scores(
-        ece=float(np.abs(np.bincount(of_bin, confidence - right, BINS)).sum() / len(labels)),
-        # The mean of the absolute value of a normal variable of this variance, bin by bin.
-        floor=float(np.sqrt(2 / math.pi * spread).sum() / len(labels)),
-        nll=float(-log[texts, labels].mean()),
-        brier=float(((probability - target) ** 2).sum(axis=1).mean()),
-        confidence=confidence,
-        right=right,
-        bin=of_bin,
-    )
+    brier = float(((probability - target) ** 2).sum(axis=1).mean())
+    right = (probability.argmax(axis=1) == labels).astype(np.float64)
+    return Scores(float(-log[texts, labels].mean()), brier, probability.max(axis=1), right)
 
 
-def _mean(row: Row, runs: dict[int, _Scores]) -> Confidence:
-    scored = list(runs.values())
-    over_seeds = half_width([of.ece for of in scored]) or 0.0
+def summarise(label: str, method: str, runs: Mapping[int, Scores]) -> Confidence:
+    """Summarise the runs of one method, by seed, on the same texts."""
+    nll, brier, confidence, right = (np.array(part) for part in zip(*runs.values(), strict=True))
+    texts, order = confidence.shape[1], np.argsort(confidence, axis=1, kind="stable")
+    _, first = np.unique(np.arange(texts) * BINS // texts, return_index=True)  # of each bin that is not empty
+
+    def binned(values: Floats) -> Any:
+        """Sum values [seeds, texts] over each bin."""
+        return np.add.reduceat(np.take_along_axis(values, order, axis=1), first, axis=1)
+
+    def distance(weights: npt.NDArray[np.int64] | int) -> Any:
+        return np.abs(binned(weights * (confidence - right))).sum(axis=1) / texts
+
+    # Resamples of the texts are the same for every seed, and bins stay.
+    rng, ece, sizes = np.random.default_rng(0), distance(1), np.diff([*first, texts])
+    drawn = (np.bincount(rng.integers(0, texts, texts), minlength=texts) for _ in range(RESAMPLES))
+    over_texts = np.std([distance(times).mean() for times in drawn], ddof=1)
+    # The mean of the absolute value of a normal variable of this variance, bin by bin.
+    floor = np.sqrt(2 / math.pi * binned(confidence * (1 - confidence))).sum(axis=1) / texts
+    means = ((binned(values) / sizes).mean(axis=0).tolist() for values in (confidence, right))
     return Confidence(
-        label=row.label,
-        method=row.method,
+        label=label,
+        method=method,
         seeds=list(runs),
-        ece=float(np.mean([of.ece for of in scored])),
-        ece_half_width=math.hypot(over_seeds, 1.96 * _deviation_over_texts(scored)),
-        ece_floor=float(np.mean([of.floor for of in scored])),
-        nll=float(np.mean([of.nll for of in scored])),
-        nll_half_width=half_width([of.nll for of in scored]),
-        brier=float(np.mean([of.brier for of in scored])),
-        brier_half_width=half_width([of.brier for of in scored]),
-        bins=[_bin(scored, i) for i in range(BINS) if all((of.bin == i).any() for of in scored)],
+        ece=float(ece.mean()),
+        ece_half_width=math.hypot(mean_half_width(ece.tolist()) or 0.0, 1.96 * over_texts),
+        ece_floor=float(floor.mean()),
+        nll=float(nll.mean()),
+        nll_half_width=mean_half_width(nll.tolist()),
+        brier=float(brier.mean()),
+        brier_half_width=mean_half_width(brier.tolist()),
+        bins=[Bin(*pair) for pair in zip(*means, strict=True)],
     )
-
-
-def _bin(scored: Sequence[_Scores], i: int) -> Bin:
-    return Bin(
-        float(np.mean([of.confidence[of.bin == i].mean() for of in scored])),
-        float(np.mean([of.right[of.bin == i].mean() for of in scored])),
-    )
-
-
-def _deviation_over_texts(scored: Sequence[_Scores]) -> float:
-    """Return the deviation of the mean ECE over bootstrap resamples of the texts, the same for every seed; bins stay."""
-    texts = len(scored[0].bin)
-    rng, values = np.random.default_rng(0), []
-    for _ in range(RESAMPLES):
-        times = np.bincount(rng.integers(0, texts, texts), minlength=texts)
-        gaps = [np.bincount(of.bin, times * (of.confidence - of.right), BINS) for of in scored if len(of.bin) == texts]
-        values.append(float(np.mean([np.abs(gap).sum() for gap in gaps])) / texts)
-    return float(np.std(values, ddof=1))

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import NamedTuple
 
 from bench.records.schema import Record
 from bench.system.errors import RecordError
 
-__all__ = ["LIBRARIES", "GroupKey", "Machine", "Setting", "group_key", "grouped", "machine", "shared_device"]
+__all__ = ["LIBRARIES", "GroupKey", "Machine", "Setting", "Value", "group_key", "grouped", "machine", "shared_device"]
 
 LIBRARIES = ("torch", "transformers", "adapters", "peft", "tokenizers")
 """Libraries whose versions the runs of a table share."""
-
-
 BUSY = 1.25
 """A run that takes this many times the calibrated time shared its device."""
-Setting = frozenset[tuple[str, float | int | str | bool | None]]
+Value = float | int | str | bool | None
+Setting = frozenset[tuple[str, Value]]
 """Hyperparameters, by name."""
 Machine = tuple[str, int]
 """A kind of machine: model of the processor or GPU, and threads."""
+_RUN = attrgetter("spec.method", "spec.hyperparameters", "spec.seed")
+"""What distinguishes the runs of a table."""
 
 
 class GroupKey(NamedTuple):
@@ -119,11 +121,5 @@ def _add_to_plain_groups(groups: dict[GroupKey, list[Record]]) -> None:
                 continue
             plain = record.model_copy(update={"spec": record.spec.model_copy(update={"reference_tokens": None})})
             its = groups.get(group_key(plain))
-            if its is not None and not any(_same_run(record, other) for other in its):
+            if its is not None and _RUN(record) not in map(_RUN, its):
                 its.append(record)
-
-
-def _same_run(first: Record, second: Record) -> bool:
-    """Whether two runs differ only in how their budget was requested."""
-    names = ("method", "hyperparameters", "seed")
-    return all(getattr(first.spec, name) == getattr(second.spec, name) for name in names)

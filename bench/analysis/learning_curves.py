@@ -26,10 +26,10 @@ class Mark:
     """Validation at one share of the budget: means over the runs, None where one of them has no point there."""
 
     fraction: float
-    accuracy: float | None
-    seconds: float | None
+    accuracy: float | None = None
+    seconds: float | None = None
     """Device seconds charged."""
-    reviews: float | None
+    reviews: float | None = None
     """Reviews passed through the encoder."""
     calibrated: float | None = None
     """Device seconds that the calibration expects by then."""
@@ -62,22 +62,18 @@ def levels(group: Group) -> tuple[float, ...]:
 def marks(runs: Sequence[Record]) -> list[Mark]:
     """Return the learning curve of a method, one entry for each of `MARKS`."""
     curves = [(record, at_marks(record.training.curve)) for record in runs if record.training and record.training.curve]
-    curve_marks = []
-    for fraction in MARKS:
-        points = [(record, curve[fraction]) for record, curve in curves if fraction in curve]
-        if not points or len(points) < len(curves):
-            curve_marks.append(Mark(fraction, None, None, None))
-            continue
-        curve_marks.append(
-            Mark(
-                fraction,
-                accuracy=fmean(point.accuracy for _, point in points),
-                seconds=fmean(point.seconds for _, point in points),
-                reviews=fmean(point.reviews for _, point in points),
-                calibrated=_middle(points, fmean),
-            )
-        )
-    return curve_marks
+    points = {mark: [(record, curve[mark]) for record, curve in curves if mark in curve] for mark in MARKS}
+    return [_mark(fraction, of) if len(of) == len(curves) > 0 else Mark(fraction) for fraction, of in points.items()]
+
+
+def _mark(fraction: float, points: Sequence[tuple[Record, CurvePoint]]) -> Mark:
+    return Mark(
+        fraction,
+        accuracy=fmean(point.accuracy for _, point in points),
+        seconds=fmean(point.seconds for _, point in points),
+        reviews=fmean(point.reviews for _, point in points),
+        calibrated=_middle(points, fmean),
+    )
 
 
 def at_marks(curve: Sequence[CurvePoint]) -> dict[float, CurvePoint]:

@@ -23,6 +23,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from statistics import stdev
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,9 @@ import numpy.typing as npt
 from bench.rules import ALPHA, COLLAPSE, POWER
 
 __all__ = [
-    "Moments", "SeedVariance", "TwoWay", "bartlett",
-    "clopper_pearson", "collapsed", "detectable", "equivalence_p", "half_width", "holm", "mcnemar", "moments", "own",
-    "permutation_attainable", "pooled", "sign_flip", "two_way",
+    "Moments", "SeedVariance", "TwoWay", "bartlett", "clopper_pearson", "collapsed", "detectable", "equivalence_p",
+    "half_width", "holm", "mcnemar", "mean_half_width", "moments", "permutation_attainable", "pooled", "sign_flip",
+    "two_way",
 ]  # fmt: skip
 
 Floats = npt.NDArray[np.float64]
@@ -78,14 +79,8 @@ class TwoWay:
 
 
 def moments(differences: npt.NDArray[np.integer[Any]]) -> Moments:
-    """Return the moments of differences [seeds, texts].
-
-    Raises:
-        ValueError: for less than one seed or two texts.
-    """
+    """Return the moments of differences [seeds, texts], of one seed or more and two texts or more."""
     seeds, texts = differences.shape
-    if seeds < 1 or texts < 2:
-        raise ValueError(f"{seeds} seeds and {texts} texts are too few to compare on")
     by_seed, by_text = differences.sum(axis=1, dtype=np.int64), differences.sum(axis=0, dtype=np.int64)
     total, squares = int(by_seed.sum()), int(np.square(differences, dtype=np.int64).sum())
     of_seeds, of_texts = int((by_seed**2).sum()), int((by_text**2).sum())
@@ -97,11 +92,6 @@ def moments(differences: npt.NDArray[np.integer[Any]]) -> Moments:
     if seeds > 1:
         value = (between_seeds - rest / (texts - 1)) / (cells * (seeds - 1) * texts)
     return Moments(seeds, texts, total / cells, value, between_texts / (cells * (texts - 1) * cells))
-
-
-def own(pair: Moments) -> SeedVariance:
-    """Return a pair's own seed variance, on its seeds - 1 degrees of freedom."""
-    return SeedVariance(pair.seed_variance, pair.seeds - 1)
 
 
 def pooled(pairs: Mapping[tuple[int, int], Moments], used: npt.NDArray[np.bool_]) -> SeedVariance:
@@ -153,14 +143,14 @@ def bartlett(groups: Sequence[Sequence[float]]) -> float | None:
 
 
 def two_way(pair: Moments, variance: SeedVariance | None = None) -> TwoWay:
-    """Compare one pair with this seed variance, its own by default.
+    """Compare one pair with this seed variance, by default its own on its seeds - 1 degrees of freedom.
 
     With one seed the standard error is that of the texts alone, and there is no p. With two, there is one degree of freedom
     whatever was pooled. Where the standard error is zero, p is 1 for a difference of zero and else 0.
     """
     from scipy import special
 
-    variance = variance or own(pair)
+    variance = variance or SeedVariance(pair.seed_variance, pair.seeds - 1)
     if pair.seeds == 1:
         return TwoWay(pair.difference, math.sqrt(pair.text_variance), pair.texts - 1, math.nan)
     freedom = variance.freedom if pair.seeds > 2 else 1
@@ -176,6 +166,18 @@ def half_width(test: TwoWay) -> float:
     from scipy import special
 
     return float(special.stdtrit(test.freedom, 1 - ALPHA / 2)) * test.standard_error
+
+
+def mean_half_width(values: Sequence[float]) -> float | None:
+    """Half the width of the 95 % interval of the mean of `values`, one a seed, by Student's t; None for fewer than two.
+
+    It covers what seeds change, on the very texts that were tested.
+    """
+    from scipy import special
+
+    if len(values) < 2:
+        return None
+    return float(special.stdtrit(len(values) - 1, 1 - ALPHA / 2)) * stdev(values) / math.sqrt(len(values))
 
 
 def equivalence_p(test: TwoWay, margin: float) -> float:

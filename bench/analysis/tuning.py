@@ -1,42 +1,26 @@
-"""Tuning (rules, section 6): which learning rates are tried, and which of them is chosen. No trial is ever tested."""
+"""Tuning (rules, section 6): which learning rates are tried, which of them is chosen, and how much accuracy depends on it. No
+trial is ever tested.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Protocol
 
 import methods
 from bench.analysis import statistics
-from bench.records.schema import FINAL, Choice, Record, Trial
-from bench.records.spec import Budget, RunSpec
+from bench.analysis.comparison import Group, by_setting, compare
+from bench.records.schema import FINAL, Baseline, Choice, Record, Trial
+from bench.records.spec import Budget
 from bench.system.errors import SpecError
 
 __all__ = [
-    "Decision",
-    "choose",
-    "decide",
-    "extension",
-    "learning_rate",
-    "one_more_rate",
-    "rates",
-    "tried",
-    "validation_accuracy",
-]
-
-
-class JobSpec(Protocol):
-    """The part of a job that tuning reads."""
-
-    @property
-    def spec(self) -> RunSpec: ...
-
-    @property
-    def requested_budget(self) -> Budget:
-        """The budget as requested, before any conversion."""
-        ...
+    "Decision", "Sensitivity", "Trials", "choose", "decide", "extension", "learning_rate", "one_more_rate", "rates",
+    "sensitivities", "tried", "validation_accuracy",
+]  # fmt: skip
 
 
 def rates(method: str, count: int) -> list[float]:
@@ -96,7 +80,7 @@ def _trial(rate: float, records: list[Record]) -> Trial:
     return Trial(learning_rate=rate, accuracies=accuracies, collapsed=collapsed)
 
 
-def choose(trials: Sequence[Trial], default: float) -> float | None:
+def choose(trials: Sequence[Trial], default: float | None) -> float | None:
     """Return the rate with the highest mean accuracy of those under which no seed collapsed; None if there is none.
 
     A tie goes to the default, else to the smaller rate.
@@ -139,17 +123,17 @@ def _next_rate(method: str, trials: list[Trial], best: float | None) -> float:
     return float(f"{rate:.2g}")
 
 
-def one_more_rate(pairs: Iterable[tuple[JobSpec, Record]]) -> dict[tuple[str, Budget], float]:
-    """Return the extension of every method under each budget of these trials; none before all of them have ended."""
+def one_more_rate(trials: Iterable[tuple[Budget, Record]]) -> dict[tuple[str, Budget], float]:
+    """Return the extension of every method under each budget, as requested, of these trials; none before all have ended."""
     by_budget: dict[Budget, dict[str, list[Record]]] = {}
-    for job, record in pairs:
+    for budget, record in trials:
         if record.state not in FINAL:
             return {}
-        by_budget.setdefault(job.requested_budget, {}).setdefault(job.spec.method, []).append(record)
+        by_budget.setdefault(budget, {}).setdefault(record.spec.method, []).append(record)
     return {
         (method, budget): rate
         for budget, records in by_budget.items()
-        for method, rate in extension({method: tried(trials) for method, trials in records.items()}).items()
+        for method, rate in extension({method: tried(own) for method, own in records.items()}).items()
     }
 
 
@@ -169,16 +153,16 @@ class Decision:
     """Why there is none."""
 
 
-def decide(pairs: Iterable[tuple[JobSpec, Record]], *, extended: bool = False) -> list[Decision]:
-    """One decision for each method and budget among the trials, in the order of their first trials.
+def decide(trials: Iterable[tuple[Budget, Record]], *, extended: bool = False) -> list[Decision]:
+    """One decision for each method and budget, as requested, among the trials, in the order of their first trials.
 
     There is none while a trial is to be run again (it failed or was cancelled), since the choice would then be from fewer
     than for the other methods, and none where every rate collapsed.
     """
     grouped: dict[tuple[str, Budget], list[Record]] = defaultdict(list)
-    for job, record in pairs:
-        grouped[job.spec.method, job.requested_budget].append(record)
-    return [_decision(method, budget, trials, extended) for (method, budget), trials in grouped.items()]
+    for budget, record in trials:
+        grouped[record.spec.method, budget].append(record)
+    return [_decision(method, budget, records, extended) for (method, budget), records in grouped.items()]
 
 
 def _decision(method: str, budget: Budget, records: list[Record], extended: bool) -> Decision:
@@ -196,3 +180,76 @@ def _decision(method: str, budget: Budget, records: list[Record], extended: bool
         seconds=sum(record.seconds.charged for record in records if record.seconds),
     )  # fmt: skip
     return Decision(method, budget, records, rate, choice)
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The trials of one method in one setting, the learning rate aside."""
+
+    label: str
+    method: str
+    trials: list[Record]
+    """By learning rate; what has none comes last."""
+    rates: list[Trial]
+    """The same over tuning seeds, by learning rate."""
+    default: float | None
+    """The method's declared default; None where this machine does not have the method."""
+    declared: tuple[float, ...]
+    """The rates that the method declares."""
+    chosen_rate: float | None
+    """As `choose` has it; None where every rate collapsed, or a trial is still to be run again."""
+
+    @property
+    def seconds(self) -> float:
+        """Device seconds charged over all trials; those of a trial that did not get to its end are not known."""
+        return sum(record.seconds.charged for record in self.trials if record.seconds)
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether the chosen rate is the smallest or largest of those tried."""
+        return self.chosen_rate is not None and self.chosen_rate in _edges(self.rates)
+
+    @property
+    def all_timed(self) -> bool:
+        """Whether every trial has its seconds, so that their sum is the whole."""
+        return all(record.seconds for record in self.trials)
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Trials that may be compared: equal in all that the runs of one table are equal in."""
+
+    group: Group
+    """The same trials as the comparison groups records, none of them tested."""
+    methods: list[Trials]
+
+
+def sensitivities(records: Iterable[Record | Baseline], order: list[str]) -> list[Sensitivity]:
+    """Return the trials among the records, grouped as runs are, in the order of `order` and then of names."""
+    trials = [record for record in records if isinstance(record, Record) and record.spec.purpose == "trial"]
+    # To the comparison a trial is a run that was never tested: it groups them, and counts once what is there twice.
+    as_runs = [trial.model_copy(update={"spec": trial.spec.model_copy(update={"purpose": "run"})}) for trial in trials]
+
+    def place(row: Trials) -> tuple[int, str]:
+        return order.index(row.method) if row.method in order else len(order), row.label
+
+    return [
+        Sensitivity(group, sorted((_trials(*own) for own in by_setting(group.records, but="learning_rate")), key=place))
+        for group in compare(as_runs, "", order)
+    ]
+
+
+def _trials(label: str, trials: list[Record]) -> Trials:
+    method = trials[0].spec.method
+    registered = methods.get(method) if method in methods.names() else None
+    default = registered.learning_rate if registered else None
+    finished, rates = all(trial.state in FINAL for trial in trials), tried(trials)
+    return Trials(
+        label=label,
+        method=method,
+        trials=sorted(trials, key=lambda trial: (learning_rate(trial) or math.inf, trial.spec.seed)),
+        default=default,
+        declared=registered.learning_rates if registered else (),
+        rates=rates,
+        chosen_rate=choose(rates, default) if finished else None,
+    )

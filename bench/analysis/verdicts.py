@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from bench.rules import ALPHA, HETEROGENEITY, LEAST_SEEDS, MARGIN
 __all__ = ["Analysis", "McNemar", "Paired", "Unconditional", "Verdict", "analyse", "has_collapsed", "one_class", "worded"]
 
 Verdict = Literal["better", "worse", "equivalent", "not resolved", "one seed", "too few seeds", "incomplete"]
-_Bits = npt.NDArray[np.uint8]
+_Bits = npt.NDArray[np.int8]
 
 
 class _Part(BaseModel):
@@ -36,6 +36,11 @@ class McNemar(_Part):
     only_reference: int
     """The reverse."""
     p: float
+
+    @classmethod
+    def of(cls, seed: int, differences: _Bits) -> McNemar:
+        method, reference, p = statistics.mcnemar(differences)
+        return cls(seed=seed, only_method=method, only_reference=reference, p=p)
 
 
 class Unconditional(_Part):
@@ -87,7 +92,7 @@ class Paired(_Part):
     unconditional: Unconditional | None = None
     """Where both have the same seeds, two or more."""
     mcnemar: list[McNemar] = []
-    """A test a used seed; of the comparisons with the reference alone."""
+    """A test a used seed."""
 
 
 @dataclass(frozen=True)
@@ -103,34 +108,30 @@ class Analysis:
     variance, at the first step of Holm's procedure, with 80 % power. None where no comparison gets a verdict."""
     variance_p: float | None
     """Of one seed variance for all methods (Bartlett); None for fewer than three methods."""
-
-    @property
-    def pools(self) -> bool:
-        """Whether the seed variance is pooled over the methods; if not, each pair has its own."""
-        return self.variance_p is None or self.variance_p > HETEROGENEITY
+    pools: bool
+    """Whether the seed variance is pooled over the methods; if not, each pair has its own."""
 
 
-@dataclass(frozen=True)
-class _Pair:
+class _Method(NamedTuple):
+    """The complete runs of one method, by seed."""
+
+    tests: dict[int, Evaluation]
+    right: dict[int, _Bits]
+    """What it got right, [texts], of the usable tests."""
+    sound: set[int]
+    """Seeds of usable tests that did not collapse."""
+
+
+class _Pair(NamedTuple):
     """One pair before any variance is pooled."""
 
     paired: Paired
-    every: npt.NDArray[np.int8]
-    """Differences [shared usable seeds, texts]."""
-    used: npt.NDArray[np.int8]
-    """Those of the seeds on which neither collapsed."""
     moments: statistics.Moments | None
-    """Of `used`; None where no seed is left."""
-
-    @cached_property
-    def unconditional(self) -> statistics.Moments:
-        """Of `every`."""
-        return self.moments if self.moments and len(self.used) == len(self.every) else statistics.moments(self.every)
-
-    @cached_property
-    def permutation_p(self) -> float:
-        """Of `every`."""
-        return statistics.sign_flip(self.every.mean(axis=1), self.unconditional.text_variance)
+    """Of the seeds on which neither collapsed; None where no seed is left."""
+    every: statistics.Moments | None
+    """Of all usable seeds."""
+    permutation_p: float
+    """Of all usable seeds; NaN for fewer than two."""
 
 
 def worded(paired: Paired) -> str:
@@ -160,66 +161,60 @@ def analyse(methods: Sequence[Sequence[Record]], margin: float = MARGIN) -> Anal
     one method alone has three times the seed deviation of the others, it is 6 to 11 % at three seeds, 4 to 8 % at five, and
     about 5 % at ten.
     """
-    tests = [{record.spec.seed: record.test for record in runs if record.test is not None} for runs in methods]
-    seeds = sorted({seed for own in tests for seed in own})
-    right = _right(tests)
-    sound = np.zeros((len(tests), len(seeds)), dtype=bool)
-    for i, correct in enumerate(right):
-        sound[i] = [seed in correct and not has_collapsed(tests[i][seed]) for seed in seeds]
-    pairs = {(i, j): _pair(tests[i], tests[j], right[i], right[j], margin) for i, j in combinations(range(len(tests)), 2)}
+    compared = _comparable(methods)
+    seeds = sorted({seed for one in compared for seed in one.tests})
+    sound = np.array([[seed in one.sound for seed in seeds] for one in compared], dtype=bool)
+    pairs = {(i, j): _pair(compared[i], compared[j], margin) for i, j in combinations(range(len(compared)), 2)}
     moments = {key: pair.moments for key, pair in pairs.items() if pair.moments is not None}
     variance = statistics.pooled(moments, sound)
-    p = statistics.bartlett([[tests[i][seeds[j]].accuracy for j in np.flatnonzero(row)] for i, row in enumerate(sound)])
+    p = statistics.bartlett([[one.tests[seed].accuracy for seed in sorted(one.sound)] for one in compared])
     pools = p is None or p > HETEROGENEITY
     first = {key: pair for key, pair in pairs.items() if key[0] == 0}
-    every = {key: pair for key, pair in pairs.items() if tests[key[0]] and tests[key[1]]}
-    judged_first, judged = (_family(family, variance if pools else None) for family in (first, every))
-    described = [
-        paired.model_copy(update={"mcnemar": _mcnemar(paired.seeds, first[key].used)}) for key, paired in judged_first.items()
-    ]
+    every = {key: pair for key, pair in pairs.items() if all(compared[i].tests for i in key)}
+    against_first, judged = (_family(family, variance if pools else None) for family in (first, every))
     return Analysis(
-        against_first=described,
+        against_first=list(against_first.values()),
         pairs=[(j, i, paired) for (i, j), paired in judged.items()],
-        detectable=_detectable(first, variance, len(tests[0]) if tests else 0),
+        detectable=_detectable(first, variance, len(compared[0].tests)),
         variance_p=p,
+        pools=pools,
     )
 
 
-def _right(tests: Sequence[Mapping[int, Evaluation]]) -> list[dict[int, _Bits]]:
-    """Return what each method got right, [texts] by seed, where predictions give the counts and are of the usual labels."""
+def _comparable(methods: Sequence[Sequence[Record]]) -> list[_Method]:
+    """Read the tests of each method; right are those whose predictions give the counts and whose labels are the usual ones."""
+    tests = [{record.spec.seed: record.test for record in runs if record.test is not None} for runs in methods]
     bits = [{seed: both for seed, test in own.items() if (both := _bits(test)) is not None} for own in tests]
     counts = Counter(truth.tobytes() for own in bits for truth, _ in own.values())
-    most = counts.most_common(1)[0][0] if counts else b""
-    return [{seed: correct for seed, (truth, correct) in own.items() if truth.tobytes() == most} for own in bits]
+    usual = max(counts, key=lambda labels: counts[labels], default=b"")
+    right = [{seed: correct for seed, (truth, correct) in own.items() if truth.tobytes() == usual} for own in bits]
+    sound = [{seed for seed in own if not has_collapsed(its[seed])} for own, its in zip(right, tests, strict=True)]
+    return [_Method(*parts) for parts in zip(tests, right, sound, strict=True)]
 
 
-def _pair(
-    its: Mapping[int, Evaluation],
-    own: Mapping[int, Evaluation],
-    its_right: Mapping[int, _Bits],
-    own_right: Mapping[int, _Bits],
-    margin: float,
-) -> _Pair:
-    """`own` minus `its`: which seeds enter, and their differences."""
-    shared = sorted(its.keys() & own.keys())
-    usable = [seed for seed in shared if seed in its_right and seed in own_right]
-    fallen = [seed for seed in usable if has_collapsed(own[seed]) or has_collapsed(its[seed])]
-    rows = [own_right[s].astype(np.int8) - its_right[s].astype(np.int8) for s in usable]
-    every = np.stack(rows) if rows else np.zeros((0, 0), dtype=np.int8)
-    used = every[[seed not in fallen for seed in usable]] if rows else every
-    lacking, extra = sorted(its.keys() - own.keys()), sorted(own.keys() - its.keys())
-    unusable, usable_seeds = [s for s in shared if s not in usable], [s for s in usable if s not in fallen]
-    whole = bool(usable) and not (lacking or extra or unusable)
+def _pair(first: _Method, other: _Method, margin: float) -> _Pair:
+    """`other` minus `first`: which seeds enter, and their differences."""
+    its, own = first.tests.keys(), other.tests.keys()
+    usable = sorted(first.right.keys() & other.right.keys())
+    seeds = [seed for seed in usable if seed in first.sound & other.sound]
+    fallen = [seed for seed in usable if seed not in seeds]
+    every = np.array([other.right[seed] - first.right[seed] for seed in usable] or np.zeros((0, 0)), dtype=np.int8)
+    used = every[np.isin(usable, seeds)]
+    lacking, extra, unusable = sorted(its - own), sorted(own - its), sorted((its & own) - set(usable))
     verdict: Verdict = "not resolved"
-    if not whole:
+    if not usable or lacking or extra or unusable:
         verdict = "incomplete"
-    elif len(usable_seeds) < LEAST_SEEDS:
+    elif len(seeds) < LEAST_SEEDS:
         verdict = "one seed" if len(usable) == 1 else "too few seeds"
     paired = Paired(
-        verdict=verdict, seeds=usable_seeds, collapsed=fallen, lacking=lacking, extra=extra, unusable=unusable, margin=margin,
-        one_class=[seed for seed in fallen if one_class(its[seed])],
+        verdict=verdict, seeds=seeds, collapsed=fallen, lacking=lacking, extra=extra, unusable=unusable, margin=margin,
+        one_class=[seed for seed in fallen if one_class(first.tests[seed])],
+        mcnemar=[McNemar.of(seed, row) for seed, row in zip(seeds, used, strict=True)],
     )  # fmt: skip
-    return _Pair(paired, every, used, statistics.moments(used) if len(used) else None)
+    moments = statistics.moments(used) if seeds else None
+    both = moments if seeds == usable else statistics.moments(every)
+    p = statistics.sign_flip(every.mean(axis=1), both.text_variance) if both and both.seeds > 1 else math.nan
+    return _Pair(paired, moments, both, p)
 
 
 def _family(pairs: Mapping[tuple[int, int], _Pair], pooled: statistics.SeedVariance | None) -> dict[tuple[int, int], Paired]:
@@ -234,7 +229,7 @@ def _family(pairs: Mapping[tuple[int, int], _Pair], pooled: statistics.SeedVaria
     for key, pair in pairs.items():
         update: dict[str, Any] = {"unconditional": unconditional.get(key)}
         if key in tests:
-            update |= _described(tests[key], len(pair.used))
+            update |= _described(tests[key], len(pair.paired.seeds))
         if key in differs:
             update |= {"p": tests[key].p, "p_holm": differs[key], "p_equivalence": within[key]}
             if differs[key] <= ALPHA:
@@ -260,17 +255,19 @@ def _described(test: statistics.TwoWay, seeds: int) -> dict[str, Any]:
 
 def _unconditional(pairs: Mapping[tuple[int, int], _Pair]) -> dict[tuple[int, int], Unconditional]:
     """Test by permutation every pair whose methods have the same seeds, two or more."""
-    whole = {key: pair for key, pair in pairs.items() if pair.paired.verdict != "incomplete" and len(pair.every) > 1}
-    p = [pair.permutation_p for pair in whole.values()]
+    whole = [
+        (key, pair.every, pair.permutation_p)
+        for key, pair in pairs.items()
+        if pair.every and pair.every.seeds > 1 and pair.paired.verdict != "incomplete"
+    ]
     verdicts = {}
-    for (key, pair), value, adjusted in zip(whole.items(), p, statistics.holm(p), strict=True):
-        difference, seeds = pair.unconditional.difference, pair.unconditional.seeds
+    for (key, every, p), adjusted in zip(whole, statistics.holm([p for *_, p in whole]), strict=True):
         verdict: Literal["better", "worse", "not resolved", "too few seeds"] = "not resolved"
-        if not statistics.permutation_attainable(seeds, len(whole)):
+        if not statistics.permutation_attainable(every.seeds, len(whole)):
             verdict = "too few seeds"
         elif adjusted <= ALPHA:
-            verdict = "better" if difference > 0 else "worse"
-        verdicts[key] = Unconditional(verdict=verdict, seeds=seeds, difference=difference, p=value, p_holm=adjusted)
+            verdict = "better" if every.difference > 0 else "worse"
+        verdicts[key] = Unconditional(verdict=verdict, seeds=every.seeds, difference=every.difference, p=p, p_holm=adjusted)
     return verdicts
 
 
@@ -284,17 +281,12 @@ def _detectable(first: Mapping[tuple[int, int], _Pair], variance: statistics.See
     return statistics.detectable(error, variance.freedom, len(judged)) if error > 0 else None
 
 
-def _mcnemar(seeds: Sequence[int], differences: npt.NDArray[np.int8]) -> list[McNemar]:
-    tests = [(seed, *statistics.mcnemar(row)) for seed, row in zip(seeds, differences, strict=True)]
-    return [McNemar(seed=seed, only_method=b, only_reference=c, p=p) for seed, b, c, p in tests]
-
-
 def _bits(test: Evaluation) -> tuple[Classes, _Bits] | None:
     """Return labels and correctness, [texts] each; None for fewer than two texts or where they contradict the counts."""
     try:
         labels, predicted = test.unpack()
     except ValueError:
         return None
-    correct: _Bits = (predicted == labels).astype(np.uint8)
+    correct: _Bits = (predicted == labels).astype(np.int8)
     counts = (int(correct.sum()), np.bincount(labels, minlength=test.classes).tolist())
     return (labels, correct) if test.reviews >= 2 and counts == (test.counts.correct, test.counts.support) else None

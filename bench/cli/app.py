@@ -74,33 +74,27 @@ def report(
 ) -> None:
     """Compare records, the reference method first. Damaged files are named and left out."""
     from bench.records.store import Damaged
-    from bench.report.render import FILE_WIDTH, draw, render
+    from bench.report.render import FILE_WIDTH, render
 
     if not 0 < margin <= 100:
         raise SpecError(f"--margin {margin:g}: name points of accuracy above 0 and up to 100, such as 0.5")
     sources = [*(records or ()), *(results or ())] or [RUNS if any(RUNS.glob("*.json")) else REFERENCE_RESULTS]
     left_out: list[Damaged] = []
-    if format_ in ("svg", "png"):
-        if view:
-            raise SpecError(f"--view chooses tables; with --format {format_} choose a figure with --figure")
-        drawn = draw(
-            sources, reference=reference, style=format_, figure=figure, out=out, left_out=left_out, margin=margin / 100
-        )
-        print(drawn)
+    drawn = format_ in ("svg", "png")
+    if drawn and view:
+        raise SpecError(f"--view chooses tables; with --format {format_} choose a figure with --figure")
+    if figure is not None and not drawn:
+        raise SpecError(f"--figure needs --format svg or png; --format {format_} has no single figures")
+    if format_ == "html" and out is None and sys.stdout.isatty():
+        raise SpecError("a page cannot be read in a terminal; name a file for it with --out")
+    text = render(
+        sources, reference=reference, style=format_, view=[str(name) for name in view or ()], left_out=left_out,
+        margin=margin / 100, wide=wide, width=None if out is None else FILE_WIDTH, figure=figure, out=out,
+    )  # fmt: skip
+    if out is None or drawn:
+        print(text)
     else:
-        if figure is not None:
-            raise SpecError(f"--figure needs --format svg or png; --format {format_} has no single figures")
-        if format_ == "html" and out is None and sys.stdout.isatty():
-            raise SpecError("a page cannot be read in a terminal; name a file for it with --out")
-        views = [str(name) for name in view or ()]
-        text = render(
-            sources, reference=reference, style=format_, view=views, left_out=left_out, margin=margin / 100, wide=wide,
-            width=None if out is None else FILE_WIDTH,
-        )  # fmt: skip
-        if out is None:
-            print(text)
-        else:
-            write_out(out, text.encode() + b"\n", "the report")
+        write_out(out, text.encode() + b"\n", "the report")
     if strict and left_out:
         raise typer.Exit(1)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bench.records.schema import Baseline, Record
-from bench.system.text import csv_text, harmless
+from bench.system.text import csv_text, no_formula
 
 __all__ = ["as_csv", "as_parquet", "table"]
 
@@ -49,13 +49,7 @@ def _alike(values: list[Any]) -> list[Any]:
 def as_csv(columns: Mapping[str, list[Any]]) -> str:
     """Write the table as CSV; an empty cell was not measured."""
     cells = zip(*columns.values(), strict=True)
-    return csv_text([list(map(_cell, columns)), *([_cell(value) for value in row] for row in cells)])
-
-
-def _cell(value: Any) -> str:
-    # A text that begins like a formula gets an apostrophe, as in every CSV of a report.
-    text = "" if value is None else harmless(str(value))
-    return f"'{text}" if isinstance(value, str) and text.lstrip().startswith(("=", "+", "-", "@")) else text
+    return csv_text([[no_formula(cell) if isinstance(cell, str) else cell for cell in row] for row in (columns, *cells)])
 
 
 def as_parquet(columns: Mapping[str, list[Any]]) -> bytes:

@@ -8,26 +8,25 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from bench.analysis.budget_sweep import sweeps
 from bench.analysis.comparison import Group
-from bench.analysis.confidence import Folders, available, confidences
-from bench.analysis.sensitivity import Sensitivity
+from bench.analysis.confidence import available, confidences
 from bench.analysis.statistics import clopper_pearson
+from bench.analysis.tuning import Sensitivity
 from bench.records.store import Damaged
 from bench.report.load import folders, quoted, read
 from bench.report.options import Figure
-from bench.report.tables import budgets, comparison, confidence, costs, curves, pairs, tuning
-from bench.report.tables.csv_export import spreadsheet
+from bench.report.tables import budgets, comparison, confidence, confusion, costs, curves, pairs, tuning
 from bench.report.tables.footnotes import notes, title
-from bench.report.tables.latex import latex
-from bench.report.tables.markdown import markdown
+from bench.report.tables.markup import latex, markdown
 from bench.report.tables.table import Section, terminal
 from bench.rules import MARGIN
 from bench.system.errors import RecordError, SpecError
 
-__all__ = ["FILE_WIDTH", "VIEWS", "draw", "render"]
+__all__ = ["FILE_WIDTH", "VIEWS", "render"]
 
 FILE_WIDTH = 100
 """Columns of a table in a file."""
@@ -44,31 +43,8 @@ VIEWS = {
 """Views of a report in order, and what is lacking where one is empty."""
 
 
-def draw(
-    folder: Folders,
-    *,
-    reference: str,
-    style: str,
-    figure: Figure | None,
-    out: Path | None,
-    left_out: list[Damaged] | None = None,
-    margin: float = MARGIN,
-) -> str:
-    """Draw figures as `svg` or `png` in a file or folder `out`; return what to print: their names, or the SVG itself.
-
-    Raises:
-        BenchError: if there is no record of a run or none of the reference, and as `bench.report.figures.export.write_figures`.
-    """
-    # The libraries that draw take longer to import than a table takes to write.
-    from bench.report.figures import drawings
-    from bench.report.figures.export import write_figures
-
-    compared, _ = read(folder, reference, left_out, margin)
-    return write_figures(drawings(compared), figure=figure, kind="png" if style == "png" else "svg", out=out)
-
-
 def render(
-    folder: Folders,
+    folder: Path | Sequence[Path],
     *,
     reference: str,
     style: str,
@@ -77,20 +53,30 @@ def render(
     margin: float = MARGIN,
     wide: bool = False,
     width: int | None = None,
+    figure: Figure | None = None,
+    out: Path | None = None,
 ) -> str:
-    """Return the report as text: `table` for a terminal, `markdown`, `latex`, `csv`, `json`, or `html` with its figures.
+    """Return the report as text: `table` for a terminal, `markdown`, `latex`, `csv`, `json`, or `html` with its figures. Of
+    `svg` and `png`, whose `figure` is drawn in a file or folder `out`, return the names, or without `out` the SVG itself.
 
     `view` is one of `VIEWS`, several, or "all" for all that are not empty; by default the comparison or, without runs, the
     tuning trials. JSON and HTML hold every view, CSV the comparison alone. Damaged files are named on the error stream and
-    added to `left_out`. Differences within `margin`, a share of 1, are
-    equivalent. `wide` shows every column of the comparison, `width` is that of the terminal, by default its own.
+    added to `left_out`. Differences within `margin`, a share of 1, are equivalent. `wide` shows every column of the
+    comparison, `width` is that of the terminal, by default its own.
 
     Raises:
         BenchError: if there is no record of a run or none of the reference, for a view that does not exist or has nothing to
-            show, and for another than the comparison as CSV.
+            show, for another than the comparison as CSV, and as `bench.report.figures.export.write_figures`.
     """
-    compared, trials = read(folder, reference, left_out, margin)
-    named, folder = quoted(folder), folders(folder)
+    sources = [folder] if isinstance(folder, Path) else list(folder)
+    compared, trials = read(sources, reference, left_out, margin)
+    places = folders(sources)
+    if style in ("svg", "png"):
+        # The libraries that draw take longer to import than a table takes to write.
+        from bench.report.figures import drawings
+        from bench.report.figures.export import write_figures
+
+        return write_figures(drawings(compared), figure=figure, kind="png" if style == "png" else "svg", out=out)
     requested = [view] if isinstance(view, str) else list(view or ())
     for name in requested:
         if name not in {*VIEWS, "all"}:
@@ -98,24 +84,27 @@ def render(
     if style == "html":
         from bench.report.page import page
 
-        return page(compared, trials, folder)
+        return page(compared, trials, places)
     if style == "json":
         # Escaped beyond ASCII: names from records may hold characters that command a terminal.
-        return json.dumps(_report_json(compared, trials, folder), indent=1).replace("\x7f", "\\u007f")
+        return json.dumps(_report_json(compared, trials, places), indent=1).replace("\x7f", "\\u007f")
     views = requested or (["comparison"] if compared else ["tuning"])
     if style == "csv":
         if set(views) - {"comparison"} or not compared:
             raise SpecError("csv holds the comparison alone; take --format json for the other views")
-        return spreadsheet(compared)
+        return comparison.spreadsheet(compared)
     write = {"markdown": markdown, "latex": latex}.get(style, partial(terminal, width=width or _columns()))
-    tables = []
+    sections, tables = _sections(compared, trials, places, wide), []
     for name in VIEWS:
-        parts = [write(part) for part in _sections(name, compared, trials, folder, wide)] if {name, "all"} & set(views) else []
+        parts = [write(part) for part in sections[name]] if {name, "all"} & set(views) else []
         if name in views and not parts:
-            raise RecordError(f"{named} has nothing to show as --view {name}: {VIEWS[name]}")
+            raise RecordError(f"{quoted(sources)} has nothing to show as --view {name}: {VIEWS[name]}")
         tables += parts
     if not requested and style == "table":
-        more = [name for name in VIEWS if name not in views and _has(name, compared, trials, folder)]
+        # Whether there are logits is known without their scores, which take long.
+        found = {name: any(True for _ in parts) for name, parts in sections.items() if name not in (*views, "confidence")}
+        found["confidence"] = any(available(group, places) for group in compared)
+        more = [name for name in VIEWS if name not in views and found[name]]
         hint = f"Further views of these records, with --view: {', '.join(more)}, all"
         tables += [textwrap.fill(hint, width or _columns())] if more else []
     return "\n\n\n".join(tables)
@@ -126,44 +115,41 @@ def _columns() -> int:
     return max(40, shutil.get_terminal_size().columns) if sys.stdout.isatty() else FILE_WIDTH
 
 
-def _has(view: str, compared: list[Group], trials: list[Sensitivity], folder: Folders) -> bool:
-    """Whether a view has anything to show, without computing what takes long."""
-    if view == "confidence":
-        return any(available(group, folder) for group in compared)
-    return any(True for _ in _sections(view, compared, trials, folder))
+def _sections(compared: list[Group], trials: list[Sensitivity], places: list[Path], wide: bool) -> dict[str, Iterator[Section]]:
+    """Return the tables of each view, made as they are read; none where a view is empty."""
 
+    def of_groups(tables: Callable[[Group], list[Section]]) -> Iterator[Section]:
+        return chain.from_iterable(map(tables, compared))
 
-def _sections(
-    view: str, compared: list[Group], trials: list[Sensitivity], folder: Folders, wide: bool = False
-) -> Iterator[Section]:
-    """Yield the tables of a view lazily; none where it is empty."""
-    of_group: dict[str, Callable[[Group], list[Section]]] = {
-        "comparison": lambda group: [comparison.section(group, wide=wide)],
-        "pairs": pairs.sections,
-        "confidence": lambda group: confidence.sections(group, confidences(group, folder)),
-        "curves": curves.sections,
-        "budgets": budgets.equal_reviews,
-        "costs": costs.sections,
+    return {
+        "comparison": (comparison.section(group, wide=wide) for group in compared),
+        "pairs": of_groups(pairs.sections),
+        "confidence": of_groups(lambda group: confidence.sections(group, confidences(group, places))),
+        "curves": of_groups(curves.sections),
+        "budgets": chain(chain.from_iterable(map(budgets.sections, sweeps(compared))), of_groups(budgets.equal_reviews)),
+        "costs": of_groups(costs.sections),
+        "tuning": map(tuning.section, trials),
     }
-    if view == "budgets":
-        yield from (part for sweep in sweeps(compared) for part in budgets.sections(sweep))
-    if view == "tuning":
-        yield from map(tuning.section, trials)
-    else:
-        yield from (part for group in compared for part in of_group[view](group))
 
 
-def _report_json(compared: list[Group], trials: list[Sensitivity], folder: Folders) -> dict[str, object]:
+def _report_json(compared: list[Group], trials: list[Sensitivity], places: list[Path]) -> dict[str, object]:
     return {
         "groups": [
             _as_json(group)
-            | {"pairs": pairs.as_json(group), "confidence": confidence.as_json(confidences(group, folder))}
-            | {"curves": curves.as_json(group), "costs": costs.as_json(group)}
+            | {"pairs": pairs.as_json(group), "confidence": confidence.as_json(confidences(group, places))}
+            | {"confusion": confusion.as_json(group), "curves": curves.as_json(group), "costs": costs.as_json(group)}
             for group in compared
         ],
         "sweeps": [budgets.as_json(sweep) for sweep in sweeps(compared)],
         "tuning": [tuning.as_json(sensitivity) for sensitivity in trials],
     }
+
+
+_PLAIN = (
+    "label", "method", "seeds", "accuracy", "accuracy_deviation", "accuracy_half_width", "precision", "recall", "f1",
+    "accuracy_difference", "f1_difference", "reviews_seen", "reviews_per_second",
+)  # fmt: skip
+"""Fields of a row that JSON has under the same name."""
 
 
 def _as_json(group: Group) -> dict[str, object]:
@@ -179,28 +165,16 @@ def _as_json(group: Group) -> dict[str, object]:
         "table": comparison.as_json(group),
         "methods": [
             {
-                "label": row.label,
-                "method": row.method,
+                **{name: getattr(row, name) for name in _PLAIN},
                 "run_ids": [record.run_id for record in row.runs],
-                "seeds": row.seeds,
                 "collapsed_seeds": row.collapsed,
                 "one_class_seeds": row.one_class,
                 "collapse_rate_interval": clopper_pearson(len(row.collapsed), len(row.runs)) if row.runs else None,
                 "states": {record.run_id: record.state for record in row.other_runs},
-                "accuracy": row.accuracy,
-                "accuracy_deviation": row.accuracy_deviation,
-                "accuracy_half_width": row.accuracy_half_width,
-                "precision": row.precision,
-                "recall": row.recall,
-                "f1": row.f1,
-                "accuracy_difference": row.accuracy_difference,
-                "f1_difference": row.f1_difference,
                 "paired": row.paired.model_dump() if row.paired else None,
                 "trainable_body": row.body,
                 "trainable_head": row.head,
                 "memory_bytes": row.memory,
-                "reviews_seen": row.reviews_seen,
-                "reviews_per_second": row.reviews_per_second,
                 "time_a_token": row.conversion.model_dump(include={"ratio", "low", "high"}) if row.conversion else None,
             }
             for row in group.rows

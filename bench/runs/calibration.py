@@ -202,7 +202,7 @@ def warnings(calibration: Calibration, methods: Sequence[Named]) -> list[str]:
             lines.append(f"{entry.method}: {entry.state}: {entry.reason}")
         elif entry.ratio is None or entry.low is None or entry.high is None:
             lines.append(f"{entry.method}: too few rounds for an interval; give more --seconds")
-        elif not Ratio(entry.ratio, entry.low, entry.high, 0).within(WIDE):
+        elif Ratio(entry.ratio, entry.low, entry.high, 0).spread > WIDE:
             lines.append(
                 f"{entry.method}: the interval {entry.low:.3f} to {entry.high:.3f} is wider than ±{WIDE:.0%}; "
                 "give more --seconds"

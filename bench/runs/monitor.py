@@ -11,10 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 from statistics import fmean, median
 
-from bench.analysis.comparison import setting_labels
-from bench.analysis.groups import GroupKey, Setting, group_key
+from bench.analysis.comparison import by_setting
+from bench.analysis.groups import GroupKey, group_key
 from bench.analysis.tuning import decide, one_more_rate
 from bench.records.schema import FINAL, AnyRecord, Baseline, Record
+from bench.records.spec import Budget
 from bench.records.store import checksum_flaw, read
 from bench.runs.plan import Matrix, extended, tuned
 from bench.runs.status import Status, is_running, read_status
@@ -144,8 +145,8 @@ def _jobs(matrix: Matrix, records: list[Record]) -> list[Job]:
     """Return all jobs of a matrix; once its trials have ended, its runs are at the rates that they chose."""
     finished = {record.run_id: record for record in records if record.state in FINAL}
 
-    def pairs(jobs: Sequence[Job]) -> list[tuple[Job, Record]]:
-        return [(job, finished[job.run_id]) for job in jobs if job.run_id in finished]
+    def pairs(jobs: Sequence[Job]) -> list[tuple[Budget, Record]]:
+        return [(job.requested_budget, finished[job.run_id]) for job in jobs if job.run_id in finished]
 
     trials = list(matrix.trials)
     ended = pairs(trials)
@@ -185,14 +186,8 @@ def _best(records: list[Record]) -> list[Best]:
 
 
 def _ranked(records: list[Record]) -> Best:
-    spec, means = records[0].spec, []
-    settings: dict[str, dict[Setting, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        assert record.test is not None
-        settings[record.spec.method][frozenset(record.spec.hyperparameters.items())].append(record.test.accuracy)
-    for method, scores in settings.items():
-        for label, accuracies in zip(setting_labels(method, list(scores)), scores.values(), strict=True):
-            means.append((label, fmean(accuracies), len(accuracies)))
+    spec = records[0].spec
+    means = [(label, fmean(r.test.accuracy for r in own if r.test), len(own)) for label, own in by_setting(records)]
     return Best(f"{spec.encoder} on {spec.data}, {spec.requested_budget}", sorted(means, key=lambda one: -one[1]))
 
 

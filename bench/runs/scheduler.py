@@ -95,13 +95,13 @@ def _run_matrix(context: Context, matrix: Matrix, task: Task, announce: Announce
 
 def _tune(context: Context, trials: list[Job]) -> list[Decision]:
     """Run the trials, and, where a best rate is at the edge of its grid, those of one more rate for every method."""
-    pairs = list(zip(trials, run_all(context, trials), strict=False))
-    more = one_more_rate(pairs)
+    records = list(zip((job.requested_budget for job in trials), run_all(context, trials), strict=False))
+    more = one_more_rate(records)
     if more:
         extra = extended(trials, more)
         context.progress.reduce(-len(extra))
-        pairs += zip(extra, run_all(context, extra), strict=False)
-    return decide(pairs, extended=bool(more))
+        records += zip((job.requested_budget for job in extra), run_all(context, extra), strict=False)
+    return decide(records, extended=bool(more))
 
 
 def _run_baselines(context: Context, matrix: Matrix, task: Task, records: Sequence[Record]) -> bool:

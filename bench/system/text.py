@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
 
-__all__ = ["csv_text", "harmless", "mebibytes", "percent", "points", "without_paths"]
+__all__ = ["csv_text", "harmless", "mebibytes", "no_formula", "percent", "points", "without_paths"]
 
 
 def harmless(text: str) -> str:
@@ -37,6 +37,12 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
     # readers end a row there.
     csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n").writerows(rows)
     return "\n".join(line.removesuffix("\r\n") for line in lines)
+
+
+def no_formula(text: str) -> str:
+    """Escape a cell of CSV that a spreadsheet would take for a formula."""
+    safe = harmless(text)
+    return f"'{safe}" if safe.lstrip().startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")) else safe
 
 
 def without_paths(text: str) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from bench.analysis.budget_sweep import Sweep, interpolate, sweeps
+from bench.analysis.budget_sweep import Crossing, Sweep, sweeps
 from bench.analysis.comparison import compare
-from bench.analysis.intervals import half_width
+from bench.analysis.statistics import mean_half_width
 from bench.records.schema import Record
 from bench.records.spec import Budget
 from bench.report.tables import budgets
@@ -80,9 +80,9 @@ def test_settings_that_change_with_the_budget_are_said() -> None:
 
 def test_a_crossing_is_interpolated_in_the_logarithm() -> None:
     # From -1 to +1 the zero is the geometric middle of 15 and 60; from -1 to +3 it is a quarter of the way in logarithms.
-    assert interpolate(15, 60, -1, 1) == pytest.approx(30)
-    assert interpolate(1, 16, -1, 3) == pytest.approx(2)
-    assert interpolate(1, 16, 3, -1) == pytest.approx(8)
+    for below, above, differences, zero in ((15, 60, (-1, 1), 30), (1, 16, (-1, 3), 2), (1, 16, (3, -1), 8)):
+        both = Budget(amount=below, unit="seconds"), Budget(amount=above, unit="seconds")
+        assert Crossing("lora", *both, differences, (True, True)).at == pytest.approx(zero)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +199,6 @@ def test_the_second_view_is_of_budgets_of_reviews_and_tokens_alone() -> None:
 def test_the_interval_of_a_mean() -> None:
     values = [0.8, 0.9, 0.7, 0.85]
     low, high = stats.t.interval(0.95, 3, loc=sum(values) / 4, scale=stats.sem(values))
-    assert half_width(values) == pytest.approx((high - low) / 2)
-    assert half_width([0.5]) is None
-    assert half_width([0.5, 0.5]) == 0
+    assert mean_half_width(values) == pytest.approx((high - low) / 2)
+    assert mean_half_width([0.5]) is None
+    assert mean_half_width([0.5, 0.5]) == 0

@@ -9,11 +9,10 @@ import pytest
 from bench.analysis.comparison import Group, compare
 from bench.records.schema import Baseline, Choice, DataCut, Parameters, Record, pack_bits, unpack_bits
 from bench.records.spec import Budget
-from bench.report.tables.answer import sentences
-from bench.report.tables.comparison import as_json
+from bench.report.tables.columns import rows
+from bench.report.tables.comparison import as_json, sentences
 from bench.report.tables.footnotes import notes, title
 from bench.report.tables.formatting import run_line, seed_list
-from bench.report.tables.rows import rows
 from tests.factories import DATA, MACHINE, baseline, ended, run
 
 ORDER = ["houlsby", "pfeiffer", "lora", "full", "head-only"]

@@ -10,9 +10,10 @@ import pytest
 from sklearn.metrics import brier_score_loss, log_loss
 
 from bench.analysis.comparison import compare
-from bench.analysis.confidence import BINS, available, confidences, scores
+from bench.analysis.confidence import BINS, Confidence, available, confidences, scores, summarise
 from bench.cli.app import main
-from bench.report.figures import PICTURE, looks_of, reliability
+from bench.report.figures import looks_of, reliability
+from bench.report.figures.figure import PICTURE
 from bench.report.render import render
 from tests.factories import COMMITTED, kept, run
 
@@ -28,22 +29,29 @@ def drawn() -> tuple[np.ndarray, np.ndarray]:
     return logits, (rng.random(30_000) < positive).astype(np.int64)
 
 
+def scored(logits: np.ndarray, labels: np.ndarray) -> Confidence:
+    return summarise("lora", "lora", {0: scores(logits, labels)})
+
+
 def test_scores_are_those_of_a_library(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     logits, labels = drawn
     positive = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
-    found = scores(logits, labels)
+    found = scored(logits, labels)
     assert found.nll == pytest.approx(log_loss(labels, positive))
     assert found.brier == pytest.approx(2 * brier_score_loss(labels, positive))
-    assert set(np.bincount(found.bin)) == {30_000 // BINS}
-    by_hand = sum(abs(found.confidence[found.bin == i].mean() - found.right[found.bin == i].mean()) / BINS for i in range(BINS))
-    assert found.ece == pytest.approx(by_hand)
+    confidence, right = np.maximum(positive, 1 - positive), (positive > 0.5) == labels
+    sure, correct = (values[np.argsort(confidence)].reshape(BINS, -1).mean(axis=1) for values in (confidence, right))
+    assert found.ece == pytest.approx(np.abs(sure - correct).mean())
+    assert [(b.confidence, b.accuracy) for b in found.bins] == [pytest.approx(pair) for pair in zip(sure, correct, strict=True)]
+    few = scored(logits[:7], labels[:7])
+    assert (len(few.bins), few.ece) == (7, pytest.approx(np.abs(confidence[:7] - right[:7]).mean()))
 
 
 def test_a_calibrated_model_shows_what_one_is_expected_to(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     logits, labels = drawn
-    honest, sure = scores(logits, labels), scores(3 * logits, labels)
-    assert honest.ece == pytest.approx(honest.floor, abs=0.003)
-    assert sure.ece > 10 * sure.floor
+    honest, sure = scored(logits, labels), scored(3 * logits, labels)
+    assert honest.ece == pytest.approx(honest.ece_floor, abs=0.003)
+    assert sure.ece > 10 * sure.ece_floor
     assert scores(1000 * logits, labels).nll < np.inf
 
 
@@ -51,9 +59,9 @@ def test_runs_without_their_logits_are_left_out(tmp_path: Path) -> None:
     for record in (run(), run(seed=1, wrong=30), run("lora")):
         kept(tmp_path, record)
     (group,) = compare([run(), run(seed=1, wrong=30), run("lora", wrong=50)], "houlsby", ORDER)
-    assert available(group, tmp_path)
-    assert not available(group, tmp_path / "none")
-    (found,) = confidences(group, tmp_path)
+    assert available(group, [tmp_path])
+    assert not available(group, [tmp_path / "none"])
+    (found,) = confidences(group, [tmp_path])
     assert (found.label, found.seeds) == ("houlsby", [0, 1])
     # Each run is 73.1 % sure of all it says, and right on 90 and 85 %; which texts share a bin then makes it no smaller.
     assert found.ece > 0.875 - 1 / (1 + np.exp(-1))
@@ -71,7 +79,7 @@ def test_committed_logits_give_what_was_found_of_them() -> None:
 
     folder = next(folder for folder in COMMITTED if folder.name == "official")
     (group,) = compare([item for item in load(folder) if hasattr(item, "spec")], "houlsby", ORDER)
-    found = {one.label: one for one in confidences(group, folder)}
+    found = {one.label: one for one in confidences(group, [folder])}
     assert found["houlsby"].ece == pytest.approx(0.0070, abs=0.0002)
     assert found["head-only"].ece > found["full"].ece > found["houlsby"].ece
     drawing = reliability.drawing(group, looks_of([group]), list(found.values()))

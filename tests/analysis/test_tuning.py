@@ -19,7 +19,7 @@ from bench.report.tables.formatting import choice_line, run_line
 from bench.rules import TUNING_SEED
 from bench.runs.launchers.process import LocalEngine
 from bench.system.errors import SpecError
-from bench.training.job import Job, Outcome, Result, record_of
+from bench.training.job import Outcome, Result, record_of
 from tests.factories import baseline, ended, run
 
 DEFAULT = 1e-3
@@ -41,10 +41,9 @@ def trial(rate: float, accuracy: float = 0.8, state: str = "complete", method: s
     return whole.model_copy(update={"training": whole.training.model_copy(update={"curve": curve})})
 
 
-def paired(*records: Record) -> list[tuple[Job, Record]]:
-    """Trials with the jobs that they answer."""
-    nowhere: Any = None
-    return [(Job(record.run_id, record.spec, nowhere, "", record.data, ""), record) for record in records]
+def paired(*records: Record) -> list[tuple[Budget, Record]]:
+    """Trials with their budgets."""
+    return [(record.spec.budget, record) for record in records]
 
 
 def test_the_default_is_tried_first_and_then_its_neighbours() -> None:

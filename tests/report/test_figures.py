@@ -23,30 +23,19 @@ from bench.cli.app import main
 from bench.records.schema import Baseline, MemorySplit, Record
 from bench.records.spec import Budget
 from bench.records.store import save
-from bench.report.figures import (
-    LACKING,
-    NARROW,
-    PICTURE,
-    Canvas,
-    Drawing,
-    drawings,
-    forest,
-    looks_of,
-    memory,
-    of_group,
-    scatter,
-)
+from bench.report.figures import LACKING, drawings, forest, looks_of, memory, of_group, scatter
 from bench.report.figures import curves as curves_figure
 from bench.report.figures import sweep as sweep_figure
 from bench.report.figures.__main__ import FOLDER, committed
 from bench.report.figures.axes import Scale, lines_across, widen
 from bench.report.figures.export import mark, picture, write_figures
+from bench.report.figures.figure import NARROW, PICTURE, Canvas, Drawing
 from bench.report.figures.label_placement import AROUND, Box, Text, place_labels, spread
+from bench.report.figures.marks import COLOURS, SHAPES, looks
 from bench.report.figures.points import CUT, names
-from bench.report.figures.style import COLOURS, SHAPES, looks
 from bench.report.options import Figure
 from bench.report.tables.budgets import sections
-from bench.report.tables.rows import rows
+from bench.report.tables.columns import rows
 from bench.system.errors import SpecError
 from tests.factories import baseline, counted, ended, run, shared
 from tests.report.test_report import HOSTILE, hostile, usual
@@ -465,9 +454,7 @@ def test_names_at_the_ends_of_lines_are_apart_and_in_order(wanted: list[float]) 
 
 
 def test_names_are_short_harmless_and_different() -> None:
-    row = one(run()).rows[0]
-    labels = ["lora", "lora", "a\x1b", "a\u202e", "x" * 80, "x" * 81, ""]
-    found = names([replace(row, label=label) for label in labels])
+    found = names(["lora", "lora", "a\x1b", "a\u202e", "x" * 80, "x" * 81, ""])
     assert found[:2] == ["lora", "lora #2"]
     assert len(set(found)) == len(found)
     assert all(name.isprintable() and len(name) <= 43 for name in found)

@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
@@ -25,17 +26,18 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
+from sklearn.metrics import confusion_matrix
 
 from bench.analysis.comparison import Group, compare
-from bench.analysis.sensitivity import sensitivities
-from bench.records.schema import Baseline, Record
+from bench.analysis.tuning import sensitivities
+from bench.records.metrics import confusion
+from bench.records.schema import Baseline, Evaluation, Record, pack_bits, pack_classes
 from bench.records.spec import Budget
 from bench.records.store import save
-from bench.report.page import page
-from bench.report.page.content import comparison
+from bench.report.page import page, sort_key
 from bench.report.render import render
-from bench.report.tables.answer import sentences
-from bench.report.tables.comparison import as_json, section
+from bench.report.tables.columns import columns, rows
+from bench.report.tables.comparison import as_json, section, sentences
 from bench.report.tables.formatting import run_line
 from tests.factories import MACHINE, run, shared
 from tests.report.test_figures import ORDER, found_in, ugly
@@ -194,11 +196,10 @@ def test_the_tables_are_those_of_every_other_format(html: str) -> None:
 
 def test_a_calibrated_table_is_sorted_by_the_ratio_of_its_calibration() -> None:
     (group,) = compare([shared(), shared("lora", tokens=800_000)], "houlsby", ORDER)
-    table = comparison(group, {}, wide=False)
-    place = [column.header for column in table.columns].index("time\nper token")
-    assert not table.columns[place].words
-    assert [(row[place].text.split()[0], row[place].value) for row in table.rows] == [("1.00", 1.0), ("1.25", 1.25)]
-    assert [row[place].value for row in table.below] == [None]
+    column = next(column for column in columns(group, wide=False) if column.header == "time\nper token")
+    assert not column.words
+    assert [(column.cell(row).split()[0], sort_key(column, row)) for row in group.rows] == [("1.00", 1.0), ("1.25", 1.25)]
+    assert sort_key(column, rows(group)[-1]) == ""
 
 
 def test_every_point_is_of_runs_that_the_page_knows(html: str) -> None:
@@ -290,6 +291,46 @@ def test_hostile_words_are_text_and_nothing_else(html: str, hostile_html: str) -
     words = " ".join(parsed.words)
     for text in BREAKING:
         assert "".join(c if c.isprintable() else "\ufffd" for c in text) in words
+
+
+def classified(method: str, seed: int, labels: np.ndarray, predictions: np.ndarray, names: list[str]) -> Record:
+    """A run on so many classes that predicts these, [200]."""
+    counts, right = confusion(labels, predictions, len(names)), predictions == labels
+    test = Evaluation(
+        reviews=200, **counts.fields(), leaked=[], accuracy_without_leaked=counts.accuracy, correct=pack_bits(right),
+        predictions=pack_classes(predictions, len(names)), labels=pack_classes(labels, len(names)),
+    )  # fmt: skip
+    data = run().data.model_copy(update={"labels": names})
+    return run(method, seed, test=test, data=data, out_of_domain=None, spec={"classes": len(names)})
+
+
+@pytest.mark.parametrize("names", [["a", "<b>", "c"], [f"class {i}" for i in range(21)]], ids=["few", "many"])
+def test_confusions_of_more_than_two_classes_are_summed_over_seeds(names: list[str], tmp_path: Path) -> None:
+    rng, k = np.random.default_rng(0), len(names)
+    labels = np.arange(200) % k
+    guesses = {
+        (method, seed): np.where(rng.random(200) < 0.7, labels, rng.integers(0, k, 200))
+        for method, seed in (("houlsby", 0), ("houlsby", 1), ("lora", 0))
+    }
+    for (method, seed), predictions in guesses.items():
+        save(tmp_path, classified(method, seed, labels, predictions, names))
+    houlsby, lora = json.loads(render(tmp_path, reference="houlsby", style="json"))["groups"][0]["confusion"]
+    tables = Parsed(render(tmp_path, reference="houlsby", style="html")).tables.values()
+    header, *shown = next(table for table in tables if table[0][:2] == ["method", "true class"])
+    both = sum(confusion_matrix(labels, guesses["houlsby", seed]) for seed in (0, 1))
+    pairs = Counter({(names[i], names[j]): int(both[i, j]) for i in range(k) for j in range(k) if i != j})
+    assert [count for *_, count in houlsby["most_confused"]] == [count for _, count in pairs.most_common(20) if count]
+    assert all(pairs[true, predicted] == count for true, predicted, count in houlsby["most_confused"])
+    assert (houlsby["label"], lora["label"], houlsby["classes"]) == ("houlsby", "lora", names)
+    if k == 3:
+        assert houlsby["matrix"] == both.tolist()
+        assert header == ["method", "true class", *names]
+        assert shown[:k] == [["houlsby", name, *map(str, row)] for name, row in zip(names, both.tolist(), strict=True)]
+        assert shown[k:] == [["lora", name, *map(str, row)] for name, row in zip(names, lora["matrix"], strict=True)]
+    else:
+        assert (houlsby["matrix"], header) == (None, ["method", "true class", "predicted", "reviews"])
+        every = [["houlsby", *pair] for pair in houlsby["most_confused"]] + [["lora", *pair] for pair in lora["most_confused"]]
+        assert shown == [[*words, str(count)] for *words, count in every]
 
 
 def test_the_report_writes_the_page(tmp_path: Path) -> None:
@@ -559,9 +600,9 @@ def test_on_paper_nothing_is_folded_dark_or_cut(browser: webdriver.Chrome, files
         assert set(browser.execute_script("return window.printed")) == {True}
         assert browser.execute_script(f"return {folds}") == before
     finally:
-        resized(browser, WIDTH)
         light = [{"name": "prefers-color-scheme", "value": "light"}]
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": light})
+        resized(browser, WIDTH)
     WebDriverWait(browser, 30).until(as_wide_as_what_holds_it)
     drawn(browser)
     assert browser.get_log("browser") == []
@@ -635,8 +676,8 @@ def test_a_sort_sorts_by_pointer_and_by_keys(browser: webdriver.Chrome, files: d
 def test_light_and_dark_follow_the_system_and_then_the_button(browser: webdriver.Chrome, files: dict[str, Path]) -> None:
     def colours() -> tuple[str, str]:
         ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-        label = browser.find_element(By.CSS_SELECTOR, ".plot .role-axis-label text").get_attribute("fill")
-        return ground, label or ""
+        label = "return getComputedStyle(document.querySelector('.plot .role-axis-label text')).fill"
+        return ground, browser.execute_script(label)
 
     def changed_from(before: tuple[str, str]) -> tuple[str, str]:
         WebDriverWait(browser, 30, ignored_exceptions=[WebDriverException]).until(lambda _: colours()[1] != before[1])

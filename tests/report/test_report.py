@@ -17,7 +17,7 @@ import pytest
 from bench.records.schema import Baseline, Parameters, Record
 from bench.records.store import save
 from bench.report.render import render
-from bench.report.tables.csv_export import HEADERS
+from bench.report.tables.comparison import HEADERS
 from bench.report.tables.formatting import run_line
 from bench.report.tables.table import MOST_NOTES
 from bench.system.errors import RecordError, SpecError

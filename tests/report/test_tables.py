@@ -12,9 +12,9 @@ import pytest
 import methods
 from bench.analysis.comparison import Group, compare
 from bench.analysis.costs import costs
-from bench.analysis.intervals import half_width
 from bench.analysis.learning_curves import LEVELS, PUBLISHED_LEVEL, at_marks, levels, marks, time_to
-from bench.analysis.sensitivity import sensitivities
+from bench.analysis.statistics import mean_half_width
+from bench.analysis.tuning import sensitivities
 from bench.cli.app import main
 from bench.records.schema import Baseline, CurvePoint, Energy, Latency, MemorySplit, Parameters, Record
 from bench.report.options import View
@@ -23,7 +23,7 @@ from bench.report.tables import costs as costs_tables
 from bench.report.tables import curves as curves_tables
 from bench.report.tables import tuning as tuning_tables
 from bench.report.tables.footnotes import notes
-from bench.report.tables.latex import latex
+from bench.report.tables.markup import latex
 from bench.report.tables.table import MOST_NOTES, MOST_WORDS, Note, Section, footnotes, terminal
 from bench.rules import MARKS, TUNING_SEED
 from bench.system.errors import RecordError, SpecError
@@ -177,15 +177,15 @@ def test_costs_are_medians_over_seeds() -> None:
         )  # fmt: skip
 
     group = one_group(*(made(seed, factor) for seed, factor in enumerate((1, 2, 9))))
-    found = costs(group.rows[0].runs)
-    assert found.split
-    assert (found.split.activations, found.bytes_to_ship, found.energy) == (2 * 2**20, 2048, 200)
+    found = costs(group.rows[0])
+    assert found.memory_bytes
+    assert (found.memory_bytes["activations"], found.bytes_to_ship, found.energy_joules) == (2 * 2**20, 2048, 200)
     training, use = costs_tables.sections(group)
     assert cells(training)["houlsby"] | {"device seconds": ""} == {
         "method": "houlsby", "weights MiB": "100", "gradients MiB": "1.0", "optimizer MiB": "2.0", "activations MiB": "2.0",
         "energy J": "200", "device seconds": "",
     }  # fmt: skip
-    half = half_width([0.8, 0.795, 0.79])
+    half = mean_half_width([0.8, 0.795, 0.79])
     assert half == pytest.approx(4.302653 * 0.005 / 3**0.5)
     assert cells(use)["houlsby"] == {
         "method": "houlsby", "to ship": "2.0 KiB", "latency ms batch 1": "12.0 (+20 %)", "merged ms batch 1": "10.0",

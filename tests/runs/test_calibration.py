@@ -361,7 +361,7 @@ def test_a_calibration_is_no_run_to_what_reads_records(subject: Job, tmp_path: P
     assert [type(one) for one in load(tmp_path)] == [Calibration]
     assert records_of(tmp_path) == ([], 0)
     with pytest.raises(RecordError, match="holds no records of runs"):
-        read_report(tmp_path, "houlsby")
+        read_report([tmp_path], "houlsby")
 
 
 def test_intervals_of_a_median_hold_it_as_often_as_they_say() -> None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from bench.analysis.budget_sweep import Sweep, budget_of, sweeps
 from bench.analysis.comparison import Group
 from bench.report.figures import curves, forest, memory, scatter, sweep
-from bench.report.figures.caveats import beside_group, beside_sweep
-from bench.report.figures.figure import INKS, NARROW, PICTURE, WIDE, Canvas, Drawing, Spec, theme, vl_version
-from bench.report.figures.style import Look, looks
+from bench.report.figures.figure import Drawing
+from bench.report.figures.marks import Look, looks
+from bench.report.figures.points import named
+from bench.report.tables.columns import ended
+from bench.report.tables.footnotes import of_collapse, title
+from bench.system.text import harmless
 
-__all__ = [
-    "INKS", "LACKING", "NARROW", "PICTURE", "WIDE", "Canvas", "Drawing", "Look", "Spec", "drawings", "looks_of", "of_group",
-    "of_sweep", "theme", "vl_version",
-]  # fmt: skip
+__all__ = ["LACKING", "drawings", "looks_of", "of_group", "of_sweep"]
 
 LACKING = {
     "forest": "no complete run of the reference beside another method",
@@ -36,7 +37,7 @@ def looks_of(groups: Sequence[Group]) -> dict[str, Look]:
 
 
 def of_group(group: Group, look: Mapping[str, Look]) -> list[Drawing]:
-    """Draw the figures that a group has data for."""
+    """Draw the figures that a group has data for, each with its caveats."""
     candidates = (
         forest.drawing(group, look),
         scatter.drawing(group, look, scatter.time(group)),
@@ -45,13 +46,35 @@ def of_group(group: Group, look: Mapping[str, Look]) -> list[Drawing]:
         curves.drawing(group, look),
         memory.drawing(group),
     )
-    return [beside_group(drawing, group) for drawing in candidates if drawing is not None]
+    ends = {name: ended(row) for row, name in named(group.rows)}
+    collapsed = [note.text for note in of_collapse(group)]
+    drawn = [replace(drawing, shared=title(group)) for drawing in candidates if drawing is not None]
+    return [
+        _with_caveats(drawing, {name: why for name, why in ends.items() if name not in drawing.shown}, collapsed)
+        for drawing in drawn
+    ]
 
 
 def of_sweep(swept: Sweep, look: Mapping[str, Look]) -> list[Drawing]:
     """Draw groups that differ in their budget alone, if a run of them is complete."""
     drawn = sweep.drawing(swept, look)
-    return [] if drawn is None else [beside_sweep(drawn, swept)]
+    if drawn is None:
+        return []
+    absent = {
+        f"{name} at {budget}": ended(row)
+        for name, rows in sweep.rows_by_name(swept).items()
+        for budget, row in zip(swept.budgets, rows, strict=True)
+        if row is not None and row.accuracy is None
+    }
+    each = zip(swept.budgets, swept.groups, strict=True)
+    return [_with_caveats(drawn, absent, [f"At {budget}: {note.text}" for budget, of in each for note in of_collapse(of)])]
+
+
+def _with_caveats(drawing: Drawing, absent: Mapping[str, str], collapsed: Sequence[str]) -> Drawing:
+    """Add methods without a number, with the states of their runs, and collapsed runs to the caption and the key."""
+    without = ", ".join(f"{name} ({why})" if why else name for name, why in absent.items())
+    lines = [*([f"Without a number here: {without}."] if without else []), *map(harmless, collapsed)]
+    return replace(drawing, caption=" ".join([drawing.caption, *lines]), key=" ".join([drawing.key, *lines]).strip())
 
 
 def drawings(groups: Sequence[Group]) -> dict[str, Drawing]:
@@ -69,5 +92,4 @@ def drawings(groups: Sequence[Group]) -> dict[str, Drawing]:
 
 def _encoder(group: Group) -> str:
     """Write the encoder as a part of a file name."""
-    name = group.encoders[0] if group.encoders else group.key.encoder_sha256[:12]
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:60]
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", group.encoders[0])[:60]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.report.figures import Drawing, drawings
+from bench.report.figures import drawings
 from bench.report.figures.export import picture
+from bench.report.figures.figure import Drawing
 from bench.report.load import read
 from bench.system.files import atomic_write, present
 
@@ -13,15 +14,11 @@ __all__ = ["FOLDER", "committed"]
 
 RESULTS = Path(__file__).resolve().parents[3] / "results"
 FOLDER = RESULTS / "figures"
-_SHOWN = "study-main"
-"""The folder of committed records that is drawn."""
 
 
 def committed() -> dict[str, Drawing]:
     """Draw the committed records; return the figures by file name."""
-    if not (RESULTS / _SHOWN).is_dir():
-        return {}
-    compared, _ = read(RESULTS / _SHOWN, "houlsby")
+    compared, _ = read([RESULTS / "study-main"], "houlsby")
     return {f"{key}.svg": drawing for key, drawing in drawings(compared).items()}
 
 

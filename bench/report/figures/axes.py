@@ -11,12 +11,12 @@ from typing import Any
 from bench.analysis.comparison import Group
 from bench.records.schema import Baseline
 from bench.report.figures.figure import Canvas
-from bench.report.figures.label_placement import Box, Place, Text
+from bench.report.figures.label_placement import Box, Place, Text, place_labels
 from bench.report.figures.points import DECIMALS, Point, data
-from bench.report.tables.rows import PUBLISHED, baselines, differs, on_reviews
+from bench.report.tables.columns import PUBLISHED, baselines, differs, on_reviews
 from bench.system.text import percent
 
-__all__ = ["Scale", "line_boxes", "line_layers", "line_texts", "line_words", "lines_across", "widen"]
+__all__ = ["Scale", "line_layers", "line_words", "lines_across", "place_lines", "widen"]
 
 
 @dataclass(frozen=True)
@@ -106,19 +106,17 @@ def _baseline(fits: Sequence[Baseline], *, wide: bool) -> Point:
     }
 
 
-def line_texts(lines: Sequence[Point], up: Scale, canvas: Canvas) -> list[Text]:
-    """Return the labels of lines across, each above or below its line, at one end."""
-    last = canvas.width - 4
+def place_lines(lines: Sequence[Point], up: Scale, canvas: Canvas, obstacles: Sequence[Box]) -> tuple[list[Place], list[Box]]:
+    """Place the text of each line across above or below it, at one end. Return what lines and texts then cover, too."""
+    last, size = canvas.width - 4, canvas.text - 2
     places = (
         Place(4, -3, "left", "bottom"), Place(4, 3, "left", "top"), Place(last, -3, "right", "bottom"),
         Place(last, 3, "right", "top"),
     )  # fmt: skip
-    return [Text(line["text"], 0, canvas.height * (1 - up.share(line["accuracy"])), places) for line in lines]
-
-
-def line_boxes(texts: Sequence[Text], canvas: Canvas) -> list[Box]:
-    """Return what the lines of these texts cover themselves."""
-    return [Box(0, text.y - 1, canvas.width, text.y + 1) for text in texts]
+    texts = [Text(line["text"], 0, canvas.height * (1 - up.share(line["accuracy"])), places) for line in lines]
+    chosen = place_labels(texts, obstacles, Box(0, 0, canvas.width, canvas.height), size)
+    covered = [Box(0, text.y - 1, canvas.width, text.y + 1) for text in texts]
+    return chosen, covered + [text.box(place, size) for text, place in zip(texts, chosen, strict=True)]
 
 
 def line_layers(lines: Sequence[Point], places: Sequence[Place], y: Any, canvas: Canvas) -> list[Any]:

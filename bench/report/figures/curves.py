@@ -8,10 +8,8 @@ from bench.analysis.comparison import Group
 from bench.analysis.learning_curves import at_marks, marks
 from bench.report.figures.axes import Scale, widen
 from bench.report.figures.figure import Canvas, Drawing, Layers
-from bench.report.figures.marks import dots, end_names, last_points, lines_of
-from bench.report.figures.points import Point, labels, names, of_row, of_run
-from bench.report.figures.style import Look
-from bench.report.tables.footnotes import title
+from bench.report.figures.marks import Look, dots, end_names, last_points, lines_of
+from bench.report.figures.points import Point, labels, named, of_row, of_run
 from bench.report.tables.formatting import seconds
 from bench.rules import MARKS
 from bench.system.text import percent
@@ -31,7 +29,6 @@ def drawing(group: Group, looks: Mapping[str, Look]) -> Drawing | None:
         title="Learning curves",
         caption=f"At the last mark {ends}, on the {reviews:,} validation reviews, mean over seeds. The learning rate follows "
         "the share of the budget spent: a point on the way is not where a smaller budget would end.",
-        shared=title(group),
         draw=lambda canvas: _layers(group, looks, canvas),
         shown=labels(points),
         key="Means over seeds; small points are runs." if runs(group) else "",
@@ -47,7 +44,7 @@ def means(group: Group) -> list[Point]:
             f"{_took(group, mark.calibrated, mark.seconds)}, {mark.reviews:,.0f} reviews",
         )
         | {"x": 100 * mark.fraction, "y": 100 * mark.accuracy}
-        for row, name in zip(group.rows, names(group.rows), strict=True)
+        for row, name in named(group.rows)
         for mark in marks(row.runs)
         if mark.accuracy is not None and mark.seconds is not None and mark.reviews is not None
     ]  # fmt: skip
@@ -62,7 +59,7 @@ def runs(group: Group) -> list[Point]:
             f"{point.reviews:,} reviews",
         )
         | {"x": 100 * mark, "y": 100 * point.accuracy}
-        for row, name in zip(group.rows, names(group.rows), strict=True)
+        for row, name in named(group.rows)
         for record in row.runs
         if len(row.runs) > 1 and record.training is not None
         for mark, point in at_marks(record.training.curve).items()

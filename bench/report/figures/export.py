@@ -8,7 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import Literal
 
-from bench.report.figures import LACKING, PICTURE, Drawing, Spec, vl_version
+from bench.report.figures import LACKING
+from bench.report.figures.figure import PICTURE, Drawing, Spec, vl_version
 from bench.report.options import Figure
 from bench.system.errors import RecordError, SpecError
 from bench.system.files import sha256_bytes, write_out
@@ -37,10 +38,10 @@ def write_figures(drawings: Mapping[str, Drawing], *, figure: Figure | None, kin
         why = "" if requested == "all" else f" as --figure {requested}: {LACKING[requested]}"
         raise RecordError(f"there is nothing to draw here{why}")
     if out is not None and whole:
-        paths = [out / f"{name}.{kind}" for name in selected]
-        for path, drawing in zip(paths, selected.values(), strict=True):
+        paths = {out / f"{name}.{kind}": drawing for name, drawing in selected.items()}
+        for path, drawing in paths.items():
             write_out(path, picture(drawing, kind), "the picture")
-        return "\n".join(str(path) for path in paths)
+        return "\n".join(map(str, paths))
     if len(selected) > 1:
         raise SpecError(
             f"--figure {requested} is {len(selected)} pictures here ({', '.join(selected)}); name a folder for them with --out"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["INKS", "NARROW", "PICTURE", "WIDE", "Canvas", "Drawing", "Layers", "Spec", "theme", "vl_version"]
+__all__ = ["NARROW", "PICTURE", "WIDE", "Canvas", "Drawing", "Layers", "Spec", "theme", "vl_version"]
 
 Spec = dict[str, Any]
 """A figure in Vega-Lite."""
@@ -35,8 +35,9 @@ WIDE = Canvas(width=420, height=320, text=15)
 NARROW = Canvas(width=230, height=300, text=13)
 """The page on a telephone."""
 
-INKS = {"light": ("#1b1f24", "#6b7480", "#dfe3e8"), "dark": ("#e6e8eb", "#8b939e", "#3a4048")}
-"""Colours of texts, axes and grid lines."""
+_PAPER = ("#1b1f24", "#6b7480", "#dfe3e8")
+"""Colours of texts, axes and grid lines in a picture; those of the page are in its style sheet, light and dark."""
+_PAGE = ("var(--ink)", "var(--axis)", "var(--grid)")
 _FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 """What vl-convert brings along, so that a picture is the same on every machine, and fonts of the same widths."""
 
@@ -50,9 +51,9 @@ class Drawing:
     title: str
     caption: str
     """Description of the figure, and how to read it."""
-    shared: str
-    """What all its runs share, the title of the table."""
     draw: Callable[[Canvas], Layers]
+    shared: str = ""
+    """What all its runs share, the title of the table."""
     key: str = ""
     """Legend of a picture without a caption."""
     shown: frozenset[str] = frozenset()
@@ -75,7 +76,10 @@ class Drawing:
             spec: Spec = chart.to_dict(validate=False)
         # Colours and sizes of text are the theme's, which the page puts on by itself.
         spec.pop("config", None)
-        return spec if canvas.fluid else spec | {"config": theme(dark=False, text=canvas.text, background="#ffffff")}
+        if canvas.fluid:
+            del spec["$schema"]  # an address: the page names no network location
+            return spec
+        return spec | {"config": theme(canvas.text, _PAPER, background="#ffffff")}
 
 
 def _lines(text: str, canvas: Canvas) -> list[str]:
@@ -91,9 +95,9 @@ def vl_version() -> str:
     return "_".join(alt.SCHEMA_VERSION.split(".")[:2])
 
 
-def theme(*, dark: bool, text: int, background: str = "transparent") -> dict[str, Any]:
+def theme(text: int, inks: tuple[str, str, str] = _PAGE, background: str = "transparent") -> dict[str, Any]:
     """Return Vega-Lite's config: the looks of a figure that do not depend on its data."""
-    ink, quiet, grid = INKS["dark" if dark else "light"]
+    ink, quiet, grid = inks
     return {
         "background": background,
         "font": _FONT,
@@ -110,7 +114,7 @@ def theme(*, dark: bool, text: int, background: str = "transparent") -> dict[str
             "labelLimit": 0,
         },
         "title": {
-            "color": ink, "subtitleColor": quiet if dark else "#4a525c", "fontSize": text + 3, "subtitleFontSize": text - 2,
+            "color": ink, "subtitleColor": "#4a525c", "fontSize": text + 3, "subtitleFontSize": text - 2,
             "fontWeight": "bold", "anchor": "start", "frame": "bounds", "offset": 16, "subtitlePadding": 6,
         },
         "text": {"color": ink, "fontSize": text},

@@ -11,10 +11,8 @@ from bench.analysis.verdicts import worded
 from bench.report.figures.axes import Scale, widen
 from bench.report.figures.figure import Canvas, Drawing, Layers
 from bench.report.figures.label_placement import Box, Place, Text, place_labels
-from bench.report.figures.marks import bars, dots, down_the_side
-from bench.report.figures.points import Point, data, labels, names, of_row
-from bench.report.figures.style import Look
-from bench.report.tables.footnotes import title
+from bench.report.figures.marks import Look, bars, dots, down_the_side
+from bench.report.figures.points import Point, data, labels, named, of_row
 from bench.report.tables.formatting import seed_list
 from bench.system.text import points as in_points
 
@@ -31,37 +29,24 @@ def drawing(group: Group, looks: Mapping[str, Look]) -> Drawing | None:
     if group.reference is None or len(points) < 2:
         return None
     summary = ", ".join(f"{point['label']} {point['said']}" for point in points[1:])
+    # Only the reference and methods of one seed have no bar.
+    sure, unsure = any(point["bar"] for point in points), not all(point["bar"] for point in points[1:])
+    bar = "Bars: 95 % interval of each difference taken alone, over seeds and reviews." if sure else ""
+    key = f"{bar} {'No bar: one seed, so no interval.' if unsure else ''}".strip()
     return Drawing(
         figure="forest",
         title=f"Difference from {points[0]['label']}",
-        caption=" ".join(
-            [
-                f"{summary}. Paired by seed and review.",
-                *_bars(points),
-                "The verdicts are those of the table, and one seed gives none.",
-            ]
-        ),
-        shared=title(group),
+        caption=f"{summary}. Paired by seed and review. {key} The verdicts are those of the table, and one seed gives none.",
         draw=lambda canvas: _layers(group, looks, canvas),
-        key=" ".join(_bars(points)),
+        key=key,
         shown=labels(points),
     )
-
-
-def _bars(points: Sequence[Point]) -> list[str]:
-    """Describe the bars, and why a point may have none."""
-    notes = []
-    if any(point["bar"] for point in points):
-        notes.append("Bars: 95 % interval of each difference taken alone, over seeds and reviews.")
-    if not all(point["bar"] for point in points[1:]):
-        notes.append("No bar: one seed, so no interval.")
-    return notes
 
 
 def differences(group: Group) -> list[Point]:
     """Return the reference's zero, then each method's difference in points on the seeds on which neither collapsed."""
     points = []
-    for row, name in zip(group.rows, names(group.rows), strict=True):
+    for row, name in named(group.rows):
         if row is group.reference:
             zero = {"x": 0.0, "low": 0.0, "high": 0.0, "said": "reference", "bar": False}
             points.append(of_row(row, name, "the reference") | zero)
@@ -107,18 +92,14 @@ def _layers(group: Group, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
 
 def _roomy(points: Sequence[Point], across: Scale, canvas: Canvas) -> Scale:
     """Widen the scale, so that each point has room for its text on the side where the reference is not."""
-    high = across.high
-    for point in points[1:]:
-        text = Text(point["said"], 0, 0, _ABOVE)
+    low, high = across.low, across.high
+    # Those right of the reference first, since the other end follows from theirs.
+    for point in sorted(points[1:], key=lambda point: point["x"] < 0):
+        share = max(0.3, 1 - Text(point["said"], 0, 0, _ABOVE).box(_ABOVE[-1], canvas.text - 1).right / canvas.width)
         if point["x"] >= 0:
-            share = 1 - text.box(_ABOVE[-1], canvas.text - 1).right / canvas.width
-            high = max(high, across.low + (point["x"] - across.low) / max(share, 0.3))
-    low = across.low
-    for point in points[1:]:
-        text = Text(point["said"], 0, 0, _ABOVE)
-        if point["x"] < 0:
-            share = 1 + text.box(_ABOVE[1], canvas.text - 1).left / canvas.width
-            low = min(low, high - (high - point["x"]) / max(share, 0.3))
+            high = max(high, across.low + (point["x"] - across.low) / share)
+        else:
+            low = min(low, high - (high - point["x"]) / share)
     return replace(across, low=low, high=high)
 
 
@@ -128,6 +109,5 @@ def _placed(points: Sequence[Point], across: Scale, canvas: Canvas, height: int)
     texts = [
         Text(point["said"], canvas.width * across.share(point["x"]), (i + 0.5) * step, _ABOVE) for i, point in enumerate(points)
     ]
-    frame = Box(0, 0, canvas.width, height)
-    places = place_labels(texts, [Box(zero - 6, 0, zero + 6, height)], frame, canvas.text - 1)
+    places = place_labels(texts, [Box(zero - 6, 0, zero + 6, height)], Box(0, 0, canvas.width, height), canvas.text - 1)
     return [{**point, "align": place.align, "dx": place.dx} for point, place in zip(points, places, strict=True)]

@@ -2,43 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import methods
 from bench.report.figures.axes import Scale
 from bench.report.figures.figure import Canvas
 from bench.report.figures.label_placement import spread
 from bench.report.figures.points import Point, data
-from bench.report.figures.style import Look
 from bench.system.text import harmless
 
-__all__ = ["bars", "dots", "down_the_side", "end_names", "last_points", "lines_of"]
+__all__ = ["COLOURS", "SHAPES", "Look", "bars", "dots", "down_the_side", "end_names", "last_points", "lines_of", "looks"]
 
 
-def colours(rows: Sequence[Point], looks: Mapping[str, Look]) -> Any:
-    """Encode methods as colours. There is no legend: names are next to their marks."""
-    import altair as alt
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#f0e442")
+"""The palette of Okabe and Ito (Color Universal Design, 2008), with grey for black, which a dark page would swallow."""
+SHAPES = (
+    "M-1,0A1,1,0,1,1,1,0A1,1,0,1,1,-1,0Z",
+    "M-0.9,-0.9L0.9,-0.9L0.9,0.9L-0.9,0.9Z",
+    "M0,-1L1,0.8L-1,0.8Z",
+    "M0,-1L1,0L0,1L-1,0Z",
+    "M-0.35,-1L0.35,-1L0.35,-0.35L1,-0.35L1,0.35L0.35,0.35L0.35,1L-0.35,1L-0.35,0.35L-1,0.35L-1,-0.35L-0.35,-0.35Z",
+    "M0,1L1,-0.8L-1,-0.8Z",
+    "M-1,0L0.8,1L0.8,-1Z",
+)
+"""Circle, square, triangle, diamond, cross and triangles that point down and left: SVG paths from -1 to 1, as Vega takes
+them. There is one less than there are colours, so that 56 methods pass before a pair of both comes again.
+"""
 
-    shown = _used_looks(rows, looks)
-    return alt.Color("method:N").scale(domain=list(shown), range=[look.colour for look in shown.values()]).legend(None)
+DASHES = ((1, 0), (7, 4), (2, 3), (14, 4), (4, 9), (1, 6), (22, 8))
+"""Pixels drawn and left out, the solid line first: one for each round through the colours."""
 
 
-def shapes(rows: Sequence[Point], looks: Mapping[str, Look]) -> Any:
-    """Encode methods as shapes."""
-    import altair as alt
+@dataclass(frozen=True)
+class Look:
+    """How a method is drawn."""
 
-    shown = _used_looks(rows, looks)
-    return alt.Shape("method:N").scale(domain=list(shown), range=[look.shape for look in shown.values()]).legend(None)
+    colour: str
+    shape: str
+    """An SVG path from -1 to 1."""
+    dash: tuple[int, int] = DASHES[0]
+    """Of its lines, in pixels drawn and left out: on a line a shape is seen at its points alone, and colours come again."""
+
+
+def looks(labels: Iterable[str]) -> dict[str, Look]:
+    """Return the look of every registered method, in the order of the registry, then of those in `labels` that it lacks."""
+    registered = methods.names()
+    order = [*registered, *sorted(set(labels) - set(registered))]
+    return {
+        name: Look(COLOURS[i % len(COLOURS)], SHAPES[i % len(SHAPES)], DASHES[i // len(COLOURS) % len(DASHES)])
+        for i, name in enumerate(order)
+    }
+
+
+def _by_method(channel: Any, look: str, rows: Sequence[Point], looks: Mapping[str, Look]) -> Any:
+    """Encode methods by a part of their look. There is no legend: names are next to their marks."""
+    present = {row["method"] for row in rows}
+    shown = {harmless(method): getattr(own, look) for method, own in looks.items() if harmless(method) in present}
+    return channel("method:N").scale(domain=list(shown), range=list(shown.values())).legend(None)
 
 
 def dots(
     rows: Sequence[Point], looks: Mapping[str, Look], *, of: Sequence[Point] = (), x: Any, y: Any, **mark: Any
 ) -> list[Any]:
     """Draw points that say what they are; methods and their order are those `of` these points, by default its own."""
+    import altair as alt
+
     if not rows:
         return []
-    shown = of or rows
-    encoded = {"color": colours(shown, looks), "shape": shapes(shown, looks), "tooltip": "says:N", "description": "says:N"}
+    color, shape = (_by_method(*channel, of or rows, looks) for channel in ((alt.Color, "colour"), (alt.Shape, "shape")))
+    encoded = {"color": color, "shape": shape, "tooltip": "says:N", "description": "says:N"}
     return [data(rows).mark_point(**mark).encode(x=x, y=y, **encoded)]
 
 
@@ -55,18 +89,11 @@ def lines_of(rows: Sequence[Point], looks: Mapping[str, Look], x: Any, y: Any) -
     """Draw a line a method. Below each is a wider one in the colour of text, for yellow alone is hardly seen on white."""
     import altair as alt
 
-    shown = _used_looks(rows, looks)
-    dash = alt.StrokeDash("method:N").scale(domain=list(shown), range=[list(look.dash) for look in shown.values()]).legend(None)
-    placed = {"x": x, "y": y, "detail": "label:N", "strokeDash": dash}
+    placed = {"x": x, "y": y, "detail": "label:N", "strokeDash": _by_method(alt.StrokeDash, "dash", rows, looks)}
     return [
         data(rows).mark_line(strokeWidth=4, opacity=0.45, aria=False).encode(**placed),
-        data(rows).mark_line(aria=False).encode(**placed, color=colours(rows, looks)),
+        data(rows).mark_line(aria=False).encode(**placed, color=_by_method(alt.Color, "colour", rows, looks)),
     ]
-
-
-def _used_looks(rows: Sequence[Point], looks: Mapping[str, Look]) -> dict[str, Look]:
-    present = {row["method"] for row in rows}
-    return {harmless(method): look for method, look in looks.items() if harmless(method) in present}
 
 
 def last_points(points: Sequence[Point]) -> list[Point]:
@@ -89,7 +116,8 @@ def end_names(points: Sequence[Point], looks: Mapping[str, Look], up: Scale, can
         {**end, "y": up.value(1 - at / canvas.height), "end": f"{end['label']} {end['y']:.1f}{end.get('where', '')}"}
         for end, at in zip(ends, moved, strict=True)
     ]
-    color, shape, right = colours(rows, looks), shapes(rows, looks), alt.value("width")
+    color, shape = (_by_method(*channel, rows, looks) for channel in ((alt.Color, "colour"), (alt.Shape, "shape")))
+    right = alt.value("width")
     texts = data(rows).mark_text(align="left", baseline="middle", dx=24, limit=round(0.55 * canvas.width), aria=False)
     return [
         data(rows).mark_point(size=60, xOffset=14, aria=False).encode(x=right, y=y, color=color, shape=shape),

@@ -8,22 +8,18 @@ from bench.analysis.comparison import Group
 from bench.analysis.costs import costs
 from bench.report.figures.figure import Canvas, Drawing, Layers
 from bench.report.figures.marks import down_the_side
-from bench.report.figures.points import Point, data, labels, names, of_row
+from bench.report.figures.points import Point, data, labels, named, of_row
 from bench.report.tables.costs import peak
-from bench.report.tables.footnotes import title
 
 __all__ = ["drawing", "parts"]
 
 _PARTS = {
-    "weights": ("#2f4b7c", "#ffffff"),
-    "gradients": ("#a05195", "#ffffff"),
-    "optimizer": ("#f9a15a", "#1b1f24"),
-    "activations": ("#cfd8e3", "#1b1f24"),
+    "weights": ("weights", "#2f4b7c", "#ffffff"),
+    "gradients": ("gradients", "#a05195", "#ffffff"),
+    "optimizer": ("optimizer state", "#f9a15a", "#1b1f24"),
+    "activations": ("activations, rest", "#cfd8e3", "#1b1f24"),
 }
-"""The parts of a record's split, each with its colour and that of a number on it: from dark to light, so that they differ in
-grey as well.
-"""
-_NAMES = {"weights": "weights", "gradients": "gradients", "optimizer": "optimizer state", "activations": "activations, rest"}
+"""The parts of a record's split: name, colour, and that of a number on it, from dark to light, also in grey."""
 _STEP = 2.6
 """Height of a row, in the height of its text."""
 
@@ -40,7 +36,6 @@ def drawing(group: Group) -> Drawing | None:
         caption=", ".join(f"{label} {size:,.0f} MiB" for label, size in total.items())
         + f". Medians over seeds of the {peak(group)}. Activations are the rest of the peak: work space of kernels "
         "and kept encoder output are in them.",
-        shared=title(group),
         draw=lambda canvas: _layers(group, canvas),
         shown=labels(points),
     )
@@ -49,13 +44,13 @@ def drawing(group: Group) -> Drawing | None:
 def parts(group: Group) -> list[Point]:
     """Return the parts of each method's bar, from the left to the right, in MiB."""
     points = []
-    for row, name in zip(group.rows, names(group.rows), strict=True):
-        split = costs(row.runs, row.measured).split
+    for row, name in named(group.rows):
+        split = costs(row).memory_bytes
         if split is None:
             continue
         end = 0.0
-        for part, label in _NAMES.items():
-            size = getattr(split, part) / 2**20
+        for part, (label, *_) in _PARTS.items():
+            size = split[part] / 2**20
             point = of_row(row, name, f"{label} {size:,.1f} MiB") | {"part": label, "size": size}
             points.append(point | {"from": end, "to": end + size, "number": f"{size:,.0f}"})
             end += size
@@ -80,12 +75,12 @@ def _layers(group: Group, canvas: Canvas) -> Layers:
 
     y = down_the_side(points, canvas, padding=0.25)
     legend = alt.Legend(title=None, symbolType="square", columns=4 if canvas.width > 300 else 2)
-    keys = list(_NAMES.values())
-    color = alt.Color("part:N", legend=legend).scale(domain=keys, range=[colour for colour, _ in _PARTS.values()]).sort(None)
+    keys, colours, inks = zip(*_PARTS.values(), strict=True)
+    color = alt.Color("part:N", legend=legend).scale(domain=list(keys), range=list(colours)).sort(None)
     channels = {"tooltip": "says:N", "description": "says:N"}
     layers = [data(points).mark_bar().encode(x=x("from"), x2="to", y=y, color=color, **channels)]
-    for part, (_, ink) in _PARTS.items():
-        numbers = [point for point in inside if point["part"] == _NAMES[part]]
+    for key, ink in zip(keys, inks, strict=True):
+        numbers = [point for point in inside if point["part"] == key]
         if numbers:
             text = data(numbers).mark_text(color=ink, fontSize=canvas.text - 2, aria=False)
             layers.append(text.encode(x=x("middle"), y=y, text="number:N"))

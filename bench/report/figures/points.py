@@ -9,7 +9,7 @@ from bench.analysis.comparison import Row
 from bench.records.schema import Record
 from bench.system.text import harmless
 
-__all__ = ["CUT", "DECIMALS", "Point", "data", "interval", "is_cut", "labels", "names", "of_row", "of_run"]
+__all__ = ["CUT", "DECIMALS", "Point", "data", "interval", "is_cut", "labels", "named", "names", "of_row", "of_run"]
 
 Point = dict[str, Any]
 """A row of a figure's data: `label` and `method`, `says`, the ids of its `runs`, and its numbers."""
@@ -19,15 +19,19 @@ DECIMALS = 9
 """Of numbers in a figure: what lies beyond them may differ between processors, and a figure is not to."""
 
 
-def names(rows: Sequence[Row]) -> list[str]:
-    """Name each row, harmless, short enough for a figure, and no two the same."""
-    labels: list[str] = []
-    for row in rows:
-        name = harmless(row.label)
+def named(rows: Sequence[Row]) -> list[tuple[Row, str]]:
+    """Return each row with its name."""
+    return list(zip(rows, names([row.label for row in rows]), strict=True))
+
+
+def names(labels: Sequence[str]) -> list[str]:
+    """Make labels harmless, short enough for a figure, and no two the same."""
+    unique: list[str] = []
+    for name in map(harmless, labels):
         short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
-        same = sum(other == short or other.startswith(f"{short} #") for other in labels)
-        labels.append(f"{short} #{same + 1}" if same else short)
-    return labels
+        same = sum(other == short or other.startswith(f"{short} #") for other in unique)
+        unique.append(f"{short} #{same + 1}" if same else short)
+    return unique
 
 
 def of_row(row: Row, name: str, says: str) -> Point:

@@ -8,10 +8,8 @@ from bench.analysis.comparison import Group
 from bench.analysis.confidence import BINS, Confidence
 from bench.report.figures.axes import widen
 from bench.report.figures.figure import Canvas, Drawing, Layers
-from bench.report.figures.marks import dots, end_names, lines_of
-from bench.report.figures.points import Point, data, labels, names, of_row
-from bench.report.figures.style import Look
-from bench.report.tables.footnotes import title
+from bench.report.figures.marks import Look, dots, end_names, lines_of
+from bench.report.figures.points import Point, data, labels, named, of_row
 from bench.system.text import percent
 
 __all__ = ["drawing", "points"]
@@ -28,7 +26,6 @@ def drawing(group: Group, looks: Mapping[str, Look], confidences: Sequence[Confi
         title="Reliability",
         caption=f"Accuracy against confidence in {BINS} bins of equal mass, means over seeds. Below the dashed line a method "
         f"is surer than it is right. Expected calibration error: {errors}.",
-        shared=title(group),
         draw=lambda canvas: _layers(bins, looks, canvas),
         shown=labels(bins),
         key="Dashed: accuracy equals confidence. By each name: accuracy where it is surest.",
@@ -41,7 +38,7 @@ def points(group: Group, confidences: Sequence[Confidence]) -> list[Point]:
     return [
         of_row(row, name, f"{100 * b.confidence:.1f} % sure, {100 * b.accuracy:.1f} % right")
         | {"x": 100 * b.confidence, "y": 100 * b.accuracy}
-        for row, name in zip(group.rows, names(group.rows), strict=True)
+        for row, name in named(group.rows)
         if row.label in by_label
         for b in by_label[row.label].bins
     ]

@@ -9,13 +9,11 @@ from typing import Any
 
 from bench.analysis.comparison import Group, Row
 from bench.records.schema import Record
-from bench.report.figures.axes import Scale, line_boxes, line_layers, line_texts, line_words, lines_across, widen
+from bench.report.figures.axes import Scale, line_layers, line_words, lines_across, place_lines, widen
 from bench.report.figures.figure import Canvas, Drawing, Layers
 from bench.report.figures.label_placement import AROUND, Box, Place, Text, place_labels
-from bench.report.figures.marks import bars, dots
-from bench.report.figures.points import CUT, Point, data, interval, is_cut, labels, names, of_row, of_run
-from bench.report.figures.style import Look
-from bench.report.tables.footnotes import title
+from bench.report.figures.marks import Look, bars, dots
+from bench.report.figures.points import CUT, Point, data, interval, is_cut, labels, named, of_row, of_run
 from bench.report.tables.formatting import plus_minus
 from bench.system.text import percent
 
@@ -89,7 +87,6 @@ def drawing(group: Group, looks: Mapping[str, Look], cost: Cost | None) -> Drawi
         caption=f"{summary}. Ringed and joined: the front of these estimates, each more accurate than all that cost as much or "
         "less; whether neighbours on it really differ, the verdicts say, and it may be unresolved. "
         f"{large} {line_words(group)}",
-        shared=title(group),
         draw=lambda canvas: _layers(group, looks, cost, canvas),
         key=f"Ringed: front of the points shown; neighbours on it may be unresolved.{key}",
         shown=labels(points),
@@ -99,7 +96,7 @@ def drawing(group: Group, looks: Mapping[str, Look], cost: Cost | None) -> Drawi
 def means(group: Group, cost: Cost) -> list[Point]:
     """Return a point for each method that has an accuracy and this cost."""
     points = []
-    for row, name in zip(group.rows, names(group.rows), strict=True):
+    for row, name in named(group.rows):
         x = cost.of_row(row)
         if row.accuracy is None or not x:
             continue
@@ -117,7 +114,7 @@ def runs(group: Group, cost: Cost) -> list[Point]:
     return [
         of_run(record, name, f"{percent(record.test.accuracy)} %, {x:{cost.form}} {cost.unit}")
         | {"x": x, "accuracy": 100 * record.test.accuracy}
-        for row, name in zip(group.rows, names(group.rows), strict=True)
+        for row, name in named(group.rows)
         for record in row.runs
         if len(row.runs) > 1 and record.test is not None and (x := cost.of_run(record))
     ]
@@ -173,18 +170,14 @@ def _placed(
     canvas: Canvas,
 ) -> tuple[list[Place], list[Point]]:
     """Places for the texts of lines, and the points with places for their names. `spots` are all points, those first."""
-    frame, small = Box(0, 0, canvas.width, canvas.height), canvas.text - 2
     drawn = [*(Box(x - 11, y - 11, x + 11, y + 11) for x, y in spots), *_steps(points, spots)]
     for point, (x, y) in zip(points, spots, strict=False):
         top, bottom = (canvas.height * (1 - up.share(point[end])) for end in ("high", "low"))
         left, right = (canvas.width * across.share(point[end if end in point else "x"]) for end in ("left", "right"))
         drawn += [Box(x - 2, top, x + 2, bottom), Box(left, y - 2, right, y + 2)]
-    at_lines = line_texts(lines, up, canvas)
-    line_places = place_labels(at_lines, drawn, frame, small)
-    occupied = [*drawn, *line_boxes(at_lines, canvas)]
-    occupied += [text.box(place, small) for text, place in zip(at_lines, line_places, strict=True)]
+    line_places, covered = place_lines(lines, up, canvas, drawn)
     at_points = [Text(point["label"], x, y, AROUND) for point, (x, y) in zip(points, spots, strict=False)]
-    places = place_labels(at_points, occupied, frame, canvas.text)
+    places = place_labels(at_points, [*drawn, *covered], Box(0, 0, canvas.width, canvas.height), canvas.text)
     return line_places, [
         {**point, "dx": place.dx, "dy": place.dy, "align": place.align, "baseline": place.baseline}
         for point, place in zip(points, places, strict=True)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from bench.analysis.budget_sweep import Sweep
 from bench.analysis.comparison import Row
-from bench.report.figures.axes import Scale, line_layers, line_texts, line_words, lines_across, widen
+from bench.report.figures.axes import Scale, line_layers, line_words, lines_across, place_lines, widen
 from bench.report.figures.figure import Canvas, Drawing, Layers
-from bench.report.figures.label_placement import Box, place_labels
-from bench.report.figures.marks import bars, dots, end_names, last_points, lines_of
+from bench.report.figures.label_placement import Box
+from bench.report.figures.marks import Look, bars, dots, end_names, last_points, lines_of
 from bench.report.figures.points import CUT, Point, interval, is_cut, labels, names, of_row
-from bench.report.figures.style import Look
 from bench.report.tables.budgets import crossing_budget, sweep_title
 from bench.report.tables.formatting import plus_minus
 from bench.system.text import harmless
@@ -68,8 +66,7 @@ def means(sweep: Sweep) -> list[Point]:
 
 def rows_by_name(sweep: Sweep) -> dict[str, list[Row | None]]:
     """Return the rows of each line by its name in the figure, a row a budget."""
-    labelled = [replace(next(row for row in line.rows if row is not None), label=line.label) for line in sweep.lines]
-    return {name: line.rows for name, line in zip(names(labelled), sweep.lines, strict=True)}
+    return dict(zip(names([line.label for line in sweep.lines]), (line.rows for line in sweep.lines), strict=True))
 
 
 def _layers(sweep: Sweep, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
@@ -90,8 +87,7 @@ def _layers(sweep: Sweep, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
         return alt.Y(f"{field}:Q").scale(**up.altair()).title("test accuracy, %")
 
     spots = [(canvas.width * across.share(p["x"]), canvas.height * (1 - up.share(p["y"]))) for p in points]
-    spaces = [Box(left - 8, top - 8, left + 8, top + 8) for left, top in spots]
-    places = place_labels(line_texts(lines, up, canvas), spaces, Box(0, 0, canvas.width, canvas.height), canvas.text - 2)
+    places, _ = place_lines(lines, up, canvas, [Box(left - 8, top - 8, left + 8, top + 8) for left, top in spots])
     return [
         *line_layers(lines, places, y("accuracy"), canvas),
         *lines_of(points, looks, x, y("y")),

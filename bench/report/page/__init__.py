@@ -6,52 +6,53 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench import __version__
 from bench.analysis.budget_sweep import sweeps
-from bench.analysis.comparison import Group
-from bench.analysis.confidence import Folders, confidences
-from bench.analysis.sensitivity import Sensitivity
-from bench.report.figures import (
-    INKS,
-    NARROW,
-    WIDE,
-    Canvas,
-    Drawing,
-    Look,
-    looks_of,
-    of_group,
-    of_sweep,
-    reliability,
-    theme,
-    vl_version,
-)
-from bench.report.page.content import Chapter, known_runs, runs_table
-from bench.report.page.content import comparison as comparison_table
-from bench.report.tables import budgets, comparison, confidence, costs, curves, pairs, tuning
-from bench.report.tables.answer import sentences
-from bench.report.tables.table import MOST_NOTES, footnotes
+from bench.analysis.comparison import Group, Row
+from bench.analysis.confidence import confidences
+from bench.analysis.tuning import Sensitivity
+from bench.records.schema import Baseline, Record
+from bench.report.figures import looks_of, of_group, of_sweep, reliability
+from bench.report.figures.figure import NARROW, WIDE, Drawing, theme, vl_version
+from bench.report.figures.marks import Look
+from bench.report.tables import budgets, comparison, confidence, confusion, costs, curves, pairs, tuning
+from bench.report.tables.columns import Column, columns, rows
+from bench.report.tables.table import MOST_NOTES, Section, footnotes
 from bench.system.text import harmless
 
-__all__ = ["page"]
+__all__ = ["page", "sort_key"]
 
 _HERE = Path(__file__).parent
 _CANVASES = {"wide": WIDE, "narrow": NARROW}
 """Canvases by their name in the page's script."""
 
 
-def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Folders | None = None) -> str:
-    """Write the whole report: a chapter for each group, each sweep of budgets, and each set of tuning trials. `folder` holds
-    the logits of the runs; without it there is no calibration of probabilities.
+class Chapter(NamedTuple):
+    """A part of the page: one group of comparable runs, or a view of several groups. Groups never share a chapter's figures."""
+
+    anchor: str
+    title: str
+    sections: Sequence[Section]
+    figures: Sequence[Drawing] = ()
+    group: Group | None = None
+    comparison: Section | None = None
+    """Of the group."""
+
+
+def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folders: Sequence[Path] = ()) -> str:
+    """Write the whole report: a chapter for each group, each sweep of budgets, and each set of tuning trials. `folders` hold
+    the logits of the runs; without them there is no calibration of probabilities.
     """
     import jinja2
     from markupsafe import Markup
 
-    chapters = list(_chapters(groups, trials, folder))
-    drawings = {name: drawing for chapter in chapters for name, drawing in chapter.figures.items()}
+    looks = looks_of(groups)
+    chapters = list(_chapters(groups, trials, looks, folders))
     scripts = [_script(_vega()), _script((_HERE / "page.js").read_text(encoding="utf-8"))]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
@@ -66,68 +67,128 @@ def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Folders
     return environment.get_template("page.html").render(
         version=__version__,
         chapters=chapters,
+        looks=looks,
+        sentences=comparison.sentences,
+        columns=columns,
+        rows=rows,
+        runs=_runs,
+        sort_key=sort_key,
+        most_notes=MOST_NOTES,
         policy=_policy(scripts),
-        inks=list(zip(INKS["dark"], INKS["light"], strict=True)),
-        data=Markup(_inert(_data(drawings, groups))),  # noqa: S704 - no character of it can end a script
+        data=Markup(_inert(_data(chapters, groups))),  # noqa: S704 - no character of it can end a script
         scripts=[Markup(script) for script in scripts],  # noqa: S704 - the suite's own
     )
 
 
-def _chapters(groups: Sequence[Group], trials: Sequence[Sensitivity], folder: Folders | None) -> Iterator[Chapter]:
+def _chapters(
+    groups: Sequence[Group], trials: Sequence[Sensitivity], looks: Mapping[str, Look], folders: Sequence[Path]
+) -> Iterator[Chapter]:
     """Yield the first group, the budgets side by side, the other groups, the tuning trials."""
-    looks = looks_of(groups)
-    chapters = [_group(f"group-{i}", group, looks, folder) for i, group in enumerate(groups, 1)]
+    chapters = [_group(f"group-{i}", group, looks, folders) for i, group in enumerate(groups, 1)]
     yield from chapters[:1]
     for i, sweep in enumerate(sweeps(groups), 1):
         sections = budgets.sections(sweep)
-        figures = _with_anchor(f"budgets-{i}", of_sweep(sweep, looks))
-        yield Chapter(f"budgets-{i}", sections[0].title, figures=figures, sections=sections)
+        yield Chapter(f"budgets-{i}", sections[0].title, sections, of_sweep(sweep, looks))
     yield from chapters[1:]
     for i, sensitivity in enumerate(trials, 1):
         section = tuning.section(sensitivity)
-        yield Chapter(f"tuning-{i}", section.title, sections=[section])
+        yield Chapter(f"tuning-{i}", section.title, [section])
 
 
-def _group(anchor: str, group: Group, looks: Mapping[str, Look], folder: Folders | None) -> Chapter:
-    believed = confidences(group, folder) if folder else []
+def _group(anchor: str, group: Group, looks: Mapping[str, Look], folders: Sequence[Path]) -> Chapter:
+    believed, section = confidences(group, folders), comparison.section(group)
     drawn = reliability.drawing(group, looks, believed)
-    more = [*pairs.sections(group), *confidence.sections(group, believed), *budgets.equal_reviews(group)]
-    table = comparison.section(group)
-    return Chapter(
-        anchor=anchor,
-        title=table.title,
-        answer=sentences(group),
-        comparison=comparison_table(group, looks, wide=False),
-        every_column=comparison_table(group, looks, wide=True),
-        notes=footnotes(table),
-        more_notes=[note.text for note in table.notes[MOST_NOTES:]],
-        figures=_with_anchor(anchor, [*of_group(group, looks), *([drawn] if drawn else [])]),
-        runs=runs_table(group, looks),
-        sections=[*more, *curves.sections(group), *costs.sections(group)],
-    )
+    sections = [
+        *pairs.sections(group), *confidence.sections(group, believed), *budgets.equal_reviews(group),
+        *confusion.sections(group), *curves.sections(group), *costs.sections(group),
+    ]  # fmt: skip
+    figures = [*of_group(group, looks), *([drawn] if drawn else [])]
+    return Chapter(anchor, section.title, sections, figures, group, section)
 
 
-def _with_anchor(anchor: str, drawings: Iterable[Drawing]) -> dict[str, Drawing]:
-    return {f"{anchor}-{drawing.figure}": drawing for drawing in drawings}
+def sort_key(column: Column, row: Any) -> float | str:
+    """Sort by the column's value; the reference differs from itself by nothing, and what was not measured is empty."""
+    if column.key == "Δ points" and row.role == "reference":
+        return 0.0
+    value = column.value(row)
+    return "" if value is None else value
 
 
-def _data(drawings: Mapping[str, Drawing], groups: Sequence[Group]) -> dict[str, Any]:
-    """Return the data of the page's script: figures and descriptions of runs."""
-    return {
-        "figures": {
-            name: {size: _fluid(drawing, canvas) for size, canvas in _CANVASES.items()} for name, drawing in drawings.items()
-        },
-        "themes": {
-            name: {size: theme(dark=name == "dark", text=canvas.text) for size, canvas in _CANVASES.items()}
-            for name in ("light", "dark")
-        },
-        "runs": known_runs(groups),
+class _Run(NamedTuple):
+    method: str
+    label: str
+    record: Record
+    why: str
+    known: dict[str, str]
+
+
+def _why(record: Record, row: Row) -> str:
+    if record.state != "complete":
+        return record.reason or "no reason was recorded"
+    seed = record.spec.seed
+    return "answers one class" if seed in row.one_class else "collapsed" if seed in row.collapsed else ""
+
+
+def _known(name: str) -> Column:
+    return Column("", lambda run: run.known[name], "", name, words=True)
+
+
+_RUNS = (
+    _known("run"), Column("", "label", "", "method", words=True), Column("", "record.spec.seed", "", "seed"), _known("state"),
+    Column("", "why", "", "why", words=True), Column("", "record.test.accuracy", "%", "accuracy\n%"),
+    Column("", "record.parameters.body", "", "trainable"), Column("", "record.memory.training_bytes", "MiB", "memory\nMiB"),
+    Column("", "record.training.reviews_seen", "", "reviews\nseen"), Column("", "record.seconds.charged", "", "device\ns"),
+    *map(_known, ("settings", "machine", "versions", "commit", "finished")),
+)  # fmt: skip
+
+
+def _runs(group: Group) -> tuple[list[Column], list[_Run]]:
+    """Return every run of a group, in any state, by method and seed, and the columns of their table."""
+    clock = "s, device\nshared" if group.shared else "device\ns"
+    runs = [
+        _Run(row.method, row.label, record, _why(record, row), _about(record))
+        for row in group.rows
+        for record in sorted(row.records, key=lambda record: record.spec.seed)
+    ]
+    return [replace(column, header=clock) if column.header == "device\ns" else column for column in _RUNS], runs
+
+
+def _known_runs(groups: Sequence[Group]) -> dict[str, dict[str, str]]:
+    """Return all runs by id, for the points of figures."""
+    runs = {record.run_id: _about(record) for group in groups for record in group.records}
+    return runs | {baseline.run_id: _about(baseline) for group in groups for baseline in group.baselines}
+
+
+def _about(record: Record | Baseline) -> dict[str, str]:
+    """Describe a run, in the order of a tooltip."""
+    machine = record.environment
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(machine.versions.items()))
+    known = {"run": record.run_id}
+    if isinstance(record, Record):
+        spec = record.spec
+        known |= {
+            "method": spec.method,
+            "settings": ", ".join(f"{name} {value}" for name, value in sorted(spec.hyperparameters.items())),
+            "seed": str(spec.seed),
+            "state": record.state,
+        }
+    known |= {
+        "machine": f"{machine.device}, {machine.threads} threads, {machine.platform}",
+        "versions": f"Python {machine.python}, {versions}",
+        "commit": (machine.commit or "unknown")[:12] + (", with uncommitted changes" if machine.dirty else ""),
+        "finished": record.finished,
     }
+    return {name: harmless(text) for name, text in known.items()}
 
 
-def _fluid(drawing: Drawing, canvas: Canvas) -> dict[str, Any]:
-    """Drop the address of the schema: the page names no network location."""
-    return {key: value for key, value in drawing.spec(canvas).items() if key != "$schema"}
+def _data(chapters: Sequence[Chapter], groups: Sequence[Group]) -> dict[str, Any]:
+    """Return the data of the page's script: figures and descriptions of runs."""
+    drawings = {f"{chapter.anchor}-{drawing.figure}": drawing for chapter in chapters for drawing in chapter.figures}
+    return {
+        "figures": {name: {size: of.spec(canvas) for size, canvas in _CANVASES.items()} for name, of in drawings.items()},
+        "themes": {size: theme(canvas.text) for size, canvas in _CANVASES.items()},
+        "runs": _known_runs(groups),
+    }
 
 
 def _inert(data: dict[str, Any]) -> str:

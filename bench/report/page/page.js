@@ -20,12 +20,8 @@
   button.addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
     nameButton();
-    drawAll();
   });
-  systemIsDark.addEventListener("change", () => {
-    nameButton();
-    drawAll();
-  });
+  systemIsDark.addEventListener("change", nameButton);
   nameButton();
 
   // Figures. Names and numbers are placed for a wide screen or a narrow one; beyond that a figure follows the page by itself.
@@ -41,7 +37,7 @@
       mode: "vega-lite",
       actions: false,
       ast: true, // expressions are walked and never compiled: the page's policy allows no code made from strings
-      config: data.themes[isDark() ? "dark" : "light"][size],
+      config: data.themes[size],
       defaultStyle: false,
       renderer: "svg",
       tooltip: showTip,

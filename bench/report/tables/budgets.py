@@ -7,10 +7,11 @@ from statistics import fmean
 
 from bench.analysis.budget_sweep import Crossing, Line, Sweep, budget_of
 from bench.analysis.comparison import Group, Row
+from bench.analysis.costs import costs
 from bench.analysis.verdicts import worded
 from bench.records.spec import Budget
 from bench.report.tables.footnotes import title
-from bench.report.tables.formatting import plus_minus
+from bench.report.tables.formatting import number, plus_minus
 from bench.report.tables.table import Note, Section, naming
 from bench.system.text import points
 
@@ -67,13 +68,11 @@ def _settings(sweep: Sweep) -> list[Note]:
     """Name the hyperparameters that a line does not share over its budgets, as after tuning."""
     labels = {}
     for line in sweep.lines:
-        settings = [setting for setting in line.settings if setting is not None]
+        settings = [row.hyperparameters for row in line.rows if row is not None]
         shared = frozenset.intersection(*(frozenset(setting.items()) for setting in settings))
-        if all(frozenset(setting.items()) == shared for setting in settings):
-            continue
-        different = sorted({name for setting in settings for name, value in frozenset(setting.items()) - shared})
-        values = [" ".join(str(setting[name]) for name in different if name in setting) for setting in settings]
-        labels[line.label] = f"{', '.join(different)} {', '.join(values)}"
+        if different := sorted({name for setting in settings for name, _ in setting.items() - shared}):
+            values = [" ".join(str(setting[name]) for name in different if name in setting) for setting in settings]
+            labels[line.label] = f"{', '.join(different)} {', '.join(values)}"
     return naming("settings", "Hyperparameters differ between budgets: {}.", labels)
 
 
@@ -81,12 +80,8 @@ def _crossings(sweep: Sweep) -> list[Note]:
     verdicts = Note("verdicts", "In parentheses is the verdict of the comparison under that budget alone.")
     if not sweep.crossings:
         return [Note("crossing", "No difference changes its sign between two budgets."), verdicts]
-    sure = [
-        Note("crossing", _crossing(crossing, sweep), (crossing.label,))
-        for crossing in sweep.crossings
-        if crossing.at is not None
-    ]
-    unsure = {crossing.label: "" for crossing in sweep.crossings if crossing.at is None}
+    sure = [Note("crossing", _crossing(crossing, sweep), (crossing.label,)) for crossing in sweep.crossings if crossing.at]
+    unsure = {crossing.label: "" for crossing in sweep.crossings if not crossing.at}
     unresolved = naming("sign", "Sign changes that are not resolved on both sides: {}.", unsure)
     return [
         *[*sure, *unresolved][:3],
@@ -119,7 +114,6 @@ def equal_reviews(group: Group) -> list[Section]:
     rows = [row for row in group.rows if row.runs]
     if same is None or not rows:
         return []
-    centre = _seconds(group.reference) if group.reference else None
     # Seconds of runs that shared their device are not those of the method.
     clocks = [] if group.shared else ["device\nseconds", "times the\nreference's"]
     took = "runs shared their device, so their seconds are not shown" if group.shared else "device seconds are what that takes"
@@ -132,8 +126,8 @@ def equal_reviews(group: Group) -> list[Section]:
                     row.label,
                     _accuracy(row),
                     "ref." if row is group.reference else _difference(row),
-                    _mean(row, "reviews_trained"),
-                    *([] if group.shared else _clocks(_seconds(row), centre)),
+                    _reviews(row),
+                    *([] if group.shared else _clocks(row, group.reference)),
                 ]
                 for row in rows
             ],
@@ -142,18 +136,17 @@ def equal_reviews(group: Group) -> list[Section]:
     ]
 
 
-def _clocks(own: float | None, centre: float | None) -> list[str]:
-    return ["–" if own is None else f"{own:,.1f}", "–" if own is None or not centre else f"{own / centre:.2f}"]
+def _clocks(row: Row, reference: Row | None) -> list[str]:
+    own, its = (costs(one).device_seconds if one else None for one in (row, reference))
+    return [number(own, ",.1f"), number(own / its if own is not None and its else None, ".2f")]
 
 
-def _seconds(row: Row) -> float | None:
-    charged = [record.seconds.charged for record in row.measured if record.seconds]
-    return fmean(charged) if charged else None
+def _reviews(row: Row) -> str:
+    trained = [record.training.reviews_trained for record in row.runs if record.training]
+    return number(fmean(trained) if trained else None, ",.0f")
 
 
-def _mean(row: Row, field: str) -> str:
-    values = [getattr(record.training, field) for record in row.runs if record.training]
-    return f"{fmean(values):,.0f}" if values else "–"
+_NUMBERS = ("accuracy", "accuracy_half_width", "accuracy_difference")
 
 
 def as_json(sweep: Sweep) -> dict[str, object]:
@@ -166,9 +159,7 @@ def as_json(sweep: Sweep) -> dict[str, object]:
         "methods": [
             {
                 "label": line.label,
-                "accuracy": [row.accuracy if row else None for row in line.rows],
-                "accuracy_half_width": [row.accuracy_half_width if row else None for row in line.rows],
-                "accuracy_difference": [row.accuracy_difference if row else None for row in line.rows],
+                **{name: [getattr(row, name, None) for row in line.rows] for name in _NUMBERS},
                 "verdict": [row.paired.verdict if row and row.paired else None for row in line.rows],
             }
             for line in sweep.lines

@@ -1,18 +1,85 @@
-"""The columns of a comparison, defined once for terminal, Markdown, LaTeX, page, CSV and JSON."""
+"""The rows of a comparison, baselines and the published result among them, and its columns, once for every format."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any, Literal
 
 from bench.analysis.comparison import Group, Row
 from bench.analysis.verdicts import Paired, worded
+from bench.records.schema import SENTIMENT, Baseline
 from bench.report.tables.formatting import interval, probability, seed_list
-from bench.report.tables.rows import ended
 from bench.system.text import harmless, percent, points
 
-__all__ = ["COLUMNS", "Column", "columns"]
+__all__ = ["COLUMNS", "PUBLISHED", "Column", "baselines", "columns", "differs", "ended", "on_reviews", "rows"]
+
+PUBLISHED = Row(
+    "published: RoBERTa-base + adapters", role="published", accuracy=0.94156, precision=0.93823, recall=0.94536, f1=0.94178,
+    body=2_379_264, head=592_130,
+)  # fmt: skip
+"""The result that this comparison is centred on: 25,000 official test reviews, one run, bottleneck 64, length 256;
+TP 11,817, FP 778, FN 683, TN 11,722 (deepmancer/roberta-adapter-fine-tuning)."""
+_OFFICIAL = (25_000, 123)
+"""Test reviews of the official split, and those of them that are in its train split too."""
+
+
+def rows(group: Group) -> list[Row]:
+    """Return the methods, the reference first, then the baselines, then, beside reviews, the published result."""
+    fitted = [_baseline(fits, group) for fits in baselines(group)]
+    published = [replace(PUBLISHED, label=f"{PUBLISHED.label} ({differs(group)})")] if on_reviews(group) else []
+    return [*group.rows, *fitted, *published]
+
+
+def on_reviews(group: Group) -> bool:
+    """Whether the classes are negative and positive, as those of the published result."""
+    return all(run.data.labels == list(SENTIMENT) for run in group.records)
+
+
+def differs(group: Group) -> str:
+    """Name the differences of the published result: "other encoder and test"."""
+    data = {(run.data.test, run.data.leaked) for run in group.records}
+    same_test = data == {_OFFICIAL} and group.key.test_limit is None
+    same_encoder = "roberta-base" in {name.rsplit("/", 1)[-1] for name in group.encoders}
+    other = [what for what, same in (("encoder", same_encoder), ("test", same_test)) if not same]
+    return f"other {' and '.join(other)}" if other else "one run elsewhere"
+
+
+def baselines(group: Group) -> list[list[Baseline]]:
+    """Group the baselines into rows: the one on all reviews, then those on as many as each seed of the reference saw."""
+    whole = [baseline for baseline in group.baselines if _is_whole(baseline, group)]
+    alike = [baseline for baseline in group.baselines if not _is_whole(baseline, group)]
+    return [fits for fits in (whole, alike) if fits]
+
+
+def _is_whole(baseline: Baseline, group: Group) -> bool:
+    return baseline.spec.train_reviews == (group.key.train_limit or baseline.data.train)
+
+
+def ended(row: Row) -> str:
+    """Count the runs of a row that did not complete, by their state: "1 failed, 2 cancelled"."""
+    states = [record.state for record in row.other_runs]
+    return ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
+
+
+def _baseline(fits: Sequence[Baseline], group: Group) -> Row:
+    tests, reference = [baseline.test for baseline in fits], group.reference
+    which = "all reviews" if _is_whole(fits[0], group) else "as many reviews as the reference"
+    each = f", mean of {len(fits)}" if len(fits) > 1 else ""
+    accuracy, f1 = fmean(test.accuracy for test in tests), fmean(test.f1 for test in tests)
+    return Row(
+        label=f"baseline: {fits[0].spec.model}, {which}{each}",
+        role="baseline",
+        accuracy=accuracy,
+        accuracy_difference=None if reference is None or reference.accuracy is None else accuracy - reference.accuracy,
+        precision=fmean(test.precision for test in tests),
+        recall=fmean(test.recall for test in tests),
+        f1=f1,
+        f1_difference=None if reference is None or reference.f1 is None else f1 - reference.f1,
+        reviews_seen=fmean(baseline.spec.train_reviews for baseline in fits),
+    )
+
 
 Value = float | str | None
 _UNITS = {"%": (100.0, ".2f"), "points": (100.0, "+.2f"), "MiB": (2.0**-20, ",.0f")}
@@ -30,8 +97,8 @@ class Column:
     unit: Literal["", "%", "points", "MiB", "p"] = ""
     header: str = ""
     """Header in tables, on two lines where width is short; empty: not there."""
-    format: Callable[[Any], str] | None = None
-    """Formats the cell, whose lines may be joined; by default the value with the digits of its unit."""
+    format: Callable[[Any], str] | str = ""
+    """Formats the cell, whose lines may be joined, or of its value; by default with the digits of its unit."""
     key: str = ""
     """Name in the `table` of JSON; empty: not there."""
     shown: Literal["always", "narrow", "wide", "csv"] = "csv"
@@ -58,12 +125,12 @@ class Column:
 
     def cell(self, row: Any) -> str:
         """Return the text of a table."""
-        if self.format is not None:
+        if callable(self.format):
             return self.format(row)
         value = self.scaled(row)
         if value is None or isinstance(value, str):
             return _none(row) if value is None else harmless(value)
-        return format(value, _UNITS[self.unit][1] if self.unit in _UNITS else ",.0f")
+        return format(value, self.format or (_UNITS[self.unit][1] if self.unit in _UNITS else ",.0f"))
 
 
 def columns(group: Group, *, wide: bool) -> list[Column]:
@@ -120,10 +187,6 @@ def _trainable(row: Row) -> str:
     return _none(row) if row.body is None or row.head is None else f"{row.body:,}\n+ {row.head:,}"
 
 
-def _rate(row: Row) -> str:
-    return _none(row) if row.reviews_per_second is None else f"{row.reviews_per_second:.1f}"
-
-
 def _time(row: Row) -> str:
     """Write the time per token over the reference's, with its 95 % interval; the reference has none."""
     conversion = row.conversion
@@ -152,7 +215,7 @@ def _numbers(*seeds: list[int]) -> str:
 
 COLUMNS = (
     Column("role", "role"),
-    Column("method", "label", "", "method", None, "method", "always", words=True),
+    Column("method", "label", "", "method", "", "method", "always", words=True),
     Column("accuracy", "accuracy", "%", "accuracy\n%", _accuracy, "accuracy %", "always"),
     Column(
         "accuracy minus reference", lambda r: None if r.role == "reference" else r.accuracy_difference, "points",
@@ -160,16 +223,16 @@ COLUMNS = (
     ),
     Column("verdict", _of_paired(worded), "", "verdict", _verdict, "verdict", "always", words=True),
     Column("p (Holm)", "paired.p_holm", "p", "p\n(Holm)", _p, "p (Holm)", "wide"),
-    Column("precision", "precision", "%", "precision\n%", None, "precision %", "wide"),
-    Column("recall", "recall", "%", "recall\n%", None, "recall %", "wide"),
-    Column("F1", "f1", "%", "F1\n%", None, "F1 %", "always"),
+    Column("precision", "precision", "%", "precision\n%", "", "precision %", "wide"),
+    Column("recall", "recall", "%", "recall\n%", "", "recall %", "wide"),
+    Column("F1", "f1", "%", "F1\n%", "", "F1 %", "always"),
     Column("F1 minus reference", lambda r: None if r.role == "reference" else r.f1_difference, "points"),
     Column("", "body", "", "trainable\n+ head", _trainable, "", "narrow"),
-    Column("trainable parameters in the encoder", "body", "", "trainable:\nencoder", None, "trains: body", "wide"),
-    Column("trainable parameters in the head", "head", "", "head", None, "+ head", "wide"),
-    Column("peak memory", "memory", "MiB", "memory\nMiB", None, "memory MiB", "always"),
-    Column("reviews seen", "reviews_seen", "", "reviews\nseen", None, "reviews seen", "wide"),
-    Column("reviews per second", "reviews_per_second", "", "reviews\nper s", _rate, "reviews per s", "always"),
+    Column("trainable parameters in the encoder", "body", "", "trainable:\nencoder", "", "trains: body", "wide"),
+    Column("trainable parameters in the head", "head", "", "head", "", "+ head", "wide"),
+    Column("peak memory", "memory", "MiB", "memory\nMiB", "", "memory MiB", "always"),
+    Column("reviews seen", "reviews_seen", "", "reviews\nseen", "", "reviews seen", "wide"),
+    Column("reviews per second", "reviews_per_second", "", "reviews\nper s", ".1f", "reviews per s", "always"),
     Column("time a token over the reference's", "conversion.ratio", "", "time\nper token", _time, "time a token", "always"),
     Column("time a token: 95 % interval from", "conversion.low"),
     Column("time a token: 95 % interval to", "conversion.high"),

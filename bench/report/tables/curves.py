@@ -21,6 +21,8 @@ def sections(group: Group) -> list[Section]:
     if not rows:
         return []
     reviews = next(record.data.validation for row in rows for record in row.runs)
+    expected = "Runs shared their device, so seconds are those that the calibration expects, not their own clocks'."
+    clock = [Note("clock", expected)] if group.shared else []
     precision = f"standard error of one of 80 %: {100 * math.sqrt(0.8 * 0.2 / max(1, reviews)):.1f} points"
     curve = Section(
         title=f"Learning curves · {title(group)}",
@@ -28,7 +30,7 @@ def sections(group: Group) -> list[Section]:
         rows=[[row.label, *(_mark(mark, shared=group.shared) for mark in marks(row.runs))] for row in rows],
         notes=[
             Note("validation", f"Accuracy in % on {reviews:,} validation reviews ({precision}), with device seconds by then."),
-            *_clock(group),
+            *clock,
             Note("schedule", "The learning rate follows the budget: a point on the way is not where a smaller budget ends."),
         ],
     )
@@ -45,18 +47,10 @@ def sections(group: Group) -> list[Section]:
                 "bound",
                 "Seconds and reviews at the first quarter of the budget with that accuracy: upper bounds, median over seeds.",
             ),
-            *_clock(group),
+            *clock,
         ],
     )
     return [curve, timed]
-
-
-def _clock(group: Group) -> list[Note]:
-    if not group.shared:
-        return []
-    return [
-        Note("clock", "Runs shared their device, so seconds are those that the calibration expects, not their own clocks'.")
-    ]
 
 
 def _level(level: float) -> str:

@@ -11,7 +11,8 @@ from bench.rules import TUNING_SEED
 from bench.system.text import harmless, mebibytes, percent
 
 __all__ = [
-    "baseline_line", "choice_line", "interval", "seed_list", "of_seeds", "plus_minus", "probability", "run_line", "seconds"
+    "baseline_line", "choice_line", "interval", "number", "of_seeds", "plus_minus", "probability", "run_line", "seconds",
+    "seed_list",
 ]  # fmt: skip
 
 _EDGE = "at the edge of its grid"
@@ -20,11 +21,9 @@ _EDGE = "at the edge of its grid"
 def run_line(record: Record) -> str:
     """Write a run or a tuning trial in one readable row."""
     spec = record.spec
-    rate, accuracy = learning_rate(record), validation_accuracy(record)
-    is_trial = spec.purpose == "trial"
-    name = f"{spec.method:<16} " + (
-        f"trial, learning rate {_rate(rate)}, tuning seed {TUNING_SEED - spec.seed + 1}" if is_trial else f"seed {spec.seed}"
-    )
+    rate, accuracy, is_trial = number(learning_rate(record), "g"), validation_accuracy(record), spec.purpose == "trial"
+    which = f"trial, learning rate {rate}, tuning seed {TUNING_SEED - spec.seed + 1}" if is_trial else f"seed {spec.seed}"
+    name = f"{spec.method:<16} {which}"
     if record.state != "complete":
         return harmless(f"{name}  {record.state}: {record.reason or 'no reason was recorded'}")
     parts = [name]
@@ -40,7 +39,7 @@ def run_line(record: Record) -> str:
     if record.memory:
         parts.append(f"{mebibytes(record.memory.training_bytes)} MiB")
     if record.choice and record.choice.at_edge:
-        parts.append(f"learning rate {_rate(rate)} {_EDGE}")
+        parts.append(f"learning rate {rate} {_EDGE}")
     return harmless("  ".join(parts) + f"  [{spec.encoder}, {spec.requested_budget}]")
 
 
@@ -52,10 +51,8 @@ def _collapse(test: Evaluation) -> str:
 
 def choice_line(decision: Decision) -> str:
     """Write in one row which learning rate the trials of a method chose, and from what; or why none."""
-    scores = ", ".join(f"{_rate(trial.learning_rate)} {_trial(trial)}" for trial in tried(decision.trials))
-    choice = (
-        f"learning rate {_rate(decision.rate)} is chosen" if decision.rate is not None else f"no runs, since {decision.reason}"
-    )
+    scores = ", ".join(f"{trial.learning_rate:g} {_trial(trial)}" for trial in tried(decision.trials))
+    choice = f"no runs, since {decision.reason}" if decision.rate is None else f"learning rate {decision.rate:g} is chosen"
     if decision.choice is not None and decision.choice.at_edge:
         choice += f" ({_EDGE})"
     return harmless(f"{decision.method:<16} tuned: {choice}; validation by learning rate: {scores}  [{decision.budget}]")
@@ -64,10 +61,6 @@ def choice_line(decision: Decision) -> str:
 def _trial(trial: Trial) -> str:
     mean = f"{percent(fmean(trial.accuracies))} %" if trial.accuracies else "no accuracy"
     return f"{mean}, collapsed" if trial.collapsed else mean
-
-
-def _rate(rate: float | None) -> str:
-    return "–" if rate is None else f"{rate:g}"
 
 
 def baseline_line(baseline: Baseline) -> str:
@@ -82,6 +75,11 @@ def baseline_line(baseline: Baseline) -> str:
 def seconds(value: float) -> str:
     """Write seconds with a decimal where it says something: 45.2 s, 240 s."""
     return f"{value:.1f} s" if value < 100 else f"{value:,.0f} s"
+
+
+def number(value: float | None, form: str) -> str:
+    """Write a number in a format of Python, or a dash where there is none."""
+    return "–" if value is None else format(value, form)
 
 
 def plus_minus(mean: float | None, half: float | None) -> str:

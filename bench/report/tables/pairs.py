@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from bench.analysis.comparison import Group
 from bench.analysis.verdicts import Paired, worded
-from bench.report.tables.footnotes import title
+from bench.report.tables.footnotes import of_collapse, of_family, title
 from bench.report.tables.formatting import interval, probability
 from bench.report.tables.table import Note, Section
-from bench.report.tables.verdict_notes import of_collapse, of_family
 from bench.system.text import points
 
 __all__ = ["as_json", "sections"]
@@ -18,43 +17,24 @@ def sections(group: Group) -> list[Section]:
     if len(group.pairs) < 3:
         return []
     judged = [pair.paired for pair in group.pairs if pair.paired.p_holm is not None]
+    notes = [*of_family(group, judged, f"all {len(judged)} pairs, a family of its own"), *of_collapse(group)]
+    if any(pair.paired.collapsed for pair in group.pairs):
+        notes.append(Note("without", "Where a seed collapsed for a method of a pair, its difference is without that seed."))
     return [
         Section(
             title=f"All pairs · {title(group)}",
             headers=["method\nminus other", "Δ points\n[95 %]", "verdict", "p\n(Holm)", "seeds"],
             words=frozenset({0, 2}),
-            rows=[
-                [
-                    f"{pair.method} − {pair.other}",
-                    _difference(pair.paired),
-                    worded(pair.paired),
-                    "" if pair.paired.p_holm is None else probability(pair.paired.p_holm),
-                    str(len(pair.paired.seeds)),
-                ]
-                for pair in group.pairs
-            ],
-            notes=[
-                *of_family(group, judged, f"all {len(judged)} pairs, a family of its own"),
-                *of_collapse(group),
-                *(
-                    [
-                        Note(
-                            "without",
-                            "Where a seed collapsed for a method of a pair, its difference is without that seed.",
-                        )
-                    ]
-                    if any(pair.paired.collapsed for pair in group.pairs)
-                    else []
-                ),
-            ],
+            rows=[[f"{pair.method} − {pair.other}", *_cells(pair.paired)] for pair in group.pairs],
+            notes=notes,
         )
     ]
 
 
-def _difference(paired: Paired) -> str:
-    if paired.difference is None:
-        return "–"
-    return "\n".join(part for part in (points(paired.difference), interval(paired)) if part)
+def _cells(paired: Paired) -> list[str]:
+    difference = f"{points(paired.difference)}\n{interval(paired)}".rstrip("\n")
+    p = "" if paired.p_holm is None else probability(paired.p_holm)
+    return [difference, worded(paired), p, str(len(paired.seeds))]
 
 
 def as_json(group: Group) -> list[dict[str, object]]:

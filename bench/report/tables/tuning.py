@@ -5,9 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 
 from bench.analysis.groups import shared_device
-from bench.analysis.sensitivity import Sensitivity, Trials
-from bench.analysis.tuning import learning_rate, validation_accuracy
-from bench.records.schema import Record
+from bench.analysis.tuning import Sensitivity, Trials, learning_rate, validation_accuracy
 from bench.report.tables.footnotes import title
 from bench.report.tables.formatting import seconds
 from bench.report.tables.table import Note, Section, naming
@@ -16,22 +14,24 @@ from bench.system.text import percent
 __all__ = ["as_json", "section"]
 
 _PLACES = ("low", "default", "high", "other rates")
-_CHOSEN = " *"
 
 
 def section(sensitivity: Sensitivity) -> Section:
     """Return methods by learning rates, as each method declares them."""
     placed = [_placed(row) for row in sensitivity.methods]
     shown = [place for place in _PLACES if place != "other rates" or any(cells[place] for cells in placed)]
-    edges = {row.label: f"{row.chosen_rate:g}" for row in sensitivity.methods if _at_edge(row)}
+    edges = {row.label: f"{row.chosen_rate:g}" for row in sensitivity.methods if row.at_edge}
     broken = {
-        f"{row.label} at {_rate(trial)}, {trial.state}": f"({trial.reason or 'no reason was recorded'})"
+        f"{row.label} at {rate}, {trial.state}": f"({trial.reason or 'no reason was recorded'})"
         for row in sensitivity.methods
         for trial in row.trials
+        for rate in [trial.spec.hyperparameters.get("learning_rate", "–")]
         if trial.state != "complete"
     }
-    shared = any(shared_device(trial) for row in sensitivity.methods for trial in row.trials)
+    shared = any(map(shared_device, sensitivity.group.records))
     cases = sensitivity.methods[0].trials[0].data.validation
+    most = max(len({trial.spec.seed for trial in row.trials}) for row in sensitivity.methods)
+    seeds = f"{most} tuning seed{'s' if most != 1 else ''}"
     return Section(
         title=f"Tuning trials · {title(sensitivity.group)}",
         headers=["method", *(f"{place}\nrate: %" for place in shown), *([] if shared else ["device s\nof tuning"])],
@@ -40,9 +40,7 @@ def section(sensitivity: Sensitivity) -> Section:
             for row, cells in zip(sensitivity.methods, placed, strict=True)
         ],
         notes=[
-            Note(
-                "trials", f"Rate and accuracy over {_seeds(sensitivity)} on {cases:,} validation reviews; no trial is tested."
-            ),
+            Note("trials", f"Rate and accuracy over {seeds} on {cases:,} validation reviews; no trial is tested."),
             Note("chosen", "* The rate of the runs: the best mean under which no seed collapsed; a tie goes to the default."),
             *naming("edge", "Chosen at the edge of the rates tried: {}.", edges),
             *naming("state", "Not complete: {}.", broken),
@@ -56,28 +54,13 @@ def _placed(row: Trials) -> dict[str, list[str]]:
     cells: dict[str, list[str]] = {place: [] for place in _PLACES}
     for trial in row.rates:
         rate = trial.learning_rate
-        if row.default is None or rate not in row.declared:
-            place = "other rates"
-        else:
+        place = "other rates"
+        if row.default is not None and rate in row.declared:
             place = "default" if rate == row.default else "low" if rate < row.default else "high"
-        text = percent(fmean(trial.accuracies)) if trial.accuracies else "no accuracy"
-        if trial.collapsed:
-            text += ", collapsed"
-        cells[place].append(f"{rate:g}: {text}{_CHOSEN if rate == row.chosen_rate else ''}")
+        accuracy = percent(fmean(trial.accuracies)) if trial.accuracies else "no accuracy"
+        marks = f"{', collapsed' if trial.collapsed else ''}{' *' if rate == row.chosen_rate else ''}"
+        cells[place].append(f"{rate:g}: {accuracy}{marks}")
     return cells
-
-
-def _seeds(sensitivity: Sensitivity) -> str:
-    most = max((len({trial.spec.seed for trial in row.trials}) for row in sensitivity.methods), default=0)
-    return f"{most} tuning seed{'s' if most != 1 else ''}"
-
-
-def _at_edge(row: Trials) -> bool:
-    return row.chosen_rate is not None and row.chosen_rate in (row.rates[0].learning_rate, row.rates[-1].learning_rate)
-
-
-def _rate(trial: Record) -> str:
-    return f"{trial.spec.hyperparameters.get('learning_rate', '–')}"
 
 
 def _total(row: Trials) -> str:
@@ -95,7 +78,7 @@ def as_json(sensitivity: Sensitivity) -> dict[str, object]:
                 "method": row.method,
                 "default_learning_rate": row.default,
                 "chosen_learning_rate": row.chosen_rate,
-                "at_edge": _at_edge(row),
+                "at_edge": row.at_edge,
                 "device_seconds": row.seconds,
                 "device_seconds_complete": row.all_timed,
                 "trials": [
