@@ -150,7 +150,8 @@ def small_folder(small_source: Source, tmp_path_factory: pytest.TempPathFactory)
     import pandas as pd
 
     folder = tmp_path_factory.mktemp("reviews")
-    table = pd.DataFrame({"text": small_source.train.texts, "label": small_source.train.labels})
+    labels = [small_source.labels[label] for label in small_source.train.labels]
+    table = pd.DataFrame({"text": small_source.train.texts, "label": labels})
     held_out = np.arange(len(table)) % 3 == 0
     table[~held_out].to_csv(folder / "train.csv", index=False)
     table[held_out].to_parquet(folder / "test.parquet")
@@ -163,7 +164,10 @@ def easy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import pandas as pd
 
     words = ("awful dreadful terrible boring poor", "superb wonderful great moving rich")
-    table = pd.DataFrame({"text": [f"{words[i % 2]} film {i}" for i in range(440)], "label": [i % 2 for i in range(440)]})
+    labels = ("negative", "positive")
+    table = pd.DataFrame(
+        {"text": [f"{words[i % 2]} film {i}" for i in range(440)], "label": [labels[i % 2] for i in range(440)]}
+    )
     folder = tmp_path_factory.mktemp("easy")
     table[:400].to_csv(folder / "train.csv", index=False)
     table[400:].to_csv(folder / "test.csv", index=False)

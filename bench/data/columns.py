@@ -163,9 +163,8 @@ def names_of(classes: Sequence[Class], class_names: Sequence[str] | None) -> lis
     """Return the names of classes: those that the file gives to numbers, else the values themselves."""
     if class_names and all(isinstance(value, int) and 0 <= value < len(class_names) for value in classes):
         labels = [str(class_names[int(value)]) for value in classes]
-    else:
-        labels = [str(value) for value in classes]
-    return list(SENTIMENT) if labels == ["neg", "pos"] else labels
+        return list(SENTIMENT) if labels == ["neg", "pos"] else labels
+    return [str(value) for value in classes]
 
 
 def indices(part: Labelled, classes: Sequence[Class], *, every: bool = False) -> list[int]:

@@ -21,7 +21,7 @@ __all__ = ["BATCHES", "measure_latency"]
 
 BATCHES = (1, 32)
 """Texts a call: a single request, and a batch of a service."""
-FEWEST, FEWEST_SHORT, MOST, SECONDS = 5, 3, 50, 1.0
+FEWEST, FEWEST_SHORT, MOST, SECONDS = 5, 1, 50, 1.0
 """Rounds of each size: at least the fewest, then more until there are the most or the seconds are over; after a short run
 fewer, and a quarter of the seconds."""
 

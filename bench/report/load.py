@@ -85,9 +85,10 @@ def items(place: Path) -> list[AnyRecord | Damaged]:
 
 
 def _no_records(sources: Sequence[Path]) -> RecordError:
+    make_some = "make some with: python -m bench run --method all"
     if missing := [path for path in sources if not path.exists()]:
-        return RecordError(f"there is no file or folder {quoted(missing)}; name one that holds records of runs")
-    return RecordError(f"{quoted(sources)} holds no records of runs; make some with: python -m bench run --method all")
+        return RecordError(f"there is no file or folder {quoted(missing)}; {make_some}")
+    return RecordError(f"{quoted(sources)} holds no records of runs; {make_some}")
 
 
 def quoted(sources: Sequence[Path]) -> str:

@@ -22,8 +22,15 @@ from tests.measurements.records import BUDGETS, write_records
 from tests.methods.test_methods import loop_for
 
 BATCH, LENGTH, EVALUATED, TOKENISED = 16, 128, 64, 500
-REPORT_SECONDS = 2.0
-"""A warm report on 1,000 records takes no longer."""
+REPORT_LOOPS = 60
+"""A warm report on 1,000 records takes the processor no longer than so many loops of the kernel it is measured beside."""
+
+
+def processor_time(work: Work) -> float:
+    """Return the processor's seconds of one call, which other work on the machine hardly lengthens."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +95,4 @@ def test_report(
     assert capsys.readouterr().err == "", "a synthetic record is no record"
     assert text.count("houlsby") >= BUDGETS
     if count == 1000:
-        began = time.process_time()  # the processor's, which other work on the machine hardly lengthens
-        report()
-        assert time.process_time() - began <= REPORT_SECONDS
+        assert processor_time(report) <= REPORT_LOOPS * min(processor_time(python_loop) for _ in range(5))

@@ -184,7 +184,7 @@ CASES: list[tuple[list[str], str]] = [
     ([*LORA, *SMALL, "--out", "x" * 300], "(File name too long); choose another --out"),
     ([*LORA, *SMALL, "--out", "a\0b"], "Value error, embedded null byte"),
     (["report", "--results", "{file}"], "is not a whole record (it is not whole JSON); name records, or folders of them"),
-    (["report", "{runs}", "nowhere"], "'nowhere' holds no records of runs"),
+    (["report", "{runs}", "nowhere"], "there is no file or folder 'nowhere'; make some with"),
     (["report", "{runs}", "{file}"], "is not a whole record"),
     (["report", "--results", "{pipe}"], "holds no records of runs"),
     (["report", "--results", "{runs}", "--reference", "hulsby"], "reference 'hulsby'; did you mean 'houlsby'?"),
@@ -195,14 +195,14 @@ CASES: list[tuple[list[str], str]] = [
     (["report", "--results", "{runs}", "--out", "/proc/report"], "the report cannot be written to '/proc/report'"),
     (["report", "--results", "{runs}", "--out", "x" * 300], "the report cannot be written to"),
     (["report", "--results", "{runs}", "--out", "a\0b"], "Value error, embedded null byte"),
-    (["report", "--strict", "yes"], "'yes' holds no records of runs"),
+    (["report", "--strict", "yes"], "there is no file or folder 'yes'"),
     (["audit"], "name at least one record or folder"),
     (["audit", "nowhere.json"], "there is no record 'nowhere.json'"),
     (["audit", "{pipe}"], "is not a record: it is not a file"),
     (["audit", "{file}"], "is not a record: it is not whole JSON"),
     (["audit", "{empty}"], "there is no record in"),
     (["report", "--results", "{empty}"], "holds no records of runs; make some with"),
-    (["report", "--results", "nowhere"], "holds no records of runs"),
+    (["report", "--results", "nowhere"], "there is no file or folder 'nowhere'"),
     (["report", "--format", "pdf"], "'pdf' is not one of"),
     (["report", "--view", "colours"], "'colours' is not one of"),
 ]  # fmt: skip
@@ -301,7 +301,9 @@ def command(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "bench", *arguments], cwd=folder, capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.parametrize(("arguments", "says"), [CASES[0], CASES[5], CASES[10], (["report"], "holds no records of runs")])
+@pytest.mark.parametrize(
+    ("arguments", "says"), [CASES[0], CASES[5], CASES[10], (["report"], "there is no file or folder 'results/reference'")]
+)
 def test_the_same_in_a_process_of_its_own(arguments: list[str], says: str, tmp_path: Path) -> None:
     done = command(*arguments, folder=tmp_path)
     assert done.returncode == 2
@@ -369,7 +371,8 @@ def test_a_working_folder_that_is_gone(tmp_path: Path) -> None:
     done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (2, "")
     assert (
-        done.stderr == "error: 'results/reference' holds no records of runs; make some with: python -m bench run --method all\n"
+        done.stderr
+        == "error: there is no file or folder 'results/reference'; make some with: python -m bench run --method all\n"
     )
 
 

@@ -268,7 +268,7 @@ CASES: list[tuple[list[str], str, str]] = [
     (["{houlsby}"], "gap", "standard input, line 2 is empty"),
     (["{houlsby}"], "nul", "standard input, line 1 holds a NUL byte"),
     (["{houlsby}", "good", "--csv", "{empty.csv}"], "", "texts and --csv are both given ('good')"),
-    (["{houlsby}", "--csv", "nowhere.csv"], "", "--csv 'nowhere.csv' cannot be read (No such file or directory)"),
+    (["{houlsby}", "--csv", "nowhere.csv"], "", "nowhere.csv cannot be read (No such file or directory)"),
     (["{houlsby}", "--csv", "{files}"], "", "cannot be read (Is a directory)"),
     (["{houlsby}", "--csv", "{header.csv}"], "", "header.csv holds no rows under a header"),
     (["{houlsby}", "--csv", "{empty.csv}", "--column", "review"], "", "has no column 'review' (it has id, text)"),
