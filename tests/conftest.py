@@ -164,7 +164,10 @@ def easy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import pandas as pd
 
     words = ("awful dreadful terrible boring poor", "superb wonderful great moving rich")
-    table = pd.DataFrame({"text": [f"{words[i % 2]} film {i}" for i in range(440)], "label": [i % 2 for i in range(440)]})
+    labels = ("negative", "positive")
+    table = pd.DataFrame(
+        {"text": [f"{words[i % 2]} film {i}" for i in range(440)], "label": [labels[i % 2] for i in range(440)]}
+    )
     folder = tmp_path_factory.mktemp("easy")
     table[:400].to_csv(folder / "train.csv", index=False)
     table[400:].to_csv(folder / "test.csv", index=False)

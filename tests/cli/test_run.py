@@ -24,6 +24,7 @@ from bench.rules import PASSES
 from bench.runs.launchers.process import Died
 from bench.system.errors import RecordError
 from bench.training.job import Job, Outcome, Result, record_of
+from bench.training.run import FEW_TEXTS
 from tests.conftest import runs_by
 
 SMALL = ["--max-length", "32", "--batch-size", "8", "--budget", "6 steps"]
@@ -76,7 +77,7 @@ def test_every_method_leaves_a_whole_record(all_run: Path) -> None:
         assert record.seconds.outside_training is not None
         first = record.spec.seed == 0
         assert (record.out_of_domain is not None) == (record.latency is not None) == first
-        assert record.out_of_domain is None or record.out_of_domain.reviews == 8530
+        assert record.out_of_domain is None or record.out_of_domain.reviews == FEW_TEXTS
         assert record.energy is None
         split = record.memory.split
         assert split is not None

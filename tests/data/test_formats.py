@@ -76,8 +76,8 @@ def test_files_that_need_mending_say_where_and_how(name: str, says: str) -> None
 @pytest.mark.parametrize(
     ("values", "names", "labels"),
     [
-        ([1, 0, 1], ["negative", "positive"], [1, 0, 1]),
-        ([1.0, 0.0, 1.0], ["negative", "positive"], [1, 0, 1]),
+        ([1, 0, 1], ["0", "1"], [1, 0, 1]),
+        ([1.0, 0.0, 1.0], ["0", "1"], [1, 0, 1]),
         (["positive", "negative", "positive"], ["negative", "positive"], [1, 0, 1]),
         ([True, False, True], ["False", "True"], [1, 0, 1]),
         ([10, 9, 10], ["9", "10"], [1, 0, 1]),
