@@ -330,7 +330,7 @@ class TestAccuracyInParts:
             accuracy.merge([first, tmp_path / "none.json"])
 
     def test_a_device_that_is_not_there_and_a_wrong_seed_are_refused(self, monkeypatch, capsys):
-        monkeypatch.setattr("bench.system.device._has_cuda", lambda: False)
+        monkeypatch.setattr("bench.system.device.shows_gpu", lambda: False)
         for words, says in ((["--device", "cuda"], "no CUDA device"), (["--seed", "100"], "--seed must be")):
             monkeypatch.setattr("sys.argv", ["accuracy", *words])
             with pytest.raises(SystemExit) as ended:
