@@ -212,6 +212,9 @@ def test_baselines_attach_to_the_right_groups() -> None:
         (1, 100): [(22404, 100, 1)],
         (2, None): [(22404, None, 2)],
     }
+    (limited,) = compare([baseline(22404), baseline(100), run(spec={"train_limit": 100})], "houlsby", ORDER)
+    assert [baseline.spec.train_reviews for baseline in limited.baselines] == [100], "all texts are those of the limit"
+    assert [row.label.rpartition(", ")[2] for row in rows(limited) if row.role == "baseline"] == ["all reviews"]
     assert all(f.data.cut == group.key.cut for group in groups for f in group.baselines)
 
 

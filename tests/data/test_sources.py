@@ -47,6 +47,13 @@ def test_the_embedded_reviews_are_the_25000_of_the_official_train_split(embedded
     assert read("embedded").sha256 == embedded.sha256
 
 
+def test_numbers_are_sentiments_only_where_the_reviews_are_known(embedded: Source, tmp_path: Path) -> None:
+    table = pd.DataFrame({"text": embedded.train.texts, "label": embedded.train.labels})
+    for rows, labels in ((table, ["negative", "positive"]), (table.iloc[:-1], ["0", "1"])):
+        rows.to_parquet(tmp_path / "reviews.parquet")
+        assert read(str(tmp_path / "reviews.parquet")).labels == labels
+
+
 @pytest.mark.parametrize("write", WRITERS)
 def test_every_format_gives_the_same_texts_and_hash(write: Callable[[Path, str], None], tmp_path: Path) -> None:
     for split in ("train", "test"):

@@ -56,9 +56,17 @@ def test_the_first_of_each_class() -> None:
     assert first_balanced(uneven, 4).tolist() == [0, 1, 2, 4]
 
 
-@pytest.mark.parametrize(("purpose", "end"), [("run", 6), ("trial", 36)])
+@pytest.mark.parametrize(
+    ("purpose", "test_limit", "expected"),
+    [("run", None, [6, 6, 6, 6]), ("run", 4, [4, 4, 4, 4]), ("run", 40, [6, 6, 6, 6]), ("trial", None, [6, 6, 6, 36])],
+)
 def test_a_mark_reads_the_first_of_validation_and_the_end_of_a_trial_all(
-    tiny: PretrainedModel, small_task: Task, monkeypatch: pytest.MonkeyPatch, purpose: str, end: int
+    tiny: PretrainedModel,
+    small_task: Task,
+    monkeypatch: pytest.MonkeyPatch,
+    purpose: str,
+    test_limit: int | None,
+    expected: list[int],
 ) -> None:
     read_rows: list[int] = []
     predict = module.predict
@@ -69,9 +77,9 @@ def test_a_mark_reads_the_first_of_validation_and_the_end_of_a_trial_all(
 
     monkeypatch.setattr(module, "VALIDATION_AT_MARKS", 6)
     monkeypatch.setattr(module, "predict", counted)
-    trainer = trained(tiny, small_task, "lora", purpose=purpose)
+    trainer = trained(tiny, small_task, "lora", purpose=purpose, test_limit=test_limit)
     assert len(small_task.validation) == 36
-    assert read_rows == [6, 6, 6, end]
+    assert read_rows == expected
     for point, texts in zip(trainer.ledger.curve, read_rows, strict=True):
         assert point.accuracy * texts == pytest.approx(round(point.accuracy * texts))
 
@@ -80,7 +88,7 @@ def test_a_validation_split_of_the_data_is_used(small_folder: Path, tmp_path: Pa
     plain = read(str(small_folder))
     for file in small_folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    held_out = pd.DataFrame({"text": ["good film", "bad film", "fine film"], "label": [1, 0, 1]})
+    held_out = pd.DataFrame({"text": ["good film", "bad film", "fine film"], "label": ["positive", "negative", "positive"]})
     held_out.to_csv(tmp_path / "validation.csv", index=False)
     source = read(str(tmp_path))
     made, other = split(source), split(Source(source.name, plain.train, plain.test))
