@@ -88,9 +88,8 @@ def minilm() -> PretrainedModel:
     return find("minilm")
 
 
-def write_encoder(folder: Path, kind: str = "Bert", **sizes: Any) -> Path:
-    """A randomly initialised encoder of a family, saved as transformers saves it, with MiniLM's tokenizer."""
-    import torch
+def family_config(kind: str, **sizes: Any) -> Any:
+    """The configuration of a small encoder of a family, as transformers has it."""
     import transformers
 
     sizes = {**TINY, **FAMILIES[kind], **sizes}
@@ -102,9 +101,16 @@ def write_encoder(folder: Path, kind: str = "Bert", **sizes: Any) -> Path:
             "intermediate_size": "hidden_dim",
         }
         sizes = {names.get(key, key): value for key, value in sizes.items()}
+    return getattr(transformers, f"{kind}Config")(**sizes)
+
+
+def write_encoder(folder: Path, kind: str = "Bert", **sizes: Any) -> Path:
+    """A randomly initialised encoder of a family, saved as transformers saves it, with MiniLM's tokenizer."""
+    import torch
+    import transformers
+
     torch.manual_seed(0)
-    config = getattr(transformers, f"{kind}Config")(**sizes)
-    model = getattr(transformers, f"{kind}Model")(config)
+    model = getattr(transformers, f"{kind}Model")(family_config(kind, **sizes))
     model.save_pretrained(folder, safe_serialization=True)
     shutil.copy(find("minilm").folder / "tokenizer.json", folder)
     return folder
