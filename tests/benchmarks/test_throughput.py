@@ -83,10 +83,8 @@ def test_tokenisation(benchmark: BenchmarkFixture, minilm: PretrainedModel, smal
 
 
 @pytest.mark.parametrize("count", [1000, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_report(
-    benchmark: BenchmarkFixture, minilm: PretrainedModel, tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int
-) -> None:
-    folder = write_records(tmp_path / "results", minilm, count)
+def test_report(benchmark: BenchmarkFixture, tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int) -> None:
+    folder = write_records(tmp_path / "results", count)
 
     def report() -> str:
         return render(folder, reference="houlsby", style="table")

@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+import methods
 from bench.cli.app import main
 from bench.models.classifier import Classifier
 from bench.models.pretrained import PretrainedModel
@@ -20,8 +21,8 @@ from bench.records.artifacts import Saved
 from bench.records.card import README, snippet
 from bench.records.store import save
 from tests.conftest import make_spec
-from tests.methods.test_methods import attached
-from tests.saving import keep, record_of
+from tests.methods.test_methods import IDS, MASK
+from tests.saving import attached, keep, record_of
 
 ALONE = """
 import json, os, sys
@@ -41,8 +42,10 @@ def kept(out: Path, pretrained: PretrainedModel, method: str) -> tuple[Saved, Cl
     classifier, spec = attached(pretrained, method).eval(), make_spec(method)
     torch.manual_seed(1)
     with torch.no_grad():
+        before = classifier.features(IDS, MASK)
         for parameter in classifier.parameters():
             parameter += 0.05 * torch.randn(parameter.shape) * parameter.requires_grad
+        assert torch.allclose(classifier.features(IDS, MASK), before, atol=1e-4) == (method == "head-only")
     saved = keep(out, pretrained, classifier, spec)
     save(out, record_of(pretrained, spec))
     encoder = saved.folder / spec.encoder
@@ -66,11 +69,11 @@ def test_the_snippet_of_a_card_answers_as_the_run_does(
 ) -> None:
     cases = [("tiny", "houlsby"), ("tiny", "lora"), ("tiny", "full"), ("tiny", "head-only"), ("MPNet", "houlsby")]
     cases += [("Bert", "lora"), ("Roberta", "pfeiffer"), ("DistilBert", "houlsby"), ("Electra", "bitfit"), ("Albert", "full")]
-    cases += [("DebertaV2", "lora"), ("ModernBert", "houlsby")]
+    cases += [("DebertaV2", "lora"), ("ModernBert", "houlsby"), *(("tiny", name) for name in methods.expand("peft")[1:])]
     runs = []
     for kind, method in cases:
         saved, classifier = kept(tmp_path / kind, tiny if kind == "tiny" else family(kind), method)
-        assert "use_safetensors=True" in write_card(saved, tmp_path / kind) or method in {"full", "head-only", "bitfit"}
+        assert "use_safetensors=True" in write_card(saved, tmp_path / kind) or not methods.get(method).backend
         saved.verified()
         runs.append((saved, classifier))
     assert "interface=interface" in (snippet(runs[4][0]) or "")
