@@ -64,9 +64,10 @@ peers: install
 peers-accuracy: install
 	$(BIN)/python -m tests.measurements.peers.accuracy
 
-# The suite beside itself with one ablation moved at a time: batches, optimizer, allocator, dropout: half an hour.
+# The suite beside itself with one ablation moved at a time: batches, optimizer, allocator, dropout, spinning: over an hour.
 ablations: install
 	$(BIN)/python -m tests.measurements.peers --ablations --method houlsby --method full --out results/ablations.json
+	$(BIN)/python -m tests.measurements.peers.spinning
 
 # What a token costs and how much memory training takes at 1,000, 5,000 and all reviews: about 20 minutes.
 growth: install

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.cli.app import main
 from bench.data.sources import Reviews, Source, read
 from bench.data.task import Task, prepare, split
 from bench.models.pretrained import PretrainedModel, find
@@ -36,6 +38,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 """Families of encoders, as transformers' classes begin, and what their configurations need beside `TINY`."""
+MEAN = '{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false}'
+"""Mean pooling as sentence-transformers before 5.4 writes it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,10 +50,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
+def pytest_collection_finish() -> None:
+    """Spare the libraries, which are loaded now, from the garbage collections that every meter of memory starts with."""
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def quiet_libraries() -> None:
     for name in ("adapters", "transformers"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def call(arguments: list[str]) -> int:
+    """Call the command in this process; returns its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    return int(ended.value.code or 0)
 
 
 @contextmanager
@@ -104,8 +120,11 @@ def family_config(kind: str, **sizes: Any) -> Any:
     return getattr(transformers, f"{kind}Config")(**sizes)
 
 
-def write_encoder(folder: Path, kind: str = "Bert", **sizes: Any) -> Path:
-    """A randomly initialised encoder of a family, saved as transformers saves it, with MiniLM's tokenizer."""
+def write_encoder(folder: Path, kind: str = "Bert", pooling: str | None = None, **sizes: Any) -> Path:
+    """A randomly initialised encoder of a family, saved as transformers saves it, with MiniLM's tokenizer.
+
+    With `pooling`, what sentence-transformers writes beside it.
+    """
     import torch
     import transformers
 
@@ -113,6 +132,10 @@ def write_encoder(folder: Path, kind: str = "Bert", **sizes: Any) -> Path:
     model = getattr(transformers, f"{kind}Model")(family_config(kind, **sizes))
     model.save_pretrained(folder, safe_serialization=True)
     shutil.copy(find("minilm").folder / "tokenizer.json", folder)
+    if pooling is not None:
+        (folder / "modules.json").write_text("[]")
+        (folder / "1_Pooling").mkdir()
+        (folder / "1_Pooling" / "config.json").write_text(pooling)
     return folder
 
 
@@ -125,11 +148,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pretrain
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A two-layer BERT of width 32, with mean pooling as sentence-transformers writes it."""
-    folder = write_encoder(tmp_path_factory.mktemp("encoders") / "tiny")
-    (folder / "modules.json").write_text("[]")
-    (folder / "1_Pooling").mkdir()
-    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false}')
-    return folder
+    return write_encoder(tmp_path_factory.mktemp("encoders") / "tiny", pooling=MEAN)
 
 
 @pytest.fixture(scope="session")
@@ -170,7 +189,10 @@ def easy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import pandas as pd
 
     words = ("awful dreadful terrible boring poor", "superb wonderful great moving rich")
-    table = pd.DataFrame({"text": [f"{words[i % 2]} film {i}" for i in range(440)], "label": [i % 2 for i in range(440)]})
+    labels = ("negative", "positive")
+    table = pd.DataFrame(
+        {"text": [f"{words[i % 2]} film {i}" for i in range(440)], "label": [labels[i % 2] for i in range(440)]}
+    )
     folder = tmp_path_factory.mktemp("easy")
     table[:400].to_csv(folder / "train.csv", index=False)
     table[400:].to_csv(folder / "test.csv", index=False)

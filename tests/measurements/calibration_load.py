@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ import numpy as np
 from bench.records.schema import Calibration
 from bench.runs.calibration import Named, Subject, calibrate, subject_of
 from bench.runs.plan import Request, plan
+from bench.system.processes import end_with_parent
 from tests.measurements.errors import in_one_line
 from tests.measurements.keeping import about, keep
 
@@ -35,20 +37,21 @@ some in part and some not at all."""
 METHODS = ["all"]
 
 
-def burn(seed: int) -> None:
-    """Keep a core busy in bursts until the process is ended."""
+def burn(seed: int, pause: float) -> None:
+    """Keep a core busy in bursts until the process is ended; without pauses all the time."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
     generator = np.random.default_rng(seed)
     while True:
         end = time.monotonic() + generator.exponential(BURST)
         while time.monotonic() < end:
             pass
-        time.sleep(generator.exponential(PAUSE))
+        time.sleep(generator.exponential(pause))
 
 
 @contextmanager
-def burning(seed: int = 0) -> Iterator[None]:
-    """A process beside this one that burns a core in bursts."""
-    process = multiprocessing.get_context("spawn").Process(target=burn, args=(seed,), daemon=True)
+def burning(seed: int = 0, pause: float = PAUSE) -> Iterator[None]:
+    """A process beside this one that burns a core in bursts with pauses of so many seconds on average."""
+    process = multiprocessing.get_context("spawn").Process(target=burn, args=(seed, pause), daemon=True)
     process.start()
     try:
         yield

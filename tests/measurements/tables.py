@@ -12,7 +12,7 @@ from typing import Any
 from bench.report.readme import ROOT, between_marks, rewrite
 from tests.measurements import cluster, growth, sharing
 from tests.measurements.peers import accuracy
-from tests.measurements.peers.tables import evaluation_table, summaries, table
+from tests.measurements.peers.tables import evaluation_table, limits, spinning_table, summaries, table
 
 __all__ = ["DOCUMENT", "TABLES", "updated"]
 
@@ -49,7 +49,8 @@ def _notes(found: dict[str, Any]) -> str:
 
 TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "peers": _peers, "peers-fp32": lambda found: summaries(found["methods"]),
-    "ablations": _ablations, "ablations-bf16": _ablations,
+    "ablations": _ablations, "ablations-bf16": _ablations, "spinning": lambda found: [spinning_table(found)],
+    "limit": lambda found: [limits(found["methods"])],
     "peers-accuracy": lambda found: [accuracy.table(found, False)],
     "dropout-accuracy": lambda found: [accuracy.table(found, True)], "growth": _growth, "cluster": _cluster,
     "sharing": _sharing,

@@ -22,10 +22,10 @@ from bench.training.job import Result
 from tests.conftest import write_encoder
 from tests.measurements import cluster, growth, methods_learn, sharing
 from tests.measurements.peers import __main__ as turns
-from tests.measurements.peers import accuracy
+from tests.measurements.peers import accuracy, spinning
 from tests.measurements.peers.common import BATCH, batches_of
 from tests.measurements.peers.recipes import GROUPED_BF16, IN_FP32, LIBRARY, METHODS, OURS, PEERS, PLAIN, PUBLISHED, Recipe
-from tests.measurements.peers.tables import summaries, summary
+from tests.measurements.peers.tables import limits, summaries, summary
 from tests.measurements.tables import DOCUMENT, RESULTS, TABLES, updated
 
 MEASURED = re.findall(r"^<!-- ([\w-]+)\.json: begin", DOCUMENT.read_text(encoding="utf-8"), flags=re.M)
@@ -74,6 +74,8 @@ def test_the_suite_is_faster_and_smaller_than_any_peer(method: str) -> None:
     ("measurement", "asked", "why"),
     [
         (turns, ["--rounds", "0"], "error: --rounds must be at least 1"),
+        (turns, ["--alone", "--ablations"], "error: argument --ablations: not allowed with argument --alone"),
+        (spinning, ["--steps", "51"], "error: --rounds must be at least 1, --steps between 1 and 50"),
         (growth, ["--data", "nope"], "error: data 'nope'"),
         (growth, ["--method", "nope"], "error: argument --method: invalid choice: 'nope'"),
         (methods_learn, ["--method", "houslby"], "error: unknown method 'houslby'; did you mean 'houlsby'?"),
@@ -126,6 +128,12 @@ def test_what_the_suite_gains_in_fp32_is_told_round_by_round() -> None:
         recipe["reviews_per_second"] += [12.0, 24.0] if recipe["name"] == IN_FP32.name else [3.0, 4.0]
     assert "4.00 (4.00–6.00)" in summaries([found])[1]
     assert summaries([peers("lora", dict.fromkeys(names[:-1], 1.0))])[1:] == []
+
+
+def test_the_shares_of_both_lists_are_told_by_method() -> None:
+    found = {**peers("lora", {OURS.name: 12.0}), "share_of_products": [0.5, 0.7, 0.6], "share_of_cold_products": [0.75]}
+    cells = [cell.strip() for cell in limits([found]).splitlines()[2].strip("|").split("|")]
+    assert cells == ["lora", "12.0", "60%", "50%–70%", "75%", ""]
 
 
 @pytest.mark.parametrize("recipe", [OURS, PEERS[0], PEERS[-2]], ids=lambda recipe: recipe.name)

@@ -20,7 +20,7 @@ from bench.models.attention import attend
 from bench.models.pretrained import find
 from bench.system.meters import MemoryMeter
 from tests.conftest import write_encoder
-from tests.measurements.peers.products import operations, peak_of, products_of, seconds_of
+from tests.measurements.peers.products import COLD, Product, Recorder, operands, operations, peak_of, seconds_of
 from tests.measurements.peers.recipes import (
     ABLATIONS,
     GROUPED_BF16,
@@ -126,20 +126,48 @@ def test_the_ablation_of_attention_changes_it(folder: Path, task: Task, monkeypa
 
 
 def test_the_products_of_a_step_are_those_of_the_formulas(folder: Path, task: Task) -> None:
-    """Head only: per layer four products with [d, d] and two with the feed-forward, forward alone, and no more."""
+    """Head only: per layer four products with [d, d] and two with the feed-forward, all with biases, forward alone."""
     peer = suite_peer("head-only", Recipe("", "suite"), folder, task)
-    trainer = peer.trainer([np.arange(BATCH)])
     ids, mask, _ = collate(task, task.train, np.arange(BATCH), LENGTH, "head")
-    with torch.no_grad():
-        found = products_of(lambda: trainer.classifier.features(ids, mask))
-    tokens, width, wide, layers = ids.numel(), 32, 64, 2
-    assert found[(1, tokens, width, width)] == 4 * layers
-    assert found[(1, tokens, width, wide)] == found[(1, tokens, wide, width)] == layers
-    heads = 2 * BATCH
-    assert found[(heads, ids.shape[1], 16, ids.shape[1])] == layers
-    assert found[(heads, ids.shape[1], ids.shape[1], 16)] == layers
-    assert sum(found.values()) == 8 * layers
-    assert seconds_of(Counter(found)) > 0
+    with torch.no_grad(), Recorder() as recorder:
+        peer.classifier.features(ids, mask)
+    length, width, wide, layers, heads = ids.shape[1], 32, 64, 2, 2
+    tokens = BATCH * length
+    assert recorder.products == {
+        Product(1, tokens, width, width, bias=True): 4 * layers,
+        Product(1, tokens, width, wide, bias=True): layers,
+        Product(1, tokens, wide, width, bias=True): layers,
+        Product(heads * BATCH, length, width // heads, length): layers,
+        Product(heads * BATCH, length, length, width // heads): layers,
+    }
+    linear, attention = 4 * width**2 + 2 * width * wide, 2 * length * width
+    assert operations(recorder.products) == 2 * tokens * layers * (linear + attention)
+    assert seconds_of(recorder.products) > 0
+
+
+@pytest.mark.parametrize("name", ["full", "head-only"])
+def test_the_products_of_a_turn_are_those_of_its_timed_steps(name: str, folder: Path, task: Task) -> None:
+    """The first step or, where the encoder is read once, the first batch that it reads, is left out."""
+    peer = suite_peer(name, Recipe("", "suite"), folder, task)
+    batch = np.argsort(-peer.task.lengths(task.train, LENGTH), kind="stable")[:BATCH]  # all of one width
+    once, twice = (peer.products([batch] * (timed + 1), 1) for timed in (1, 2))
+    layer = [product for product in once if product.batch == 1 and product.m == BATCH * LENGTH]
+    assert layer
+    assert [twice[product] for product in layer] == [2 * once[product] for product in layer]
+
+
+def test_cold_operands_are_more_than_caches_hold() -> None:
+    product = Product(1, 1024, 512, 2048, bias=True)
+    hot = operands(product, 100, "cpu", torch.float32, cold=False)
+    cold = operands(product, 100, "cpu", torch.float32, cold=True)
+    assert [len(one) for one in hot] == [3], "one set, without the bias"
+    assert {len(one) for one in cold} == {4}
+    assert len({tensor.data_ptr() for one in cold for tensor in one}) == 4 * len(cold)
+    size = sum(tensor.nbytes for tensor in cold[0])
+    assert size * (len(cold) - 1) <= COLD < size * len(cold)
+    assert len(operands(product, 2, "cpu", torch.float32, cold=True)) == 2, "no more than are multiplied"
+    few = Counter({Product(1, 4, 3, 2, bias=True): 3})
+    assert seconds_of(few, cold=True) > 0
 
 
 def test_training_takes_about_three_times_the_products_of_a_pass_forward(folder: Path, task: Task) -> None:
@@ -148,17 +176,15 @@ def test_training_takes_about_three_times_the_products_of_a_pass_forward(folder:
     trainer = peer.trainer([np.arange(BATCH)])
     ids, mask, labels = collate(task, task.train, np.arange(BATCH), LENGTH, "head")
 
-    def work(shapes: Counter[Any]) -> int:
-        return sum(batch * m * k * n * count for (batch, m, k, n), count in shapes.items())
-
-    with torch.no_grad():
-        forward = work(products_of(lambda: trainer.classifier(ids, mask)))
-    whole = work(products_of(lambda: trainer._step(np.arange(BATCH), ids, mask, labels)))
-    assert 2.9 < whole / forward < 3.4
+    with torch.no_grad(), Recorder() as forward:
+        trainer.classifier(ids, mask)
+    with Recorder() as whole:
+        trainer._step(np.arange(BATCH), ids, mask, labels)
+    assert 2.9 < operations(whole.products) / operations(forward.products) < 3.4
 
 
 def test_operations_and_peak_of_a_device() -> None:
-    assert operations(Counter({(2, 3, 4, 5): 7})) == 2 * 2 * 3 * 4 * 5 * 7
+    assert operations(Counter({Product(2, 3, 4, 5): 7})) == 2 * 2 * 3 * 4 * 5 * 7
     assert peak_of("NVIDIA H100 80GB HBM3", "bf16") == 989e12
     assert peak_of("NVIDIA H100 80GB HBM3", "fp32") is None
     assert peak_of("a processor", "bf16") is None

@@ -3,8 +3,10 @@
 On CUDA a turn has at least 200 steps, by passes over its batches: a step is short, and its first ones are slower. MFU, the
 share of the device's peak that the suite's products reach, is given where the data sheet's peak is known.
 
-`python -m tests.measurements.peers [--ablations] [--method NAME] [--rounds N] [--batch-size N] [--batches N] [--steps N]
-[--device NAME] [--out FILE]`
+With `--alone` the suite has no peers: for the share of a step that its matrix products take, which every run tells.
+
+`python -m tests.measurements.peers [--ablations | --alone] [--method NAME] [--rounds N] [--batch-size N] [--batches N]
+[--steps N] [--device NAME] [--out FILE]`
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from tests.measurements.peers.common import choose_device, device, encoder_folde
 from tests.measurements.peers.evaluating import WAYS, evaluate
 from tests.measurements.peers.products import peak_of
 from tests.measurements.peers.recipes import METHODS, OURS, Recipe, recipes
-from tests.measurements.peers.tables import evaluation_table, summaries, table, times
+from tests.measurements.peers.tables import evaluation_table, limits, summaries, table, times
 from tests.measurements.peers.worker import serve
 
 LENGTH = 256
@@ -79,7 +81,7 @@ class _Turns:
 def measure(
     name: str, chosen: tuple[Recipe, ...], folder: Path, rounds: int, batch: int, count: int, steps: int = 1
 ) -> dict[str, Any]:
-    """Reviews a second and peak of memory of each recipe in each round, the share of the products' time, and MFU.
+    """Reviews a second and peak of memory of each recipe in each round, the products' shares of the suite's time, and MFU.
 
     A turn makes as many passes over its `count` batches as give `steps` timed steps at least.
 
@@ -91,6 +93,7 @@ def measure(
     rates: list[list[float]] = [[] for _ in chosen]
     peaks: list[list[int]] = [[] for _ in chosen]
     shares: list[float] = []
+    cold_shares: list[float] = []
     utilisation: list[float] = []
     peak_rate = peak_of(device_model(device()), OURS.arithmetic(device()))
     for round_ in range(1, rounds + 1):
@@ -100,15 +103,16 @@ def measure(
                 rates[which].append(reviews / seconds)
                 peaks[which].append(peak)
                 if which == ours:
-                    products, operations = turns.ask(ours, "limit")
-                    shares.append(products / seconds)
+                    hot, cold, operations = turns.ask(ours, "limit")
+                    shares.append(hot / seconds)
+                    cold_shares.append(cold / seconds)
                     if peak_rate is not None:
                         utilisation.append(operations / seconds / peak_rate)
                 done = f"{rates[which][-1]:.1f} reviews/s, {peak / 2**20:,.0f} MiB"
                 print(f"{name}, round {round_}: {chosen[which].name}: {done}", flush=True)
     return {
         "method": name, "epochs": epochs, "batches_a_turn": count, "share_of_products": shares,
-        "mfu": utilisation, "peak_operations_per_second": peak_rate,
+        "share_of_cold_products": cold_shares, "mfu": utilisation, "peak_operations_per_second": peak_rate,
         "recipes": [
             {
                 "name": recipe.name, "reviews_per_second": rate, "peak_bytes": peak,
@@ -146,7 +150,9 @@ def _check(given: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.measurements.peers", description=__doc__)
-    parser.add_argument("--ablations", action="store_true", help="the suite beside itself, one ablation moved at a time")
+    beside = parser.add_mutually_exclusive_group()
+    beside.add_argument("--ablations", action="store_true", help="the suite beside itself, one ablation moved at a time")
+    beside.add_argument("--alone", action="store_true", help="the suite beside its matrix products alone")
     parser.add_argument("--method", action="append", choices=METHODS, help="repeatable; default: all five")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=32, help="reviews an optimizer step")
@@ -160,15 +166,16 @@ def main() -> None:
         choose_device(given.device)
     steps = given.steps or (STEPS if device() == "cuda" else 1)
     environment = about(usable_cores(), device())
+    chosen = (OURS,) if given.alone else recipes(given.ablations, device())
     with tempfile.TemporaryDirectory() as name:
         folder = encoder_folder(Path(name))
         found = [
-            measure(method, recipes(given.ablations, device()), folder, given.rounds, given.batch_size, given.batches, steps)
+            measure(method, chosen, folder, given.rounds, given.batch_size, given.batches, steps)
             for method in given.method or METHODS
         ]
         evaluated = [evaluation("houlsby", folder, given.rounds)] if given.ablations else []
     print()
-    totals = [] if given.ablations else summaries(found)
+    totals = [limits(found)] if given.alone else [] if given.ablations else summaries(found)
     print("\n\n".join([*totals, *map(table, found), *map(evaluation_table, evaluated)]))
     if given.out is not None:
         whole = {

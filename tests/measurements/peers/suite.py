@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from bench.system.meters import DeviceClock, MemoryMeter
 from bench.training.budget import Ledger
 from bench.training.trainer import Trainer
 from tests.measurements.peers.common import LEARNING_RATE, device, part
+from tests.measurements.peers.products import Product, Recorder
 from tests.measurements.peers.recipes import OURS, Recipe
 
 __all__ = ["SuitePeer"]
@@ -114,7 +116,7 @@ class SuitePeer:
             trainer.optimizer = torch.optim.AdamW(trainer.trained, lr=0.0, weight_decay=0.0, fused=False, foreach=False)
         return trainer
 
-    def turn(self, batches: Sequence[Ints], epochs: int) -> float:
+    def turn(self, batches: Sequence[Ints], epochs: int, after_first: Callable[[], None] = lambda: None) -> float:
         """Train on these batches in this order; returns the seconds that all but the first step took."""
         gc.collect()
         first = math.inf
@@ -124,12 +126,19 @@ class SuitePeer:
             if first == math.inf:
                 if trainer.device == "cuda":
                     torch.cuda.synchronize()
+                after_first()
                 first = trainer.clock.seconds
 
         self.classifier.train()
         trainer = self.trainer(batches, epochs, look)
         trainer.run()
         return trainer.clock.seconds - first
+
+    def products(self, batches: Sequence[Ints], epochs: int) -> Counter[Product]:
+        """Count the matrix products of the steps that a turn times."""
+        with Recorder() as recorder:
+            self.turn(batches, epochs, recorder.products.clear)
+        return recorder.products
 
     def train(self, rows: list[int], epochs: int) -> None:
         """Train on these reviews in batches and an order of the suite's own making."""

@@ -8,9 +8,10 @@ from typing import Any
 
 from tabulate import tabulate
 
+from bench.records.ratios import interval_of_median
 from tests.measurements.peers.recipes import GROUPED, IN_FP32, LIBRARY, OURS, PLAIN, PUBLISHED
 
-__all__ = ["evaluation_table", "summaries", "summary", "table", "times"]
+__all__ = ["evaluation_table", "limits", "spinning_table", "summaries", "summary", "table", "times"]
 
 _MIB = 2**20
 
@@ -94,10 +95,40 @@ def table(found: dict[str, Any]) -> str:
         for recipe in found["recipes"]
     ]
     headers = [_named(found), "reviews/s", "range", "suite is × as fast", "range", "peak MiB", "range"]
-    share = f"The suite's matrix products, run alone, take {median(found['share_of_products']):.0%} of its time."
+    share = f"The suite's matrix products, run alone, take {median(found['share_of_products']):.0%} of its time"
+    if found.get("share_of_cold_products"):
+        share += f", with cold operands and biases {median(found['share_of_cold_products']):.0%}"
+    share += "."
     if found.get("mfu"):
         share += f" They are {median(found['mfu']):.1%} of the device's peak (MFU)."
     return _pipe(rows, headers) + "\n\n" + share
+
+
+def limits(measured: Sequence[dict[str, Any]]) -> str:
+    """A row a method: the share of the suite's time that its matrix products take alone, hot, and cold with biases."""
+    rows = []
+    for found in measured:
+        rates = next(recipe["reviews_per_second"] for recipe in found["recipes"] if recipe["name"] == OURS.name)
+        row = [_named(found), f"{median(rates):.1f}"]
+        for shares in (found["share_of_products"], found["share_of_cold_products"]):
+            row += [f"{median(shares):.0%}", _range(shares, ".0%")]
+        rows.append(row)
+    return _pipe(rows, ["matrix products alone", "reviews/s", "hot", "range", "cold, with biases", "range"])
+
+
+def spinning_table(found: dict[str, Any]) -> str:
+    """A row a place: reviews a second with the suite's spin count and with the default, and the ratio of a round."""
+    rows = []
+    for place in found["places"]:
+        row, rates = [place["name"]], [way["reviews_per_second"] for way in place["ways"]]
+        for rate in rates:
+            row += [f"{median(rate):.1f}", _range(rate, ".1f")]
+        ratios = times(*rates)
+        interval = interval_of_median(ratios)
+        bounds = "" if interval is None else f"{interval[0]:.2f}–{interval[1]:.2f}"
+        rows.append([*row, f"{median(ratios):.2f}", bounds])
+    ways = [header for way in found["places"][0]["ways"] for header in (way["name"], "range")]
+    return _pipe(rows, [f"{found['method']}, {found['steps']} steps, reviews/s", *ways, "× as fast", "95 % interval"])
 
 
 def evaluation_table(found: dict[str, Any]) -> str:

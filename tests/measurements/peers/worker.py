@@ -15,7 +15,7 @@ def serve(
     """Take turns over the same batches, which the recipe makes of the embedded reviews.
 
     Sends that it is ready after one pass over them. Then answers "turn" with (seconds, reviews, bytes of the process's peak so
-    far above its baseline), and, in the suite's own process, "limit" with (seconds, operations) of the
+    far above its baseline), and, in the suite's own process, "limit" with (seconds hot, seconds cold, operations) of the
     same steps' products alone. On CUDA the peak is what torch's allocator reserved.
     """
     import torch
@@ -25,7 +25,7 @@ def serve(
     from bench.system.meters import MemoryMeter
     from bench.training.warm_up import warm_up_libraries
     from tests.measurements.peers.common import batches_of, device, task_of
-    from tests.measurements.peers.products import operations, products_of, seconds_of
+    from tests.measurements.peers.products import operations, seconds_of
     from tests.measurements.peers.suite import SuitePeer
     from tests.measurements.peers.trainers import LibraryPeer
 
@@ -57,7 +57,7 @@ def serve(
             connection.send((seconds, batch * (epochs * len(batches) - 1), memory.above_baseline()))
         else:
             assert isinstance(peer, SuitePeer)
-            shapes = products_of(peer.trainer(batches, epochs).run)
-            shapes.subtract(products_of(peer.trainer(batches[:1]).run))  # those of the first step, which is not timed
+            products = peer.products(batches, epochs)
             dtype = torch.bfloat16 if recipe.arithmetic(where) == "bf16" else torch.float32
-            connection.send((seconds_of(+shapes, where, dtype), operations(+shapes)))
+            hot, cold = (seconds_of(products, where, dtype, cold=cold) for cold in (False, True))
+            connection.send((hot, cold, operations(products)))
