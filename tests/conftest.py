@@ -52,6 +52,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Spare the libraries, which are loaded now, from the garbage collections that every meter of memory starts with."""
+    import hypothesis  # noqa: F401  it asks the collector who refers to what, which has to be before
+
     gc.freeze()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import methods
+from bench.analysis.comparison import Group, compare
 from bench.records.metrics import confusion
 from bench.records.ratios import calibration_id
 from bench.records.schema import (
@@ -36,12 +37,14 @@ from bench.records.schema import (
 )
 from bench.records.spec import Budget, RunSpec, run_id
 from bench.records.store import logits_sha256, save
+from bench.report.tables.footnotes import notes
 from bench.rules import MARKS, RULES_VERSION
 from bench.runs.calibration import setting_of
 from bench.system.files import sha256_bytes
 from bench.training.job import Job
 
 LABELS = np.array([0, 1] * 100)
+ORDER = ["houlsby", "pfeiffer", "lora", "full", "head-only"]
 _NAMES = ("reference", "base", "base-long", "official", "study-main", "study-budgets")
 COMMITTED = [Path(__file__).parent.parent / "results" / name for name in _NAMES]
 """Folders of records that are committed; whoever works here has others beside them."""
@@ -189,3 +192,19 @@ def shared(
         low=fields.pop("low", 0.99 * ratio), high=fields.pop("high", 1.01 * ratio), expected_seconds=60,
     )  # fmt: skip
     return counted(method, seed, tokens, spec={"reference_tokens": 1_000_000}, conversion=conversion, **fields)
+
+
+def groups(*records: Record | Baseline, reference: str = "houlsby") -> list[Group]:
+    """The tables of the comparison."""
+    return compare(records, reference, ORDER)
+
+
+def one_group(*records: Record | Baseline, reference: str = "houlsby") -> Group:
+    """The one table that these records make."""
+    (group,) = groups(*records, reference=reference)
+    return group
+
+
+def said(group: Group) -> dict[str, str]:
+    """The notes of a group by their kind."""
+    return {note.kind: note.text for note in notes(group)}

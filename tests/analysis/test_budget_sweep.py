@@ -8,15 +8,12 @@ import pytest
 from scipy import stats
 
 from bench.analysis.budget_sweep import Sweep, interpolate, sweeps
-from bench.analysis.comparison import compare
 from bench.analysis.intervals import half_width
 from bench.records.schema import Record
 from bench.records.spec import Budget
 from bench.report.tables import budgets
 from bench.report.tables.table import Section
-from tests.factories import counted, ended, run, shared
-
-ORDER = ["houlsby", "pfeiffer", "lora", "full", "head-only"]
+from tests.factories import counted, ended, groups, run, shared
 
 
 def at(
@@ -27,7 +24,7 @@ def at(
 
 
 def found(*records: Record) -> list[Sweep]:
-    return sweeps(compare(records, "houlsby", ORDER))
+    return sweeps(groups(*records))
 
 
 def one(*records: Record) -> Sweep:
@@ -168,7 +165,7 @@ def test_a_budget_of_reviews_is_seen_the_second_way() -> None:
     seconds = run().seconds
     assert seconds
     slow = seconds.model_copy(update={"charged": 128.0})
-    (group,) = compare([at(1, unit="epochs"), at(1, "full", unit="epochs", seconds=slow)], "houlsby", ORDER)
+    (group,) = groups(at(1, unit="epochs"), at(1, "full", unit="epochs", seconds=slow))
     (section,) = budgets.equal_reviews(group)
     assert section.title.startswith("Equal reviews for every method · minilm on embedded-v1 · budget 1 epoch")
     assert rows(section)["full"] == ["90.00", "+0.00 (one seed)", "1,600", "128.0", "2.00"]
@@ -176,7 +173,7 @@ def test_a_budget_of_reviews_is_seen_the_second_way() -> None:
     assert [note.kind for note in section.notes] == ["equal"]
     # A run that took far longer than its calibration expects was not alone on its device: no seconds are compared.
     late = seconds.model_copy(update={"charged": 90.0})
-    found = compare([shared(seconds=late), counted("full", seconds=seconds)], "houlsby", ORDER)
+    found = groups(shared(seconds=late), counted("full", seconds=seconds))
     (plain,) = (group for group in found if "reference" not in group.key.budget)
     (section,) = budgets.equal_reviews(plain)
     assert plain.shared
@@ -184,9 +181,9 @@ def test_a_budget_of_reviews_is_seen_the_second_way() -> None:
 
 
 def test_the_second_view_is_of_budgets_of_reviews_and_tokens_alone() -> None:
-    (timed,) = compare([run()], "houlsby", ORDER)
-    (tokens,) = compare([at(1000, unit="tokens")], "houlsby", ORDER)
-    (failed,) = compare([ended("houlsby", "failed", spec={"budget": Budget(amount=9, unit="steps")})], "houlsby", ORDER)
+    (timed,) = groups(run())
+    (tokens,) = groups(at(1000, unit="tokens"))
+    (failed,) = groups(ended("houlsby", "failed", spec={"budget": Budget(amount=9, unit="steps")}))
     assert budgets.equal_reviews(timed) == []
     assert budgets.equal_reviews(failed) == []
     (section,) = budgets.equal_reviews(tokens)

@@ -7,24 +7,14 @@ from typing import Any
 import pytest
 
 from bench.analysis.budget_sweep import budget_of
-from bench.analysis.comparison import Group, compare
+from bench.analysis.comparison import Group
 from bench.records.schema import Environment, Record
 from bench.records.spec import Budget
-from bench.report.tables.footnotes import notes, title
+from bench.report.tables.footnotes import title
 from bench.system.errors import RecordError
-from tests.factories import MACHINE, counted, run, shared
+from tests.factories import MACHINE, counted, groups, run, said, shared
 
-ORDER = ["houlsby", "lora", "full"]
 OTHER = MACHINE.model_copy(update={"device": "Other CPU", "threads": 4})
-
-
-def groups(*records: Record) -> list[Group]:
-    return compare(records, "houlsby", ORDER)
-
-
-def said(group: Group) -> dict[str, str]:
-    """The notes of a group by their kind."""
-    return {note.kind: note.text for note in notes(group)}
 
 
 def methods(group: Group) -> list[str]:

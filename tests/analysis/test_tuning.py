@@ -11,7 +11,6 @@ import pytest
 
 import methods
 from bench.analysis.tuning import Decision, choose, decide, extension, one_more_rate, rates, tried, validation_accuracy
-from bench.cli.app import main
 from bench.records.schema import CurvePoint, Record, Trial
 from bench.records.spec import Budget, tuning_seeds
 from bench.records.store import load
@@ -20,6 +19,7 @@ from bench.rules import TUNING_SEED
 from bench.runs.launchers.process import LocalEngine
 from bench.system.errors import SpecError
 from bench.training.job import Job, Outcome, Result, record_of
+from tests.conftest import call
 from tests.factories import baseline, ended, run
 
 DEFAULT = 1e-3
@@ -216,12 +216,6 @@ def test_budgets_are_extended_apart() -> None:
 # Whole commands, on a two-layer encoder and real reviews.
 
 
-def call(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as over:
-        main(list(arguments))
-    return int(over.value.code or 0)
-
-
 def records(folder: Path, purpose: str) -> list[Record]:
     return [item for item in load(folder) if isinstance(item, Record) and item.spec.purpose == purpose]
 
@@ -240,7 +234,7 @@ def test_runs_are_made_at_the_rates_that_trials_chose(
 ) -> None:
     command = [*command, "--out", str(tmp_path), "--method", "lora", "--method", "head-only", "--budget", "80 steps"]
     command += ["--tune", "2", "--tune-seeds", "1"]
-    assert call(*command, "--trials-only") == 0
+    assert call([*command, "--trials-only"]) == 0
     assert capsys.readouterr().out.count("is chosen") == 2
     written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
     trials = records(tmp_path, "trial")
@@ -253,7 +247,7 @@ def test_runs_are_made_at_the_rates_that_trials_chose(
         assert record.training is not None
         assert record.training.curve[-1].fraction == 1
 
-    assert call(*command) == 0
+    assert call(command) == 0
     assert capsys.readouterr().out.count("finished before") == 6
     assert all(path.stat().st_mtime_ns == at for path, at in written.items()), "no trial is repeated"
     runs = records(tmp_path, "run")
@@ -275,7 +269,7 @@ def test_runs_are_made_at_the_rates_that_trials_chose(
         raise AssertionError("something is run again")
 
     monkeypatch.setattr(LocalEngine, "run", no_process)
-    assert call(*command) == 0
+    assert call(command) == 0
     assert capsys.readouterr().out.count("finished before") == 8
 
 
@@ -319,7 +313,7 @@ def test_each_budget_has_its_own_trials_and_other_methods_go_on(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], done: Asked
 ) -> None:
     asked = [*command, "--out", str(tmp_path), "--tune", "3", "--budget", "4 steps,6 steps"]
-    assert call(*asked, "--method", "full", "--method", "head-only") == 1
+    assert call([*asked, "--method", "full", "--method", "head-only"]) == 1
     budgets = ("4 steps", "6 steps")
     tried = [
         (method, budget, rate, seed)
@@ -340,7 +334,7 @@ def test_each_budget_has_its_own_trials_and_other_methods_go_on(
 def test_a_best_rate_at_an_edge_gives_every_method_one_more_rate_once(command: list[str], tmp_path: Path, done: Asked) -> None:
     """The third rate is best, the fourth better still, and there is no fifth."""
     asked = [*command, "--out", str(tmp_path), "--tune", "3", "--budget", "4 steps", "--method", "lora", "--method", "pfeiffer"]
-    assert call(*asked) == 0
+    assert call(asked) == 0
     first, then, runs = done[:12], done[12:16], done[16:]
     assert sorted(first) == sorted(
         (method, "4 steps", rate, seed)
@@ -360,7 +354,7 @@ def test_a_best_rate_at_an_edge_gives_every_method_one_more_rate_once(command: l
         )
         assert record.choice.seeds == tuning_seeds(2)
     asked_before = len(done)
-    assert call(*asked) == 0
+    assert call(asked) == 0
     assert len(done) == asked_before, "what was extended is finished"
 
 
@@ -368,9 +362,9 @@ def test_a_rate_under_which_a_seed_collapses_is_out(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], done: Asked
 ) -> None:
     asked = [*command, "--out", str(tmp_path), "--tune", "3", "--budget", "4 steps", "--method", "houlsby"]
-    assert call(*asked, "--tune-seeds", "1") == 0
+    assert call([*asked, "--tune-seeds", "1"]) == 0
     assert "learning rate 0.0015 is chosen; " in capsys.readouterr().out
-    assert call(*asked, "--tune-seeds", "2") == 0
+    assert call([*asked, "--tune-seeds", "2"]) == 0
     said = capsys.readouterr().out
     assert "learning rate 0.0005 is chosen; " in said, "one more rate below is worse"
     assert "0.0015 70.00 %, collapsed" in said
@@ -382,7 +376,7 @@ def test_a_rate_under_which_a_seed_collapses_is_out(
 
 def test_baselines_are_fitted_once_for_what_was_seen(command: list[str], tmp_path: Path, done: Asked) -> None:
     asked = [*command, "--out", str(tmp_path), "--method", "all", "--force"]
-    assert call(*asked, "--budget", "4 steps,6 steps,900 steps", "--seeds", "2") == 1, "full diverges"
+    assert call([*asked, "--budget", "4 steps,6 steps,900 steps", "--seeds", "2"]) == 1, "full diverges"
     whole, *seen = [reviews for what, _, reviews, _ in done if what == "baseline"]
     assert whole == 360
     assert sorted(seen) == [40, 40, 60, 60], "each seed sees other reviews, and 900 steps see all"

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.cli.app import main
 from bench.models.pretrained import find
 from bench.records.audit import CHECKS, Outcome, audit
 from bench.records.audit.calibration import CHECKS as OF_CALIBRATIONS
@@ -20,6 +19,7 @@ from bench.records.schema import Baseline, CurvePoint, Energy, Evaluation, Laten
 from bench.records.spec import Budget, run_id
 from bench.records.store import logits_sha256, save
 from bench.rules import MARKS, PASSES, TUNING_SEED
+from tests.conftest import call
 from tests.factories import COMMITTED, LABELS, baseline, ended, evaluation, kept, logits_for, run
 
 Damage = Callable[[Record], Record]
@@ -460,21 +460,15 @@ def kept_as_is(folder: Path, record: Record) -> Path:
     return save(folder, record, logits_for(unpack_bits(evaluation(20).predictions, 200)))
 
 
-def call(arguments: list[str]) -> int:
-    with pytest.raises(SystemExit) as ended_:
-        main(["audit", *arguments])
-    return int(ended_.value.code or 0)
-
-
 def test_the_command_says_a_line_a_record_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept(tmp_path, whole())
     bad = kept_as_is(tmp_path, put(whole(seed=1), training={"overshoot": 3.0}))
     kept(tmp_path, baseline(22404))
-    assert call([str(tmp_path)]) == 1
+    assert call(["audit", str(tmp_path)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert f"{bad}: FAILED overshoot: says 3, raw fields give 4" in lines
-    assert call([str(tmp_path), str(bad), "--verbose"]) == 1
+    assert call(["audit", str(tmp_path), str(bad), "--verbose"]) == 1
     out = capsys.readouterr().out
     assert out.count("FAILED") == 1
     for text in (
@@ -485,23 +479,23 @@ def test_the_command_says_a_line_a_record_and_goes_on(tmp_path: Path, capsys: py
     ):
         assert text in out
     bad.unlink()
-    assert call([str(tmp_path)]) == 0
+    assert call(["audit", str(tmp_path)]) == 0
 
 
 def test_other_files_of_a_folder_are_named_and_the_exit_code_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record, foreign = kept(tmp_path, whole()), tmp_path / "package.json"
     foreign.write_text('{"name": "left-pad", "version": 1}')
-    assert call([str(tmp_path)]) == 3
+    assert call(["audit", str(tmp_path)]) == 3
     assert capsys.readouterr().out.splitlines()[-1] == f"{foreign}: not a record of this suite"
     (cut := tmp_path / "cut.json").write_bytes(record.read_bytes()[:-20])
-    assert call([str(tmp_path)]) == 1
+    assert call(["audit", str(tmp_path)]) == 1
     assert f"{cut}: FAILED record: it is not whole JSON" in capsys.readouterr().out.splitlines()
-    assert call([str(foreign)]) == 2
+    assert call(["audit", str(foreign)]) == 2
     assert capsys.readouterr().err == f"error: {str(foreign)!r}: it is not a record of this suite\n"
 
 
 def test_the_command_lists_its_checks(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(["--list"]) == 0
+    assert call(["audit", "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("run id: Check that the id is the hash of spec")
     assert len(lines) == sum(not check.name.startswith("out-of-domain") for check in CHECKS)
@@ -512,7 +506,7 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (tmp_path / "a.json").write_text("{}")
     (tmp_path / "b.json").write_text("[" * 100_000)
     for arguments in ([], *([str(tmp_path / name)] for name in ("none", "empty", "a.json", "b.json", ""))):
-        assert call(arguments) == 2
+        assert call(["audit", *arguments]) == 2
         assert len(capsys.readouterr().err.splitlines()) == 1
 
 

@@ -26,7 +26,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from bench.analysis.comparison import Group, compare
+from bench.analysis.comparison import Group
 from bench.analysis.sensitivity import sensitivities
 from bench.records.schema import Baseline, Record
 from bench.records.spec import Budget
@@ -37,8 +37,8 @@ from bench.report.render import render
 from bench.report.tables.answer import sentences
 from bench.report.tables.comparison import as_json, section
 from bench.report.tables.formatting import run_line
-from tests.factories import MACHINE, run, shared
-from tests.report.test_figures import ORDER, found_in, ugly
+from tests.factories import MACHINE, ORDER, groups, one_group, run, shared
+from tests.report.test_figures import found_in, ugly
 from tests.report.test_report import HOSTILE, hostile, usual
 from tests.report.test_tables import trial
 
@@ -82,7 +82,7 @@ def lengthy() -> list[Record | Baseline]:
 
 
 def written(found: list[Record | Baseline]) -> str:
-    return page(compare(found, "houlsby", ORDER), sensitivities(found, ORDER))
+    return page(groups(*found), sensitivities(found, ORDER))
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_the_policy_lets_these_scripts_run_and_nothing_be_fetched(html: str) -> 
 
 def test_the_tables_are_those_of_every_other_format(html: str) -> None:
     tables = Parsed(html).tables
-    found = compare(records(), "houlsby", ORDER)
+    found = groups(*records())
     for i, group in enumerate(found, 1):
         for name, wide in (("comparison", False), ("columns", True)):
             shown = section(group, wide=wide)
@@ -193,7 +193,7 @@ def test_the_tables_are_those_of_every_other_format(html: str) -> None:
 
 
 def test_a_calibrated_table_is_sorted_by_the_ratio_of_its_calibration() -> None:
-    (group,) = compare([shared(), shared("lora", tokens=800_000)], "houlsby", ORDER)
+    group = one_group(shared(), shared("lora", tokens=800_000))
     table = comparison(group, {}, wide=False)
     place = [column.header for column in table.columns].index("time\nper token")
     assert not table.columns[place].words
@@ -214,7 +214,7 @@ def test_every_point_is_of_runs_that_the_page_knows(html: str) -> None:
 
 def test_groups_never_share_a_figure(html: str) -> None:
     figures = data_of(Parsed(html))["figures"]
-    for i, group in enumerate(compare(records(), "houlsby", ORDER), 1):
+    for i, group in enumerate(groups(*records()), 1):
         own = {record.run_id for row in group.rows for record in row.runs} | {baseline.run_id for baseline in group.baselines}
         of_group = [sizes for name, sizes in figures.items() if name.startswith(f"group-{i}-")]
         assert len(of_group) == 6
@@ -377,8 +377,7 @@ def visible(browser: webdriver.Chrome, selector: str) -> WebElement:
 
 def first_group(found: list[Record | Baseline], methods: int) -> tuple[int, Group]:
     """The first group with so many rows, and its number on the page."""
-    groups = compare(found, "houlsby", ORDER)
-    return next((i, group) for i, group in enumerate(groups, 1) if len(group.rows) == methods)
+    return next((i, group) for i, group in enumerate(groups(*found), 1) if len(group.rows) == methods)
 
 
 @in_browser

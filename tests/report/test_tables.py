@@ -10,12 +10,10 @@ from typing import Any
 import pytest
 
 import methods
-from bench.analysis.comparison import Group, compare
 from bench.analysis.costs import costs
 from bench.analysis.intervals import half_width
 from bench.analysis.learning_curves import LEVELS, PUBLISHED_LEVEL, at_marks, levels, marks, time_to
 from bench.analysis.sensitivity import sensitivities
-from bench.cli.app import main
 from bench.records.schema import Baseline, CurvePoint, Energy, Latency, MemorySplit, Parameters, Record
 from bench.report.options import View
 from bench.report.render import VIEWS, render
@@ -27,11 +25,10 @@ from bench.report.tables.latex import latex
 from bench.report.tables.table import MOST_NOTES, MOST_WORDS, Note, Section, footnotes, terminal
 from bench.rules import MARKS, TUNING_SEED
 from bench.system.errors import RecordError, SpecError
-from tests.factories import MACHINE, ended, evaluation, run
+from tests.conftest import call
+from tests.factories import MACHINE, ORDER, ended, evaluation, one_group, run
 from tests.factories import kept as with_logits
 from tests.report.test_report import HOSTILE, check_latex, check_markdown
-
-ORDER = ["houlsby", "pfeiffer", "lora", "full", "head-only"]
 
 
 def learning(*accuracies: float, method: str = "houlsby", seed: int = 0, speed: float = 1.0, **fields: Any) -> Record:
@@ -55,11 +52,6 @@ def trial(method: str, rate: float, accuracy: float, **fields: Any) -> Record:
 def broken(method: str, rate: float, state: str) -> Record:
     spec = {"purpose": "trial", "hyperparameters": {"learning_rate": rate}}
     return ended(method, state, seed=TUNING_SEED, spec=spec)
-
-
-def one_group(*records: Record | Baseline) -> Group:
-    (group,) = compare(records, "houlsby", ORDER)
-    return group
 
 
 def cells(section: Section) -> dict[str, dict[str, str]]:
@@ -374,9 +366,7 @@ def test_csv_is_one_table(tmp_path: Path) -> None:
 def test_the_option_names_the_views(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [str(view) for view in View] == [*VIEWS, "all"]
     folder = kept(tmp_path, *everything())
-    with pytest.raises(SystemExit) as end:
-        main(["report", "--results", str(folder), "--view", "curves", "--view", "costs"])
-    assert end.value.code == 0
+    assert call(["report", "--results", str(folder), "--view", "curves", "--view", "costs"]) == 0
     wanted = render(folder, reference="houlsby", style="table", view=["curves", "costs"])
     assert capsys.readouterr().out == wanted + "\n"
     with pytest.raises(SpecError, match="there is no view 'colours'"):
