@@ -232,13 +232,13 @@ def command(tiny_folder: Path, easy_folder: Path) -> list[str]:
 def test_runs_are_made_at_the_rates_that_trials_chose(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = [*command, "--out", str(tmp_path), "--method", "lora", "--method", "head-only", "--budget", "80 steps"]
+    command = [*command, "--out", str(tmp_path), "--method", "head-only", "--budget", "80 steps"]
     command += ["--tune", "2", "--tune-seeds", "1"]
     assert call([*command, "--trials-only"]) == 0
-    assert capsys.readouterr().out.count("is chosen") == 2
+    assert capsys.readouterr().out.count("is chosen") == 1
     written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
     trials = records(tmp_path, "trial")
-    assert (len(written), len(trials)) == (6, 6), "of two rates one is always at an edge: each method has a third"
+    assert (len(written), len(trials)) == (3, 3), "of two rates one is always at an edge: there is a third"
     for record in trials:
         assert record.state == "complete", record.reason
         assert (record.spec.seed, record.spec.tuning, record.spec.test_limit) == (TUNING_SEED, None, None)
@@ -248,29 +248,24 @@ def test_runs_are_made_at_the_rates_that_trials_chose(
         assert record.training.curve[-1].fraction == 1
 
     assert call(command) == 0
-    assert capsys.readouterr().out.count("finished before") == 6
+    assert capsys.readouterr().out.count("finished before") == 3
     assert all(path.stat().st_mtime_ns == at for path, at in written.items()), "no trial is repeated"
-    runs = records(tmp_path, "run")
-    assert {record.spec.method for record in runs} == {"lora", "head-only"}
-    assert len(runs) == 2
-    for record in runs:
-        assert record.state == "complete", record.reason
-        assert record.test is not None
-        assert (record.spec.tuning, record.spec.tuning_seeds) == (2, 1)
-        own = [trial for trial in trials if trial.spec.method == record.spec.method]
-        assert len(own) == 3
-        assert record.choice is not None
-        assert (record.choice.trials, record.choice.seeds, record.choice.extended) == (tried(own), [TUNING_SEED], True)
-        rate = record.spec.hyperparameters["learning_rate"]
-        assert rate == choose(tried(own), methods.get(record.spec.method).learning_rate)
-        assert all(trial.choice is None for trial in own)
+    (record,) = records(tmp_path, "run")
+    assert record.state == "complete", record.reason
+    assert record.test is not None
+    assert (record.spec.tuning, record.spec.tuning_seeds) == (2, 1)
+    assert record.choice is not None
+    assert (record.choice.trials, record.choice.seeds, record.choice.extended) == (tried(trials), [TUNING_SEED], True)
+    rate = choose(tried(trials), methods.get("head-only").learning_rate)
+    assert record.spec.hyperparameters["learning_rate"] == rate
+    assert all(trial.choice is None for trial in trials)
 
     def no_process(*arguments: object, **named: object) -> None:
         raise AssertionError("something is run again")
 
     monkeypatch.setattr(LocalEngine, "run", no_process)
     assert call(command) == 0
-    assert capsys.readouterr().out.count("finished before") == 8
+    assert capsys.readouterr().out.count("finished before") == 4
 
 
 Asked = list[tuple[str, str, float, int]]

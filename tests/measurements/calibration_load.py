@@ -23,8 +23,7 @@ from bench.records.schema import Calibration
 from bench.runs.calibration import Named, Subject, calibrate, subject_of
 from bench.runs.plan import Request, plan
 from bench.system.processes import end_with_parent
-from tests.measurements.errors import in_one_line
-from tests.measurements.keeping import about, keep
+from tests.measurements.keeping import about, in_one_line, keep
 
 __all__ = ["OUT", "burning", "measure"]
 

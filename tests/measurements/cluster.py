@@ -23,8 +23,7 @@ from bench.records.store import load
 from bench.runs.launchers.ray_cluster import Cluster, connected
 from bench.runs.plan import Matrix, Request, plan
 from bench.runs.scheduler import carry_out
-from tests.measurements.errors import in_one_line
-from tests.measurements.keeping import about, keep
+from tests.measurements.keeping import about, in_one_line, keep
 from tests.nodes import nodes
 
 __all__ = ["Row", "measure", "row_of", "table"]

@@ -31,8 +31,7 @@ from bench.system.cache import Arrays, cached_arrays
 from bench.system.device import usable_cores
 from bench.system.files import sha256_bytes
 from bench.training.budget import schedule
-from tests.measurements.errors import in_one_line
-from tests.measurements.keeping import about, keep
+from tests.measurements.keeping import about, in_one_line, keep
 
 __all__ = ["Kept", "chosen", "passes_over", "train_heads"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bench.data.sources import Reviews, read
@@ -45,6 +45,7 @@ def one_line() -> Iterator[None]:
     except BenchError as error:
         said = str(error)
     assert len(said) < 1000
+    assert "\n" not in said  # what a person wrote is quoted with repr
 
 
 def refused(call: Callable[[], object]) -> None:
@@ -54,6 +55,7 @@ def refused(call: Callable[[], object]) -> None:
 
 
 @given(WRITTEN)
+@example("1" + "0" * 5000)
 def test_budgets(text: str) -> None:
     with one_line():
         budget = Budget.parse(text)
@@ -62,6 +64,7 @@ def test_budgets(text: str) -> None:
         assert not set("/ ,") & set(budget.slug)
 
 
+@example("1" + "0" * 5000)
 @given(WRITTEN | st.lists(st.integers(-1, 2**33).map(str), max_size=5).map(",".join))
 def test_seeds(text: str) -> None:
     with one_line():
@@ -71,6 +74,7 @@ def test_seeds(text: str) -> None:
 
 
 @given(WRITTEN)
+@example("9" * 500 + "TiB")
 def test_sizes(text: str) -> None:
     with one_line():
         assert 2**20 <= parse_size(text) <= 2**50

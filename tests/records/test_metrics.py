@@ -34,7 +34,7 @@ def test_golden_confusion_matrix() -> None:
         ]
 
 
-@settings(deadline=None)  # the library makes a folder for each
+@settings(deadline=None, max_examples=40)  # the library makes a folder for each
 @given(bits)
 def test_the_metric_and_scikit_learn_agree(pairs: list[tuple[int, int]]) -> None:
     labels, predictions = zip(*pairs, strict=True)

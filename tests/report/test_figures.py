@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
@@ -609,26 +608,3 @@ def test_a_picture_of_several_groups_names_them() -> None:
     several = drawings(groups(run(), run("lora"), run(spec={"max_length": 256}), run("lora", spec={"max_length": 256})))
     with pytest.raises(SpecError, match=r"--figure curves is 2 pictures here \(curves-minilm-60s, curves-minilm-60s-2\)"):
         write_figures(several, figure="curves", kind="svg", out=Path("x.svg"))
-
-
-def test_drawing_imports_no_library_of_models(runs: Path, tmp_path: Path) -> None:
-    script = (
-        "import sys; from bench.cli.app import main\n"
-        "try: main(['report', '--results', sys.argv[1], '--format', 'html', '--out', sys.argv[2]])\n"
-        "except SystemExit as end: assert end.code == 0, end\n"
-        "print(sorted({'torch', 'transformers', 'sklearn', 'pandas'} & sys.modules.keys()), 'vl_convert' in sys.modules)\n"
-    )
-    command = [sys.executable, "-c", script, str(runs), str(tmp_path / "report.html")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert (done.stdout, done.stderr, done.returncode) == ("[] True\n", "", 0)
-    assert (tmp_path / "report.html").stat().st_size < 3_000_000
-
-
-def test_tables_are_written_without_what_draws(runs: Path) -> None:
-    script = (
-        "import sys; from bench.report.render import render; from pathlib import Path\n"
-        "render(Path(sys.argv[1]), reference='houlsby', style='table')\n"
-        "print(sorted({'altair', 'vl_convert', 'jinja2', 'bench.report.figures'} & sys.modules.keys()))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script, str(runs)], capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout == "[]\n"

@@ -357,12 +357,6 @@ def test_json_holds_the_figures_of_every_view(tmp_path: Path) -> None:
     assert {row["method"] for row in data["tuning"][0]["methods"]} == set(ORDER)
 
 
-def test_csv_is_one_table(tmp_path: Path) -> None:
-    folder = kept(tmp_path, *everything())
-    with pytest.raises(SpecError, match="csv holds the comparison alone"):
-        render(folder, reference="houlsby", style="csv", view="curves")
-
-
 def test_the_option_names_the_views(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [str(view) for view in View] == [*VIEWS, "all"]
     folder = kept(tmp_path, *everything())

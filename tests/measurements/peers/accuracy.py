@@ -35,8 +35,7 @@ from bench.runs.launchers.process import LocalEngine
 from bench.system.device import usable_cores
 from bench.system.errors import RecordError, SpecError
 from bench.system.signals import INTERRUPTED
-from tests.measurements.errors import in_one_line
-from tests.measurements.keeping import about, keep
+from tests.measurements.keeping import about, in_one_line, keep
 from tests.measurements.peers.common import BATCH, choose_device, device, encoder_folder, task_of
 from tests.measurements.peers.recipes import METHODS, OURS, PLAIN, Recipe
 
