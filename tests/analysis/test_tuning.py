@@ -11,7 +11,7 @@ import pytest
 
 import methods
 from bench.analysis.tuning import Decision, choose, decide, extension, one_more_rate, rates, tried, validation_accuracy
-from bench.records.schema import CurvePoint, Record, Trial
+from bench.records.schema import Record, Trial
 from bench.records.spec import Budget, tuning_seeds
 from bench.records.store import load
 from bench.report.tables.formatting import choice_line, run_line
@@ -19,6 +19,7 @@ from bench.rules import TUNING_SEED
 from bench.runs.launchers.process import LocalEngine
 from bench.system.errors import SpecError
 from bench.training.job import Job, Outcome, Result, record_of
+from tests import factories
 from tests.conftest import call
 from tests.factories import baseline, ended, run
 
@@ -27,18 +28,10 @@ DEFAULT = 1e-3
 
 def trial(rate: float, accuracy: float = 0.8, state: str = "complete", method: str = "lora", **spec: Any) -> Record:
     """A trial at a learning rate that had this validation accuracy at the end, and a better one before it."""
-    made: dict[str, Any] = {
-        "purpose": "trial", "seed": TUNING_SEED, "hyperparameters": {"learning_rate": rate}, **spec
-    }  # fmt: skip
-    if state != "complete":
-        return ended(method, state, spec=made)
-    whole = run(method, spec=made, test=None)
-    assert whole.training is not None
-    curve = [
-        CurvePoint(fraction=fraction, seconds=60 * fraction, step=1, reviews=16, tokens=1, loss=0.5, accuracy=reached)
-        for fraction, reached in ((0.5, 0.99), (1.0, accuracy))
-    ]
-    return whole.model_copy(update={"training": whole.training.model_copy(update={"curve": curve})})
+    if state == "complete":
+        return factories.trial(method, rate, accuracy, spec=spec)
+    own = {"purpose": "trial", "seed": TUNING_SEED, "hyperparameters": {"learning_rate": rate}, **spec}
+    return ended(method, state, spec=own)
 
 
 def paired(*records: Record) -> list[tuple[Job, Record]]:

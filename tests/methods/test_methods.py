@@ -139,11 +139,6 @@ def test_head_and_order_are_equal_across_methods(tiny: PretrainedModel, small_ta
     assert all(orders[0] == order for order in orders)
 
 
-def test_did_you_mean() -> None:
-    with pytest.raises(methods.MethodError, match=r"unknown method 'hulsby'; did you mean 'houlsby'\?"):
-        methods.get("hulsby")
-
-
 def test_every_method_says_where_it_comes_from() -> None:
     for name in ALL:
         method = methods.get(name)

@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
-import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,18 +37,16 @@ from bench.report.figures import curves as curves_figure
 from bench.report.figures import sweep as sweep_figure
 from bench.report.figures.__main__ import FOLDER, committed
 from bench.report.figures.axes import Scale, lines_across, widen
-from bench.report.figures.export import mark, picture, write_figures
+from bench.report.figures.export import mark, picture
 from bench.report.figures.label_placement import AROUND, Box, Text, place_labels, spread
 from bench.report.figures.points import CUT, names
 from bench.report.figures.style import COLOURS, SHAPES, looks
 from bench.report.options import Figure
 from bench.report.tables.budgets import sections
 from bench.report.tables.rows import rows
-from bench.system.errors import SpecError
 from tests.conftest import call
-from tests.factories import ORDER, baseline, counted, ended, groups, one_group, run, shared
+from tests.factories import ORDER, baseline, counted, ended, groups, learning, one_group, run, shared
 from tests.report.test_report import HOSTILE, hostile, usual
-from tests.report.test_tables import learning
 
 SHORT = {"budget": Budget(amount=15, unit="seconds")}
 SVG = "{http://www.w3.org/2000/svg}"
@@ -489,16 +486,6 @@ def test_specifications_are_valid_and_no_word_of_a_record_is_an_expression(canva
             assert not any(True for _ in found_in(spec, key))
 
 
-def test_a_specification_that_is_not_valid_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    import altair as alt
-
-    (drawing,) = (drawing for drawing in one_of_each(swept()) if drawing.figure == "sweep")
-    spec = drawing.spec(PICTURE)
-    spec["layer"][0]["mark"]["strokeDash"] = "often"
-    with pytest.raises(jsonschema.ValidationError):
-        alt.LayerChart.validate(spec)
-
-
 def ugly(*more: str) -> list[Record | Baseline]:
     """One group in which every hostile word is a method, a setting, a name of the encoder and a reason."""
     words = [*HOSTILE, *more]
@@ -602,9 +589,3 @@ def test_bad_input_is_one_line(
     assert len(captured.err.splitlines()) == 1
     assert message in captured.err
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_a_picture_of_several_groups_names_them() -> None:
-    several = drawings(groups(run(), run("lora"), run(spec={"max_length": 256}), run("lora", spec={"max_length": 256})))
-    with pytest.raises(SpecError, match=r"--figure curves is 2 pictures here \(curves-minilm-60s, curves-minilm-60s-2\)"):
-        write_figures(several, figure="curves", kind="svg", out=Path("x.svg"))

@@ -14,7 +14,7 @@ from bench.analysis.costs import costs
 from bench.analysis.intervals import half_width
 from bench.analysis.learning_curves import LEVELS, PUBLISHED_LEVEL, at_marks, levels, marks, time_to
 from bench.analysis.sensitivity import sensitivities
-from bench.records.schema import Baseline, CurvePoint, Energy, Latency, MemorySplit, Parameters, Record
+from bench.records.schema import Baseline, Energy, Latency, MemorySplit, Parameters, Record
 from bench.report.options import View
 from bench.report.render import VIEWS, render
 from bench.report.tables import costs as costs_tables
@@ -26,27 +26,9 @@ from bench.report.tables.table import MOST_NOTES, MOST_WORDS, Note, Section, foo
 from bench.rules import MARKS, TUNING_SEED
 from bench.system.errors import RecordError, SpecError
 from tests.conftest import call
-from tests.factories import MACHINE, ORDER, ended, evaluation, one_group, run
+from tests.factories import MACHINE, ORDER, ended, evaluation, learning, one_group, run, trial
 from tests.factories import kept as with_logits
 from tests.report.test_report import HOSTILE, check_latex, check_markdown
-
-
-def learning(*accuracies: float, method: str = "houlsby", seed: int = 0, speed: float = 1.0, **fields: Any) -> Record:
-    """A run that took 15 s of its 60 for each quarter (times `speed`), with these validation accuracies."""
-    curve = [
-        CurvePoint(
-            fraction=mark, seconds=60 * mark * speed, step=1, reviews=round(1600 * mark), tokens=1, loss=0.5, accuracy=accuracy
-        )
-        for mark, accuracy in zip(MARKS, accuracies, strict=False)
-    ]
-    whole = run(method, seed, **fields)
-    assert whole.training
-    return whole.model_copy(update={"training": whole.training.model_copy(update={"curve": curve})})
-
-
-def trial(method: str, rate: float, accuracy: float, **fields: Any) -> Record:
-    spec = {"purpose": "trial", "hyperparameters": {"learning_rate": rate}}
-    return learning(*[accuracy] * 4, method=method, seed=TUNING_SEED, spec=spec, test=None, **fields)
 
 
 def broken(method: str, rate: float, state: str) -> Record:
