@@ -150,13 +150,7 @@ def main() -> None:
     print(table(rows))
     print(*(f"- {note}" for note in NOTES), sep="\n")
     content = {
-        "asked": {
-            "methods": request.methods,
-            "encoder": request.encoder,
-            "data": request.data,
-            "budget": request.budget,
-            "seeds": request.seeds,
-        },
+        "asked": {name: getattr(request, name) for name in ("methods", "encoder", "data", "budget", "seeds")},
         "notes": NOTES,
         "environment": environment,
         "rows": [asdict(row) for row in rows],
