@@ -85,6 +85,13 @@ def kept(folder: Path, record: Record | Baseline) -> Path:
     return save(folder, record, None if predictions is None else logits_for(predictions))
 
 
+def folder_of(folder: Path, *records: Record | Baseline) -> Path:
+    """The folder, with these records and their logits in it."""
+    for record in records:
+        kept(folder, record)
+    return folder
+
+
 def run(
     method: str = "houlsby", seed: int = 0, wrong: int = 20, *, spec: dict[str, Any] | None = None,
     leaked: tuple[int, ...] = (), **fields: Any,

@@ -13,7 +13,7 @@ from bench.analysis.confidence import BINS, available, confidences, scores
 from bench.report.figures import PICTURE, looks_of, reliability
 from bench.report.render import render
 from tests.conftest import call
-from tests.factories import COMMITTED, kept, one_group, run
+from tests.factories import COMMITTED, folder_of, one_group, run
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +45,7 @@ def test_a_calibrated_model_shows_what_one_is_expected_to(drawn: tuple[np.ndarra
 
 
 def test_runs_without_their_logits_are_left_out(tmp_path: Path) -> None:
-    for record in (run(), run(seed=1, wrong=30), run("lora")):
-        kept(tmp_path, record)
+    folder_of(tmp_path, run(), run(seed=1, wrong=30), run("lora"))
     group = one_group(run(), run(seed=1, wrong=30), run("lora", wrong=50))
     assert available(group, tmp_path)
     assert not available(group, tmp_path / "none")

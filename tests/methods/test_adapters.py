@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,11 @@ from bench.inference.predict import predict
 from bench.models.classifier import Classifier, load_classifier
 from bench.models.pretrained import PretrainedModel
 from methods._adapters import FromLibrary
+from tests.conftest import family_config
 from tests.methods.test_methods import attached, body, loop_for
 
 KINDS = ("Bert", "Roberta", "XLMRoberta", "DistilBert", "MPNet")
-LIBRARY = [name for name in methods.names() if isinstance(methods.get(name), FromLibrary)]
+SAVED = [name for name in methods.names() if isinstance(methods.get(name), FromLibrary) and methods.get(name).backend]
 NEW = ("parallel", "compacter", "loreft", "prefix", "mam", "adapterdrop", "houlsby-ln", "top-layers")
 IDS = torch.tensor([[101, 2023, 2003, 2307, 102], [101, 9643, 3185, 102, 1]])
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]])
@@ -33,11 +34,6 @@ def stirred(pretrained: PretrainedModel, name: str) -> Classifier:
             if parameter.requires_grad:
                 parameter += 0.2 * torch.randn(parameter.shape, generator=generator) * (parameter != -1)
     return classifier
-
-
-def supported(pretrained: PretrainedModel, name: str) -> None:
-    if not methods.get(name).supports(pretrained.shape.model_type):
-        pytest.skip("not supported")
 
 
 @pytest.mark.parametrize(
@@ -73,10 +69,14 @@ def test_what_cannot_be_built_is_said(tiny: PretrainedModel, name: str, settings
         methods.configured(name, settings).trainable_parameters(tiny.shape)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", NEW)
+def pairs(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Each of these methods with each family that it attaches to."""
+    types = {kind: family_config(kind).model_type for kind in KINDS}
+    return [(name, kind) for name in names for kind in KINDS if methods.get(name).supports(types[kind])]
+
+
+@pytest.mark.parametrize(("name", "kind"), pairs(NEW))
 def test_padding_changes_nothing(family: Callable[[str], PretrainedModel], kind: str, name: str) -> None:
-    supported(family(kind), name)
     classifier = stirred(family(kind), name).eval()
     plain = attached(family(kind), "head-only").eval()
     with torch.no_grad():
@@ -107,17 +107,13 @@ def test_some_steps_learn_a_batch_by_heart(tiny: PretrainedModel, small_task: Ta
     assert loss() < 0.95 * before
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", LIBRARY)
+@pytest.mark.parametrize(("name", "kind"), pairs(SAVED))
 def test_the_library_alone_loads_what_is_saved(
     family: Callable[[str], PretrainedModel], tmp_path: Path, kind: str, name: str
 ) -> None:
     import adapters
 
-    supported(family(kind), name)
     method, first = methods.get(name), stirred(family(kind), name).eval()
-    if method.backend is None:
-        return
     method.save(first.encoder, tmp_path / "saved")
     second = load_classifier(family(kind), seed=0, dropout=0.0, attention_dropout=0.0)
     interface = adapters.AdapterModelInterface._load(str(tmp_path / "saved")) if kind == "MPNet" else None
@@ -132,7 +128,7 @@ def test_the_library_alone_loads_what_is_saved(
 def test_adapters_of_all_kinds_stand_on_one_encoder(family: Callable[[str], PretrainedModel], tmp_path: Path) -> None:
     pretrained = family("Roberta")
     holder = load_classifier(pretrained, seed=0, dropout=0.0, attention_dropout=0.0).eval()
-    saved = {name: stirred(pretrained, name).eval() for name in LIBRARY if methods.get(name).backend}
+    saved = {name: stirred(pretrained, name).eval() for name in SAVED}
     for i, (name, one) in enumerate(saved.items()):
         methods.get(name).save(one.encoder, tmp_path / name)
         holder.encoder = methods.get(name).join(holder.encoder, tmp_path / name, f"a{i}").eval()

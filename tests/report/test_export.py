@@ -9,21 +9,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.records.store import save
 from bench.report.export import as_csv, table
 from tests.conftest import call
-from tests.factories import baseline, ended, run
+from tests.factories import baseline, ended, folder_of, run
 from tests.report.test_report import HOSTILE
 
 
 @pytest.fixture
 def folders(tmp_path: Path) -> list[Path]:
     mixed = {"hyperparameters": {"learning_rate": 0.001, "rank": "all"}}
-    for record in (run(), run("lora", 1, 30, spec=mixed), ended("full", "failed", "why"), baseline(22404)):
-        save(tmp_path / "a", record)
-    for record in (run(), run("lora", 2, spec={"hyperparameters": {"learning_rate": 0.001, "rank": 8}})):
-        save(tmp_path / "b", record)
-    return [tmp_path / "a", tmp_path / "b"]
+    whole = {"hyperparameters": {"learning_rate": 0.001, "rank": 8}}
+    first = (run(), run("lora", 1, 30, spec=mixed), ended("full", "failed", "why"), baseline(22404))
+    return [folder_of(tmp_path / "a", *first), folder_of(tmp_path / "b", run(), run("lora", 2, spec=whole))]
 
 
 def test_both_kinds_hold_the_same_runs_once(folders: list[Path], tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from bench.analysis.budget_sweep import sweeps
 from bench.analysis.comparison import Group
 from bench.records.schema import Baseline, MemorySplit, Record
 from bench.records.spec import Budget
-from bench.records.store import save
 from bench.report.figures import (
     LACKING,
     NARROW,
@@ -45,7 +44,7 @@ from bench.report.options import Figure
 from bench.report.tables.budgets import sections
 from bench.report.tables.rows import rows
 from tests.conftest import call
-from tests.factories import ORDER, baseline, counted, ended, groups, learning, one_group, run, shared
+from tests.factories import ORDER, baseline, counted, ended, folder_of, groups, learning, one_group, run, shared
 from tests.report.test_report import HOSTILE, hostile, usual
 
 SHORT = {"budget": Budget(amount=15, unit="seconds")}
@@ -535,9 +534,7 @@ def test_the_committed_figures_are_those_of_the_committed_records() -> None:
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    for record in usual():
-        save(tmp_path / "runs", record)
-    return tmp_path / "runs"
+    return folder_of(tmp_path / "runs", *usual())
 
 
 def report(runs: Path, *arguments: str) -> None:

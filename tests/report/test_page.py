@@ -30,14 +30,13 @@ from bench.analysis.comparison import Group
 from bench.analysis.sensitivity import sensitivities
 from bench.records.schema import Baseline, Record
 from bench.records.spec import Budget
-from bench.records.store import save
 from bench.report.page import page
 from bench.report.page.content import comparison
 from bench.report.render import render
 from bench.report.tables.answer import sentences
 from bench.report.tables.comparison import as_json, section
 from bench.report.tables.formatting import run_line
-from tests.factories import MACHINE, ORDER, groups, one_group, run, shared, trial
+from tests.factories import MACHINE, ORDER, folder_of, groups, one_group, run, shared, trial
 from tests.report.test_figures import found_in, ugly
 from tests.report.test_report import HOSTILE, hostile, usual
 
@@ -292,12 +291,10 @@ def test_hostile_words_are_text_and_nothing_else(html: str, hostile_html: str) -
 
 
 def test_the_report_writes_the_page(tmp_path: Path) -> None:
-    for record in (run(), run("lora", wrong=30)):
-        save(tmp_path / "runs", record)
-    text = render(tmp_path / "runs", reference="lora", style="html")
+    text = render(folder_of(tmp_path / "runs", run(), run("lora", wrong=30)), reference="lora", style="html")
     assert Parsed(text).tables["group-1-comparison"][1][:3] == ["lora", "85.00", "ref."]
-    save(tmp_path / "trials", trial("houlsby", 0.001, 0.8))
-    assert "Tuning trials" in render(tmp_path / "trials", reference="houlsby", style="html")
+    trials = folder_of(tmp_path / "trials", trial("houlsby", 0.001, 0.8))
+    assert "Tuning trials" in render(trials, reference="houlsby", style="html")
 
 
 # In a browser
@@ -352,12 +349,15 @@ def as_wide_as_what_holds_it(browser: webdriver.Chrome) -> bool:
 
 
 def opened(browser: webdriver.Chrome, path: Path) -> None:
-    """Show a page, drawn and without a word on the console; one that is shown already stays as it is."""
+    """Show a page, drawn and without a word on the console; one that is shown already stays as it is.
+
+    A test that changed its size or colours sets `shows` to None.
+    """
     if getattr(browser, "shows", None) == path:
         return
     resized(browser, WIDTH)
     feature = {"name": "prefers-color-scheme", "value": "light"}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": [feature]})
     browser.get_log("browser")
     browser.get(path.as_uri())
     drawn(browser)
@@ -380,17 +380,12 @@ def first_group(found: list[Record | Baseline], methods: int) -> tuple[int, Grou
 
 
 @in_browser
-def test_every_figure_is_drawn_and_nothing_is_fetched(browser: webdriver.Chrome, files: dict[str, Path]) -> None:
+def test_every_figure_is_drawn_and_nothing_is_or_can_be_fetched(browser: webdriver.Chrome, files: dict[str, Path]) -> None:
     opened(browser, files["usual"])
     assert browser.get_log("browser") == []
     plots = browser.find_elements(By.CSS_SELECTOR, ".plot")
     assert len(plots) == len(browser.find_elements(By.CSS_SELECTOR, ".plot > svg")) == 13
     assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
-
-
-@in_browser
-def test_the_browser_keeps_to_the_policy(browser: webdriver.Chrome, files: dict[str, Path]) -> None:
-    opened(browser, files["usual"])
     blocked = browser.execute_async_script(
         "const done = arguments[0];"
         "document.addEventListener('securitypolicyviolation', (event) => done(event.effectiveDirective), { once: true });"
@@ -452,7 +447,7 @@ def test_what_a_point_says_is_all_on_the_screen(
         assert tip.text.count("library-number-07") == 1
         assert ("Not named here: 2 of its runs" in tip.text) == (named == 1)
     finally:
-        browser.shows = None  # the next test has a page that was never resized
+        browser.shows = None
 
 
 @in_browser
@@ -554,13 +549,9 @@ def test_on_paper_nothing_is_folded_dark_or_cut(browser: webdriver.Chrome, files
         browser.execute_cdp_cmd("Page.printToPDF", {})
         assert set(browser.execute_script("return window.printed")) == {True}
         assert browser.execute_script(f"return {folds}") == before
+        assert browser.get_log("browser") == []
     finally:
-        resized(browser, WIDTH)
-        light = [{"name": "prefers-color-scheme", "value": "light"}]
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": light})
-    WebDriverWait(browser, 30).until(as_wide_as_what_holds_it)
-    drawn(browser)
-    assert browser.get_log("browser") == []
+        browser.shows = None
 
 
 @in_browser
@@ -671,9 +662,7 @@ def test_the_page_follows_the_width_of_the_screen(browser: webdriver.Chrome, fil
         assert 0 < max(browser.execute_script(script)) < 2 * line
         assert browser.get_log("browser") == []
     finally:
-        resized(browser, WIDTH)
-    WebDriverWait(browser, 30).until(as_wide_as_what_holds_it)
-    drawn(browser)
+        browser.shows = None
 
 
 def pixel_of(browser: webdriver.Chrome, element: WebElement) -> tuple[int, int]:

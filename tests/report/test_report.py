@@ -15,13 +15,12 @@ from typing import Any
 import pytest
 
 from bench.records.schema import Baseline, Parameters, Record
-from bench.records.store import save
 from bench.report.render import render
 from bench.report.tables.csv_export import HEADERS
 from bench.report.tables.formatting import run_line
 from bench.report.tables.table import MOST_NOTES
 from bench.system.errors import RecordError, SpecError
-from tests.factories import MACHINE, baseline, counted, ended, run, shared
+from tests.factories import MACHINE, baseline, counted, ended, folder_of, run, shared
 
 FORMATS = ["table", "markdown", "latex", "csv", "json"]
 HOSTILE = [
@@ -33,9 +32,7 @@ HOSTILE = [
 
 
 def report(folder: Path, *records: Record | Baseline, style: str = "table", reference: str = "houlsby") -> str:
-    for record in records:
-        save(folder, record)
-    return render(folder, reference=reference, style=style)
+    return render(folder_of(folder, *records), reference=reference, style=style)
 
 
 def usual() -> list[Record | Baseline]:
@@ -124,12 +121,10 @@ def _pipes(markdown: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("width", [40, 80, 100, 140])
 def test_the_columns_that_decide_fit_every_terminal(tmp_path: Path, width: int) -> None:
-    for record in [shared(low=1.0, high=1.0), *(shared("lora", seed, 800_000, low=0.9) for seed in range(3)), baseline(22404)]:
-        save(tmp_path / "calibrated", record)
-    for record in usual():
-        save(tmp_path / "usual", record)
-    for folder, last in (("calibrated", "time per token"), ("usual", "reviews per s")):
-        text = render(tmp_path / folder, reference="houlsby", style="table", width=width)
+    lora = (shared("lora", seed, 800_000, low=0.9) for seed in range(3))
+    calibrated = folder_of(tmp_path / "calibrated", shared(low=1.0, high=1.0), *lora, baseline(22404))
+    for folder, last in ((calibrated, "time per token"), (folder_of(tmp_path / "usual", *usual()), "reviews per s")):
+        text = render(folder, reference="houlsby", style="table", width=width)
         lines = text.splitlines()
         assert max(map(len, lines)) <= width
         table = text.split("\n- ")[0]
@@ -314,8 +309,7 @@ def test_any_method_can_be_the_reference(tmp_path: Path) -> None:
 
 
 def test_every_format_is_written_without_a_library_of_models_and_tables_without_what_draws(tmp_path: Path) -> None:
-    for record in usual():
-        save(tmp_path / "runs", record)
+    folder_of(tmp_path / "runs", *usual())
     script = (
         "import sys; from bench.cli.app import main\n"
         "def call(*words):\n"
