@@ -1,11 +1,10 @@
 """Bring large files to a machine that accepts a limited folder at a time: cut here, join and check there.
 
-    python -m tests.measurements.gpu.carry pack DEST [--half] [--mib N] [NAME=]PATH…
+    python -m tests.measurements.gpu.carry pack DEST [--mib N] [NAME=]PATH…
     python -m tests.measurements.gpu.carry receive LOAD STORE
 
 `pack` writes a tar archive of the paths as `DEST/load-01`, `DEST/load-02`, … of at most N MiB each. Every load holds a piece
-and the SHA-256 of all pieces. `NAME=` places a file or folder under another name. `--half` stores the fp32 tensors of
-`model.safetensors` files in fp16: half as large, but another encoder hash.
+and the SHA-256 of all pieces. `NAME=` places a file or folder under another name.
 
 `receive` copies the piece of one load into STORE and unpacks the archive when all are there. Loads may come in any order and
 more than once. It exits with 0 when all is unpacked, or with 3 while pieces are missing. It uses the standard library alone,
@@ -25,7 +24,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-__all__ = ["BadInput", "main", "pack", "receive", "to_half"]
+__all__ = ["BadInput", "main", "pack", "receive"]
 
 MANIFEST = "manifest.json"
 MIB = 2**20
@@ -66,28 +65,6 @@ def _sources(given: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def to_half(source: Path, target: Path) -> None:
-    """Write a safetensors file with its fp32 tensors in fp16; other tensors are copied.
-
-    Raises:
-        BadInput: if `source` is not a safetensors file, or a value is too large for fp16.
-    """
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file, save_file
-
-    try:
-        tensors = load_file(source)
-    except SafetensorError:
-        raise BadInput(f"{str(source)!r} is not a safetensors file; leave --half out") from None
-    for name, tensor in tensors.items():
-        if tensor.dtype == torch.float32:
-            tensors[name] = tensor.half()
-            if not tensors[name].isfinite().equal(tensor.isfinite()):
-                raise BadInput(f"{str(source)!r}: {name} holds values too large for fp16; leave --half out")
-    save_file(tensors, target, {"format": "pt"})
-
-
 class _Loads(io.RawIOBase):
     """A stream that is written into one load after another."""
 
@@ -107,7 +84,7 @@ class _Loads(io.RawIOBase):
             return out.write(data[: self.limit - used])
 
 
-def pack(destination: Path, given: Sequence[str], *, mib: int = LOAD_MIB, half: bool = False) -> list[Path]:
+def pack(destination: Path, given: Sequence[str], *, mib: int = LOAD_MIB) -> list[Path]:
     """Cut files into loads; returns the folders of the loads.
 
     Raises:
@@ -120,15 +97,8 @@ def pack(destination: Path, given: Sequence[str], *, mib: int = LOAD_MIB, half: 
         raise BadInput(f"{str(destination)!r} is not empty; remove it or give another folder")
     destination.mkdir(parents=True, exist_ok=True)
     loads = _Loads(destination, (mib - 1) * MIB)  # the manifest has the rest
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        io.BufferedWriter(loads, MIB) as out,
-        tarfile.open(fileobj=out, mode="w|") as archive,
-    ):
+    with io.BufferedWriter(loads, MIB) as out, tarfile.open(fileobj=out, mode="w|", dereference=True) as archive:
         for name, path in sources.items():
-            if half and path.name == "model.safetensors":
-                to_half(path, Path(scratch) / path.name)
-                path = Path(scratch) / path.name
             archive.add(path, name)
     manifest = json.dumps({piece.name: sha256_of(piece) for piece in loads.pieces}, indent=1) + "\n"
     for piece in loads.pieces:
@@ -180,14 +150,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     packing.add_argument("destination", type=Path, metavar="DEST")
     packing.add_argument("paths", nargs="+", metavar="[NAME=]PATH")
     packing.add_argument("--mib", type=int, default=LOAD_MIB, help=f"largest load in MiB (default: {LOAD_MIB})")
-    packing.add_argument("--half", action="store_true", help="model.safetensors in fp16")
     receiving = commands.add_parser("receive", help="take over one load; unpack when all are there")
     receiving.add_argument("load", type=Path, metavar="LOAD")
     receiving.add_argument("store", type=Path, metavar="STORE")
     given = parser.parse_args(arguments)
     try:
         if given.command == "pack":
-            print(*pack(given.destination, given.paths, mib=given.mib, half=given.half), sep="\n")
+            print(*pack(given.destination, given.paths, mib=given.mib), sep="\n")
             return 0
         missing = receive(given.load, given.store)
     except BadInput as error:
