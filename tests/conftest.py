@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from bench.cli.app import main
 from bench.data.sources import Reviews, Source, read
@@ -22,6 +23,9 @@ from bench.records.schema import DataCut
 from bench.records.spec import Budget, RunSpec
 from bench.system.device import resolve_device
 from bench.training.job import Job, job_of
+
+settings.register_profile("loaded", deadline=None)
+settings.load_profile("loaded")  # an example takes long where the machine is busy
 
 TINY = {"vocab_size": 30522, "num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 32, "intermediate_size": 64}
 FAMILIES: dict[str, dict[str, Any]] = {

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bench.models.pretrained import PretrainedModel
-from bench.records.schema import Baseline, DataCut, Record, State, unpack_bits
+from bench.records.schema import Baseline, Record, State, unpack_bits
 from bench.records.store import (
     LARGEST,
     Damaged,
@@ -34,13 +34,7 @@ from bench.system.files import atomic_write
 from bench.system.text import without_paths
 from bench.training.job import job_of, record_of
 from tests.conftest import make_spec
-from tests.factories import baseline, evaluation, run
-
-DATA = DataCut(sha256="d", cut="small-v1", train=400, validation=50, test=100, duplicates_removed=0, leaked=0)
-
-
-def bare_record(tiny: PretrainedModel, state: State = "failed") -> Record:
-    return record_of(job_of(make_spec(), tiny, "data", DATA, "a processor"), state, "a reason")
+from tests.factories import DATA, baseline, ended, evaluation, run
 
 
 @pytest.mark.parametrize(("packed", "count"), [("gA==", 9), ("gA==", 0), ("!", 1)])
@@ -49,8 +43,8 @@ def test_bits_that_do_not_fit_are_refused(packed: str, count: int) -> None:
         unpack_bits(packed, count)
 
 
-def test_a_record_comes_back(tiny: PretrainedModel, tmp_path: Path) -> None:
-    record, logits = bare_record(tiny, "complete"), np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
+def test_a_record_comes_back(tmp_path: Path) -> None:
+    record, logits = ended("houlsby", "complete"), np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
     path = save(tmp_path, record, logits)
     assert path == path_of(tmp_path, record)
     assert list(load(tmp_path)) == [record]
@@ -62,14 +56,14 @@ def test_a_record_comes_back(tiny: PretrainedModel, tmp_path: Path) -> None:
     ("state", "final"),
     [("complete", True), ("out-of-memory", True), ("diverged", True), ("cancelled", False), ("failed", False)],
 )
-def test_only_final_states_are_not_run_again(tiny: PretrainedModel, tmp_path: Path, state: State, final: bool) -> None:
-    record = bare_record(tiny, state)
+def test_only_final_states_are_not_run_again(tmp_path: Path, state: State, final: bool) -> None:
+    record = ended("houlsby", state)
     save(tmp_path, record)
     assert (finished(tmp_path, record.run_id) is not None) == final
 
 
-def test_damaged_files_are_named_and_left(tiny: PretrainedModel, tmp_path: Path) -> None:
-    good = save(tmp_path, bare_record(tiny)).read_bytes()
+def test_damaged_files_are_named_and_left(tmp_path: Path) -> None:
+    good = save(tmp_path, ended("houlsby", "failed")).read_bytes()
     data = json.loads(good)
     for name, content in {
         "cut.json": good[: len(good) // 2],
@@ -183,9 +177,9 @@ def test_a_run_does_not_write_over_what_is_damaged(tmp_path: Path) -> None:
     refuse_damaged(tmp_path, wanted[1:])
 
 
-def test_changed_logits_are_refused(tmp_path: Path, tiny: PretrainedModel) -> None:
+def test_changed_logits_are_refused(tmp_path: Path) -> None:
     logits = np.ones((3, 2), dtype=np.float32)
-    save(tmp_path, bare_record(tiny), logits)
+    save(tmp_path, ended("houlsby", "failed"), logits)
     name = logits_sha256(logits)
     file = tmp_path / "logits" / f"{name}.npy"
     file.write_bytes(file.read_bytes()[:-1] + b"\x01")
@@ -208,7 +202,8 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_runs() -> None:
 
 
 def test_a_record_names_no_person_host_or_path(tiny: PretrainedModel) -> None:
-    text = bare_record(tiny).model_dump_json()
+    job = job_of(make_spec(), tiny, "data", DATA, "a processor")
+    text = record_of(job, "failed", "a reason").model_dump_json()
     assert str(tiny.folder) not in text
     assert str(Path.cwd()) not in text
     assert socket.gethostname() not in text
