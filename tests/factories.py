@@ -20,6 +20,7 @@ from bench.records.schema import (
     CurvePoint,
     DataCut,
     Encoder,
+    Energy,
     Environment,
     Evaluation,
     Latency,
@@ -45,6 +46,12 @@ from bench.training.job import Job
 
 LABELS = np.array([0, 1] * 100)
 ORDER = ["houlsby", "pfeiffer", "lora", "full", "head-only"]
+HOSTILE = [
+    "\x1b[31mred\x1b[0m\x07", "a\nb\r\nc\td", "\u202edrawkcab", "\x9b2J\x7f", "<script>alert(1)</script>", "a|b\\|c`d`",
+    "[x](javascript:alert(1))", "![i](http://a/b.png)", "**b** _i_ ~s~ $m$ @name www.example.org", "\\input{/etc/passwd}",
+    "100%_of#a&b{c}^2~$x$\\", "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1", "- item", "# heading", "1. item",
+    "[0pt]", "*", "Schrödinger 猫 𝔸", "",
+]  # fmt: skip
 _NAMES = ("reference", "base", "base-long", "official", "study-main", "study-budgets")
 COMMITTED = [Path(__file__).parent.parent / "results" / name for name in _NAMES]
 """Folders of records that are committed; whoever works here has others beside them."""
@@ -218,6 +225,34 @@ def shared(
         low=fields.pop("low", 0.99 * ratio), high=fields.pop("high", 1.01 * ratio), expected_seconds=60,
     )  # fmt: skip
     return counted(method, seed, tokens, spec={"reference_tokens": 1_000_000}, conversion=conversion, **fields)
+
+
+def hostile(text: str) -> list[Record | Baseline]:
+    """Records for every view in which every word that a report shows is `text`."""
+    parts: dict[str, Any] = {
+        "data": run().data.model_copy(update={"cut": text}),
+        "environment": MACHINE.model_copy(update={"device": text}),
+        "energy": Energy(joules=1, source=text),
+    }
+    spec = {"encoder": text, "hyperparameters": {"learning_rate": 0.001, "x": text}}
+    other = {**spec, "hyperparameters": {"learning_rate": text, "x": text + "x"}}
+    long = {"budget": run().spec.budget.model_copy(update={"amount": 240})}
+    steps = {"budget": run().spec.budget.model_copy(update={"unit": "steps"})}
+    tried: dict[str, Any] = {"purpose": "trial", "tuning": None}
+    return [
+        run(text, 0, 30, spec=spec, leaked=(0, 1), **parts),
+        run(text, 0, 50, spec=other, **parts),
+        run(text, 0, 60, spec={**other, "hyperparameters": {"learning_rate": 1, "x": text}}, **parts),
+        run(text, 0, 10, spec={**spec, **long}, **parts),
+        run(spec=spec, **parts),
+        run(spec={**spec, **long}, **parts),
+        run(text, spec={**spec, **steps}, **parts),
+        run(text, spec={**spec, **tried}, test=None, **parts),
+        run(text, spec={**other, **tried}, test=None, **parts),
+        ended(text, "diverged", text, seed=1, spec={**spec, **tried}, **parts),
+        ended(text, "failed", text, seed=1, spec=spec, **parts),
+        baseline(22404, data=parts["data"]),
+    ]
 
 
 def groups(*records: Record | Baseline, reference: str = "houlsby") -> list[Group]:

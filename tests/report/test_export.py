@@ -11,8 +11,7 @@ import pytest
 
 from bench.report.export import as_csv, table
 from tests.conftest import call
-from tests.factories import baseline, ended, folder_of, run
-from tests.report.test_report import HOSTILE
+from tests.factories import HOSTILE, baseline, ended, folder_of, run
 
 
 @pytest.fixture

@@ -44,8 +44,21 @@ from bench.report.options import Figure
 from bench.report.tables.budgets import sections
 from bench.report.tables.rows import rows
 from tests.conftest import call
-from tests.factories import ORDER, baseline, counted, ended, folder_of, groups, learning, one_group, run, shared
-from tests.report.test_report import HOSTILE, hostile, usual
+from tests.factories import (
+    HOSTILE,
+    ORDER,
+    baseline,
+    counted,
+    ended,
+    folder_of,
+    groups,
+    hostile,
+    learning,
+    one_group,
+    run,
+    shared,
+)
+from tests.report.test_report import usual
 
 SHORT = {"budget": Budget(amount=15, unit="seconds")}
 SVG = "{http://www.w3.org/2000/svg}"

@@ -36,9 +36,9 @@ from bench.report.render import render
 from bench.report.tables.answer import sentences
 from bench.report.tables.comparison import as_json, section
 from bench.report.tables.formatting import run_line
-from tests.factories import MACHINE, ORDER, folder_of, groups, one_group, run, shared, trial
+from tests.factories import HOSTILE, MACHINE, ORDER, folder_of, groups, hostile, one_group, run, shared, trial
 from tests.report.test_figures import found_in, ugly
-from tests.report.test_report import HOSTILE, hostile, usual
+from tests.report.test_report import usual
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 in_browser = pytest.mark.skipif(

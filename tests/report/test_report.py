@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,15 +19,9 @@ from bench.report.tables.csv_export import HEADERS
 from bench.report.tables.formatting import run_line
 from bench.report.tables.table import MOST_NOTES
 from bench.system.errors import RecordError, SpecError
-from tests.factories import MACHINE, baseline, counted, ended, folder_of, run, shared
+from tests.factories import HOSTILE, baseline, counted, ended, folder_of, hostile, run, shared
 
 FORMATS = ["table", "markdown", "latex", "csv", "json"]
-HOSTILE = [
-    "\x1b[31mred\x1b[0m\x07", "a\nb\r\nc\td", "\u202edrawkcab", "\x9b2J\x7f", "<script>alert(1)</script>", "a|b\\|c`d`",
-    "[x](javascript:alert(1))", "![i](http://a/b.png)", "**b** _i_ ~s~ $m$ @name www.example.org", "\\input{/etc/passwd}",
-    "100%_of#a&b{c}^2~$x$\\", "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1", "- item", "# heading", "1. item",
-    "[0pt]", "*", "Schrödinger 猫 𝔸", "",
-]  # fmt: skip
 
 
 def report(folder: Path, *records: Record | Baseline, style: str = "table", reference: str = "houlsby") -> str:
@@ -46,21 +39,6 @@ def usual() -> list[Record | Baseline]:
         run("head-only", 0, 50, spec={"hyperparameters": {"learning_rate": 0.003}}),
         baseline(22404),
         baseline(1600),
-    ]
-
-
-def hostile(text: str) -> list[Record | Baseline]:
-    """Records in which every word that a report shows is `text`."""
-    spec = {"encoder": text, "hyperparameters": {"learning_rate": 0.001, "x": text}}
-    data = run().data.model_copy(update={"cut": text})
-    machine = MACHINE.model_copy(update={"device": text})
-    parts: dict[str, Any] = {"data": data, "environment": machine}
-    return [
-        run(spec=spec, **parts),
-        run(text, 0, spec=spec, **parts),
-        run(text, 0, spec={**spec, "hyperparameters": {"learning_rate": 0.003, "x": text}}, **parts),
-        ended(text, "failed", text, seed=1, spec=spec, **parts),
-        baseline(22404, data=data),
     ]
 
 
@@ -238,8 +216,7 @@ def test_names_from_records_are_inert(tmp_path: Path, style: str, text: str) -> 
     written = report(tmp_path, *hostile(text), style=style)
     assert all(c.isprintable() or c == "\n" for c in written)
     if style == "json":
-        (group,) = json.loads(written)["groups"]
-        assert group["methods"][1]["method"] == text
+        assert text in {method["method"] for group in json.loads(written)["groups"] for method in group["methods"]}
     elif style == "csv":
         rows = list(csv.reader(io.StringIO(written)))
         assert {len(row) for row in rows} == {len(HEADERS)}
@@ -269,9 +246,8 @@ def check_markdown(text: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE, ids=repr)
 def test_one_line_a_run_is_one_line(text: str) -> None:
-    for record in hostile(text)[:4]:
-        assert isinstance(record, Record)
-        assert run_line(record).isprintable()
+    for record in hostile(text):
+        assert isinstance(record, Baseline) or run_line(record).isprintable()
 
 
 def test_damaged_files_are_named_and_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

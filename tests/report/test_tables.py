@@ -26,8 +26,8 @@ from bench.report.tables.table import MOST_NOTES, MOST_WORDS, Note, Section, foo
 from bench.rules import MARKS, TUNING_SEED
 from bench.system.errors import RecordError, SpecError
 from tests.conftest import call
-from tests.factories import MACHINE, ORDER, ended, evaluation, folder_of, learning, one_group, run, trial
-from tests.report.test_report import HOSTILE, check_latex, check_markdown
+from tests.factories import HOSTILE, ORDER, ended, evaluation, folder_of, hostile, learning, one_group, run, trial
+from tests.report.test_report import check_latex, check_markdown
 
 
 def broken(method: str, rate: float, state: str) -> Record:
@@ -343,32 +343,6 @@ def test_the_option_names_the_views(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 # What stands in records
-
-
-def hostile(text: str) -> list[Record | Baseline]:
-    """Records for every view in which every word that a report shows is `text`."""
-    parts: dict[str, Any] = {
-        "data": run().data.model_copy(update={"cut": text}),
-        "environment": MACHINE.model_copy(update={"device": text}),
-        "energy": Energy(joules=1, source=text),
-    }
-    spec = {"encoder": text, "hyperparameters": {"learning_rate": 0.001, "x": text}}
-    other = {**spec, "hyperparameters": {"learning_rate": text, "x": text + "x"}}
-    long = {"budget": run().spec.budget.model_copy(update={"amount": 240})}
-    counted = {"budget": run().spec.budget.model_copy(update={"unit": "steps"})}
-    tried: dict[str, Any] = {"purpose": "trial", "tuning": None}
-    return [
-        run(text, 0, 30, spec=spec, leaked=(0, 1), **parts),
-        run(text, 0, 50, spec=other, **parts),
-        run(text, 0, 60, spec={**other, "hyperparameters": {"learning_rate": 1, "x": text}}, **parts),
-        run(text, 0, 10, spec={**spec, **long}, **parts),
-        run(spec=spec, **parts),
-        run(spec={**spec, **long}, **parts),
-        run(text, spec={**spec, **counted}, **parts),
-        run(text, spec={**spec, **tried}, test=None, **parts),
-        run(text, spec={**other, **tried}, test=None, **parts),
-        ended(text, "diverged", text, seed=1, spec={**spec, **tried}, **parts),
-    ]
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=repr)
