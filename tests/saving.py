@@ -24,9 +24,7 @@ def attached(pretrained: PretrainedModel, name: str, seed: int = 0) -> Classifie
 
 
 def record_of(pretrained: PretrainedModel, spec: RunSpec) -> Record:
-    encoder = Encoder(
-        sha256=pretrained.sha256, model_type=pretrained.config["model_type"], pooling=pretrained.pooling
-    )  # fmt: skip
+    encoder = Encoder(sha256=pretrained.sha256, model_type=pretrained.config["model_type"], pooling=pretrained.pooling)
     return run(spec.method, spec=dict(spec), encoder=encoder)
 
 

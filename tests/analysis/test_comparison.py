@@ -66,6 +66,9 @@ APART: list[dict[str, Any]] = [
     {"spec": {"dropout": 0.1}},
     {"spec": {"attention_dropout": 0.1}},
     {"spec": {"tuning": 3}},
+    {"spec": {"tuning": 3, "tuning_seeds": 2}},
+    {"spec": {"train_limit": 100}},
+    {"spec": {"classes": 3}},
 ]
 
 

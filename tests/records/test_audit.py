@@ -135,6 +135,10 @@ def trial(**fields: Any) -> Damage:
 
 
 MIB = 2**20
+FIGURES = {
+    "accuracy": "accuracy", "precision": "precision", "recall": "recall", "F1": "f1",
+    "accuracy without leaked": "accuracy_without_leaked",
+}  # fmt: skip
 DAMAGES: list[tuple[str, Damage]] = [
     ("run id", forged_id),
     ("threads", by(environment={"threads": 3})),
@@ -155,24 +159,16 @@ DAMAGES: list[tuple[str, Damage]] = [
     ("reviews", by(data={"test": 300})),
     ("reviews", by(spec={"test_limit": 100})),
     ("counts", by(test={"tp": 91, "fn": 9})),
-    ("accuracy", more("test", "accuracy", 1e-3)),
-    ("precision", more("test", "precision", 1e-3)),
-    ("recall", more("test", "recall", 1e-3)),
-    ("F1", more("test", "f1", 1e-3)),
+    *((name, more("test", field, 1e-3)) for name, field in FIGURES.items()),
+    *((f"out-of-domain {name}", more("out_of_domain", field, 1e-3)) for name, field in FIGURES.items()),
     ("leaked", by(data={"leaked": 2})),
     ("leaked", by(test={"leaked": [200]}, data={"leaked": 1})),
-    ("accuracy without leaked", more("test", "accuracy_without_leaked", 1e-3)),
     ("logits", by(test={"logits_sha256": None})),
     ("logits", by(test={"logits_sha256": "../" * 21 + "a"})),
     ("logits", by(test={"logits_sha256": "a" * 64})),
     ("out-of-domain bits", by(out_of_domain={"correct": pack_bits([1] * 100)})),
     ("out-of-domain counts", by(out_of_domain={"tp": 81, "fn": 19})),
-    ("out-of-domain accuracy", more("out_of_domain", "accuracy", 1e-3)),
-    ("out-of-domain precision", more("out_of_domain", "precision", 1e-3)),
-    ("out-of-domain recall", more("out_of_domain", "recall", 1e-3)),
-    ("out-of-domain F1", more("out_of_domain", "f1", 1e-3)),
     ("out-of-domain leaked", by(out_of_domain={"leaked": [3]})),
-    ("out-of-domain accuracy without leaked", more("out_of_domain", "accuracy_without_leaked", 1e-3)),
     ("trainable parameters", more("parameters", "body", 1)),
     ("closed form", by(parameters={"body": 225_000, "closed_form": 225_000})),
     ("closed form", by(spec={"hyperparameters": {"learning_rate": 0.001, "reduction_factor": "many"}})),

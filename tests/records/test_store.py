@@ -83,18 +83,6 @@ def test_damaged_files_are_named_and_left(tmp_path: Path) -> None:
     assert (tmp_path / "binary.json").read_bytes() == b"\xff\x00"
 
 
-def spoilt(folder: Path, record: Record | Baseline, was: str, now: str) -> str:
-    """What is said of a record in whose file one text was replaced."""
-    path = save(folder, record)
-    text = path.read_text()
-    assert text.count(was) == 1
-    path.write_text(text.replace(was, now))
-    (found,) = load(folder)
-    assert isinstance(found, Damaged)
-    assert path.read_text() == text.replace(was, now)
-    return found.reason
-
-
 @pytest.mark.parametrize(
     ("was", "now", "says"),
     [
@@ -108,7 +96,14 @@ def spoilt(folder: Path, record: Record | Baseline, was: str, now: str) -> str:
     ],
 )
 def test_an_edit_is_seen_by_the_checksum_or_sooner(was: str, now: str, says: str, tmp_path: Path) -> None:
-    assert says in spoilt(tmp_path, run(), was, now)
+    path = save(tmp_path, run())
+    changed = path.read_text().replace(was, now)
+    assert path.read_text().count(was) == 1
+    path.write_text(changed)
+    (found,) = load(tmp_path)
+    assert isinstance(found, Damaged)
+    assert says in found.reason
+    assert path.read_text() == changed
 
 
 @pytest.mark.parametrize(
