@@ -10,6 +10,7 @@ import pytest
 from sklearn.metrics import brier_score_loss, log_loss
 
 from bench.analysis.confidence import BINS, available, confidences, scores
+from bench.records.store import load
 from bench.report.figures import PICTURE, looks_of, reliability
 from bench.report.render import render
 from tests.conftest import call
@@ -63,8 +64,6 @@ def test_runs_without_their_logits_are_left_out(tmp_path: Path) -> None:
 
 
 def test_committed_logits_give_what_was_found_of_them() -> None:
-    from bench.records.store import load
-
     folder = next(folder for folder in COMMITTED if folder.name == "official")
     group = one_group(*(item for item in load(folder) if hasattr(item, "spec")))
     found = {one.label: one for one in confidences(group, folder)}

@@ -16,9 +16,9 @@ from bench.models.classifier import Classifier, load_classifier
 from bench.models.pretrained import PretrainedModel
 from methods._adapters import FromLibrary
 from tests.conftest import family_config
+from tests.methods.test_families import PLAIN
 from tests.methods.test_methods import attached, body, loop_for
 
-KINDS = ("Bert", "Roberta", "XLMRoberta", "DistilBert", "MPNet")
 SAVED = [name for name in methods.names() if isinstance(methods.get(name), FromLibrary) and methods.get(name).backend]
 NEW = ("parallel", "compacter", "loreft", "prefix", "mam", "adapterdrop", "houlsby-ln", "top-layers")
 IDS = torch.tensor([[101, 2023, 2003, 2307, 102], [101, 9643, 3185, 102, 1]])
@@ -70,8 +70,8 @@ def test_what_cannot_be_built_is_said(tiny: PretrainedModel, name: str, settings
 
 def pairs(names: Iterable[str]) -> list[tuple[str, str]]:
     """Each of these methods with each family that it attaches to."""
-    types = {kind: family_config(kind).model_type for kind in KINDS}
-    return [(name, kind) for name in names for kind in KINDS if methods.get(name).supports(types[kind])]
+    types = {kind: family_config(kind).model_type for kind in PLAIN}
+    return [(name, kind) for name in names for kind in PLAIN if methods.get(name).supports(types[kind])]
 
 
 @pytest.mark.parametrize(("name", "kind"), pairs(NEW))
