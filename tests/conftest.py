@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
+from bench.cli.app import main
 from bench.data.sources import Reviews, Source, read
 from bench.data.task import Task, prepare, split
 from bench.models.pretrained import PretrainedModel, find
@@ -20,6 +23,9 @@ from bench.records.schema import DataCut
 from bench.records.spec import Budget, RunSpec
 from bench.system.device import resolve_device
 from bench.training.job import Job, job_of
+
+settings.register_profile("loaded", deadline=None)
+settings.load_profile("loaded")  # an example takes long where the machine is busy
 
 TINY = {"vocab_size": 30522, "num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 32, "intermediate_size": 64}
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -36,6 +42,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 """Families of encoders, as transformers' classes begin, and what their configurations need beside `TINY`."""
+MEAN = '{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false}'
+"""Mean pooling as sentence-transformers before 5.4 writes it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,10 +54,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
+def pytest_collection_finish() -> None:
+    """Spare the libraries, which are loaded now, from the garbage collections that every meter of memory starts with."""
+    import hypothesis  # noqa: F401  it asks the collector who refers to what, which has to be before
+
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def quiet_libraries() -> None:
     for name in ("adapters", "transformers"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def call(arguments: list[str]) -> int:
+    """Call the command in this process; returns its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    return int(ended.value.code or 0)
 
 
 @contextmanager
@@ -88,9 +110,8 @@ def minilm() -> PretrainedModel:
     return find("minilm")
 
 
-def write_encoder(folder: Path, kind: str = "Bert", **sizes: Any) -> Path:
-    """A randomly initialised encoder of a family, saved as transformers saves it, with MiniLM's tokenizer."""
-    import torch
+def family_config(kind: str, **sizes: Any) -> Any:
+    """The configuration of a small encoder of a family, as transformers has it."""
     import transformers
 
     sizes = {**TINY, **FAMILIES[kind], **sizes}
@@ -102,11 +123,25 @@ def write_encoder(folder: Path, kind: str = "Bert", **sizes: Any) -> Path:
             "intermediate_size": "hidden_dim",
         }
         sizes = {names.get(key, key): value for key, value in sizes.items()}
+    return getattr(transformers, f"{kind}Config")(**sizes)
+
+
+def write_encoder(folder: Path, kind: str = "Bert", pooling: str | None = None, **sizes: Any) -> Path:
+    """A randomly initialised encoder of a family, saved as transformers saves it, with MiniLM's tokenizer.
+
+    With `pooling`, what sentence-transformers writes beside it.
+    """
+    import torch
+    import transformers
+
     torch.manual_seed(0)
-    config = getattr(transformers, f"{kind}Config")(**sizes)
-    model = getattr(transformers, f"{kind}Model")(config)
+    model = getattr(transformers, f"{kind}Model")(family_config(kind, **sizes))
     model.save_pretrained(folder, safe_serialization=True)
     shutil.copy(find("minilm").folder / "tokenizer.json", folder)
+    if pooling is not None:
+        (folder / "modules.json").write_text("[]")
+        (folder / "1_Pooling").mkdir()
+        (folder / "1_Pooling" / "config.json").write_text(pooling)
     return folder
 
 
@@ -119,11 +154,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pretrain
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A two-layer BERT of width 32, with mean pooling as sentence-transformers writes it."""
-    folder = write_encoder(tmp_path_factory.mktemp("encoders") / "tiny")
-    (folder / "modules.json").write_text("[]")
-    (folder / "1_Pooling").mkdir()
-    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false}')
-    return folder
+    return write_encoder(tmp_path_factory.mktemp("encoders") / "tiny", pooling=MEAN)
 
 
 @pytest.fixture(scope="session")

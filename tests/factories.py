@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import methods
+from bench.analysis.comparison import Group, compare
 from bench.records.metrics import confusion
 from bench.records.ratios import calibration_id
 from bench.records.schema import (
@@ -19,6 +20,7 @@ from bench.records.schema import (
     CurvePoint,
     DataCut,
     Encoder,
+    Energy,
     Environment,
     Evaluation,
     Latency,
@@ -36,18 +38,24 @@ from bench.records.schema import (
 )
 from bench.records.spec import Budget, RunSpec, run_id
 from bench.records.store import logits_sha256, save
-from bench.rules import MARKS, RULES_VERSION
+from bench.report.tables.footnotes import notes
+from bench.rules import MARKS, RULES_VERSION, TUNING_SEED
 from bench.runs.calibration import setting_of
 from bench.system.files import sha256_bytes
 from bench.training.job import Job
 
 LABELS = np.array([0, 1] * 100)
+ORDER = ["houlsby", "pfeiffer", "lora", "full", "head-only"]
+HOSTILE = [
+    "\x1b[31mred\x1b[0m\x07", "a\nb\r\nc\td", "\u202edrawkcab", "\x9b2J\x7f", "<script>alert(1)</script>", "a|b\\|c`d`",
+    "[x](javascript:alert(1))", "![i](http://a/b.png)", "**b** _i_ ~s~ $m$ @name www.example.org", "\\input{/etc/passwd}",
+    "100%_of#a&b{c}^2~$x$\\", "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1", "- item", "# heading", "1. item",
+    "[0pt]", "*", "Schrödinger 猫 𝔸", "",
+]  # fmt: skip
 _NAMES = ("reference", "base", "base-long", "official", "study-main", "study-budgets")
 COMMITTED = [Path(__file__).parent.parent / "results" / name for name in _NAMES]
 """Folders of records that are committed; whoever works here has others beside them."""
-DATA = DataCut(
-    sha256="d" * 64, cut="embedded-v1", train=22404, validation=500, test=200, duplicates_removed=96, leaked=0
-)  # fmt: skip
+DATA = DataCut(sha256="d" * 64, cut="embedded-v1", train=22404, validation=500, test=200, duplicates_removed=96, leaked=0)
 MACHINE = Environment(
     device="Some CPU", cpu="Some CPU", cores=2, threads=2, python="3.12.0", platform="Linux x86_64",
     versions={"torch": "2.13.0"}, commit=None, dirty=None,
@@ -80,6 +88,13 @@ def kept(folder: Path, record: Record | Baseline) -> Path:
     test = record.test
     predictions = unpack_bits(test.predictions, test.reviews) if test and test.logits_sha256 else None
     return save(folder, record, None if predictions is None else logits_for(predictions))
+
+
+def folder_of(folder: Path, *records: Record | Baseline) -> Path:
+    """The folder, with these records and their logits in it."""
+    for record in records:
+        kept(folder, record)
+    return folder
 
 
 def run(
@@ -130,6 +145,25 @@ def run(
         "out_of_domain": evaluation(wrong + 20, logits=False),
     }  # fmt: skip
     return Record(**{**parts, **fields})
+
+
+def learning(*accuracies: float, method: str = "houlsby", seed: int = 0, speed: float = 1.0, **fields: Any) -> Record:
+    """A run that took 15 s of its 60 for each quarter (times `speed`), with these validation accuracies."""
+    curve = [
+        CurvePoint(
+            fraction=mark, seconds=60 * mark * speed, step=1, reviews=round(1600 * mark), tokens=1, loss=0.5, accuracy=accuracy
+        )
+        for mark, accuracy in zip(MARKS, accuracies, strict=False)
+    ]
+    whole = run(method, seed, **fields)
+    assert whole.training
+    return whole.model_copy(update={"training": whole.training.model_copy(update={"curve": curve})})
+
+
+def trial(method: str, rate: float, accuracy: float, **fields: Any) -> Record:
+    """A trial at a learning rate that had this validation accuracy at the end, and a better one before it."""
+    spec = {"purpose": "trial", "hyperparameters": {"learning_rate": rate}, "seed": TUNING_SEED, **fields.pop("spec", {})}
+    return learning(*[0.99] * 3, accuracy, method=method, spec=spec, test=None, **fields)
 
 
 _AFTER_TRAINING = ("training", "seconds", "timeline", "compute", "latency", "bytes_to_ship", "test", "out_of_domain")
@@ -189,3 +223,47 @@ def shared(
         low=fields.pop("low", 0.99 * ratio), high=fields.pop("high", 1.01 * ratio), expected_seconds=60,
     )  # fmt: skip
     return counted(method, seed, tokens, spec={"reference_tokens": 1_000_000}, conversion=conversion, **fields)
+
+
+def hostile(text: str) -> list[Record | Baseline]:
+    """Records for every view in which every word that a report shows is `text`."""
+    parts: dict[str, Any] = {
+        "data": run().data.model_copy(update={"cut": text}),
+        "environment": MACHINE.model_copy(update={"device": text}),
+        "energy": Energy(joules=1, source=text),
+    }
+    spec = {"encoder": text, "hyperparameters": {"learning_rate": 0.001, "x": text}}
+    other = {**spec, "hyperparameters": {"learning_rate": text, "x": text + "x"}}
+    long = {"budget": run().spec.budget.model_copy(update={"amount": 240})}
+    steps = {"budget": run().spec.budget.model_copy(update={"unit": "steps"})}
+    tried: dict[str, Any] = {"purpose": "trial", "tuning": None}
+    return [
+        run(text, 0, 30, spec=spec, leaked=(0, 1), **parts),
+        run(text, 0, 50, spec=other, **parts),
+        run(text, 0, 60, spec={**other, "hyperparameters": {"learning_rate": 1, "x": text}}, **parts),
+        run(text, 0, 10, spec={**spec, **long}, **parts),
+        run(spec=spec, **parts),
+        run(spec={**spec, **long}, **parts),
+        run(text, spec={**spec, **steps}, **parts),
+        run(text, spec={**spec, **tried}, test=None, **parts),
+        run(text, spec={**other, **tried}, test=None, **parts),
+        ended(text, "diverged", text, seed=1, spec={**spec, **tried}, **parts),
+        ended(text, "failed", text, seed=1, spec=spec, **parts),
+        baseline(22404, data=parts["data"]),
+    ]
+
+
+def groups(*records: Record | Baseline, reference: str = "houlsby") -> list[Group]:
+    """The tables of the comparison."""
+    return compare(records, reference, ORDER)
+
+
+def one_group(*records: Record | Baseline, reference: str = "houlsby") -> Group:
+    """The one table that these records make."""
+    (group,) = groups(*records, reference=reference)
+    return group
+
+
+def said(group: Group) -> dict[str, str]:
+    """The notes of a group by their kind."""
+    return {note.kind: note.text for note in notes(group)}

@@ -8,15 +8,12 @@ import pytest
 from scipy import stats
 
 from bench.analysis.budget_sweep import Crossing, Sweep, sweeps
-from bench.analysis.comparison import compare
 from bench.analysis.statistics import mean_half_width
 from bench.records.schema import Record
 from bench.records.spec import Budget
 from bench.report.tables import budgets
 from bench.report.tables.table import Section
-from tests.factories import counted, ended, run, shared
-
-ORDER = ["houlsby", "pfeiffer", "lora", "full", "head-only"]
+from tests.factories import counted, ended, groups, run, shared
 
 
 def at(
@@ -27,7 +24,7 @@ def at(
 
 
 def found(*records: Record) -> list[Sweep]:
-    return sweeps(compare(records, "houlsby", ORDER))
+    return sweeps(groups(*records))
 
 
 def one(*records: Record) -> Sweep:
@@ -104,10 +101,15 @@ def test_where_a_difference_changes_its_sign(wrong: tuple[int, ...], between: li
     assert {crossing.label for crossing in sweep.crossings} <= {"lora"}
 
 
-def test_with_one_seed_nothing_is_resolved_and_no_crossing_is_claimed() -> None:
-    sweep = one(*series("houlsby", 30, 30), *series("lora", 90, 0))
+@pytest.mark.parametrize(
+    ("houlsby", "lora", "seeds", "resolved"), [((30, 30), (90, 0), 1, (False, False)), ((40, 40), (70, 39), 3, (True, False))]
+)
+def test_a_crossing_with_a_side_that_is_not_resolved_is_not_claimed(
+    houlsby: tuple[int, ...], lora: tuple[int, ...], seeds: int, resolved: tuple[bool, bool]
+) -> None:
+    sweep = one(*series("houlsby", *houlsby, seeds=seeds), *series("lora", *lora, seeds=seeds))
     (crossing,) = sweep.crossings
-    assert (crossing.resolved, crossing.at) == ((False, False), None)
+    assert (crossing.resolved, crossing.at) == (resolved, None)
     note = budgets.sections(sweep)[1].notes[0]
     assert (note.kind, note.where) == ("sign", ("lora",))
 
@@ -119,14 +121,6 @@ def test_a_crossing_is_claimed_where_both_sides_are_resolved() -> None:
     assert (crossing.resolved, crossing.at) == ((True, True), pytest.approx(30))
     note = budgets.sections(sweep)[1].notes[0]
     assert note.text == "lora is below houlsby at 15 s and above it at 60 s: they cross at about 30 s."
-
-
-def test_one_resolved_side_is_not_enough() -> None:
-    sweep = one(*series("houlsby", 40, 40, seeds=3), *series("lora", 70, 39, seeds=3))
-    (crossing,) = sweep.crossings
-    assert (crossing.resolved, crossing.at) == ((True, False), None)
-    note = budgets.sections(sweep)[1].notes[0]
-    assert (note.kind, note.where) == ("sign", ("lora",))
 
 
 def test_no_crossing_is_said_too() -> None:
@@ -168,7 +162,7 @@ def test_a_budget_of_reviews_is_seen_the_second_way() -> None:
     seconds = run().seconds
     assert seconds
     slow = seconds.model_copy(update={"charged": 128.0})
-    (group,) = compare([at(1, unit="epochs"), at(1, "full", unit="epochs", seconds=slow)], "houlsby", ORDER)
+    (group,) = groups(at(1, unit="epochs"), at(1, "full", unit="epochs", seconds=slow))
     (section,) = budgets.equal_reviews(group)
     assert section.title.startswith("Equal reviews for every method · minilm on embedded-v1 · budget 1 epoch")
     assert rows(section)["full"] == ["90.00", "+0.00 (one seed)", "1,600", "128.0", "2.00"]
@@ -176,7 +170,7 @@ def test_a_budget_of_reviews_is_seen_the_second_way() -> None:
     assert [note.kind for note in section.notes] == ["equal"]
     # A run that took far longer than its calibration expects was not alone on its device: no seconds are compared.
     late = seconds.model_copy(update={"charged": 90.0})
-    found = compare([shared(seconds=late), counted("full", seconds=seconds)], "houlsby", ORDER)
+    found = groups(shared(seconds=late), counted("full", seconds=seconds))
     (plain,) = (group for group in found if "reference" not in group.key.budget)
     (section,) = budgets.equal_reviews(plain)
     assert plain.shared
@@ -184,9 +178,9 @@ def test_a_budget_of_reviews_is_seen_the_second_way() -> None:
 
 
 def test_the_second_view_is_of_budgets_of_reviews_and_tokens_alone() -> None:
-    (timed,) = compare([run()], "houlsby", ORDER)
-    (tokens,) = compare([at(1000, unit="tokens")], "houlsby", ORDER)
-    (failed,) = compare([ended("houlsby", "failed", spec={"budget": Budget(amount=9, unit="steps")})], "houlsby", ORDER)
+    (timed,) = groups(run())
+    (tokens,) = groups(at(1000, unit="tokens"))
+    (failed,) = groups(ended("houlsby", "failed", spec={"budget": Budget(amount=9, unit="steps")}))
     assert budgets.equal_reviews(timed) == []
     assert budgets.equal_reviews(failed) == []
     (section,) = budgets.equal_reviews(tokens)

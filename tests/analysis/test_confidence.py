@@ -9,15 +9,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, log_loss
 
-from bench.analysis.comparison import compare
 from bench.analysis.confidence import BINS, Confidence, available, confidences, scores, summarise
-from bench.cli.app import main
+from bench.records.store import load
 from bench.report.figures import looks_of, reliability
 from bench.report.figures.figure import PICTURE
 from bench.report.render import render
-from tests.factories import COMMITTED, kept, run
-
-ORDER = ["houlsby", "lora"]
+from tests.conftest import call
+from tests.factories import COMMITTED, folder_of, one_group, run
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +54,8 @@ def test_a_calibrated_model_shows_what_one_is_expected_to(drawn: tuple[np.ndarra
 
 
 def test_runs_without_their_logits_are_left_out(tmp_path: Path) -> None:
-    for record in (run(), run(seed=1, wrong=30), run("lora")):
-        kept(tmp_path, record)
-    (group,) = compare([run(), run(seed=1, wrong=30), run("lora", wrong=50)], "houlsby", ORDER)
+    folder_of(tmp_path, run(), run(seed=1, wrong=30), run("lora"))
+    group = one_group(run(), run(seed=1, wrong=30), run("lora", wrong=50))
     assert available(group, [tmp_path])
     assert not available(group, [tmp_path / "none"])
     (found,) = confidences(group, [tmp_path])
@@ -75,10 +72,8 @@ def test_runs_without_their_logits_are_left_out(tmp_path: Path) -> None:
 
 
 def test_committed_logits_give_what_was_found_of_them() -> None:
-    from bench.records.store import load
-
     folder = next(folder for folder in COMMITTED if folder.name == "official")
-    (group,) = compare([item for item in load(folder) if hasattr(item, "spec")], "houlsby", ORDER)
+    group = one_group(*(item for item in load(folder) if hasattr(item, "spec")))
     found = {one.label: one for one in confidences(group, [folder])}
     assert found["houlsby"].ece == pytest.approx(0.0070, abs=0.0002)
     assert found["head-only"].ece > found["full"].ece > found["houlsby"].ece
@@ -90,14 +85,11 @@ def test_committed_logits_give_what_was_found_of_them() -> None:
 
 @pytest.mark.parametrize("margin", ["0", "-1", "101", "nan"])
 def test_a_margin_that_says_nothing_is_refused(margin: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
-        main(["report", "--results", str(COMMITTED[0]), "--margin", margin])
-    assert end.value.code == 2
+    assert call(["report", "--results", str(COMMITTED[0]), "--margin", margin]) == 2
     assert "--margin" in capsys.readouterr().err
 
 
 def test_the_margin_is_in_the_words(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["report", "--results", str(COMMITTED[0]), "--margin", "3"])
+    assert call(["report", "--results", str(COMMITTED[0]), "--margin", "3"]) == 0
     assert "equivalent" in (said := capsys.readouterr().out)
     assert "within 3" in said

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from bench.analysis.budget_sweep import budget_of
-from bench.analysis.comparison import Group, compare
+from bench.analysis.comparison import Group
 from bench.records.schema import Environment, Record
 from bench.records.spec import Budget
-from bench.report.tables.footnotes import notes, title
+from bench.report.tables.footnotes import title
 from bench.system.errors import RecordError
-from tests.factories import MACHINE, counted, run, shared
+from tests.factories import MACHINE, counted, groups, run, said, shared
 
-ORDER = ["houlsby", "lora", "full"]
 OTHER = MACHINE.model_copy(update={"device": "Other CPU", "threads": 4})
-
-
-def groups(*records: Record) -> list[Group]:
-    return compare(records, "houlsby", ORDER)
-
-
-def said(group: Group) -> dict[str, str]:
-    """The notes of a group by their kind."""
-    return {note.kind: note.text for note in notes(group)}
 
 
 def methods(group: Group) -> list[str]:
@@ -110,13 +98,6 @@ def test_speed_is_of_the_calibration_where_there_is_one() -> None:
     assert not plain.calibrated
     assert [row.reviews_per_second for row in plain.rows] == [25, 25]
     assert "time" not in said(plain)
-
-
-@pytest.mark.parametrize(
-    "other", [{"train_limit": 100}, {"classes": 3}, {"precision": "bf16"}, {"tuning": 3, "tuning_seeds": 2}], ids=str
-)
-def test_settings_of_rules_3_keep_tables_apart(other: dict[str, Any]) -> None:
-    assert len(groups(counted(), counted("lora", spec=other))) == 2
 
 
 def test_a_library_keeps_tables_apart_and_its_build_does_not() -> None:

@@ -172,9 +172,12 @@ def test_holm_and_mcnemar_are_those_of_a_library() -> None:
     for count in (1, 2, 7):
         p = rng.random(count) ** 3
         assert statistics.holm(p.tolist()) == pytest.approx(multipletests(p, method="holm")[1])
+    assert statistics.holm([]) == []
     for differences in rng.integers(-1, 2, (5, 60)):
         b, c, p = statistics.mcnemar(differences)
+        assert (b, c) == ((differences > 0).sum(), (differences < 0).sum())
         assert p == pytest.approx(mcnemar([[0, b], [c, 0]], exact=True).pvalue)
+    assert statistics.mcnemar(np.zeros(9, dtype=int)) == (0, 0, 1)
 
 
 def test_sign_flips_are_exact_for_few_seeds() -> None:
@@ -203,16 +206,6 @@ def test_the_interval_of_a_rate() -> None:
     for cases, of in ((0, 10), (2, 10), (10, 10)):
         low, high = stats.binomtest(cases, of).proportion_ci(0.95, method="exact")
         assert statistics.clopper_pearson(cases, of) == pytest.approx((low, high))
-
-
-def test_holm() -> None:
-    assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert statistics.holm([]) == []
-
-
-def test_mcnemar_is_exact() -> None:
-    assert statistics.mcnemar(np.array([1] * 8 + [-1] * 2 + [0] * 90)) == (8, 2, pytest.approx(stats.binomtest(2, 10).pvalue))
-    assert statistics.mcnemar(np.zeros(9, dtype=int)) == (0, 0, 1)
 
 
 def test_verdicts(some: np.ndarray) -> None:

@@ -11,8 +11,7 @@ import pytest
 
 import methods
 from bench.analysis.tuning import Decision, choose, decide, extension, one_more_rate, rates, tried, validation_accuracy
-from bench.cli.app import main
-from bench.records.schema import CurvePoint, Record, Trial
+from bench.records.schema import Record, Trial
 from bench.records.spec import Budget, tuning_seeds
 from bench.records.store import load
 from bench.report.tables.formatting import choice_line, run_line
@@ -20,6 +19,8 @@ from bench.rules import TUNING_SEED
 from bench.runs.launchers.process import LocalEngine
 from bench.system.errors import SpecError
 from bench.training.job import Outcome, Result, record_of
+from tests import factories
+from tests.conftest import call
 from tests.factories import baseline, ended, run
 
 DEFAULT = 1e-3
@@ -27,18 +28,10 @@ DEFAULT = 1e-3
 
 def trial(rate: float, accuracy: float = 0.8, state: str = "complete", method: str = "lora", **spec: Any) -> Record:
     """A trial at a learning rate that had this validation accuracy at the end, and a better one before it."""
-    made: dict[str, Any] = {
-        "purpose": "trial", "seed": TUNING_SEED, "hyperparameters": {"learning_rate": rate}, **spec
-    }  # fmt: skip
-    if state != "complete":
-        return ended(method, state, spec=made)
-    whole = run(method, spec=made, test=None)
-    assert whole.training is not None
-    curve = [
-        CurvePoint(fraction=fraction, seconds=60 * fraction, step=1, reviews=16, tokens=1, loss=0.5, accuracy=reached)
-        for fraction, reached in ((0.5, 0.99), (1.0, accuracy))
-    ]
-    return whole.model_copy(update={"training": whole.training.model_copy(update={"curve": curve})})
+    if state == "complete":
+        return factories.trial(method, rate, accuracy, spec=spec)
+    own = {"purpose": "trial", "seed": TUNING_SEED, "hyperparameters": {"learning_rate": rate}, **spec}
+    return ended(method, state, spec=own)
 
 
 def paired(*records: Record) -> list[tuple[Budget, Record]]:
@@ -215,12 +208,6 @@ def test_budgets_are_extended_apart() -> None:
 # Whole commands, on a two-layer encoder and real reviews.
 
 
-def call(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as over:
-        main(list(arguments))
-    return int(over.value.code or 0)
-
-
 def records(folder: Path, purpose: str) -> list[Record]:
     return [item for item in load(folder) if isinstance(item, Record) and item.spec.purpose == purpose]
 
@@ -237,13 +224,13 @@ def command(tiny_folder: Path, easy_folder: Path) -> list[str]:
 def test_runs_are_made_at_the_rates_that_trials_chose(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = [*command, "--out", str(tmp_path), "--method", "lora", "--method", "head-only", "--budget", "80 steps"]
+    command = [*command, "--out", str(tmp_path), "--method", "head-only", "--budget", "80 steps"]
     command += ["--tune", "2", "--tune-seeds", "1"]
-    assert call(*command, "--trials-only") == 0
-    assert capsys.readouterr().out.count("is chosen") == 2
+    assert call([*command, "--trials-only"]) == 0
+    assert capsys.readouterr().out.count("is chosen") == 1
     written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
     trials = records(tmp_path, "trial")
-    assert (len(written), len(trials)) == (6, 6), "of two rates one is always at an edge: each method has a third"
+    assert (len(written), len(trials)) == (3, 3), "of two rates one is always at an edge: there is a third"
     for record in trials:
         assert record.state == "complete", record.reason
         assert (record.spec.seed, record.spec.tuning, record.spec.test_limit) == (TUNING_SEED, None, None)
@@ -252,30 +239,25 @@ def test_runs_are_made_at_the_rates_that_trials_chose(
         assert record.training is not None
         assert record.training.curve[-1].fraction == 1
 
-    assert call(*command) == 0
-    assert capsys.readouterr().out.count("finished before") == 6
+    assert call(command) == 0
+    assert capsys.readouterr().out.count("finished before") == 3
     assert all(path.stat().st_mtime_ns == at for path, at in written.items()), "no trial is repeated"
-    runs = records(tmp_path, "run")
-    assert {record.spec.method for record in runs} == {"lora", "head-only"}
-    assert len(runs) == 2
-    for record in runs:
-        assert record.state == "complete", record.reason
-        assert record.test is not None
-        assert (record.spec.tuning, record.spec.tuning_seeds) == (2, 1)
-        own = [trial for trial in trials if trial.spec.method == record.spec.method]
-        assert len(own) == 3
-        assert record.choice is not None
-        assert (record.choice.trials, record.choice.seeds, record.choice.extended) == (tried(own), [TUNING_SEED], True)
-        rate = record.spec.hyperparameters["learning_rate"]
-        assert rate == choose(tried(own), methods.get(record.spec.method).learning_rate)
-        assert all(trial.choice is None for trial in own)
+    (record,) = records(tmp_path, "run")
+    assert record.state == "complete", record.reason
+    assert record.test is not None
+    assert (record.spec.tuning, record.spec.tuning_seeds) == (2, 1)
+    assert record.choice is not None
+    assert (record.choice.trials, record.choice.seeds, record.choice.extended) == (tried(trials), [TUNING_SEED], True)
+    rate = choose(tried(trials), methods.get("head-only").learning_rate)
+    assert record.spec.hyperparameters["learning_rate"] == rate
+    assert all(trial.choice is None for trial in trials)
 
     def no_process(*arguments: object, **named: object) -> None:
         raise AssertionError("something is run again")
 
     monkeypatch.setattr(LocalEngine, "run", no_process)
-    assert call(*command) == 0
-    assert capsys.readouterr().out.count("finished before") == 8
+    assert call(command) == 0
+    assert capsys.readouterr().out.count("finished before") == 4
 
 
 Asked = list[tuple[str, str, float, int]]
@@ -318,7 +300,7 @@ def test_each_budget_has_its_own_trials_and_other_methods_go_on(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], done: Asked
 ) -> None:
     asked = [*command, "--out", str(tmp_path), "--tune", "3", "--budget", "4 steps,6 steps"]
-    assert call(*asked, "--method", "full", "--method", "head-only") == 1
+    assert call([*asked, "--method", "full", "--method", "head-only"]) == 1
     budgets = ("4 steps", "6 steps")
     tried = [
         (method, budget, rate, seed)
@@ -339,7 +321,7 @@ def test_each_budget_has_its_own_trials_and_other_methods_go_on(
 def test_a_best_rate_at_an_edge_gives_every_method_one_more_rate_once(command: list[str], tmp_path: Path, done: Asked) -> None:
     """The third rate is best, the fourth better still, and there is no fifth."""
     asked = [*command, "--out", str(tmp_path), "--tune", "3", "--budget", "4 steps", "--method", "lora", "--method", "pfeiffer"]
-    assert call(*asked) == 0
+    assert call(asked) == 0
     first, then, runs = done[:12], done[12:16], done[16:]
     assert sorted(first) == sorted(
         (method, "4 steps", rate, seed)
@@ -359,7 +341,7 @@ def test_a_best_rate_at_an_edge_gives_every_method_one_more_rate_once(command: l
         )
         assert record.choice.seeds == tuning_seeds(2)
     asked_before = len(done)
-    assert call(*asked) == 0
+    assert call(asked) == 0
     assert len(done) == asked_before, "what was extended is finished"
 
 
@@ -367,9 +349,9 @@ def test_a_rate_under_which_a_seed_collapses_is_out(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], done: Asked
 ) -> None:
     asked = [*command, "--out", str(tmp_path), "--tune", "3", "--budget", "4 steps", "--method", "houlsby"]
-    assert call(*asked, "--tune-seeds", "1") == 0
+    assert call([*asked, "--tune-seeds", "1"]) == 0
     assert "learning rate 0.0015 is chosen; " in capsys.readouterr().out
-    assert call(*asked, "--tune-seeds", "2") == 0
+    assert call([*asked, "--tune-seeds", "2"]) == 0
     said = capsys.readouterr().out
     assert "learning rate 0.0005 is chosen; " in said, "one more rate below is worse"
     assert "0.0015 70.00 %, collapsed" in said
@@ -381,7 +363,7 @@ def test_a_rate_under_which_a_seed_collapses_is_out(
 
 def test_baselines_are_fitted_once_for_what_was_seen(command: list[str], tmp_path: Path, done: Asked) -> None:
     asked = [*command, "--out", str(tmp_path), "--method", "all", "--force"]
-    assert call(*asked, "--budget", "4 steps,6 steps,900 steps", "--seeds", "2") == 1, "full diverges"
+    assert call([*asked, "--budget", "4 steps,6 steps,900 steps", "--seeds", "2"]) == 1, "full diverges"
     whole, *seen = [reviews for what, _, reviews, _ in done if what == "baseline"]
     assert whole == 360
     assert sorted(seen) == [40, 40, 60, 60], "each seed sees other reviews, and 900 steps see all"

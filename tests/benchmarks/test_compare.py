@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from bench.data.task import Task
-from bench.models.pretrained import PretrainedModel
 from tests.benchmarks.compare import LIBRARIES, MARGIN, main
-from tests.benchmarks.test_throughput import step_of
-from tests.measurements.measuring import interleaved, python_loop
-from tests.methods.test_methods import loop_for
 
 KEY = {"cpu": "a processor", "threads": 2, "versions": dict.fromkeys(LIBRARIES, "1.0")}
 WAS = {"step": 10.0, "report": 4.0}
@@ -35,36 +29,12 @@ def compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
     return run
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """On a busy machine threads of so little work mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def results(folder: Path, relative: dict[str, float], **key: Any) -> Path:
     """A file as pytest-benchmark writes it, in so far as it is read."""
     benchmarks = [{"name": name, "extra_info": {"relative": value}, "stats": {}} for name, value in relative.items()]
     path = folder / "results.json"
     path.write_text(json.dumps({"machine_info": {"baseline_key": {**KEY, **key}}, "benchmarks": benchmarks}))
     return path
-
-
-def test_a_step_that_works_three_times_fails(compare: Any, one_thread: None, tiny: PretrainedModel, small_task: Task) -> None:
-    """Really measured. All steps stand in the same rounds, so that what else the machine does falls on all of them."""
-    step = step_of(loop_for(tiny, small_task, "houlsby"))
-
-    def slowed() -> object:
-        return step(), step(), step()
-
-    # A step this small is the interpreter's work more than that of matrix products.
-    before, again, slow = interleaved(python_loop, [step, step, slowed], rounds=9)
-    code, text = compare({"step": before}, {"step": slow})
-    assert code == 1
-    assert "SLOWER" in text
-    assert compare({"step": before}, {"step": again})[0] == 0
 
 
 def test_faster_equal_and_within_the_margin_pass(compare: Any) -> None:

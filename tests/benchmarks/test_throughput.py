@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,6 @@ from bench.data.task import Task, _tokenize, prepare, split
 from bench.inference.predict import predict
 from bench.models.pretrained import PretrainedModel
 from bench.report.render import render
-from bench.training.trainer import Trainer
 from tests.measurements.measuring import Work, benchmark_against, matrix_products, python_loop
 from tests.measurements.records import BUDGETS, write_records
 from tests.methods.test_methods import loop_for
@@ -38,22 +38,20 @@ def task(minilm: PretrainedModel, small_source: Source) -> Task:
     return prepare(minilm, small_source.sha256, lambda: split(small_source))
 
 
-def step_of(trainer: Trainer) -> Work:
-    """A training step on the first reviews that fill the length. The rate stays 0, so that every round does the same."""
-    full = np.flatnonzero(trainer.lengths == trainer.spec.max_length)[: trainer.spec.batch_size]
-    ids, mask, labels = collate(trainer.task, trainer.task.train, full, trainer.spec.max_length, trainer.spec.truncation)
-    assert ids.shape == (trainer.spec.batch_size, trainer.spec.max_length)
-    return lambda: trainer._step(full, ids, mask, labels)
-
-
 OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in methods.names() if name not in methods.names(core=True)]
 
 
 @pytest.mark.parametrize("name", [*methods.names(core=True), *OTHERS])
 def test_step(benchmark: BenchmarkFixture, minilm: PretrainedModel, task: Task, name: str) -> None:
-    """Where the encoder never changes this is the step on new reviews, which encodes them: the one that takes time."""
+    """On the first reviews that fill the length, at a rate of 0, so that every round does the same.
+
+    Where the encoder never changes this is the step on new reviews, which encodes them: the one that takes time.
+    """
     trainer = loop_for(minilm, task, name, batch_size=BATCH, max_length=LENGTH)
-    step = step_of(trainer)
+    full = np.flatnonzero(trainer.lengths == LENGTH)[:BATCH]
+    batch = collate(task, task.train, full, LENGTH, trainer.spec.truncation)
+    assert batch[0].shape == (BATCH, LENGTH)
+    step = partial(trainer._step, full, *batch)
     loss = benchmark_against(benchmark, matrix_products, step, rounds=9, prepare=lambda: trainer.known.fill(False))
     assert 0 < loss < 5
 
@@ -83,10 +81,8 @@ def test_tokenisation(benchmark: BenchmarkFixture, minilm: PretrainedModel, smal
 
 
 @pytest.mark.parametrize("count", [1000, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_report(
-    benchmark: BenchmarkFixture, minilm: PretrainedModel, tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int
-) -> None:
-    folder = write_records(tmp_path / "results", minilm, count)
+def test_report(benchmark: BenchmarkFixture, tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int) -> None:
+    folder = write_records(tmp_path / "results", count)
 
     def report() -> str:
         return render(folder, reference="houlsby", style="table")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,6 @@ import numpy as np
 import pytest
 
 import bench.runs.scheduler as execution
-from bench.cli.app import main
 from bench.records.attempts import ATTEMPTS
 from bench.records.audit import audit
 from bench.records.schema import Baseline, Record, unpack_bits
@@ -24,20 +20,14 @@ from bench.rules import PASSES
 from bench.runs.launchers.process import Died
 from bench.system.errors import RecordError
 from bench.training.job import Job, Outcome, Result, record_of
-from bench.training.run import FEW_TEXTS
-from tests.conftest import runs_by
+from tests.conftest import call, runs_by
+from tests.work import FEW
 
 SMALL = ["--max-length", "32", "--batch-size", "8", "--budget", "6 steps"]
 
 
 def command(tiny_folder: Path, small_folder: Path, out: Path, *more: str) -> list[str]:
     return ["run", "--encoder", str(tiny_folder), "--data", str(small_folder), *SMALL, "--out", str(out), *more]
-
-
-def call(arguments: list[str]) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    return int(ended.value.code or 0)
 
 
 def records(folder: Path) -> list[Record]:
@@ -77,7 +67,7 @@ def test_every_method_leaves_a_whole_record(all_run: Path) -> None:
         assert record.seconds.outside_training is not None
         first = record.spec.seed == 0
         assert (record.out_of_domain is not None) == (record.latency is not None) == first
-        assert record.out_of_domain is None or record.out_of_domain.reviews == FEW_TEXTS
+        assert record.out_of_domain is None or record.out_of_domain.reviews == FEW
         assert record.energy is None
         split = record.memory.split
         assert split is not None
@@ -148,8 +138,6 @@ def test_the_same_spec_gives_the_same_predictions(all_run: Path, tiny_folder: Pa
 
 
 def test_a_moved_folder_is_the_same_run(all_run: Path, tiny_folder: Path, small_folder: Path, tmp_path: Path) -> None:
-    import shutil
-
     moved = shutil.copytree(small_folder, tmp_path / "elsewhere")
     assert call(command(tiny_folder, moved, all_run, "--method", "full")) == 0
     assert len(records(all_run)) == 10
@@ -206,42 +194,6 @@ def test_an_adapter_that_cannot_be_saved_leaves_no_record(
     assert call(command(tiny_folder, small_folder, tmp_path, "--method", "lora", "--save")) == 2
     assert "cannot be saved" in capsys.readouterr().err
     assert records(tmp_path) == []
-
-
-@pytest.mark.slow
-def test_an_interrupt_leaves_a_record_and_the_same_command_goes_on(
-    tiny_folder: Path, small_folder: Path, tmp_path: Path
-) -> None:
-    arguments = command(tiny_folder, small_folder, tmp_path, "--method", "houlsby")
-    long = [*arguments[: arguments.index("--budget")], "--budget", "20M tokens", *arguments[arguments.index("--budget") + 2 :]]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench", *long], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    time.sleep(0.5)
-    end = time.monotonic() + 90
-    while time.monotonic() < end and not _trains(process.pid):
-        time.sleep(0.2)
-    time.sleep(2)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=15)
-    assert process.returncode == 130
-    assert err.strip().splitlines()[-1].startswith("stopped;")
-    record = records(tmp_path)[0]
-    assert record.state == "cancelled"
-    assert record.training is not None
-    assert record.training.steps > 0
-    assert call(command(tiny_folder, small_folder, tmp_path, "--method", "houlsby")) == 0
-
-
-def _trains(pid: int) -> bool:
-    """Whether some descendant of a process has used processor time in torch's threads: it has more than three."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,nlwp"], capture_output=True, text=True, check=True).stdout.split("\n")[1:]
-    rows = [tuple(int(cell) for cell in line.split()) for line in listed if line.strip()]
-    family = {pid}
-    for _ in range(3):
-        family |= {child for child, parent, _ in rows if parent in family}
-    grandchildren = [threads for child, parent, threads in rows if parent in family and parent != pid]
-    return any(threads >= 3 for threads in grandchildren)
 
 
 def test_the_schema_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,6 @@ import pytest
 import torch
 from sklearn import metrics as sk
 
-from bench.cli.app import main
 from bench.data.sources import read as read_data
 from bench.data.task import prepare, split
 from bench.models.classifier import load_classifier
@@ -22,7 +21,7 @@ from bench.records.audit import audit
 from bench.records.schema import DataCut, Record
 from bench.records.store import load, load_logits
 from bench.training.baseline import BaselineJob, baseline_spec, fit_baseline
-from tests.conftest import runs_by, write_encoder
+from tests.conftest import MEAN, call, runs_by, write_encoder
 
 FOUR = ("Business", "Sci/Tech", "Sports", "World")
 WORDS = [
@@ -31,12 +30,6 @@ WORDS = [
     "match goal league coach",
     "border vote minister treaty",
 ]
-
-
-def call(arguments: list[str]) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    return int(ended.value.code or 0)
 
 
 def write(path: Path, names: list[str], words: list[str], each: int) -> Path:
@@ -160,11 +153,8 @@ def test_predictions_name_the_class_and_give_every_probability(
 
 @pytest.mark.parametrize("pooling", ["mean", "own head"])
 def test_labels_that_the_encoder_was_saved_with_do_not_count(pooling: str, tmp_path: Path) -> None:
-    folder = write_encoder(tmp_path / "labelled", "Roberta" if pooling == "own head" else "Bert", num_labels=3)
-    if pooling == "mean":
-        (folder / "modules.json").write_text("[]")
-        (folder / "1_Pooling").mkdir()
-        (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false}')
+    kind, written = ("Roberta", None) if pooling == "own head" else ("Bert", MEAN)
+    folder = write_encoder(tmp_path / "labelled", kind, written, num_labels=3)
     assert "id2label" in json.loads((folder / "config.json").read_text())
     classifier = load_classifier(find(str(folder)), seed=0, dropout=0.0, attention_dropout=0.0, classes=4)
     ids = torch.tensor([[0, 5, 6, 2]])

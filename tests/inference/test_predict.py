@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.cli.app import main
 from bench.data.sources import read, read_sentences
 from bench.data.task import split
 from bench.inference.inputs import LONGEST
@@ -26,16 +25,10 @@ from bench.records.schema import Record
 from bench.records.store import load, load_logits
 from bench.rules import SENTENCES
 from bench.system.files import sha256_file
-from tests.conftest import runs_by
+from tests.conftest import call, runs_by
 
 SMALL = ["--max-length", "32", "--batch-size", "8", "--budget", "30 steps"]
 FILM = "A warm and funny film, and a fine one."
-
-
-def call(arguments: list[str]) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    return int(ended.value.code or 0)
 
 
 @pytest.fixture(scope="module")

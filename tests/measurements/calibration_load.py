@@ -25,8 +25,7 @@ from bench.runs.calibration_store import Named
 from bench.runs.plan import Request, plan
 from bench.system.processes import end_with_parent
 from bench.training.job import Job
-from tests.measurements.errors import in_one_line
-from tests.measurements.keeping import about, keep
+from tests.measurements.keeping import about, in_one_line, keep
 
 __all__ = ["OUT", "burning", "measure"]
 

@@ -23,8 +23,7 @@ from bench.records.store import load
 from bench.runs.launchers.ray_cluster import Cluster, connected
 from bench.runs.plan import Matrix, Request, plan
 from bench.runs.scheduler import carry_out
-from tests.measurements.errors import in_one_line
-from tests.measurements.keeping import about, keep
+from tests.measurements.keeping import about, in_one_line, keep
 from tests.nodes import nodes
 
 __all__ = ["Row", "measure", "row_of", "table"]
@@ -151,13 +150,7 @@ def main() -> None:
     print(table(rows))
     print(*(f"- {note}" for note in NOTES), sep="\n")
     content = {
-        "asked": {
-            "methods": request.methods,
-            "encoder": request.encoder,
-            "data": request.data,
-            "budget": request.budget,
-            "seeds": request.seeds,
-        },
+        "asked": {name: getattr(request, name) for name in ("methods", "encoder", "data", "budget", "seeds")},
         "notes": NOTES,
         "environment": environment,
         "rows": [asdict(row) for row in rows],

@@ -24,9 +24,8 @@ from bench.data.sources import read
 from bench.rules import Precision
 from bench.runs.launchers.process import LocalEngine
 from bench.system.device import resolve_precision, usable_cores
-from tests.measurements.errors import in_one_line
-from tests.measurements.keeping import about, keep
-from tests.measurements.peers.common import BATCH, part
+from tests.measurements.keeping import about, in_one_line, keep
+from tests.measurements.peers.common import BATCH, untested
 
 __all__ = ["Grown", "train"]
 
@@ -64,16 +63,17 @@ def train(
     import numpy as np
     import torch
 
-    from bench.data.task import Task, prepare, split
-    from bench.models.classifier import load_classifier
+    from bench.data.task import prepare, split
     from bench.models.pretrained import find
-    from bench.records.spec import Budget, RunSpec
+    from bench.records.spec import Budget
     from bench.system.allocator import keep_freed
     from bench.system.meters import DeviceClock, MemoryMeter
     from bench.training.budget import Ledger
     from bench.training.trainer import Trainer
     from bench.training.warm_up import warm_up_libraries
+    from tests.conftest import make_spec
     from tests.measurements.measuring import matrix_products, seconds
+    from tests.saving import attached
 
     torch.set_num_threads(threads)
     keep_freed()
@@ -85,19 +85,14 @@ def train(
             task = prepare(pretrained, source.sha256, lambda: split(source))
             took.append(time.perf_counter() - began)
     rows = np.random.default_rng(0).permutation(len(task.train))[:reviews].tolist()
-    few = part(task.validation, [0, len(task.validation) - 1])  # nothing is validated here
-    task = Task(part(task.train, rows), few, few, np.array([], dtype=np.int64), task.prefix, task.suffix, task.pad_id)
+    task = untested(task, rows)
     matrix_products()
     warm_up_libraries(precision)
     memory = MemoryMeter("cpu")
     memory.start()
-    spec = RunSpec(
-        method=method, hyperparameters=methods.get(method).hyperparameters(), encoder="minilm", data=source.name,
-        budget=Budget(amount=1, unit="epochs"), seed=0, max_length=LENGTH, truncation="head+tail", batch_size=BATCH,
-        precision=precision, device="cpu", threads=threads,
-    )  # fmt: skip
-    classifier = load_classifier(pretrained, seed=0, dropout=0.0, attention_dropout=0.0)
-    classifier.encoder = methods.get(method).attach(classifier.encoder)
+    pass_ = Budget(amount=1, unit="epochs")
+    spec = make_spec(method, budget=pass_, max_length=LENGTH, batch_size=BATCH, precision=precision, threads=threads)
+    classifier = attached(pretrained, method)
     classifier.head.requires_grad_(True)
     clock, cost, peaks = DeviceClock("cpu"), list[float](), list[int]()
     reached = (0, 0.0)

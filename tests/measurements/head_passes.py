@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from tabulate import tabulate
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bench.data.batches import collate, in_length_order, stream
@@ -27,12 +27,9 @@ from bench.data.sources import read
 from bench.data.task import Ints, Split, Task, prepare, split
 from bench.models.classifier import load_classifier
 from bench.models.pretrained import find
-from bench.system.cache import Arrays, cached_arrays
 from bench.system.device import usable_cores
-from bench.system.files import sha256_bytes
 from bench.training.budget import schedule
-from tests.measurements.errors import in_one_line
-from tests.measurements.keeping import about, keep
+from tests.measurements.keeping import about, in_one_line, keep
 
 __all__ = ["Kept", "chosen", "passes_over", "train_heads"]
 
@@ -48,9 +45,7 @@ HELD_OUT_A_CLASS = 1000
 LENGTH, BATCH, CLIP, STD = 128, 16, 1.0, 0.02
 GAIN = 0.002
 """A gain in accuracy below this counts as none."""
-BETAS, EPSILON = (0.9, 0.999), 1e-8
 OUT = Path("results/head-passes.json")
-_PARTS = ("features", "labels", "lengths")
 
 
 @dataclass(frozen=True)
@@ -90,70 +85,47 @@ def encoded(encoder: str, task: Task, split: Split, rows: Ints) -> Kept:
     return Kept(found, torch.from_numpy(split.labels[rows]), lengths)
 
 
-def read_once(encoder: str, sha256: str, task: Task) -> tuple[Kept, Kept]:
-    """Features to train on and to validate on, from the cache where they were computed before: it takes minutes."""
-
-    def made() -> Arrays:
-        rows, held_out = parts(task)
-        train, first = encoded(encoder, task, task.train, rows), encoded(encoder, task, task.train, held_out)
-        second = encoded(encoder, task, task.validation, np.arange(len(task.validation)))
-        return {
-            f"{name}_{part}": np.concatenate([np.asarray(getattr(one, part)) for one in kept])
-            for name, kept in (("train", (train,)), ("validation", (first, second)))
-            for part in _PARTS
-        }
-
-    key = sha256_bytes(f"{sha256} {len(task.train)} {LENGTH} {max(COUNTS)} {HELD_OUT_A_CLASS}".encode())
-    names = tuple(f"{name}_{part}" for name in ("train", "validation") for part in _PARTS)
-    arrays = cached_arrays(f"features/{key}.npz", names, made)
-
-    def kept(name: str) -> Kept:
-        features, labels, lengths = (arrays[f"{name}_{part}"] for part in _PARTS)
-        return Kept(torch.from_numpy(features.copy()), torch.from_numpy(labels.copy()), lengths)
-
-    return kept("train"), kept("validation")
+def read_once(encoder: str, task: Task) -> tuple[Kept, Kept]:
+    """Features to train on and to validate on."""
+    rows, held_out = parts(task)
+    first = encoded(encoder, task, task.train, held_out)
+    second = encoded(encoder, task, task.validation, np.arange(len(task.validation)))
+    both = (torch.cat([getattr(one, part) for one in (first, second)]) for part in ("features", "labels"))
+    return encoded(encoder, task, task.train, rows), Kept(*both, np.concatenate([first.lengths, second.lengths]))
 
 
-def train_heads(train: Kept, rates: tuple[float, ...], passes: int, seed: int) -> tuple[Tensor, Tensor]:
-    """One linear head a learning rate, all on the same batches. Returns weights [rates, classes, width] and biases.
-
-    The sum of the heads' losses gives each head its own gradient; AdamW is written out so that all heads update at once.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    start = torch.empty(LABELS, train.features.shape[1]).normal_(0.0, STD, generator=generator)
-    # The bias is a column of the weights: the features get a constant 1.
-    weights = torch.cat([start, torch.zeros(LABELS, 1)], dim=1).repeat(len(rates), 1, 1)
-    features = torch.cat([train.features, torch.ones(len(train.features), 1)], dim=1)
-    first, second = torch.zeros_like(weights), torch.zeros_like(weights)
-    peak = torch.tensor(rates).view(-1, 1, 1)
-    steps = passes * math.ceil(len(features) / BATCH)
+def train_heads(train: Kept, rates: tuple[float, ...], passes: int, seed: int) -> list[nn.Linear]:
+    """One linear head a learning rate, all on the same batches: the sum of their losses gives each its own gradient."""
+    heads = []
+    for _ in rates:
+        head = nn.Linear(train.features.shape[1], LABELS)
+        nn.init.normal_(head.weight, 0.0, STD, generator=torch.Generator().manual_seed(seed))
+        nn.init.zeros_(head.bias)
+        heads.append(head)
+    optimizer = torch.optim.AdamW([{"params": head.parameters()} for head in heads], lr=0.0, weight_decay=0.0)
+    steps = passes * math.ceil(len(train.features) / BATCH)
     batches: Iterator[Ints] = stream(train.lengths, BATCH, seed, first_epoch=1)
     for step in range(steps):
         rows = torch.from_numpy(next(batches))
-        read, labels = features[rows], train.labels[rows]
-        errors = (torch.einsum("nd,rcd->rnc", read, weights)).softmax(-1)
-        errors[:, torch.arange(len(rows)), labels] -= 1.0
-        gradient = torch.einsum("rnc,nd->rcd", errors, read) / len(rows)
-        norm = gradient.flatten(1).norm(dim=1).view(-1, 1, 1)
-        gradient *= (CLIP / (norm + 1e-6)).clamp(max=1.0)
-        first.lerp_(gradient, 1 - BETAS[0])
-        second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-        root = (second / (1 - BETAS[1] ** (step + 1))).sqrt_().add_(EPSILON)
-        weights -= peak * (schedule(step / steps) / (1 - BETAS[0] ** (step + 1))) * first / root
-    return weights[..., :-1], weights[..., -1]
+        optimizer.zero_grad()
+        torch.stack([cross_entropy(head(train.features[rows]), train.labels[rows]) for head in heads]).sum().backward()
+        for head, group, rate in zip(heads, optimizer.param_groups, rates, strict=True):
+            nn.utils.clip_grad_norm_(head.parameters(), CLIP)
+            group["lr"] = rate * schedule(step / steps)
+        optimizer.step()
+    return [head.requires_grad_(False) for head in heads]
 
 
 def passes_over(train: Kept, validation: Kept, passes: int, seed: int) -> list[dict[str, Any]]:
     """Validation accuracy and losses at each learning rate after so many passes."""
-    weights, biases = train_heads(train, RATES, passes, seed)
-    found = []
-    for rate, weight, bias in zip(RATES, weights, biases, strict=True):
-        logits = validation.features @ weight.T + bias
+    heads, found = train_heads(train, RATES, passes, seed), []
+    for rate, head in zip(RATES, heads, strict=True):
+        logits = head(validation.features)
         found.append({
             "reviews": len(train.labels), "passes": passes, "rate": rate, "seed": seed,
             "accuracy": float((logits.argmax(1) == validation.labels).float().mean()),
             "validation_loss": float(cross_entropy(logits, validation.labels)),
-            "train_loss": float(cross_entropy(train.features @ weight.T + bias, train.labels)),
+            "train_loss": float(cross_entropy(head(train.features), train.labels)),
         })  # fmt: skip
     return found
 
@@ -196,7 +168,7 @@ def main() -> None:
     with in_one_line():
         pretrained, source = find(given.encoder), read("embedded")
     environment = about(threads)
-    train, validation = read_once(given.encoder, pretrained.sha256, prepare(pretrained, source.sha256, lambda: split(source)))
+    train, validation = read_once(given.encoder, prepare(pretrained, source.sha256, lambda: split(source)))
     torch.set_num_threads(1)
     runs = [
         run

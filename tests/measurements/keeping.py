@@ -1,16 +1,20 @@
-"""Measurements as JSON files, with the machine, the versions and the commit that they were made with."""
+"""What the programs share: JSON files with the machine, versions and commit of a measurement, and how they end on bad input."""
 
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from bench.records.environment import environment
 from bench.system.device import device_model
+from bench.system.errors import BenchError
 from bench.system.files import atomic_write
 
-__all__ = ["about", "keep"]
+__all__ = ["about", "in_one_line", "keep"]
 
 
 def about(threads: int, device: Literal["cpu", "cuda"] = "cpu") -> dict[str, Any]:
@@ -22,3 +26,13 @@ def keep(path: Path, content: dict[str, Any]) -> None:
     """Write a measurement, whole or not at all."""
     with atomic_write(path) as file:
         file.write(json.dumps(content, indent=1).encode() + b"\n")
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """Print what the person can mend as one line, and exit with code 2."""
+    try:
+        yield
+    except BenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

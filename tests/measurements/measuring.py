@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from statistics import median
 from typing import Any
 
@@ -35,15 +35,6 @@ def seconds(work: Work) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
-
-
-def interleaved(kernel: Work, works: Sequence[Work], rounds: int) -> list[float]:
-    """Relative time of each work: its median over the kernel's, all of them taken once in every round."""
-    for work in (kernel, *works):
-        work()
-    times = [[seconds(work) for work in (kernel, *works)] for _ in range(rounds)]
-    base, *own = (median(column) for column in zip(*times, strict=True))
-    return [value / base for value in own]
 
 
 def benchmark_against(

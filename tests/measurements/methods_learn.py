@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -24,8 +24,7 @@ from bench.data.sources import read
 from bench.models.pretrained import find
 from bench.runs.launchers.process import LocalEngine
 from bench.system.device import usable_cores
-from tests.measurements.errors import in_one_line
-from tests.measurements.keeping import about, keep
+from tests.measurements.keeping import about, in_one_line, keep
 from tests.measurements.peers.common import BATCH, part
 
 __all__ = ["Learned", "learn", "table"]
@@ -58,30 +57,25 @@ def learn(method: str, encoder: str, data: str, steps: int, threads: int, notify
     import numpy as np
     import torch
 
-    from bench.data.task import Task, prepare, split
-    from bench.models.classifier import load_classifier
-    from bench.records.spec import Budget, RunSpec
+    from bench.data.task import prepare, split
+    from bench.records.spec import Budget
     from bench.system.meters import DeviceClock, MemoryMeter
     from bench.training.trainer import Trainer
+    from tests.conftest import make_spec
+    from tests.saving import attached
 
     torch.set_num_threads(threads)
     pretrained, source = find(encoder), read(data)
-    task, chosen = prepare(pretrained, source.sha256, lambda: split(source)), methods.get(method)
+    task = prepare(pretrained, source.sha256, lambda: split(source))
     half = min(VALIDATED, len(task.validation)) // 2
     rows = [int(row) for label in (0, 1) for row in np.flatnonzero(task.validation.labels == label)[:half]]
     few = part(task.validation, rows)
-    task = Task(task.train, few, few, np.array([], dtype=np.int64), task.prefix, task.suffix, task.pad_id)
-    spec = RunSpec(
-        method=method, hyperparameters=chosen.hyperparameters(), encoder=pretrained.name, data=source.name,
-        budget=Budget(amount=steps, unit="steps"), seed=0, max_length=LENGTH, truncation="head+tail", batch_size=BATCH,
-        precision="fp32", device="cpu", threads=threads,
-    )  # fmt: skip
-    classifier = load_classifier(pretrained, seed=0, dropout=0.0, attention_dropout=0.0)
-    torch.manual_seed(0)
-    classifier.encoder = chosen.attach(classifier.encoder)
+    task = replace(task, validation=few, test=few, leaked=np.array([], dtype=np.int64))
+    spec = make_spec(method, budget=Budget(amount=steps, unit="steps"), max_length=LENGTH, batch_size=BATCH, threads=threads)
+    classifier = attached(pretrained, method)
     classifier.head.requires_grad_(True)
     count = sum(p.numel() for p in classifier.encoder.parameters() if p.requires_grad)
-    trainer = Trainer(classifier, task, spec, chosen.encodes_once, DeviceClock("cpu"), MemoryMeter("cpu"))
+    trainer = Trainer(classifier, task, spec, methods.get(method).encodes_once, DeviceClock("cpu"), MemoryMeter("cpu"))
     trainer.warm_up()
     trainer.run()
     losses, accuracy = trainer.ledger.losses, trainer.summary().curve[-1].accuracy

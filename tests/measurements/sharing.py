@@ -17,12 +17,10 @@ from tabulate import tabulate
 
 from bench.models.pretrained import PretrainedModel, find
 from bench.records.artifacts import Saved
-from bench.records.spec import Budget, RunSpec
 from bench.runs.launchers.process import LocalEngine
 from bench.system.device import usable_cores
 from bench.system.meters import MemoryMeter
-from tests.measurements.errors import in_one_line
-from tests.measurements.keeping import about, keep
+from tests.measurements.keeping import about, in_one_line, keep
 
 __all__ = ["Row", "measure"]
 
@@ -85,24 +83,11 @@ def prepare(
     pretrained: PretrainedModel, method: str, seeds: int, folder: str, notify: Callable[[str, float], None]
 ) -> list[Saved]:
     """Saved folders of a method, one a seed, attached and not trained."""
-    import torch
+    from tests.conftest import make_spec
+    from tests.saving import attached, keep
 
-    import methods
-    from bench.models.classifier import load_classifier
-    from tests.saving import keep
-
-    made: list[Saved] = []
-    for seed in range(seeds):
-        spec = RunSpec(
-            method=method, hyperparameters=methods.get(method).hyperparameters(), encoder=pretrained.name, data="none",
-            budget=Budget(amount=1, unit="steps"), seed=seed, max_length=LENGTH, truncation="head+tail", batch_size=16,
-            precision="fp32", device="cpu", threads=usable_cores(),
-        )  # fmt: skip
-        classifier = load_classifier(pretrained, seed=seed, dropout=0.0, attention_dropout=0.0)
-        torch.manual_seed(seed)
-        classifier.encoder = methods.get(method).attach(classifier.encoder)
-        made.append(keep(Path(folder), pretrained, classifier, spec))
-    return made
+    specs = [make_spec(method, encoder=pretrained.name, seed=seed, max_length=LENGTH) for seed in range(seeds)]
+    return [keep(Path(folder), pretrained, attached(pretrained, method, spec.seed), spec) for spec in specs]
 
 
 def measure(

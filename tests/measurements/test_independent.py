@@ -6,12 +6,12 @@ import ast
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.report.readme import ROOT
+from bench.report.render import render
 
 PROGRAM = ROOT / "tests" / "measurements" / "independent.py"
 RECORDS = ROOT / "results" / "study-main"
@@ -19,22 +19,18 @@ SCORES = ("accuracy", "precision", "recall", "f1")
 NUMBERS = ("difference", "standard_error", "freedom", "low", "high", "p", "p_holm", "p_equivalence")
 
 
-def output(*arguments: str | Path) -> dict[str, Any]:
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120)
+@pytest.fixture(scope="module")
+def independent() -> dict[str, Any]:
+    assert RECORDS.is_dir(), "the records of the study's main table are committed"
+    done = subprocess.run([sys.executable, "-I", PROGRAM, RECORDS, "--json"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
 @pytest.fixture(scope="module")
-def independent() -> dict[str, Any]:
-    assert RECORDS.is_dir(), "the records of the study's main table are committed"
-    return output("-I", PROGRAM, RECORDS, "--json")
-
-
-@pytest.fixture(scope="module")
 def reported() -> dict[str, Any]:
-    report = output("-m", "bench", "report", "--format", "json", "--results", RECORDS)
+    report = json.loads(render(RECORDS, reference="houlsby", style="json"))
     (group,) = (group for group in report["groups"] if group["key"]["budget"] == "1,000,000 reference tokens")
     return {**group, "methods": {row["label"]: row for row in group["methods"]}}
 

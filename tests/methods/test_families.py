@@ -16,40 +16,18 @@ from bench.models.attention import adapt_attention
 from bench.models.residual_stream import in_precision
 from bench.report.methods import methods_text
 from methods import EncoderShape
+from tests.conftest import FAMILIES, family_config
 
-SIZES = {"vocab_size": 200, "num_hidden_layers": 3, "num_attention_heads": 2, "hidden_size": 32, "intermediate_size": 64}
-DISTIL = {
-    "hidden_size": "dim",
-    "num_hidden_layers": "n_layers",
-    "num_attention_heads": "n_heads",
-    "intermediate_size": "hidden_dim",
-}
-KINDS: dict[str, dict[str, Any]] = {
-    "Bert": {},
-    "Roberta": {"type_vocab_size": 1},
-    "XLMRoberta": {"type_vocab_size": 1},
-    "DistilBert": {},
-    "MPNet": {},
-    "Electra": {"embedding_size": 16},
-    "Albert": {"embedding_size": 16},
-    # As in DeBERTa-v3: positions are relative alone, their projections those of the content.
-    "DebertaV2": {
-        "relative_attention": True, "position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": True,
-        "pos_att_type": ["p2c", "c2p"], "position_biased_input": False, "type_vocab_size": 0,
-    },
-    "ModernBert": {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2},
-}  # fmt: skip
+SIZES = {"vocab_size": 200, "num_hidden_layers": 3}
+PLAIN = ["Bert", "Roberta", "XLMRoberta", "DistilBert", "MPNet"]
 IDS = torch.randint(3, 200, (4, 9), generator=torch.Generator().manual_seed(0))
 WEIGHTS = torch.randn(9, 32, generator=torch.Generator().manual_seed(1))
 """Of a sum of the output that LayerNorms do not make the same for all weights."""
 
 
-def encoder_of(kind: str) -> tuple[nn.Module, EncoderShape]:
+def encoder_of(kind: str, **sizes: int) -> tuple[nn.Module, EncoderShape]:
     """A three-layer encoder of a family without pooler, the same at each call, and its shape."""
-    sizes = {**SIZES, **KINDS[kind]}
-    if kind == "DistilBert":
-        sizes = {DISTIL.get(name, name): value for name, value in sizes.items()}
-    config = getattr(transformers, f"{kind}Config")(**sizes)
+    config = family_config(kind, **SIZES, **sizes)
     for field in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
         if hasattr(config, field):
             setattr(config, field, 0.0)
@@ -70,18 +48,18 @@ def trainable(encoder: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def pairs() -> list[Any]:
-    """Every method with every kind of encoder; by default each method once, and with them each kind."""
+    """Every method with every kind of encoder; by default those of the comparison, and each other once."""
     found = []
     for row, name in enumerate(methods.names()):
         method = methods.get(name)
-        kinds = [kind for kind in KINDS if method.supports(getattr(transformers, f"{kind}Config").model_type)]
+        kinds = [kind for kind in FAMILIES if method.supports(getattr(transformers, f"{kind}Config").model_type)]
         for column, kind in enumerate(kinds):
-            once = column == row % len(kinds)
+            once = column == row % len(kinds) or name in methods.names(core=True)
             found.append(pytest.param(name, kind, id=f"{name}-{kind}", marks=() if once else pytest.mark.slow))
     return found
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FAMILIES)
 def test_the_shape_counts_all_weights_and_those_of_layer_norms(kind: str) -> None:
     encoder, shape = encoder_of(kind)
     assert sum(p.numel() for p in encoder.parameters()) == shape.parameters
@@ -99,7 +77,7 @@ def test_the_shape_counts_all_weights_and_those_of_layer_norms(kind: str) -> Non
     ],
 )
 def test_the_shape_counts_what_only_some_of_a_family_have(kind: str, fields: dict[str, Any]) -> None:
-    config = getattr(transformers, f"{kind}Config")(**{**SIZES, **KINDS[kind], **fields})
+    config = family_config(kind, **SIZES, **fields)
     encoder = getattr(transformers, f"{kind}Model")(config)
     whole = sum(p.numel() for name, p in encoder.named_parameters() if "pooler" not in name)
     assert whole == EncoderShape.from_config(config.to_dict()).parameters
@@ -131,12 +109,17 @@ def test_a_method_on_a_family(name: str, kind: str, tmp_path: Path) -> None:
         if method.merges:
             merged = method.merged(copy.deepcopy(encoder))
             assert torch.allclose(output(merged), logits, atol=1e-5)
-            assert [key for key, _ in merged.named_parameters()] == [key for key, _ in plain.named_parameters()]
+            shapes = [{key: p.shape for key, p in one.named_parameters()} for one in (merged, plain)]
+            assert shapes[0] == shapes[1]
+        else:
+            with pytest.raises(methods.MethodError, match=f"{name} cannot be merged"):
+                method.merged(encoder)
     with in_precision(nn.ModuleDict({"encoder": encoder}), "bf16"):
         rounded = output(encoder)
         assert rounded.dtype == torch.bfloat16
         if count:
             (rounded * WEIGHTS).sum().backward()
+    assert {p.grad.dtype for p in trainable(encoder).values() if p.grad is not None} <= {torch.float32}
     assert (rounded - logits).abs().mean() < 0.05
 
 
@@ -159,6 +142,34 @@ def test_two_of_peft_share_an_encoder(name: str, tmp_path: Path) -> None:
         for label in (None, "two", "one", None, "one", "two"):
             method.switch(shared, label)
             assert torch.equal(output(shared), output(plain) if label is None else alone[label]), label
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+def test_bitfit_trains_every_bias_and_nothing_else(kind: str) -> None:
+    encoder = methods.get("bitfit").attach(encoder_of(kind)[0])
+    # A bias is a vector that a linear map or a LayerNorm adds.
+    adds = (nn.Linear, nn.LayerNorm)
+    assert trainable(encoder).keys() == {f"{path}.bias" for path, m in encoder.named_modules() if isinstance(m, adds)}
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+@pytest.mark.parametrize(("name", "maps", "rank"), [("lora", 2, 8), ("lora-matched", 2, 9), ("lora-all-linear", 6, 2)])
+def test_lora_updates_so_many_maps_a_layer(kind: str, name: str, maps: int, rank: int) -> None:
+    # d 144: rank 9 for d / 16, and 2 for d / 72.
+    encoder, shape = encoder_of(kind, hidden_size=144, intermediate_size=288)
+    encoder = methods.get(name).attach(encoder)
+    updated = {path: module for path, module in encoder.named_modules() if hasattr(module, "lora_A") and len(module.lora_A)}
+    assert len(updated) == 3 * maps
+    assert {(module.r["default"], module.scaling["default"]) for module in updated.values()} == {(rank, 1)}
+    assert sum(p.numel() for p in trainable(encoder).values()) == methods.get(name).trainable_parameters(shape)
+    if maps == 6:
+        linear = {path for path, module in encoder.named_modules() if isinstance(module, nn.Linear) and "lora" not in path}
+        assert {path.removesuffix(".base_layer") for path in linear} == updated.keys()
+
+
+def test_a_rank_never_is_nothing() -> None:
+    shape = EncoderShape("bert", 100, 64, 2, 32, 2, 64)
+    assert methods.get("lora-all-linear").trainable_parameters(shape) == 1 * 2 * (8 * 32 + 2 * (32 + 64))
 
 
 def test_ia3_scales_no_output_of_attention() -> None:

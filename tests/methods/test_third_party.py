@@ -1,4 +1,4 @@
-"""Methods from installed packages: real packages, installed by pip, used by the commands of another process."""
+"""Methods from installed packages, used by the commands of another process."""
 
 from __future__ import annotations
 
@@ -6,26 +6,9 @@ import json
 import os
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
-
-PROJECT = """\
-[build-system]
-requires = ["setuptools"]
-build-backend = "setuptools.build_meta"
-
-[project]
-name = "{name}"
-version = "1.0"
-
-[project.entry-points."adapter_bench.methods"]
-{method} = "{module}"
-
-[tool.setuptools]
-py-modules = ["{module}"]
-"""
 
 LAYER_NORM = '''\
 """LN-tuning: only the LayerNorms train."""
@@ -54,15 +37,14 @@ class LayerNormTuning(Method):
 '''
 
 
-def install(tmp_path: Path, name: str, method: str, module: str) -> Path:
-    """Build and install a package of one module; returns the folder that it is in."""
-    source, target = tmp_path / "source", tmp_path / "site"
-    source.mkdir()
-    (source / "pyproject.toml").write_text(PROJECT.format(name=name, method=method, module=name.replace("-", "_")))
-    (source / f"{name.replace('-', '_')}.py").write_text(module)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps"]
-    subprocess.run([*pip, "--no-build-isolation", "--target", str(target), str(source)], check=True, timeout=120)
-    return target
+def installed(site: Path, module: str, method: str = "a-method") -> Path:
+    """A package of one module as pip leaves it, without the seconds that a build takes."""
+    metadata = site / "the_package-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: the-package\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[adapter_bench.methods]\n{method} = the_package\n")
+    (site / "the_package.py").write_text(module)
+    return site
 
 
 def bench(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -71,7 +53,7 @@ def bench(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_method_of_another_package_is_listed(tmp_path: Path, tiny_folder: Path) -> None:
-    site = install(tmp_path, "ln-tuning-method", "ln-tuning", LAYER_NORM)
+    site = installed(tmp_path, LAYER_NORM, "ln-tuning")
     listed = bench(site, "methods", "--encoder", str(tiny_folder))
     assert listed.returncode == 0, listed.stderr
     assert "ln-tuning: trains 320 parameters of tiny's body" in listed.stdout
@@ -79,7 +61,7 @@ def test_a_method_of_another_package_is_listed(tmp_path: Path, tiny_folder: Path
 
 @pytest.mark.slow
 def test_a_method_of_another_package_runs_and_is_reported(tmp_path: Path, tiny_folder: Path, small_folder: Path) -> None:
-    site = install(tmp_path, "ln-tuning-method", "ln-tuning", LAYER_NORM)
+    site = installed(tmp_path, LAYER_NORM, "ln-tuning")
     options = ["--encoder", str(tiny_folder), "--data", str(small_folder), "--max-length", "16", "--device", "cpu"]
     done = bench(site, "run", "--method", "ln-tuning", "--budget", "2 steps", "--out", str(tmp_path / "runs"), *options)
     assert done.returncode == 0, done.stderr
@@ -110,21 +92,10 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_package_is_one_line_that_names_it(tmp_path: Path, name: str) -> None:
     module, why = BROKEN[name]
-    site = _unpacked(tmp_path, module)
-    done = bench(site, "methods")
+    done = bench(installed(tmp_path, module), "methods")
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: the method 'a-method' of the package 'the-package' does not load (")
     assert line.endswith("); update or uninstall that package")
     assert why in line
     assert line.isprintable()
-
-
-def _unpacked(site: Path, module: str) -> Path:
-    """A package as pip would unpack it, without the seconds that a build takes."""
-    metadata = site / "the_package-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: the-package\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[adapter_bench.methods]\na-method = the_package\n")
-    (site / "the_package.py").write_text(textwrap.dedent(module))
-    return site

@@ -49,9 +49,7 @@ def converted(found: Conversion | None = None, tokens: int = 160_000, reference:
     base = whole().model_copy(update={"rules_version": 3, "conversion": found})
     spec = {"budget": Budget(amount=tokens, unit="tokens"), "reference_tokens": reference}
     assert base.training is not None
-    curve = [
-        point.model_copy(update={"fraction": min(1.0, point.tokens / tokens)}) for point in base.training.curve
-    ]  # fmt: skip
+    curve = [point.model_copy(update={"fraction": min(1.0, point.tokens / tokens)}) for point in base.training.curve]
     return put(base, spec=spec, training={"curve": curve, "spent": 160_000.0, "overshoot": 160_000.0 - tokens})
 
 

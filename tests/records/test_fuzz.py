@@ -25,7 +25,7 @@ from bench.system.errors import BenchError
 from methods import EncoderShape
 from tests.factories import baseline, ended, run
 
-IN_A_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+IN_A_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
@@ -45,6 +45,7 @@ def one_line() -> Iterator[None]:
     except BenchError as error:
         said = str(error)
     assert len(said) < 1000
+    assert "\n" not in said  # what a person wrote is quoted with repr
 
 
 def refused(call: Callable[[], object]) -> None:
@@ -74,6 +75,13 @@ def test_seeds(text: str) -> None:
 def test_sizes(text: str) -> None:
     with one_line():
         assert 2**20 <= parse_size(text) <= 2**50
+
+
+@pytest.mark.parametrize("text", ["9" * 500 + "TiB", "1" + "0" * 5000], ids=len)
+def test_a_number_that_python_does_not_convert_is_refused(text: str) -> None:
+    for parse in (Budget.parse, parse_seeds, parse_size):
+        with pytest.raises(BenchError, match=r"\A.*\Z"):
+            parse(text)
 
 
 def places(value: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

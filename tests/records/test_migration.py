@@ -16,9 +16,6 @@ from bench.records.store import Damaged, checksum_flaw, load, read, seal
 from bench.report.render import render
 from tests.factories import baseline, run
 
-REFERENCE = Path(__file__).parents[2] / "results" / "reference"
-
-
 RATES = {"matmul_before": 90.0, "matmul_after": 80.0, "matmul_quiet": 92.0, "contended": True}
 """What `compute` held until schema version 2."""
 
@@ -62,15 +59,6 @@ def test_the_largest_memory_goes_where_it_was_read_too_late(rules: int, kept: bo
 def test_a_run_that_ended_before_memory_was_measured(tmp_path: Path) -> None:
     made = run(memory=None)
     assert read(write(tmp_path, made)) == made
-
-
-def test_the_committed_records_of_version_1_are_read() -> None:
-    old = [path for path in sorted(REFERENCE.glob("*.json")) if json.loads(path.read_text())["schema_version"] == 1]
-    if not old:
-        pytest.skip("none is left")
-    for path in old:
-        assert read(path).schema_version == SCHEMA_VERSION
-    assert not [item for item in load(REFERENCE) if isinstance(item, Damaged)]
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from bench.records.spec import Budget, RunSpec, parse_seeds, parse_size, run_id, spec_from_fields
-from bench.system.errors import BenchError, SpecError
+from bench.system.errors import SpecError
 from tests.conftest import make_spec
 
 
@@ -98,38 +96,15 @@ def test_seeds_that_are_refused(text: str) -> None:
         parse_seeds(text)
 
 
-@pytest.mark.parametrize(
-    ("text", "size"), [("2GiB", 2**31), ("512 MiB", 2**29), ("1.5GB", 1_500_000_000), ("2048KiB", 2**21), ("1tib", None)]
-)
-def test_sizes(text: str, size: int | None) -> None:
-    if size is not None:
-        assert parse_size(text) == size
-        return
-    with pytest.raises(SpecError):
-        parse_size(text)
+@pytest.mark.parametrize(("text", "size"), [("2GiB", 2**31), ("512 MiB", 2**29), ("1.5GB", 1_500_000_000), ("2048KiB", 2**21)])
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "2", "2GB2", "-1GiB", "0GiB", "1KiB", "5000TiB", "9" * 400 + "GiB", "nanGiB"])
+@pytest.mark.parametrize("text", ["", "2", "2GB2", "-1GiB", "0GiB", "1KiB", "5000TiB", "1tib", "9" * 400 + "GiB", "nanGiB"])
 def test_sizes_that_are_refused(text: str) -> None:
     with pytest.raises(SpecError, match="memory"):
         parse_size(text)
-
-
-NEAR_MISSES = st.from_regex(r"[-+ .0-9]{0,6}[kKmMsShHiIGTB ,]{0,3}(steps?|epochs?|tokens?|B)?", fullmatch=True)
-
-
-@given(st.text() | NEAR_MISSES)
-@example("9" * 500 + "TiB")
-@example("1" + "0" * 5000)
-def test_any_text_is_understood_or_refused_in_one_line(text: str) -> None:
-    for parse in (Budget.parse, parse_seeds, parse_size):
-        line = ""
-        try:
-            parse(text)
-        except BenchError as error:
-            line = str(error)
-        # What a person wrote is quoted with repr, so that their line breaks do not become ours.
-        assert "\n" not in line
 
 
 CHANGES: dict[str, Any] = {

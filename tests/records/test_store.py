@@ -11,11 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bench.models.pretrained import PretrainedModel
-from bench.records.schema import Baseline, DataCut, Record, State, pack_bits, unpack_bits
+from bench.records.schema import Baseline, Record, State, unpack_bits
 from bench.records.store import (
     LARGEST,
     Damaged,
@@ -36,18 +34,7 @@ from bench.system.files import atomic_write
 from bench.system.text import without_paths
 from bench.training.job import job_of, record_of
 from tests.conftest import make_spec
-from tests.factories import baseline, evaluation, run
-
-DATA = DataCut(sha256="d", cut="small-v1", train=400, validation=50, test=100, duplicates_removed=0, leaked=0)
-
-
-def bare_record(tiny: PretrainedModel, state: State = "failed") -> Record:
-    return record_of(job_of(make_spec(), tiny, "data", DATA, "a processor"), state, "a reason")
-
-
-@given(st.lists(st.integers(0, 1), min_size=1, max_size=100))
-def test_bits_round_trip(bits: list[int]) -> None:
-    assert unpack_bits(pack_bits(bits), len(bits)).tolist() == bits
+from tests.factories import DATA, baseline, ended, evaluation, run
 
 
 @pytest.mark.parametrize(("packed", "count"), [("gA==", 9), ("gA==", 0), ("!", 1)])
@@ -56,8 +43,8 @@ def test_bits_that_do_not_fit_are_refused(packed: str, count: int) -> None:
         unpack_bits(packed, count)
 
 
-def test_a_record_comes_back(tiny: PretrainedModel, tmp_path: Path) -> None:
-    record, logits = bare_record(tiny, "complete"), np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
+def test_a_record_comes_back(tmp_path: Path) -> None:
+    record, logits = ended("houlsby", "complete"), np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
     path = save(tmp_path, record, logits)
     assert path == path_of(tmp_path, record)
     assert list(load(tmp_path)) == [record]
@@ -69,14 +56,14 @@ def test_a_record_comes_back(tiny: PretrainedModel, tmp_path: Path) -> None:
     ("state", "final"),
     [("complete", True), ("out-of-memory", True), ("diverged", True), ("cancelled", False), ("failed", False)],
 )
-def test_only_final_states_are_not_run_again(tiny: PretrainedModel, tmp_path: Path, state: State, final: bool) -> None:
-    record = bare_record(tiny, state)
+def test_only_final_states_are_not_run_again(tmp_path: Path, state: State, final: bool) -> None:
+    record = ended("houlsby", state)
     save(tmp_path, record)
     assert (finished(tmp_path, record.run_id) is not None) == final
 
 
-def test_damaged_files_are_named_and_left(tiny: PretrainedModel, tmp_path: Path) -> None:
-    good = save(tmp_path, bare_record(tiny)).read_bytes()
+def test_damaged_files_are_named_and_left(tmp_path: Path) -> None:
+    good = save(tmp_path, ended("houlsby", "failed")).read_bytes()
     data = json.loads(good)
     for name, content in {
         "cut.json": good[: len(good) // 2],
@@ -96,18 +83,6 @@ def test_damaged_files_are_named_and_left(tiny: PretrainedModel, tmp_path: Path)
     assert (tmp_path / "binary.json").read_bytes() == b"\xff\x00"
 
 
-def spoilt(folder: Path, record: Record | Baseline, was: str, now: str) -> str:
-    """What is said of a record in whose file one text was replaced."""
-    path = save(folder, record)
-    text = path.read_text()
-    assert text.count(was) == 1
-    path.write_text(text.replace(was, now))
-    (found,) = load(folder)
-    assert isinstance(found, Damaged)
-    assert path.read_text() == text.replace(was, now)
-    return found.reason
-
-
 @pytest.mark.parametrize(
     ("was", "now", "says"),
     [
@@ -116,15 +91,19 @@ def spoilt(folder: Path, record: Record | Baseline, was: str, now: str) -> str:
         ('{\n "checksum"', '{\n  "checksum"', "it does not begin with its checksum"),
         ('"seed": 0', '"seed": 1', "changed after it was written"),
         ('"kind": "run"', '"kind": "rum"', "kind"),
-        ('"schema_version": 4', '"schema_version": 5', "made by a newer version; this suite reads versions 1 to 4"),
-        ('"schema_version": 4', '"schema_version": 0', "its schema version is '0'; this suite reads"),
-        ('"schema_version": 4', '"schema_version": "3"', "schema version is '3'"),
         ('"schema_version": 4', '"schema_version": 4, "more": {}', "more: extra inputs are not permitted"),
         ('"steps": 100,', '"steps": NaN,', "training.steps"),
     ],
 )
 def test_an_edit_is_seen_by_the_checksum_or_sooner(was: str, now: str, says: str, tmp_path: Path) -> None:
-    assert says in spoilt(tmp_path, run(), was, now)
+    path = save(tmp_path, run())
+    changed = path.read_text().replace(was, now)
+    assert path.read_text().count(was) == 1
+    path.write_text(changed)
+    (found,) = load(tmp_path)
+    assert isinstance(found, Damaged)
+    assert says in found.reason
+    assert path.read_text() == changed
 
 
 @pytest.mark.parametrize(
@@ -193,9 +172,9 @@ def test_a_run_does_not_write_over_what_is_damaged(tmp_path: Path) -> None:
     refuse_damaged(tmp_path, wanted[1:])
 
 
-def test_changed_logits_are_refused(tmp_path: Path, tiny: PretrainedModel) -> None:
+def test_changed_logits_are_refused(tmp_path: Path) -> None:
     logits = np.ones((3, 2), dtype=np.float32)
-    save(tmp_path, bare_record(tiny), logits)
+    save(tmp_path, ended("houlsby", "failed"), logits)
     name = logits_sha256(logits)
     file = tmp_path / "logits" / f"{name}.npy"
     file.write_bytes(file.read_bytes()[:-1] + b"\x01")
@@ -218,7 +197,8 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_runs() -> None:
 
 
 def test_a_record_names_no_person_host_or_path(tiny: PretrainedModel) -> None:
-    text = bare_record(tiny).model_dump_json()
+    job = job_of(make_spec(), tiny, "data", DATA, "a processor")
+    text = record_of(job, "failed", "a reason").model_dump_json()
     assert str(tiny.folder) not in text
     assert str(Path.cwd()) not in text
     assert socket.gethostname() not in text

@@ -9,32 +9,22 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.cli.app import main
-from bench.records.store import save
 from bench.report.export import as_csv, table
-from tests.factories import baseline, ended, run
-from tests.report.test_report import HOSTILE
+from tests.conftest import call
+from tests.factories import HOSTILE, baseline, ended, folder_of, run
 
 
 @pytest.fixture
 def folders(tmp_path: Path) -> list[Path]:
     mixed = {"hyperparameters": {"learning_rate": 0.001, "rank": "all"}}
-    for record in (run(), run("lora", 1, 30, spec=mixed), ended("full", "failed", "why"), baseline(22404)):
-        save(tmp_path / "a", record)
-    for record in (run(), run("lora", 2, spec={"hyperparameters": {"learning_rate": 0.001, "rank": 8}})):
-        save(tmp_path / "b", record)
-    return [tmp_path / "a", tmp_path / "b"]
-
-
-def export(*arguments: str | Path) -> int:
-    with pytest.raises(SystemExit) as ended_with:
-        main(["export", *map(str, arguments)])
-    return int(str(ended_with.value.code))
+    whole = {"hyperparameters": {"learning_rate": 0.001, "rank": 8}}
+    first = (run(), run("lora", 1, 30, spec=mixed), ended("full", "failed", "why"), baseline(22404))
+    return [folder_of(tmp_path / "a", *first), folder_of(tmp_path / "b", run(), run("lora", 2, spec=whole))]
 
 
 def test_both_kinds_hold_the_same_runs_once(folders: list[Path], tmp_path: Path) -> None:
-    assert export("--to", "csv", *folders, "--out", tmp_path / "runs.csv") == 0
-    assert export("--to", "parquet", *folders, "--out", tmp_path / "runs.parquet") == 0
+    for kind in ("csv", "parquet"):
+        assert call(["export", "--to", kind, *map(str, folders), "--out", str(tmp_path / f"runs.{kind}")]) == 0
     sheet, frame = pd.read_csv(tmp_path / "runs.csv"), pd.read_parquet(tmp_path / "runs.parquet")
     assert list(sheet.columns) == list(frame.columns)
     assert len(sheet) == len(frame) == sheet["run_id"].nunique() == 5
@@ -69,7 +59,7 @@ def test_bad_input_is_one_line(
     arguments: list[str], message: str, folders: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(folders[0].parent)
-    assert export(*arguments) == 2
+    assert call(["export", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert len(captured.err.splitlines()) == 1

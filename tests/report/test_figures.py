@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
@@ -11,24 +10,21 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
-import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import methods
 from bench.analysis.budget_sweep import sweeps
-from bench.analysis.comparison import Group, compare
-from bench.cli.app import main
+from bench.analysis.comparison import Group
 from bench.records.schema import Baseline, MemorySplit, Record
 from bench.records.spec import Budget
-from bench.records.store import save
 from bench.report.figures import LACKING, drawings, forest, looks_of, memory, of_group, scatter
 from bench.report.figures import curves as curves_figure
 from bench.report.figures import sweep as sweep_figure
 from bench.report.figures.__main__ import FOLDER, committed
 from bench.report.figures.axes import Scale, lines_across, widen
-from bench.report.figures.export import mark, picture, write_figures
+from bench.report.figures.export import mark, picture
 from bench.report.figures.figure import NARROW, PICTURE, Canvas, Drawing
 from bench.report.figures.label_placement import AROUND, Box, Text, place_labels, spread
 from bench.report.figures.marks import COLOURS, SHAPES, looks
@@ -36,25 +32,27 @@ from bench.report.figures.points import CUT, names
 from bench.report.options import Figure
 from bench.report.tables.budgets import sections
 from bench.report.tables.columns import rows
-from bench.system.errors import SpecError
-from tests.factories import baseline, counted, ended, run, shared
-from tests.report.test_report import HOSTILE, hostile, usual
-from tests.report.test_tables import learning
+from tests.conftest import call
+from tests.factories import (
+    HOSTILE,
+    ORDER,
+    baseline,
+    counted,
+    ended,
+    folder_of,
+    groups,
+    hostile,
+    learning,
+    one_group,
+    run,
+    shared,
+)
+from tests.report.test_report import usual
 
-ORDER = ["houlsby", "pfeiffer", "lora", "full", "head-only"]
 SHORT = {"budget": Budget(amount=15, unit="seconds")}
 SVG = "{http://www.w3.org/2000/svg}"
 PLAIN = {"svg", "title", "desc", "g", "path", "text", "tspan", "rect", "line", "defs"}
 """What a drawing is made of, none of which runs or fetches anything."""
-
-
-def groups(*records: Record | Baseline, reference: str = "houlsby") -> list[Group]:
-    return compare(records, reference, ORDER)
-
-
-def one(*records: Record | Baseline) -> Group:
-    (group,) = groups(*records)
-    return group
 
 
 def swept() -> list[Record | Baseline]:
@@ -99,9 +97,9 @@ def test_groups_that_share_encoder_and_budget_get_names_of_their_own() -> None:
 
 def test_a_figure_without_anything_to_show_is_not_there() -> None:
     bare = {"training": None, "memory": None}
-    found = {drawing.figure for drawing in of_group(one(run(**bare), ended("lora", "failed")), looks([]))}
+    found = {drawing.figure for drawing in of_group(one_group(run(**bare), ended("lora", "failed")), looks([]))}
     assert found == {"accuracy-parameters"}
-    assert not of_group(one(ended("houlsby", "failed")), looks([]))
+    assert not of_group(one_group(ended("houlsby", "failed")), looks([]))
     assert not list(drawings([]))
 
 
@@ -126,7 +124,7 @@ def test_lines_of_one_colour_differ_in_their_dashes() -> None:
     found = looks([])
     other = next(name for name, look in found.items() if name != "houlsby" and look.colour == found["houlsby"].colour)
     assert len({(look.colour, look.dash) for look in found.values()}) == len(found)
-    drawing = next(d for d in of_group(one(run(), run(other)), found) if d.figure == "curves")
+    drawing = next(d for d in of_group(one_group(run(), run(other)), found) if d.figure == "curves")
     scales = [dash["scale"] for dash in found_in(drawing.spec(PICTURE), "strokeDash") if isinstance(dash, dict)]
     assert scales
     for scale in scales:
@@ -147,7 +145,7 @@ def test_a_method_looks_the_same_in_every_figure() -> None:
 
 
 def test_points_are_the_means_of_the_table_and_the_runs_beside_them() -> None:
-    group = one(*usual())
+    group = one_group(*usual())
     points, single = scatter.means(group, scatter.PARAMETERS), scatter.runs(group, scatter.PARAMETERS)
     table = [row for row in rows(group) if row.role in {"reference", "method"}]
     assert [point["label"] for point in points] == [line.label for line in table]
@@ -165,18 +163,18 @@ def test_memory_is_what_the_comparison_counts() -> None:
     measured = run().memory
     assert measured
     on_gpu = measured.model_copy(update={"cuda_reserved": 500 * 2**20, "cuda_allocated": 400 * 2**20})
-    group = one(run(memory=on_gpu), run(seed=1, memory=on_gpu), run("lora"))
+    group = one_group(run(memory=on_gpu), run(seed=1, memory=on_gpu), run("lora"))
     assert [point["x"] for point in scatter.means(group, scatter.MEMORY)] == [500, 300]
     assert [point["x"] for point in scatter.runs(group, scatter.MEMORY)] == [500, 500]
 
 
 def test_time_is_that_of_a_calibration_or_of_clocks_that_were_alone() -> None:
-    calibrated = one(shared(), shared("lora", tokens=800_000, low=0.9))
+    calibrated = one_group(shared(), shared("lora", tokens=800_000, low=0.9))
     drawing = scatter.drawing(calibrated, looks([]), scatter.time(calibrated))
     assert drawing
     points = scatter.means(calibrated, scatter.time(calibrated) or scatter.MEMORY)
     assert [(point["x"], point["left"], point["right"]) for point in points][1] == (1.25, 0.9, pytest.approx(1.2625))
-    timed = one(run(), run("lora"))
+    timed = one_group(run(), run("lora"))
     cost = scatter.time(timed)
     assert cost
     assert [point["x"] for point in scatter.means(timed, cost)] == [40, 40]
@@ -191,7 +189,7 @@ def test_time_is_that_of_a_calibration_or_of_clocks_that_were_alone() -> None:
 
 
 def test_collapsed_runs_are_named_in_every_figure() -> None:
-    group = one(run(), run(seed=1), run("lora"), run("lora", 1, wrong=100))
+    group = one_group(run(), run(seed=1), run("lora"), run("lora", 1, wrong=100))
     for drawing in of_group(group, looks([])):
         assert "lora on seed 1 (50 % [1.3, 98.7])" in drawing.caption
         assert "lora on seed 1" in drawing.key
@@ -199,7 +197,7 @@ def test_collapsed_runs_are_named_in_every_figure() -> None:
 
 def test_baselines_of_several_seeds_are_one_line_and_one_row() -> None:
     records = [*seeing(9000, 9100), run("lora"), run("lora", 1), baseline(22404, 30), baseline(9000, 36), baseline(9100, 44)]
-    group = one(*records)
+    group = one_group(*records)
     assert len(group.baselines) == 3
     of_all, alike, published = lines_across(group, PICTURE)
     assert alike["accuracy"] == pytest.approx(80)
@@ -233,13 +231,13 @@ def test_captions_name_no_line_or_interval_that_is_not_there() -> None:
             assert said in drawn[name].caption
             assert "One run each." in drawn[name].caption
             assert "interval" not in drawn[name].caption + drawn[name].key
-    assert "across: baselines without an encoder, and" in of_group(one(*usual()), looks([]))[3].caption
+    assert "across: baselines without an encoder, and" in of_group(one_group(*usual()), looks([]))[3].caption
     several = next(drawing for drawing in one_of_each(swept()) if drawing.figure == "sweep")
     assert all("95 % interval over seeds" in said for said in (several.caption, several.key))
 
 
 def test_intervals_end_where_accuracies_do() -> None:
-    apart = one(run(wrong=70), run(seed=1, wrong=20), run(seed=2, wrong=18), run("lora"), run("lora", 1))
+    apart = one_group(run(wrong=70), run(seed=1, wrong=20), run(seed=2, wrong=18), run("lora"), run("lora", 1))
     half = apart.rows[0].accuracy_half_width
     assert half is not None
     assert (apart.rows[0].accuracy or 0) + half > 1
@@ -253,13 +251,13 @@ def test_intervals_end_where_accuracies_do() -> None:
         tops = [scale["domain"][1] for y in found_in(drawing.spec(PICTURE), "y") if (scale := y.get("scale"))]
         assert tops
         assert max(tops) <= 100
-    usual_drawing = scatter.drawing(one(*usual()), looks([]), scatter.PARAMETERS)
+    usual_drawing = scatter.drawing(one_group(*usual()), looks([]), scatter.PARAMETERS)
     assert usual_drawing
     assert CUT not in usual_drawing.caption
 
 
 def test_the_front_is_said_to_be_one_of_estimates() -> None:
-    group = one(*usual())
+    group = one_group(*usual())
     costs = (
         (scatter.PARAMETERS, "mean accuracy"),
         (scatter.MEMORY, "accuracy and median memory"),
@@ -274,14 +272,14 @@ def test_the_front_is_said_to_be_one_of_estimates() -> None:
 
 
 def test_figures_say_what_stands_beside_the_numbers_in_tables() -> None:
-    group = one(*usual(), ended("lora", "out-of-memory"), ended("lora", "failed", seed=1))
+    group = one_group(*usual(), ended("lora", "out-of-memory"), ended("lora", "failed", seed=1))
     made = of_group(group, looks([]))
     assert len(made) == 6
     for drawing in made:
         for said in (drawing.caption, drawing.key):
             assert "Without a number here: lora (1 failed, 1 out-of-memory)." in said
-    assert not any("Without a number" in drawing.key for drawing in of_group(one(run(), run("lora")), looks([])))
-    unmeasured = of_group(one(run(), run("lora", memory=None)), looks([]))
+    assert not any("Without a number" in drawing.key for drawing in of_group(one_group(run(), run("lora")), looks([])))
+    unmeasured = of_group(one_group(run(), run("lora", memory=None)), looks([]))
     assert ["Without a number here: lora." in drawing.key for drawing in unmeasured] == [False, False, True, False, False, True]
 
 
@@ -292,7 +290,7 @@ def test_a_sweep_says_which_budgets_a_method_did_not_complete() -> None:
 
 
 def test_one_seed_has_no_bar_and_that_is_said() -> None:
-    group = one(
+    group = one_group(
         *(run(seed=seed, wrong=20 + seed) for seed in range(3)), *(run("lora", s, 24 + s) for s in range(3)), run("full")
     )
     assert barred(group) == [["lora"]]
@@ -301,11 +299,11 @@ def test_one_seed_has_no_bar_and_that_is_said() -> None:
     for said in (drawing.key, drawing.caption):
         assert "Bars: 95 % interval of each difference taken alone, over seeds and reviews." in said
         assert "No bar: one seed, so no interval." in said
-    assert barred(one(run(), run("lora"))) == []
-    alone = forest.drawing(one(run(), run("lora")), looks([]))
+    assert barred(one_group(run(), run("lora"))) == []
+    alone = forest.drawing(one_group(run(), run("lora")), looks([]))
     assert alone
     assert alone.key == "No bar: one seed, so no interval."
-    assert barred(one(run(), run(seed=1), run("lora"), run("lora", 1, 30))) == [["lora"]]
+    assert barred(one_group(run(), run(seed=1), run("lora"), run("lora", 1, 30))) == [["lora"]]
 
 
 def barred(group: Group) -> list[list[str]]:
@@ -319,7 +317,7 @@ def barred(group: Group) -> list[list[str]]:
 
 
 def test_texts_of_the_forest_are_inside_it_and_not_on_its_line() -> None:
-    group = one(
+    group = one_group(
         run(wrong=30), run(seed=1, wrong=30), run("lora", 0, 20), run("lora", 1, 22), run("full", 0, 60), run("full", 1, 62)
     )
     drawing = forest.drawing(group, looks([]))
@@ -338,7 +336,7 @@ def test_texts_of_the_forest_are_inside_it_and_not_on_its_line() -> None:
 
 
 def test_the_forest_is_the_verdicts_of_the_comparison() -> None:
-    group = one(*usual())
+    group = one_group(*usual())
     found = forest.differences(group)
     assert [point["label"] for point in found] == [row.label for row in group.rows]
     assert (found[0]["x"], found[0]["said"]) == (0, "reference")
@@ -351,7 +349,9 @@ def test_the_forest_is_the_verdicts_of_the_comparison() -> None:
 
 
 def test_a_curve_has_its_means_and_its_runs() -> None:
-    group = one(learning(0.6, 0.7, 0.8, 0.9), learning(0.7, 0.7, 0.8, 0.8, seed=1), learning(0.5, 0.6, 0.7, 0.8, method="lora"))
+    group = one_group(
+        learning(0.6, 0.7, 0.8, 0.9), learning(0.7, 0.7, 0.8, 0.8, seed=1), learning(0.5, 0.6, 0.7, 0.8, method="lora")
+    )
     points = curves_figure.means(group)
     assert [(point["x"], point["y"]) for point in points if point["label"] == "houlsby"] == [
         (25, pytest.approx(65)), (50, pytest.approx(70)), (75, pytest.approx(80)), (100, pytest.approx(85)),
@@ -360,7 +360,7 @@ def test_a_curve_has_its_means_and_its_runs() -> None:
 
 
 def test_parts_of_memory_follow_each_other_and_add_up() -> None:
-    found = memory.parts(one(run(), run("lora")))
+    found = memory.parts(one_group(run(), run("lora")))
     assert [point["part"] for point in found[:4]] == ["weights", "gradients", "optimizer state", "activations, rest"]
     assert [point["from"] for point in found[:4]] == [0, *(point["to"] for point in found[:3])]
     assert found[3]["to"] == pytest.approx(300)
@@ -371,7 +371,7 @@ def test_parts_of_memory_are_of_what_they_add_up_to() -> None:
     assert measured
     on_gpu = measured.model_copy(update={"cuda_reserved": 500 * 2**20, "cuda_allocated": 300 * 2**20})
     for held, said in ((measured, "peak above the baseline"), (on_gpu, "peak of torch's allocations on the GPU")):
-        drawing = memory.drawing(one(run(memory=held), run("lora", memory=held)))
+        drawing = memory.drawing(one_group(run(memory=held), run("lora", memory=held)))
         assert drawing
         assert f"Medians over seeds of the {said}." in drawing.caption
         titles = {x.get("title") for x in found_in(drawing.spec(PICTURE), "x") if isinstance(x, dict) and "field" in x}
@@ -382,7 +382,7 @@ def test_a_split_of_nothing_is_drawn() -> None:
     measured = run().memory
     assert measured
     nothing = measured.model_copy(update={"split": MemorySplit(weights=0, gradients=0, optimizer=0, activations=0)})
-    drawing = memory.drawing(one(run(memory=nothing)))
+    drawing = memory.drawing(one_group(run(memory=nothing)))
     assert drawing
     assert drawing.spec(PICTURE)["layer"]
 
@@ -485,16 +485,6 @@ def test_specifications_are_valid_and_no_word_of_a_record_is_an_expression(canva
             assert not any(True for _ in found_in(spec, key))
 
 
-def test_a_specification_that_is_not_valid_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    import altair as alt
-
-    (drawing,) = (drawing for drawing in one_of_each(swept()) if drawing.figure == "sweep")
-    spec = drawing.spec(PICTURE)
-    spec["layer"][0]["mark"]["strokeDash"] = "often"
-    with pytest.raises(jsonschema.ValidationError):
-        alt.LayerChart.validate(spec)
-
-
 def ugly(*more: str) -> list[Record | Baseline]:
     """One group in which every hostile word is a method, a setting, a name of the encoder and a reason."""
     words = [*HOSTILE, *more]
@@ -508,7 +498,7 @@ def ugly(*more: str) -> list[Record | Baseline]:
 
 
 def test_hostile_names_are_plain_text_in_a_picture() -> None:
-    group = one(*ugly())
+    group = one_group(*ugly())
     made = of_group(group, looks_of([group]))
     assert [drawing.figure for drawing in made] == [figure for figure in LACKING if figure != "sweep"]
     for drawing in made:
@@ -544,15 +534,11 @@ def test_the_committed_figures_are_those_of_the_committed_records() -> None:
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    for record in usual():
-        save(tmp_path / "runs", record)
-    return tmp_path / "runs"
+    return folder_of(tmp_path / "runs", *usual())
 
 
 def report(runs: Path, *arguments: str) -> None:
-    with pytest.raises(SystemExit) as ended_with:
-        main(["report", "--results", str(runs), *arguments])
-    assert ended_with.value.code == 0
+    assert call(["report", "--results", str(runs), *arguments]) == 0
 
 
 def test_a_file_gets_one_figure_and_a_folder_all(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -594,40 +580,9 @@ def test_bad_input_is_one_line(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(SystemExit) as ended_with:
-        main(["report", "--results", str(runs), *arguments])
+    assert call(["report", "--results", str(runs), *arguments]) == 2
     captured = capsys.readouterr()
-    assert ended_with.value.code == 2
     assert captured.out == ""
     assert len(captured.err.splitlines()) == 1
     assert message in captured.err
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_a_picture_of_several_groups_names_them() -> None:
-    several = drawings(groups(run(), run("lora"), run(spec={"max_length": 256}), run("lora", spec={"max_length": 256})))
-    with pytest.raises(SpecError, match=r"--figure curves is 2 pictures here \(curves-minilm-60s, curves-minilm-60s-2\)"):
-        write_figures(several, figure="curves", kind="svg", out=Path("x.svg"))
-
-
-def test_drawing_imports_no_library_of_models(runs: Path, tmp_path: Path) -> None:
-    script = (
-        "import sys; from bench.cli.app import main\n"
-        "try: main(['report', '--results', sys.argv[1], '--format', 'html', '--out', sys.argv[2]])\n"
-        "except SystemExit as end: assert end.code == 0, end\n"
-        "print(sorted({'torch', 'transformers', 'sklearn', 'pandas'} & sys.modules.keys()), 'vl_convert' in sys.modules)\n"
-    )
-    command = [sys.executable, "-c", script, str(runs), str(tmp_path / "report.html")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert (done.stdout, done.stderr, done.returncode) == ("[] True\n", "", 0)
-    assert (tmp_path / "report.html").stat().st_size < 3_000_000
-
-
-def test_tables_are_written_without_what_draws(runs: Path) -> None:
-    script = (
-        "import sys; from bench.report.render import render; from pathlib import Path\n"
-        "render(Path(sys.argv[1]), reference='houlsby', style='table')\n"
-        "print(sorted({'altair', 'vl_convert', 'jinja2', 'bench.report.figures'} & sys.modules.keys()))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script, str(runs)], capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout == "[]\n"

@@ -10,32 +10,22 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bench.records.schema import Baseline, Parameters, Record
-from bench.records.store import save
 from bench.report.render import render
 from bench.report.tables.comparison import HEADERS
 from bench.report.tables.formatting import run_line
 from bench.report.tables.table import MOST_NOTES
 from bench.system.errors import RecordError, SpecError
-from tests.factories import MACHINE, baseline, counted, ended, run, shared
+from tests.factories import HOSTILE, baseline, counted, ended, folder_of, hostile, run, shared
 
 FORMATS = ["table", "markdown", "latex", "csv", "json"]
-HOSTILE = [
-    "\x1b[31mred\x1b[0m\x07", "a\nb\r\nc\td", "\u202edrawkcab", "\x9b2J\x7f", "<script>alert(1)</script>", "a|b\\|c`d`",
-    "[x](javascript:alert(1))", "![i](http://a/b.png)", "**b** _i_ ~s~ $m$ @name www.example.org", "\\input{/etc/passwd}",
-    "100%_of#a&b{c}^2~$x$\\", "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1", "- item", "# heading", "1. item",
-    "[0pt]", "*", "Schrödinger 猫 𝔸", "",
-]  # fmt: skip
 
 
 def report(folder: Path, *records: Record | Baseline, style: str = "table", reference: str = "houlsby") -> str:
-    for record in records:
-        save(folder, record)
-    return render(folder, reference=reference, style=style)
+    return render(folder_of(folder, *records), reference=reference, style=style)
 
 
 def usual() -> list[Record | Baseline]:
@@ -49,21 +39,6 @@ def usual() -> list[Record | Baseline]:
         run("head-only", 0, 50, spec={"hyperparameters": {"learning_rate": 0.003}}),
         baseline(22404),
         baseline(1600),
-    ]
-
-
-def hostile(text: str) -> list[Record | Baseline]:
-    """Records in which every word that a report shows is `text`."""
-    spec = {"encoder": text, "hyperparameters": {"learning_rate": 0.001, "x": text}}
-    data = run().data.model_copy(update={"cut": text})
-    machine = MACHINE.model_copy(update={"device": text})
-    parts: dict[str, Any] = {"data": data, "environment": machine}
-    return [
-        run(spec=spec, **parts),
-        run(text, 0, spec=spec, **parts),
-        run(text, 0, spec={**spec, "hyperparameters": {"learning_rate": 0.003, "x": text}}, **parts),
-        ended(text, "failed", text, seed=1, spec=spec, **parts),
-        baseline(22404, data=data),
     ]
 
 
@@ -124,12 +99,10 @@ def _pipes(markdown: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("width", [40, 80, 100, 140])
 def test_the_columns_that_decide_fit_every_terminal(tmp_path: Path, width: int) -> None:
-    for record in [shared(low=1.0, high=1.0), *(shared("lora", seed, 800_000, low=0.9) for seed in range(3)), baseline(22404)]:
-        save(tmp_path / "calibrated", record)
-    for record in usual():
-        save(tmp_path / "usual", record)
-    for folder, last in (("calibrated", "time per token"), ("usual", "reviews per s")):
-        text = render(tmp_path / folder, reference="houlsby", style="table", width=width)
+    lora = (shared("lora", seed, 800_000, low=0.9) for seed in range(3))
+    calibrated = folder_of(tmp_path / "calibrated", shared(low=1.0, high=1.0), *lora, baseline(22404))
+    for folder, last in ((calibrated, "time per token"), (folder_of(tmp_path / "usual", *usual()), "reviews per s")):
+        text = render(folder, reference="houlsby", style="table", width=width)
         lines = text.splitlines()
         assert max(map(len, lines)) <= width
         table = text.split("\n- ")[0]
@@ -243,8 +216,7 @@ def test_names_from_records_are_inert(tmp_path: Path, style: str, text: str) -> 
     written = report(tmp_path, *hostile(text), style=style)
     assert all(c.isprintable() or c == "\n" for c in written)
     if style == "json":
-        (group,) = json.loads(written)["groups"]
-        assert group["methods"][1]["method"] == text
+        assert text in {method["method"] for group in json.loads(written)["groups"] for method in group["methods"]}
     elif style == "csv":
         rows = list(csv.reader(io.StringIO(written)))
         assert {len(row) for row in rows} == {len(HEADERS)}
@@ -274,9 +246,8 @@ def check_markdown(text: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE, ids=repr)
 def test_one_line_a_run_is_one_line(text: str) -> None:
-    for record in hostile(text)[:4]:
-        assert isinstance(record, Record)
-        assert run_line(record).isprintable()
+    for record in hostile(text):
+        assert isinstance(record, Baseline) or run_line(record).isprintable()
 
 
 def test_damaged_files_are_named_and_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -313,18 +284,21 @@ def test_any_method_can_be_the_reference(tmp_path: Path) -> None:
     assert group["methods"][1]["accuracy_difference"] == pytest.approx(0.05)
 
 
-def test_the_command_writes_every_format_and_never_imports_torch(tmp_path: Path) -> None:
-    for record in usual():
-        save(tmp_path / "runs", record)
+def test_every_format_is_written_without_a_library_of_models_and_tables_without_what_draws(tmp_path: Path) -> None:
+    folder_of(tmp_path / "runs", *usual())
     script = (
         "import sys; from bench.cli.app import main\n"
+        "def call(*words):\n"
+        "    try: main(list(words))\n"
+        "    except SystemExit as end: assert end.code in (0, None), end\n"
+        "folder, drawing = sys.argv[1], {'altair', 'vl_convert', 'jinja2', 'bench.report.figures'}\n"
         "for style in sys.argv[2:]:\n"
-        "    try: main(['report', '--results', sys.argv[1] + '/runs', '--format', style, '--out', f'{sys.argv[1]}/{style}'])\n"
-        "    except SystemExit as end: assert end.code == 0, end\n"
-        "print(sorted({'torch', 'transformers', 'sklearn', 'pandas'} & sys.modules.keys()))\n"
+        "    if style == 'html': print(sorted(drawing & sys.modules.keys()))\n"
+        "    call('report', '--results', f'{folder}/runs', '--format', style, '--out', f'{folder}/{style}')\n"
+        "print(sorted({'torch', 'transformers', 'sklearn', 'pandas'} & sys.modules.keys()), 'vl_convert' in sys.modules)\n"
     )
-    command = [sys.executable, "-c", script, str(tmp_path), *FORMATS]
+    command = [sys.executable, "-c", script, str(tmp_path), *FORMATS, "html"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert (done.stdout, done.stderr, done.returncode) == ("[]\n", "", 0)
+    assert (done.stdout, done.stderr, done.returncode) == ("[]\n[] True\n", "", 0)
     for style in FORMATS:
         assert (tmp_path / style).read_text() == render(tmp_path / "runs", reference="houlsby", style=style) + "\n"

@@ -10,13 +10,11 @@ from typing import Any
 import pytest
 
 import methods
-from bench.analysis.comparison import Group, compare
 from bench.analysis.costs import costs
 from bench.analysis.learning_curves import LEVELS, PUBLISHED_LEVEL, at_marks, levels, marks, time_to
 from bench.analysis.statistics import mean_half_width
 from bench.analysis.tuning import sensitivities
-from bench.cli.app import main
-from bench.records.schema import Baseline, CurvePoint, Energy, Latency, MemorySplit, Parameters, Record
+from bench.records.schema import Baseline, Energy, Latency, MemorySplit, Parameters, Record
 from bench.report.options import View
 from bench.report.render import VIEWS, render
 from bench.report.tables import costs as costs_tables
@@ -27,29 +25,9 @@ from bench.report.tables.markup import latex
 from bench.report.tables.table import MOST_NOTES, MOST_WORDS, Note, Section, footnotes, terminal
 from bench.rules import MARKS, TUNING_SEED
 from bench.system.errors import RecordError, SpecError
-from tests.factories import MACHINE, ended, evaluation, run
-from tests.factories import kept as with_logits
-from tests.report.test_report import HOSTILE, check_latex, check_markdown
-
-ORDER = ["houlsby", "pfeiffer", "lora", "full", "head-only"]
-
-
-def learning(*accuracies: float, method: str = "houlsby", seed: int = 0, speed: float = 1.0, **fields: Any) -> Record:
-    """A run that took 15 s of its 60 for each quarter (times `speed`), with these validation accuracies."""
-    curve = [
-        CurvePoint(
-            fraction=mark, seconds=60 * mark * speed, step=1, reviews=round(1600 * mark), tokens=1, loss=0.5, accuracy=accuracy
-        )
-        for mark, accuracy in zip(MARKS, accuracies, strict=False)
-    ]
-    whole = run(method, seed, **fields)
-    assert whole.training
-    return whole.model_copy(update={"training": whole.training.model_copy(update={"curve": curve})})
-
-
-def trial(method: str, rate: float, accuracy: float, **fields: Any) -> Record:
-    spec = {"purpose": "trial", "hyperparameters": {"learning_rate": rate}}
-    return learning(*[accuracy] * 4, method=method, seed=TUNING_SEED, spec=spec, test=None, **fields)
+from tests.conftest import call
+from tests.factories import HOSTILE, ORDER, ended, evaluation, folder_of, hostile, learning, one_group, run, trial
+from tests.report.test_report import check_latex, check_markdown
 
 
 def broken(method: str, rate: float, state: str) -> Record:
@@ -57,21 +35,10 @@ def broken(method: str, rate: float, state: str) -> Record:
     return ended(method, state, seed=TUNING_SEED, spec=spec)
 
 
-def one_group(*records: Record | Baseline) -> Group:
-    (group,) = compare(records, "houlsby", ORDER)
-    return group
-
-
 def cells(section: Section) -> dict[str, dict[str, str]]:
     """Label → header → cell."""
     headers = [header.replace("\n", " ") for header in section.headers]
     return {row[0]: dict(zip(headers, (cell.replace("\n", " ") for cell in row), strict=True)) for row in section.rows}
-
-
-def kept(folder: Path, *records: Record | Baseline) -> Path:
-    for record in records:
-        with_logits(folder, record)
-    return folder
 
 
 # Learning curves
@@ -280,7 +247,7 @@ def everything() -> list[Record | Baseline]:
 
 
 def test_the_default_is_the_comparison_and_a_line_on_what_else_there_is(tmp_path: Path) -> None:
-    folder = kept(tmp_path, *everything())
+    folder = folder_of(tmp_path, *everything())
     text = render(folder, reference="houlsby", style="table")
     views = "pairs, confidence, curves, budgets, costs, tuning, all"
     assert text.splitlines()[-1] == f"Further views of these records, with --view: {views}"
@@ -290,7 +257,7 @@ def test_the_default_is_the_comparison_and_a_line_on_what_else_there_is(tmp_path
 
 
 def test_each_view_is_part_of_all(tmp_path: Path) -> None:
-    folder = kept(tmp_path, *everything())
+    folder = folder_of(tmp_path, *everything())
     for style in ("table", "markdown", "latex"):
         parts = [render(folder, reference="houlsby", style=style, view=view) for view in VIEWS]
         assert "\n\n\n".join(parts) == render(folder, reference="houlsby", style=style, view="all")
@@ -301,7 +268,7 @@ def test_each_view_is_part_of_all(tmp_path: Path) -> None:
 
 def test_every_view_fits_a_terminal(tmp_path: Path) -> None:
     hours = [{"budget": run().spec.budget.model_copy(update={"amount": 3600 * (i + 1)})} for i in range(12)]
-    folder = kept(tmp_path, *everything(), *(run(seed=seed, spec=spec) for spec in hours for seed in (0, 1)))
+    folder = folder_of(tmp_path, *everything(), *(run(seed=seed, spec=spec) for spec in hours for seed in (0, 1)))
     for width in (40, 80, 100, 140):
         text = render(folder, reference="houlsby", style="table", view="all", width=width)
         assert max(len(line) for line in text.splitlines()) <= width
@@ -316,7 +283,7 @@ def test_a_table_wider_than_the_terminal_is_a_list() -> None:
 def test_under_a_table_stand_five_short_notes(tmp_path: Path) -> None:
     hours = [{"budget": run().spec.budget.model_copy(update={"amount": 3600 * (i + 1)})} for i in range(3)]
     many = [run(method, seed, wrong=100 if seed else 20, spec=spec) for spec in hours for method in ORDER for seed in (0, 1)]
-    folder = kept(tmp_path, *everything(), *many, *(ended(method, "failed", "why " * 40, seed=7) for method in ORDER))
+    folder = folder_of(tmp_path, *everything(), *many, *(ended(method, "failed", "why " * 40, seed=7) for method in ORDER))
     text = render(folder, reference="houlsby", style="markdown", view="all")
     notes = [[line[2:] for line in table.splitlines() if line.startswith("- ")] for table in text.split("\n\n\n")]
     assert 3 < max(map(len, notes)) <= MOST_NOTES
@@ -333,7 +300,7 @@ def test_latex_has_the_signs_of_mathematics() -> None:
 
 
 def test_a_view_without_anything_to_show(tmp_path: Path) -> None:
-    folder = kept(tmp_path, run())
+    folder = folder_of(tmp_path, run())
     for view, what in (("budgets", "no runs that differ in the amount"), ("tuning", "no tuning trials")):
         with pytest.raises(RecordError, match=f"nothing to show as --view {view}: {what}"):
             render(folder, reference="houlsby", style="table", view=["comparison", view])
@@ -341,7 +308,7 @@ def test_a_view_without_anything_to_show(tmp_path: Path) -> None:
 
 
 def test_trials_alone_are_shown(tmp_path: Path) -> None:
-    folder = kept(tmp_path, trial("lora", 1.5e-3, 0.8))
+    folder = folder_of(tmp_path, trial("lora", 1.5e-3, 0.8))
     text = render(folder, reference="houlsby", style="table")
     assert text.startswith("Tuning trials · minilm on embedded-v1")
     assert "Further" not in text
@@ -355,7 +322,7 @@ def test_trials_alone_are_shown(tmp_path: Path) -> None:
 
 
 def test_json_holds_the_figures_of_every_view(tmp_path: Path) -> None:
-    folder = kept(tmp_path, *everything())
+    folder = folder_of(tmp_path, *everything())
     data = json.loads(render(folder, reference="houlsby", style="json", view="comparison"))
     houlsby = data["groups"][0]
     assert [mark["accuracy"] for mark in houlsby["curves"][0]["marks"]] == [0.8] * 4
@@ -365,18 +332,10 @@ def test_json_holds_the_figures_of_every_view(tmp_path: Path) -> None:
     assert {row["method"] for row in data["tuning"][0]["methods"]} == set(ORDER)
 
 
-def test_csv_is_one_table(tmp_path: Path) -> None:
-    folder = kept(tmp_path, *everything())
-    with pytest.raises(SpecError, match="csv holds the comparison alone"):
-        render(folder, reference="houlsby", style="csv", view="curves")
-
-
 def test_the_option_names_the_views(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [str(view) for view in View] == [*VIEWS, "all"]
-    folder = kept(tmp_path, *everything())
-    with pytest.raises(SystemExit) as end:
-        main(["report", "--results", str(folder), "--view", "curves", "--view", "costs"])
-    assert end.value.code == 0
+    folder = folder_of(tmp_path, *everything())
+    assert call(["report", "--results", str(folder), "--view", "curves", "--view", "costs"]) == 0
     wanted = render(folder, reference="houlsby", style="table", view=["curves", "costs"])
     assert capsys.readouterr().out == wanted + "\n"
     with pytest.raises(SpecError, match="there is no view 'colours'"):
@@ -386,36 +345,10 @@ def test_the_option_names_the_views(tmp_path: Path, capsys: pytest.CaptureFixtur
 # What stands in records
 
 
-def hostile(text: str) -> list[Record | Baseline]:
-    """Records for every view in which every word that a report shows is `text`."""
-    parts: dict[str, Any] = {
-        "data": run().data.model_copy(update={"cut": text}),
-        "environment": MACHINE.model_copy(update={"device": text}),
-        "energy": Energy(joules=1, source=text),
-    }
-    spec = {"encoder": text, "hyperparameters": {"learning_rate": 0.001, "x": text}}
-    other = {**spec, "hyperparameters": {"learning_rate": text, "x": text + "x"}}
-    long = {"budget": run().spec.budget.model_copy(update={"amount": 240})}
-    counted = {"budget": run().spec.budget.model_copy(update={"unit": "steps"})}
-    tried: dict[str, Any] = {"purpose": "trial", "tuning": None}
-    return [
-        run(text, 0, 30, spec=spec, leaked=(0, 1), **parts),
-        run(text, 0, 50, spec=other, **parts),
-        run(text, 0, 60, spec={**other, "hyperparameters": {"learning_rate": 1, "x": text}}, **parts),
-        run(text, 0, 10, spec={**spec, **long}, **parts),
-        run(spec=spec, **parts),
-        run(spec={**spec, **long}, **parts),
-        run(text, spec={**spec, **counted}, **parts),
-        run(text, spec={**spec, **tried}, test=None, **parts),
-        run(text, spec={**other, **tried}, test=None, **parts),
-        ended(text, "diverged", text, seed=1, spec={**spec, **tried}, **parts),
-    ]
-
-
 @pytest.mark.parametrize("text", HOSTILE, ids=repr)
 @pytest.mark.parametrize("view", list(VIEWS)[1:])
 def test_names_from_records_are_inert_in_every_view(tmp_path: Path, view: str, text: str) -> None:
-    folder = kept(tmp_path, *hostile(text))
+    folder = folder_of(tmp_path, *hostile(text))
     written = {
         style: render(folder, reference=text, style=style, view=view) for style in ("table", "markdown", "latex", "json")
     }

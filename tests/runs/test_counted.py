@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 import bench.runs.calibration as module
-from bench.cli.app import main
 from bench.records.audit import audit
 from bench.records.schema import Record
 from bench.records.store import load, load_logits, save
 from bench.runs.budgets import convert_budgets
 from bench.runs.plan import Matrix, Request, plan
+from tests.conftest import call
 from tests.factories import calibration
 
 RATIOS = {"houlsby": 1.0, "lora": 2.0}
@@ -58,12 +58,6 @@ def command(tiny_folder: Path, small_folder: Path, file: Path) -> list[str]:
     return ["run", "--encoder", str(tiny_folder), "--data", str(small_folder), *small, "--calibration", str(file)]
 
 
-def call(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as over:
-        main(list(arguments))
-    return int(over.value.code or 0)
-
-
 def records(folder: Path) -> dict[str, Record]:
     return {item.spec.method: item for item in load(folder) if isinstance(item, Record)}
 
@@ -73,7 +67,7 @@ def test_a_budget_in_reference_tokens_is_counted_by_the_calibration_that_is_name
     command: list[str], file: Path, tmp_path: Path
 ) -> None:
     command = [*command, "--method", "houlsby", "--method", "lora", "--budget", "5000 reference tokens"]
-    assert call(*command, "--out", str(tmp_path / "out")) == 0
+    assert call([*command, "--out", str(tmp_path / "out")]) == 0
     found = records(tmp_path / "out")
     for method, tokens in {"houlsby": 5000, "lora": 2500}.items():
         record = found[method]
@@ -92,9 +86,9 @@ def test_a_budget_in_reference_tokens_is_counted_by_the_calibration_that_is_name
 @pytest.mark.usefixtures("short_runs")
 def test_beside_a_load_it_is_the_same_run(command: list[str], tmp_path: Path) -> None:
     command = [*command, "--method", "houlsby", "--budget", "5s"]
-    assert call(*command, "--out", str(tmp_path / "quiet")) == 0
+    assert call([*command, "--out", str(tmp_path / "quiet")]) == 0
     with a_core_burns():
-        assert call(*command, "--out", str(tmp_path / "loaded")) == 0
+        assert call([*command, "--out", str(tmp_path / "loaded")]) == 0
     (quiet,), (loaded,) = records(tmp_path / "quiet").values(), records(tmp_path / "loaded").values()
     assert (quiet.state, quiet.spec.reference_tokens) == ("complete", 5000)
     assert quiet.run_id == loaded.run_id
@@ -130,9 +124,9 @@ def test_a_budget_below_one_batch_of_a_method_is_refused_before_anything_is_writ
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert call(*command, "--method", "all", "--budget", "50 reference tokens", "--out", str(out)) == 2
+    assert call([*command, "--method", "all", "--budget", "50 reference tokens", "--out", str(out)]) == 2
     assert "does not hold " in capsys.readouterr().err
-    assert call(*command, "--method", "lora", "--budget", "50 reference tokens", "--out", str(out)) == 2
+    assert call([*command, "--method", "lora", "--budget", "50 reference tokens", "--out", str(out)]) == 2
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert "lora" in line

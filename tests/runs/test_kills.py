@@ -62,15 +62,12 @@ def scenarios(
     ]  # fmt: skip
 
 
-def test_eight_kills(tiny_folder: Path, small_folder: Path, tmp_path: Path) -> None:
-    asked = scenarios(2, tiny_folder, small_folder, "150 steps", 5, ("houlsby", "head-only"))
-    found = harness(tmp_path, asked, share=0.3, timeout=300)
-    for run in found:
-        nothing_is_lost(run)
-    kills = [tuple(kill) for run in found for kill in run["kills"]]
-    assert len(kills) >= 8, kills
-    assert {phase for phase, _ in kills} >= {"set-up", "training", "evaluation"}
-    assert resumed(found) >= 2
+def test_a_kill_in_each_phase(tiny_folder: Path, small_folder: Path, tmp_path: Path) -> None:
+    (found,) = harness(tmp_path, scenarios(1, tiny_folder, small_folder, "80 steps", 5), share=0.3, timeout=300)
+    nothing_is_lost(found)
+    assert len(found["kills"]) >= 4, found["kills"]
+    assert {phase for phase, _ in found["kills"]} >= {"set-up", "training", "evaluation"}
+    assert resumed([found]) >= 1
 
 
 @pytest.mark.slow

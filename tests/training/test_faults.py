@@ -21,7 +21,6 @@ import bench.records.store as store
 import bench.runs.disk_space as space
 import bench.runs.executor as doing
 import bench.training.run as run
-from bench.cli.app import main
 from bench.data.task import Task
 from bench.models.pretrained import PretrainedModel
 from bench.records.schema import DataCut, Record
@@ -36,7 +35,7 @@ from bench.training.cancel import Cancelled, Stop
 from bench.training.job import Job, Outcome, Result, checkpoint_path, job_of, record_of
 from bench.training.late_losses import Diverged
 from bench.training.trainer import Trainer
-from tests.conftest import make_job, make_spec, runs_by
+from tests.conftest import call, make_job, make_spec, runs_by
 from tests.methods.test_methods import loop_for
 
 SMALL = ["--max-length", "32", "--batch-size", "8", "--test-limit", "40"]
@@ -46,12 +45,6 @@ DATA = DataCut(sha256="d", cut="small-v1", train=400, validation=50, test=100, d
 def changed(command: list[str], option: str, value: str) -> list[str]:
     at = command.index(option) + 1
     return [*command[:at], value, *command[at + 1 :]]
-
-
-def call(arguments: list[str]) -> int:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    return int(caught.value.code or 0)
 
 
 @pytest.fixture

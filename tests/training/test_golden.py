@@ -30,7 +30,7 @@ from bench.rules import RULES_VERSION, Precision
 from bench.system.device import multiplies_bf16
 from bench.system.meters import DeviceClock, MemoryMeter
 from bench.training.trainer import Trainer
-from tests.conftest import make_spec, write_encoder
+from tests.conftest import MEAN, make_spec, write_encoder
 
 NUMBERS = Path(__file__).with_name("golden.json")
 CORE = ("full", "houlsby", "pfeiffer", "lora", "head-only")
@@ -52,11 +52,7 @@ def task() -> Task:
 
 def encoder(folder: Path) -> PretrainedModel:
     """A BERT of two layers and width 32 with mean pooling, drawn."""
-    write_encoder(folder)
-    (folder / "modules.json").write_text("[]")
-    (folder / "1_Pooling").mkdir()
-    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false}')
-    return find(str(folder))
+    return find(str(write_encoder(folder, pooling=MEAN)))
 
 
 def numbers(pretrained: PretrainedModel, name: str, precision: Precision) -> dict[str, Any]:

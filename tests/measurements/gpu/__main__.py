@@ -60,11 +60,11 @@ def _together(commands: Sequence[Command], log: Any, environment: dict[str, str]
     for command in commands:
         log.write(f"$ {' '.join(command)}\n".encode())
     log.flush()
-    processes = [
-        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-        for command in commands
-    ]
+    processes: list[subprocess.Popen[bytes]] = []
+    how = {"cwd": ROOT, "env": environment, "stdout": log, "stderr": subprocess.STDOUT, "start_new_session": True}
     try:
+        for command in commands:
+            processes.append(subprocess.Popen(command, **how))
         return [process.wait(max(0.0, ends - time.monotonic())) for process in processes]
     except subprocess.TimeoutExpired:
         raise _Timeout from None

@@ -114,13 +114,10 @@ def _target(kit: Kit) -> list[list[Command]]:
 
 
 def _costs(kit: Kit) -> list[list[Command]]:
+    costs, report = str(kit.out / "costs.json"), str(kit.out / "report.json")
     return [
-        [_python("-m", "tests.measurements.gpu.collect", str(kit.runs), "--out", str(kit.out / "costs.json"))],
-        [
-            _python(
-                "-m", "bench", "report", "--results", str(kit.runs), "--format", "json", "--out", str(kit.out / "report.json")
-            )
-        ],
+        [_python("-m", "tests.measurements.gpu.collect", str(kit.runs), "--out", costs)],
+        [_python("-m", "bench", "report", "--results", str(kit.runs), "--format", "json", "--out", report)],
     ]
 
 

@@ -27,8 +27,7 @@ from bench.runs.launchers.process import LocalEngine
 from bench.system.allocator import keep_freed
 from bench.system.device import device_model, usable_cores
 from bench.system.errors import SpecError
-from tests.measurements.errors import in_one_line
-from tests.measurements.keeping import about, keep
+from tests.measurements.keeping import about, in_one_line, keep
 from tests.measurements.peers.common import choose_device, device, encoder_folder
 from tests.measurements.peers.evaluating import WAYS, evaluate
 from tests.measurements.peers.products import peak_of

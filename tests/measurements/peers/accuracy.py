@@ -21,6 +21,7 @@ import random
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,7 @@ from bench.runs.launchers.process import LocalEngine
 from bench.system.device import usable_cores
 from bench.system.errors import RecordError, SpecError
 from bench.system.signals import INTERRUPTED
-from tests.measurements.errors import in_one_line
-from tests.measurements.keeping import about, keep
+from tests.measurements.keeping import about, in_one_line, keep
 from tests.measurements.peers.common import BATCH, choose_device, device, encoder_folder, task_of
 from tests.measurements.peers.recipes import METHODS, OURS, PLAIN, Recipe
 
@@ -55,11 +55,13 @@ OUT = {False: Path("results/peers-accuracy.json"), True: Path("results/dropout-a
 Correct = npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
 class Comparison:
     """The suite against another way of training a method: what is lost by taking the suite's."""
 
-    def __init__(self, method: str, other: Recipe, passes: int) -> None:
-        self.method, self.other, self.passes = method, other, passes
+    method: str
+    other: Recipe
+    passes: int
 
     def keys(self, seed: int) -> tuple[str, str]:
         """Names of the two cells of a seed: the suite's and the other's."""

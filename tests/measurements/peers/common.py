@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +20,7 @@ from tests.measurements.peers.recipes import Recipe
 if TYPE_CHECKING:
     from bench.data.task import Task
 
-__all__ = ["BATCH", "LEARNING_RATE", "batches_of", "choose_device", "device", "encoder_folder", "part", "task_of"]
+__all__ = ["BATCH", "LEARNING_RATE", "batches_of", "choose_device", "device", "encoder_folder", "part", "task_of", "untested"]
 
 BATCH = 16
 """Reviews an optimizer step, where no other number is asked for."""
@@ -65,6 +66,12 @@ def part(split: Split, rows: list[int]) -> Split:
     pieces = [split.ids[split.starts[row] : split.starts[row + 1]] for row in rows]
     starts = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])]).astype(np.int64)
     return Split(np.concatenate(pieces), starts, split.labels[rows])
+
+
+def untested(task: Task, rows: list[int]) -> Task:
+    """A task of some training reviews, in the given order, of which nothing is validated or tested."""
+    few = part(task.validation, [0, len(task.validation) - 1])
+    return replace(task, train=part(task.train, rows), validation=few, test=few, leaked=np.array([], dtype=np.int64))
 
 
 def batches_of(recipe: Recipe, lengths: Ints, count: int, batch_size: int = BATCH, seed: int = 0) -> list[Ints]:

@@ -25,8 +25,7 @@ from bench.system.device import usable_cores
 from bench.system.errors import SpecError
 from bench.system.openmp import SPIN_COUNT
 from tests.measurements.calibration_load import burning
-from tests.measurements.errors import in_one_line
-from tests.measurements.keeping import about, keep
+from tests.measurements.keeping import about, in_one_line, keep
 from tests.measurements.peers.common import BATCH, batches_of, choose_device, encoder_folder, task_of
 from tests.measurements.peers.recipes import OURS
 from tests.measurements.peers.tables import spinning_table

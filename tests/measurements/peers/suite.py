@@ -23,7 +23,7 @@ from bench.records.spec import Budget, RunSpec
 from bench.system.meters import DeviceClock, MemoryMeter
 from bench.training.budget import Ledger
 from bench.training.trainer import Trainer
-from tests.measurements.peers.common import LEARNING_RATE, device, part
+from tests.measurements.peers.common import LEARNING_RATE, device, untested
 from tests.measurements.peers.products import Product, Recorder
 from tests.measurements.peers.recipes import OURS, Recipe
 
@@ -102,11 +102,7 @@ class SuitePeer:
         return self._loop(rows.tolist(), epochs, given, on_step)
 
     def _loop(self, rows: list[int], epochs: int, given: Sequence[Ints], on_step: Callable[[Ledger], None]) -> Trainer:
-        few = part(self.task.validation, [0, len(self.task.validation) - 1])  # nothing is validated here
-        task = Task(
-            part(self.task.train, rows), few, few, np.array([], dtype=np.int64), self.task.prefix, self.task.suffix,
-            self.task.pad_id,
-        )  # fmt: skip
+        task = untested(self.task, rows)
         spec = self.spec.model_copy(update={"budget": Budget(amount=epochs, unit="epochs")})
         trainer = _Ablations(
             self.classifier, task, spec, self.method.encodes_once, DeviceClock(self.spec.device), self.memory, on_step,
