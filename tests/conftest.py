@@ -19,8 +19,9 @@ from bench.cli.app import main
 from bench.data.sources import Reviews, Source, read
 from bench.data.task import Task, prepare, split
 from bench.models.pretrained import PretrainedModel, find
-from bench.records.schema import DataCut
+from bench.records.schema import DataCut, Record
 from bench.records.spec import Budget, RunSpec
+from bench.records.store import Damaged, load
 from bench.system.device import resolve_device
 from bench.training.job import Job, job_of
 
@@ -72,6 +73,13 @@ def call(arguments: list[str]) -> int:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     return int(ended.value.code or 0)
+
+
+def records(folder: Path) -> list[Record]:
+    """The runs of a folder, whose records are all whole."""
+    found = list(load(folder))
+    assert not any(isinstance(item, Damaged) for item in found)
+    return [item for item in found if isinstance(item, Record)]
 
 
 @contextmanager
@@ -210,15 +218,17 @@ def small_task(tiny: PretrainedModel, small_source: Source) -> Task:
     return prepare(tiny, small_source.sha256, lambda: split(small_source))
 
 
+def cut_of(source: Source) -> DataCut:
+    made = split(source)
+    return DataCut(
+        sha256=source.sha256, cut=made.name, train=len(made.train), validation=len(made.validation), test=len(made.test),
+        duplicates_removed=made.duplicates_removed, leaked=len(made.leaked), labels=source.labels,
+    )  # fmt: skip
+
+
 def make_job(spec: RunSpec, pretrained: PretrainedModel, folder: Path) -> Job:
     """The job of a spec on the reviews of a folder."""
-    source = read(str(folder))
-    made = split(source)
-    data = DataCut(
-        sha256=source.sha256, cut=made.name, train=len(made.train), validation=len(made.validation), test=len(made.test),
-        duplicates_removed=made.duplicates_removed, leaked=len(made.leaked),
-    )  # fmt: skip
-    return job_of(spec, pretrained, str(folder), data, "a processor")
+    return job_of(spec, pretrained, str(folder), cut_of(read(str(folder))), "a processor")
 
 
 def make_spec(method: str = "houlsby", **fields: Any) -> RunSpec:

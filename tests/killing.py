@@ -147,20 +147,34 @@ def killed(arguments: list[str], log: Path, phase: str, who: str, delay: float) 
     return hit, "child" if victim == child else "parent"
 
 
+def result(whole: dict[str, Any]) -> dict[str, Any]:
+    """What a record says that its run came to, without what it took."""
+    training = whole.get("training") or {}
+    return {
+        **{part: whole.get(part) for part in ("state", "spec", "parameters", "encoder", "data", "test", "out_of_domain")},
+        "curve": [{key: value for key, value in point.items() if key != "seconds"} for point in training.get("curve", [])],
+        "training": {key: value for key, value in training.items() if key not in TIMED},
+    }
+
+
+def until(condition: Callable[[], Any], seconds: float = 300) -> Any:
+    """Wait for a condition; returns what it gave."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
+    return found
+
+
 def facts(out: Path) -> dict[str, Any]:
     """What a results folder holds, and what should not be there."""
     records = [json.loads(path.read_text()) for path in out.glob("*.json")]
     one = records[0] if len(records) == 1 else {}
-    training = one.get("training") or {}
-    curve = [{key: value for key, value in point.items() if key != "seconds"} for point in training.get("curve", [])]
     return {
         "records": len(records),
         "state": one.get("state"),
         "resumed": one.get("resumed"),
-        "result": {
-            "test": one.get("test"), "out_of_domain": one.get("out_of_domain"), "curve": curve,
-            "training": {key: value for key, value in training.items() if key not in TIMED},
-        },
+        "result": result(one),
         "left": sorted(
             str(path.relative_to(out))
             for path in out.rglob("*")

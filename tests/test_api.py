@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -20,25 +21,23 @@ from bench.system.errors import RecordError, SpecError
 STUDY = ROOT / "results" / "study-main"
 
 
-def python(*arguments: str, cwd: Path, given: str | None = None) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, input=given, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
-
-
 def test_importing_it_brings_no_library() -> None:
     code = (
         "import sys, bench; print(sorted({'torch', 'numpy', 'pandas', 'pydantic', 'typer'} & sys.modules.keys()), dir(bench))"
     )
-    out = python("-c", code, cwd=ROOT)
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert out.startswith("[]")
     assert "'compare'" in out
 
 
-def test_the_example_needs_no_guard(tiny_folder: Path, easy_folder: Path, tmp_path: Path) -> None:
-    out = python(str(ROOT / "examples" / "compare.py"), str(tiny_folder), str(easy_folder), cwd=tmp_path).splitlines()
+@pytest.mark.usefixtures("short_runs")
+def test_the_example_needs_no_guard(
+    tiny_folder: Path, easy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["compare.py", str(tiny_folder), str(easy_folder)])
+    runpy.run_path(str(ROOT / "examples" / "compare.py"), run_name="__main__")
+    out = capsys.readouterr().out.splitlines()
     records = bench.load_records(tmp_path / "results" / "runs")
     runs = [record for record in records if record.kind == "run"]
     assert len(runs) == 4
@@ -46,12 +45,6 @@ def test_the_example_needs_no_guard(tiny_folder: Path, easy_folder: Path, tmp_pa
     assert shown == {f"{r.spec.method}, seed {r.spec.seed}": round(100 * r.test.accuracy, 2) for r in runs if r.test}
     assert [line.split()[0] for line in out[5:7]] == ["houlsby", "lora"]
     assert {line.split()[0] for line in out[-2:]} <= {"positive", "negative"}
-
-
-def test_a_script_from_standard_input_runs(tiny_folder: Path, easy_folder: Path, tmp_path: Path) -> None:
-    asked = f"encoder={str(tiny_folder)!r}, data={str(easy_folder)!r}, budget='2 steps', max_length=16"
-    out = python("-", cwd=tmp_path, given=f"import bench\nprint(bench.run('head-only', {asked})[0].state)")
-    assert out == "complete\n"
 
 
 def test_a_comparison_is_that_of_the_report() -> None:

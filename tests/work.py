@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from bench.system.processes import end_with_parent
 
 Notify = Callable[[str, float], None]
 FEW = 60
@@ -23,8 +26,6 @@ def where(notify: Notify) -> tuple[int, int]:
 
 def what_is_loaded(notify: Notify) -> tuple[bool, int]:
     """Whether the libraries are there already, and how many Python threads run."""
-    import threading
-
     return all(name in sys.modules for name in ("torch", "peft", "adapters")), threading.active_count()
 
 
@@ -152,10 +153,17 @@ def _fill(mebibytes: int) -> None:
 
 def measure_shortly() -> None:
     """From now on, runs in this process measure the machine for moments only, and are tested on few of the sentences."""
+    from bench.data.out_of_domain import sentences
+
     import bench.inference.latency as latency
     import bench.training.run as run
+    from bench.inference.evaluation import rows_to_test
 
-    latency.SECONDS, run.FEW_TEXTS = 0.01, FEW
+    def few(pretrained: Any) -> Any:
+        split = sentences(pretrained)
+        return split.take(rows_to_test(split, FEW))
+
+    latency.SECONDS, run.sentences = 0.01, few
 
 
 def short(job: Any, notify: Any) -> Any:
@@ -174,6 +182,8 @@ def eager(job: Any, notify: Any) -> Any:
     return short(job, notify)
 
 
-def sleep(path: str, notify: Notify) -> None:
+def sleep(path: str) -> None:
+    """A child that would outlive its parent."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
     Path(path).write_text(str(os.getpid()))
     time.sleep(120)

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from bench.cli.app import app, main
+from bench.cli.app import app
 from bench.runs.request import Request, parse_settings
+from tests.conftest import call
 from tests.factories import kept, run
 
 LEFT_OUT = {"budget", "seeds", "test_limit", "train_limit", "tune", "tune_seeds", "trials_only", "calibration"}
@@ -56,9 +57,7 @@ def test_the_console_script_completes(words: str, expected: list[str]) -> None:
 
 
 def report(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, object], str]:
-    with pytest.raises(SystemExit) as ended:
-        main(["report", "--format", "json", *arguments])
-    assert not ended.value.code
+    assert call(["report", "--format", "json", *arguments]) == 0
     printed, told = capsys.readouterr()
     return json.loads(printed), told
 

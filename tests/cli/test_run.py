@@ -6,21 +6,19 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 import bench.runs.scheduler as execution
 from bench.records.attempts import ATTEMPTS
 from bench.records.audit import audit
-from bench.records.schema import Baseline, Record, unpack_bits
-from bench.records.store import Damaged, checksum_of, load, load_logits
+from bench.records.schema import Baseline
+from bench.records.store import checksum_of, load
 from bench.rules import PASSES
 from bench.runs.launchers.process import Died
 from bench.system.errors import RecordError
 from bench.training.job import Job, Outcome, Result, record_of
-from tests.conftest import call, runs_by
+from tests.conftest import call, records, runs_by
 from tests.work import FEW
 
 SMALL = ["--max-length", "32", "--batch-size", "8", "--budget", "6 steps"]
@@ -28,12 +26,6 @@ SMALL = ["--max-length", "32", "--batch-size", "8", "--budget", "6 steps"]
 
 def command(tiny_folder: Path, small_folder: Path, out: Path, *more: str) -> list[str]:
     return ["run", "--encoder", str(tiny_folder), "--data", str(small_folder), *SMALL, "--out", str(out), *more]
-
-
-def records(folder: Path) -> list[Record]:
-    found = list(load(folder))
-    assert not any(isinstance(item, Damaged) for item in found)
-    return [item for item in found if isinstance(item, Record)]
 
 
 @pytest.fixture(scope="module")
@@ -50,19 +42,13 @@ def test_every_method_leaves_a_whole_record(all_run: Path) -> None:
     assert len({record.run_id for record in found}) == 10
     for record in found:
         assert record.state == "complete", record.reason
-        assert record.training is not None
         assert record.test is not None
-        assert record.parameters is not None
-        assert record.seconds is not None
-        assert record.memory is not None
-        assert record.timeline is not None
         assert record.training.reviews_seen == 6 * 8
         # A head on cached features is trained in passes over what six steps encoded.
         assert record.training.steps == (6 * PASSES if record.spec.method == "head-only" else 6)
         assert record.parameters.body == record.parameters.closed_form
         assert record.training.frozen_sha256_before == record.training.frozen_sha256_after
         assert record.memory.peak_above_baseline == max(0, record.memory.peak - record.memory.baseline)
-        assert record.seconds.outside is not None
         assert record.seconds.outside >= record.seconds.total - 0.5
         assert record.seconds.outside_training is not None
         first = record.spec.seed == 0
@@ -70,30 +56,14 @@ def test_every_method_leaves_a_whole_record(all_run: Path) -> None:
         assert record.out_of_domain is None or record.out_of_domain.reviews == FEW
         assert record.energy is None
         split = record.memory.split
-        assert split is not None
         trained = record.parameters.body + record.parameters.head
         assert split.gradients == 4 * trained
         assert 8 * trained <= split.optimizer <= 8.2 * trained + 1000
-        assert record.memory.ru_maxrss is not None
         assert record.memory.ru_maxrss >= record.memory.peak
         times = record.timeline
         assert times.training_started < times.training_ended <= times.test_started < times.test_ended
         assert record.spec.encoder == "tiny"
         assert os.sep not in record.spec.data
-
-
-def test_predictions_metrics_and_logits_agree(all_run: Path) -> None:
-    labels: list[Any] = []
-    for record in records(all_run):
-        test = record.test
-        assert test is not None
-        assert test.logits_sha256 is not None
-        predictions, correct = (unpack_bits(packed, test.reviews) for packed in (test.predictions, test.correct))
-        assert np.array_equal(load_logits(all_run, test.logits_sha256).argmax(1), predictions)
-        assert correct.mean() == pytest.approx(test.accuracy)
-        assert int((predictions & correct).sum()) == test.tp
-        labels.append((predictions ^ 1 ^ correct).tolist())
-    assert all(found == labels[0] for found in labels)
 
 
 def test_the_audit_finds_nothing_in_records_of_real_runs(all_run: Path) -> None:
@@ -126,30 +96,10 @@ def test_a_finished_run_is_not_run_again(
     assert [outcome.text() for outcome in audit([kept, *changed]) if outcome.failed] == []
 
 
-def test_the_same_spec_gives_the_same_predictions(all_run: Path, tiny_folder: Path, small_folder: Path, tmp_path: Path) -> None:
-    assert call(command(tiny_folder, small_folder, tmp_path, "--method", "houlsby")) == 0
-    again = records(tmp_path)[0]
-    first = next(record for record in records(all_run) if record.run_id == again.run_id)
-    assert first.test == again.test
-    assert first.training is not None
-    assert again.training is not None
-    timed = {"longest_step_seconds", "curve"}
-    assert first.training.model_dump(exclude=timed) == again.training.model_dump(exclude=timed)
-
-
 def test_a_moved_folder_is_the_same_run(all_run: Path, tiny_folder: Path, small_folder: Path, tmp_path: Path) -> None:
     moved = shutil.copytree(small_folder, tmp_path / "elsewhere")
     assert call(command(tiny_folder, moved, all_run, "--method", "full")) == 0
     assert len(records(all_run)) == 10
-
-
-@pytest.mark.usefixtures("short_runs")
-def test_a_test_limit_is_part_of_the_run(tiny_folder: Path, small_folder: Path, tmp_path: Path) -> None:
-    assert call(command(tiny_folder, small_folder, tmp_path, "--method", "full", "--test-limit", "40")) == 0
-    test = records(tmp_path)[0].test
-    assert test is not None
-    assert test.reviews == 40
-    assert test.tp + test.fn == 20
 
 
 @pytest.mark.usefixtures("short_runs")

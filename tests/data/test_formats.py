@@ -123,7 +123,6 @@ def test_shards_as_the_hub_keeps_them_with_the_names_of_their_classes(below: str
     source = read(str(tmp_path))
     assert source.labels == ["World", "Sports", "Tech"]
     assert source.train.texts == [f"text {i}" for i in (*range(0, 12, 2), *range(1, 12, 2))]
-    assert source.test is not None
     assert source.test.labels == [i % 3 for i in range(12)]
 
 
@@ -141,6 +140,7 @@ def test_a_validation_file_beside_train_and_test_is_used_and_said(name: str, tmp
     table = pd.DataFrame({"text": [f"text {i}" for i in range(40)], "label": [i % 2 for i in range(40)]})
     for part in ("train", "test"):
         table.to_csv(tmp_path / f"{part}.csv", index=False)
+    without = read(str(tmp_path)).sha256
     if "json" in name:
         with gzip.open(tmp_path / name, "wt") as file:
             file.write('{"text": "so", "label": 1}\n{"text": "so so", "label": 0}\n')
@@ -148,4 +148,7 @@ def test_a_validation_file_beside_train_and_test_is_used_and_said(name: str, tmp
         (tmp_path / name).write_text("text,label\nso,1\n".replace(",", "\t" if "tsv" in name else ","))
     source = read(str(tmp_path))
     assert split(source).validation.texts[0] == "so"
-    assert source.note == f"{tmp_path.name}: its own validation split of {len(split(source).validation)} texts"
+    assert len(split(source).train) == 40, "nothing is held out of it"
+    assert source.sha256 != without
+    own = f"its own validation split of {len(split(source).validation)} texts"
+    assert source.note == f"{tmp_path.name}: 2 classes: 0, 1; {own}"

@@ -32,18 +32,12 @@ def same(a: Task, b: Task) -> bool:
     )
 
 
-def test_the_embedded_cut_has_its_published_sizes(embedded_cut: Splits) -> None:
+def test_the_embedded_cut_has_its_published_sizes_and_no_text_twice(embedded_cut: Splits) -> None:
     assert (len(embedded_cut.train), len(embedded_cut.validation), len(embedded_cut.test)) == (20_904, 2_000, 2_000)
     assert embedded_cut.duplicates_removed == 96
     assert len(embedded_cut.leaked) == 0
-
-
-def test_no_text_of_the_embedded_cut_is_in_two_parts_or_twice_in_one(embedded_cut: Splits) -> None:
     texts = [*embedded_cut.train.texts, *embedded_cut.validation.texts, *embedded_cut.test.texts]
     assert len(set(texts)) == len(texts)
-
-
-def test_the_held_out_parts_are_balanced(embedded_cut: Splits) -> None:
     assert Counter(embedded_cut.validation.labels) == {0: 1000, 1: 1000}
     assert Counter(embedded_cut.test.labels) == {0: 1000, 1: 1000}
     train = Counter(embedded_cut.train.labels)

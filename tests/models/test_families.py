@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +67,7 @@ def test_logits_are_those_of_the_library(kind: str, tmp_path: Path) -> None:
     folder = write_encoder(tmp_path / kind, kind)
     sharp(folder)
     pretrained = find(str(folder))
+    assert (pretrained.pooling, pretrained.longest) == ("own head", 512)
     classifier = loaded(pretrained)
     with torch.no_grad():
         logits = classifier(IDS, MASK)
@@ -79,23 +78,6 @@ def test_logits_are_those_of_the_library(kind: str, tmp_path: Path) -> None:
         with in_precision(classifier, "bf16"):
             rounded = classifier.features(IDS, MASK)
     assert (rounded - exact).norm() < 0.1 * exact.norm()
-
-
-@pytest.mark.parametrize("kind", NEW)
-def test_bf16_learns_what_fp32_learns(kind: str, family: Callable[[str], PretrainedModel]) -> None:
-    classifier = load_classifier(family(kind), seed=0, dropout=0.0, attention_dropout=0.0)
-    learned = []
-    for precision in ("fp32", "bf16"):
-        classifier.zero_grad()
-        with in_precision(classifier, precision):  # type: ignore[arg-type]
-            loss = classifier(IDS, MASK).logsumexp(-1).sum()
-        loss.backward()
-        learned.append({name: p.grad for name, p in classifier.named_parameters() if p.grad is not None})
-    assert learned[0].keys() == learned[1].keys() == dict(classifier.named_parameters()).keys()
-    whole = math.hypot(*(float(gradient.norm()) for gradient in learned[0].values()))
-    apart = math.hypot(*(float((learned[1][key] - gradient).norm()) for key, gradient in learned[0].items()))
-    assert apart < 0.05 * whole
-    assert {gradient.dtype for gradient in learned[1].values()} == {torch.float32}
 
 
 @pytest.mark.parametrize("kind", WITH_POOLER)
@@ -131,16 +113,21 @@ def test_a_head_with_other_labels_is_dropped(kind: str, tmp_path: Path) -> None:
     assert all(torch.equal(now[key], tensor) for key, tensor in fresh.items())
 
 
-@pytest.mark.parametrize("kind", NEW)
+def as_in_2018(key: str) -> str:
+    return key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
 @pytest.mark.parametrize("prefixed", [False, True])
 def test_the_names_that_are_looked_for_are_those_that_load(kind: str, prefixed: bool, tmp_path: Path) -> None:
     folder = write_encoder(tmp_path / kind, kind)
     weights = {key: tensor for key, tensor in load_file(folder / WEIGHTS).items() if "pooler" not in key}
     config = json.loads((folder / "config.json").read_text())
     sizes = dict(expected(config, EncoderShape.from_config(config)))
-    assert {key: tuple(tensor.shape) for key, tensor in weights.items()} == sizes
+    assert {key: tuple(tensor.shape) for key, tensor in weights.items() if "position_ids" not in key} == sizes
     prefix = NAMES[config["model_type"]].prefix if prefixed else ""
-    save_file({prefix + key: tensor.bfloat16() for key, tensor in weights.items()}, folder / WEIGHTS)
+    named = as_in_2018 if (kind, prefixed) == ("Bert", True) else str
+    save_file({prefix + named(key): tensor.bfloat16() for key, tensor in weights.items()}, folder / WEIGHTS)
     state = loaded(find(str(folder))).encoder.state_dict()
     assert all(torch.equal(state[key], weights[key].bfloat16().float()) for key in sizes)
 

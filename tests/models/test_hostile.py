@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import pickle
 import re
 import shutil
-import subprocess
-import sys
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +17,12 @@ import transformers
 import transformers.integrations.hub_kernels as hub_kernels
 
 from bench.cli import doctor
-from bench.cli.app import main
+from bench.data.tokenization import open_tokenizer
 from bench.models.classifier import load_classifier
 from bench.models.families import FAMILIES
 from bench.models.pretrained import find
-from bench.records.store import save
-from bench.report.render import render
-from bench.system.errors import DataError, ModelError
-from tests.factories import MACHINE, ended, run
+from bench.system.errors import DataError
+from tests.conftest import call
 from tests.models.test_pretrained import change
 
 OTHER_FILES = (
@@ -74,14 +70,6 @@ def test_a_kernel_named_in_the_config_is_fetched_by_the_library_and_not_here(
     assert fetched == ["evil/kernel"]
 
 
-def test_a_model_whose_config_trusts_itself_is_refused(folder: Path) -> None:
-    """CVE-2026-5241: LightGlue's configuration takes trust_remote_code from the file."""
-    detector = {"model_type": "evil", "_name_or_path": "evil/evil"}
-    change(folder, model_type="lightglue", trust_remote_code=True, keypoint_detector_config=detector)
-    with pytest.raises(ModelError, match="model type 'lightglue'; known are bert"):
-        find(str(folder))
-
-
 def test_every_model_type_that_passes_is_one_whose_config_runs_nothing() -> None:
     import inspect
 
@@ -91,40 +79,23 @@ def test_every_model_type_that_passes_is_one_whose_config_runs_nothing() -> None
         assert "from_pretrained(" not in re.sub(r'"""(?s:.*?)"""', "", source)
 
 
-def test_pickles_beside_safetensors_stay_closed(folder: Path, tmp_path: Path) -> None:
-    mark = tmp_path / "ran"
-    for name in ("pytorch_model.bin", "training_args.bin", "optimizer.pt", "rng_state.pth", "adapter_model.bin"):
-        (folder / name).write_bytes(pickle.dumps(Evil(mark)))
-    load_classifier(find(str(folder)), seed=0, dropout=0.0, attention_dropout=0.0)
-    assert not mark.exists()
-    pickle.loads((folder / "pytorch_model.bin").read_bytes())
-    assert mark.exists(), "the fixture is not what it should be"
-
-
-LOAD = """
-import sys
-from bench.models.pretrained import find
-from bench.models.classifier import load_classifier
-from bench.data.tokenization import open_tokenizer
-found = find(sys.argv[1])
-load_classifier(found, seed=0, dropout=0.0, attention_dropout=0.0)
-open_tokenizer(found.folder / "tokenizer.json")
-print("loaded")
-"""
-
-
-def test_no_other_file_of_a_checkpoint_is_opened(folder: Path, tmp_path: Path) -> None:
+def test_no_other_file_of_a_checkpoint_is_opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is a pipe without a writer: whoever opened one would wait for ever."""
     for name in OTHER_FILES:
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         os.mkfifo(path)
     change(folder, auto_map={"AutoConfig": "configuration_evil.Evil", "AutoModel": "modeling_evil.Evil"})
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(Path.cwd())}
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD, str(folder)], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
-    )
-    assert (done.returncode, done.stdout) == (0, "loaded\n"), done.stderr
+    monkeypatch.chdir(folder)
+    before = signal.signal(signal.SIGALRM, lambda number, frame: pytest.fail("it waits for a pipe"))
+    signal.alarm(120)
+    try:
+        found = find(str(folder))
+        load_classifier(found, seed=0, dropout=0.0, attention_dropout=0.0)
+        open_tokenizer(found.folder / "tokenizer.json")
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_logits_and_caches_that_are_pickles_are_not_unpickled(tmp_path: Path) -> None:
@@ -169,33 +140,6 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize("words", WORDS, ids=["terminal", "HTML", "formula", "LaTeX", "direction"])
-def test_words_of_a_record_are_inert_in_every_format(words: str, tmp_path: Path) -> None:
-    """The full table of words is in test_report.py; these are the ones that have hurt people."""
-    machine = MACHINE.model_copy(update={"device": words})
-    data = run().data.model_copy(update={"cut": words})
-    parts: dict[str, Any] = {"environment": machine, "data": data}
-    for record in (
-        run(spec={"encoder": words}, **parts),
-        run(words, spec={"encoder": words}, **parts),
-        ended("full", "failed", words, spec={"encoder": words}, **parts),
-    ):
-        save(tmp_path, record)
-    (tmp_path / f"{words.replace('/', '')}.json").write_text("{}")
-    for style in ("table", "markdown", "latex", "csv", "json"):
-        text = render(tmp_path, reference="houlsby", style=style)
-        assert all(c.isprintable() or c == "\n" for c in text)
-        if style == "json":
-            assert text.isascii()
-            json.loads(text)
-        if style == "markdown":
-            assert "<img" not in text
-        if style == "latex":
-            assert "\\immediate" not in text
-        if style == "csv":
-            assert not [cell for row in csv.reader(io.StringIO(text)) for cell in row if cell.startswith(("=", "@", "\t"))]
-
-
 def test_names_in_the_hub_s_cache_are_inert(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_hub_models", lambda: WORDS)
     lines = doctor.diagnose()[0].splitlines()
@@ -211,7 +155,6 @@ def test_words_of_reviews_and_names_are_inert_in_errors(words: str, tmp_path: Pa
     for content in (rows, [["text", words], ["fine", "1"]], [["label"]], []):
         with (folder / "train.csv").open("w", newline="") as file:
             csv.writer(file).writerows(content)
-        with pytest.raises(SystemExit):
-            main(["run", "--method", "lora", "--data", str(folder)])
+        assert call(["run", "--method", "lora", "--data", str(folder)]) == 2
         line = capfd.readouterr().err
         assert line.removesuffix("\n").isprintable(), line

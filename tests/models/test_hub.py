@@ -10,18 +10,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
+from huggingface_hub.utils import reset_sessions
 
-import methods
+from bench.cli.doctor import diagnose
 from bench.data.sources import read
 from bench.models.pretrained import find
-from tests.conftest import write_encoder
+from bench.records.store import load
+from tests.conftest import call, write_encoder
 from tests.data.shards import shards
 from tests.models.test_convert import as_it_was_saved_once, only_words
 
@@ -53,19 +54,29 @@ def command(*arguments: str, home: Path, **environment: str) -> subprocess.Compl
     )
 
 
-def evaluated(expression: str, home: Path, **environment: str) -> Any:
-    done = command("-c", IMPORTS + expression, home=home, **environment)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
+    """From now on the hub's client in this process has this home, and no network."""
+
+    def moved(home: Path) -> None:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(home / "hub"))
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        reset_sessions()
+
+    yield moved
+    monkeypatch.undo()
+    reset_sessions()
 
 
 IMPORTS = """import json
 from bench.data.sources import read
 from bench.models.pretrained import find
+from bench.records.schema import Record
+from bench.records.store import load
 from bench.system.errors import BenchError
 """
 FIND = f"c = find({NAME!r}); print(json.dumps([c.name, c.revision, c.pooling, c.sha256]))"
-READ = "s = read('imdb'); print(json.dumps([s.name, s.revision, s.sha256, len(s.test)]))"
+Home = Callable[[Path], None]
 
 
 @pytest.fixture(scope="module")
@@ -90,20 +101,24 @@ def imdb_home(small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return home
 
 
-@pytest.mark.parametrize("offline", ["0", "1"])
-def test_a_cached_encoder_is_pinned_to_its_commit(roberta_home: Path, offline: str) -> None:
-    name, revision, pooling, sha256 = evaluated(FIND, roberta_home, HF_HUB_OFFLINE=offline)
-    assert (name, revision, pooling, len(sha256)) == (NAME, COMMIT, "own head", 64)
+def test_a_cached_encoder_is_pinned_to_its_commit(roberta_home: Path, home: Home) -> None:
+    home(roberta_home)
+    found = find(NAME)
+    assert (found.name, found.revision, found.pooling, len(found.sha256)) == (NAME, COMMIT, "own head", 64)
+    assert f"{NAME}: 1,010,336 parameters (hub's cache)" in diagnose()[0]
 
 
-def test_cached_reviews_are_pinned_and_hash_like_the_same_reviews_in_a_folder(imdb_home: Path, small_folder: Path) -> None:
-    name, revision, sha256, tests = evaluated(READ, imdb_home, HF_HUB_OFFLINE="1")
-    assert (name, revision, tests) == ("imdb", COMMIT, 200)
-    assert sha256 == read(str(small_folder)).sha256
+def test_cached_reviews_are_pinned_and_hash_like_the_same_reviews_in_a_folder(
+    imdb_home: Path, small_folder: Path, home: Home
+) -> None:
+    home(imdb_home)
+    found = read("imdb")
+    assert (found.name, found.revision, len(found.test)) == ("imdb", COMMIT, 200)
+    assert found.sha256 == read(str(small_folder)).sha256
+    assert f"imdb: in the hub's cache, commit {COMMIT[:12]}" in diagnose()[0]
 
 
 NEWS = "fancyzhx/ag_news"
-READ_NEWS = f"s = read({NEWS!r}); print(json.dumps([s.name, s.revision, s.labels, s.sha256, len(s.test)]))"
 
 
 @pytest.fixture(scope="module")
@@ -118,20 +133,26 @@ def news_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def test_any_cached_data_set_is_read_by_its_id_and_pinned(news_home: Path) -> None:
-    name, revision, labels, sha256, tests = evaluated(READ_NEWS, news_home, HF_HUB_OFFLINE="1")
-    assert (name, revision, labels, tests) == (NEWS, COMMIT, ["World", "Sports", "Tech"], 30)
+def test_any_cached_data_set_is_read_by_its_id_and_pinned(news_home: Path, home: Home) -> None:
+    home(news_home)
+    found = read(NEWS)
+    assert (found.name, found.revision, len(found.test)) == (NEWS, COMMIT, 30)
+    assert found.labels == ["World", "Sports", "Tech"]
     folder = next((news_home / "hub").glob("datasets--*/snapshots/*"))
-    assert sha256 == read(str(folder)).sha256
+    assert found.sha256 == read(str(folder)).sha256
 
 
 @pytest.mark.parametrize(
     ("id_", "says"), [("no/such", "data set 'no/such' is not whole in the hub's cache"), (f"{NEWS}/de", "has no folder 'de'")]
 )
-def test_an_id_that_is_no_data_set_is_one_line(id_: str, says: str, news_home: Path) -> None:
-    done = command("-m", "bench", "run", "--method", "lora", "--data", id_, home=news_home, HF_HUB_OFFLINE="1")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert says in done.stderr
+def test_an_id_that_is_no_data_set_is_one_line(
+    id_: str, says: str, news_home: Path, home: Home, capfd: pytest.CaptureFixture[str]
+) -> None:
+    home(news_home)
+    assert call(["run", "--method", "lora", "--data", id_]) == 2
+    line = capfd.readouterr().err
+    assert line.count("\n") == 1
+    assert says in line
 
 
 @pytest.fixture
@@ -142,17 +163,16 @@ def silent() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("what", ["encoder", "data"])
-@pytest.mark.parametrize("network", ["offline", "refused", pytest.param("silent", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("network", ["refused", pytest.param("silent", marks=pytest.mark.slow)])
 def test_what_is_not_cached_is_said_quickly_where_there_is_no_network(
     what: str, network: str, silent: str, tmp_path: Path
 ) -> None:
-    endpoint = {"offline": silent, "refused": "http://127.0.0.1:9", "silent": silent}[network]
-    settings = {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": str(int(network == "offline"))}
-    name, code = (NAME, FIND) if what == "encoder" else ("stanfordnlp/imdb", READ)
+    settings = {"HF_ENDPOINT": silent if network == "silent" else "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
+    name, code = (NAME, FIND) if what == "encoder" else ("stanfordnlp/imdb", "read('imdb')")
     began = time.monotonic()
     done = command("-c", f"{IMPORTS}try: {code}\nexcept BenchError as error: print(error)", home=tmp_path, **settings)
     # Not a measurement: left to itself the hub's client would wait for minutes.
-    assert time.monotonic() - began < 60
+    assert network != "silent" or time.monotonic() - began < 60
     lines = done.stdout.splitlines()
     assert len(lines) == 1, done.stderr
     assert "not whole in the hub's cache and the hub cannot be reached" in lines[0]
@@ -161,17 +181,18 @@ def test_what_is_not_cached_is_said_quickly_where_there_is_no_network(
     assert "Traceback" not in done.stderr
 
 
-def test_a_cache_without_weights_is_not_taken_for_whole(roberta_home: Path, tmp_path: Path) -> None:
+def test_a_cache_without_weights_is_not_taken_for_whole(tmp_path: Path, home: Home, capfd: pytest.CaptureFixture[str]) -> None:
     copy = tmp_path / "hub" / f"models--{NAME.replace('/', '--')}"
     snapshot = copy / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
     (copy / "refs").mkdir()
     (copy / "refs" / "main").write_text(COMMIT)
     (snapshot / "config.json").write_text("{}")
-    done = command("-m", "bench", "methods", "--encoder", NAME, home=tmp_path, HF_HUB_OFFLINE="1")
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"error: encoder '{NAME}' is not whole in the hub's cache")
-    assert done.stderr.count("\n") == 1
+    home(tmp_path)
+    assert call(["methods", "--encoder", NAME]) == 2
+    line = capfd.readouterr().err
+    assert line.startswith(f"error: encoder '{NAME}' is not whole in the hub's cache")
+    assert line.count("\n") == 1
 
 
 class Hub(ThreadingHTTPServer):
@@ -223,18 +244,18 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
         server.shutdown()
 
 
-def test_a_download_asks_for_the_branch_once_and_is_found_offline_afterwards(hub: Hub, tmp_path: Path) -> None:
+def test_a_download_asks_for_the_branch_once_and_is_found_offline_afterwards(hub: Hub, tmp_path: Path, home: Home) -> None:
     (tmp_path / "files" / "pytorch_model.bin").write_bytes(b"never to be fetched")
     endpoint = f"http://127.0.0.1:{hub.server_port}"
-    fresh = evaluated(FIND, tmp_path, HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="0")
-    assert fresh[:2] == [NAME, COMMIT]
+    done = command("-c", IMPORTS + FIND, home=tmp_path, HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="0")
+    assert done.returncode == 0, done.stderr
     unpinned = [path for path in hub.asked if COMMIT not in path]
     assert unpinned == [f"/api/models/{NAME}"]
     assert not any("pytorch_model.bin" in path for path in hub.asked)
-    asked = len(hub.asked)
-    assert evaluated(FIND, tmp_path, HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="0") == fresh
-    assert len(hub.asked) == asked, "what is cached needs no network"
-    assert evaluated(FIND, tmp_path, HF_HUB_OFFLINE="1") == fresh
+    home(tmp_path)
+    found = find(NAME)
+    assert json.loads(done.stdout) == [NAME, COMMIT, "own head", found.sha256]
+    assert (found.name, found.revision, found.pooling) == (NAME, COMMIT, "own head")
 
 
 def test_a_name_that_the_hub_does_not_know(hub: Hub, tmp_path: Path) -> None:
@@ -260,42 +281,19 @@ def test_an_encoder_of_a_pickle_and_words_is_converted_from_the_hub(hub: Hub, tm
     assert find(str(tmp_path / "made")).shape.parameters == 1_010_304
 
 
-def test_the_doctor_sees_what_is_cached(roberta_home: Path, imdb_home: Path) -> None:
-    assert f"{NAME}: 1,010,336 parameters (hub's cache)" in command("-m", "bench", "doctor", home=roberta_home).stdout
-    assert f"imdb: in the hub's cache, commit {COMMIT[:12]}" in command("-m", "bench", "doctor", home=imdb_home).stdout
-
-
-def end_to_end(home: Path, data: str, out: Path, names: list[str], cache: Path) -> None:
-    arguments = [part for name in names for part in ("--method", name)]
-    done = command(
-        "-m", "bench", "run", *arguments, "--encoder", NAME, "--data", data, "--budget", "3 steps", "--batch-size", "2",
-        "--max-length", "16", "--test-limit", "20", "--device", "cpu", "--out", str(out),
-        home=home, HF_HUB_OFFLINE="1", ADAPTER_BENCH_CACHE=str(cache),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    records = [json.loads(path.read_text()) for path in out.glob("*.json")]
-    runs = [record for record in records if "encoder" in record]
-    assert {record["spec"]["method"] for record in runs} == set(names)
-    for record in runs:
-        assert record["state"] == "complete"
-        assert record["encoder"]["revision"] == COMMIT
-        assert record["encoder"]["model_type"] == "roberta"
-        assert record["training"]["steps"] == 3
-
-
-def test_a_method_runs_on_an_encoder_and_reviews_from_the_hub(roberta_home: Path, imdb_home: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("short_runs")
+def test_a_method_runs_on_an_encoder_and_reviews_from_the_hub(
+    roberta_home: Path, imdb_home: Path, tmp_path: Path, home: Home
+) -> None:
     (tmp_path / "hub").mkdir()
-    for home in (roberta_home, imdb_home):
-        for repository in (home / "hub").glob("*--*"):
+    for each in (roberta_home, imdb_home):
+        for repository in (each / "hub").glob("*--*"):
             (tmp_path / "hub" / repository.name).symlink_to(repository)
-    end_to_end(tmp_path, "imdb", tmp_path / "out", ["houlsby"], tmp_path / "cache")
-
-
-@pytest.mark.slow
-def test_every_method_runs_on_a_full_size_roberta(small_folder: Path, tmp_path: Path) -> None:
-    sizes = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
-    files = write_encoder(
-        tmp_path / "roberta-base", "Roberta", vocab_size=50265, max_position_embeddings=514, type_vocab_size=1, **sizes
-    )
-    lay_out(tmp_path / "hub", "model", NAME, files)
-    end_to_end(tmp_path, str(small_folder), tmp_path / "out", methods.names(), tmp_path / "cache")
+    home(tmp_path)
+    assert call([
+        "run", "--method", "houlsby", "--encoder", NAME, "--data", "imdb", "--budget", "3 steps", "--batch-size", "2",
+        "--max-length", "16", "--test-limit", "20", "--device", "cpu", "--out", str(tmp_path / "out"),
+    ]) == 0  # fmt: skip
+    (record,) = load(tmp_path / "out")
+    assert (record.state, record.training.steps) == ("complete", 3)
+    assert (record.encoder.revision, record.encoder.model_type) == (COMMIT, "roberta")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import threading
 import zipfile
@@ -11,103 +10,33 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from transformers import MPNetConfig, MPNetModel
 
 import bench.models.split_archive
 import methods
 from bench.cli.doctor import diagnose
 from bench.data.sources import Source
-from bench.data.task import Task, prepare, split
-from bench.models.classifier import Classifier, load_classifier
+from bench.models.classifier import load_classifier
 from bench.models.pretrained import PretrainedModel, find
 from bench.models.split_archive import SPLIT_ARCHIVES, Archive, unpack
-from bench.system.errors import ModelError
 from bench.system.files import TEMPORARY
-from bench.system.meters import DeviceClock, MemoryMeter
-from bench.training.trainer import Trainer
-from methods import EncoderShape
-from tests.conftest import make_spec, write_encoder
-from tests.methods.test_methods import EVERY
+from tests.conftest import write_encoder
+from tests.models.test_pretrained import refused
 
-ATTACHED = [one for one in EVERY if methods.get(str(one.values[0])).supports("mpnet")]
 IDS = torch.tensor([[101, 2023, 2003, 2307, 102], [101, 9643, 3185, 102, 1]])
 MASK = (IDS != 1).long()  # MPNet pads with 1
 
-# Trainable parameters of the body of MPNet-base: 12 layers of width 768.
-COUNTS = {
-    "houlsby": 1_789_056,
-    "pfeiffer": 894_528,
-    "lora": 294_912,
-    "full": 108_895_872,
-    "head-only": 0,
-    "bitfit": 102_144,
-    "pfeiffer-matched": 1_779_840,
-    "lora-matched": 1_769_472,
-    "lora-all-linear": 1_824_768,
-    "parallel": 894_528,
-    "compacter": 57_088,
-    "loreft": 18_444,
-    "adapterdrop": 521_808,
-    "houlsby-ln": 1_825_920,
-    "top-layers": 21_263_616,
-}
 FILES = ["config.json", "tokenizer.json", "model.safetensors", "modules.json", "1_Pooling/config.json"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A two-layer MPNet of width 32 with mean pooling, as the packaged one is laid out."""
-    folder = write_encoder(tmp_path_factory.mktemp("encoders") / "tiny-mpnet", "MPNet")
-    (folder / "modules.json").write_text("[]")
-    (folder / "1_Pooling").mkdir()
-    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
-    return folder
+    return write_encoder(tmp_path_factory.mktemp("encoders") / "tiny-mpnet", "MPNet", '{"pooling_mode_mean_tokens": true}')
 
 
 @pytest.fixture(scope="module")
 def mpnet(folder: Path) -> PretrainedModel:
     return find(str(folder))
-
-
-@pytest.fixture(scope="module")
-def task(mpnet: PretrainedModel, small_source: Source) -> Task:
-    return prepare(mpnet, small_source.sha256, lambda: split(small_source))
-
-
-# The methods on the family
-
-
-def trained(pretrained: PretrainedModel, task: Task, name: str) -> Trainer:
-    spec = make_spec(name)
-    classifier = load_classifier(pretrained, seed=0, dropout=0.0, attention_dropout=0.0)
-    torch.manual_seed(0)
-    classifier.encoder = methods.get(name).attach(classifier.encoder)
-    trainer = Trainer(classifier, task, spec, methods.get(name).encodes_once, DeviceClock("cpu"), MemoryMeter("cpu"))
-    trainer.warm_up()
-    return trainer
-
-
-@pytest.mark.parametrize("name", ATTACHED)
-def test_trained_saved_and_loaded_on_mpnet(mpnet: PretrainedModel, task: Task, tmp_path: Path, name: str) -> None:
-    method, trainer = methods.get(name), trained(mpnet, task, name)
-    before = copy.deepcopy(dict(trainer.classifier.named_parameters()))
-    trainer.run()
-    after = dict(trainer.classifier.named_parameters())
-    trainable = {key for key, p in after.items() if p.requires_grad}
-    assert {key for key, old in before.items() if not torch.equal(old, after[key])} == trainable
-    body = sum(p.numel() for p in trainer.classifier.encoder.parameters() if p.requires_grad)
-    assert body == method.trainable_parameters(mpnet.shape)
-    first = trainer.classifier.eval()
-    method.save(first.encoder, tmp_path / "saved")
-    second = load_classifier(mpnet, seed=7, dropout=0.0, attention_dropout=0.0).eval()
-    second.encoder = method.load(second.encoder, tmp_path / "saved").eval()
-    second.head.load_state_dict(first.head.state_dict())
-    with torch.no_grad():
-        logits = first(IDS, MASK)
-        assert torch.equal(logits, second(IDS, MASK))
-        if method.merges:
-            merged = Classifier(method.merged(second.encoder), second.pooling, second.head)
-            assert torch.allclose(merged(IDS, MASK), logits, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "modules"), [("houlsby", 4), ("pfeiffer", 2)])
@@ -133,26 +62,6 @@ def test_adapters_sit_where_they_do_in_the_other_families(mpnet: PretrainedModel
     assert {p for p, q in encoder.named_parameters() if q.grad is not None} == {
         p for p, q in encoder.named_parameters() if q.requires_grad
     }
-
-
-@pytest.mark.parametrize("name", ATTACHED)
-def test_padding_changes_no_logit(mpnet: PretrainedModel, name: str) -> None:
-    classifier = load_classifier(mpnet, seed=0, dropout=0.0, attention_dropout=0.0)
-    classifier.encoder = methods.get(name).attach(classifier.encoder)
-    classifier.eval()
-    with torch.no_grad():
-        assert torch.allclose(classifier(IDS, MASK)[1:], classifier(IDS[1:, :4], MASK[1:, :4]), atol=1e-6)
-
-
-@pytest.mark.parametrize("name", COUNTS)
-def test_counts_on_mpnet_base(name: str) -> None:
-    config = MPNetConfig(vocab_size=30527, max_position_embeddings=514)
-    with torch.device("meta"):
-        encoder = methods.get(name).attach(MPNetModel(config, add_pooling_layer=False))
-    shape = EncoderShape.from_config(config.to_dict())
-    assert shape.parameters == 109_486_464 - 590_592
-    assert sum(p.numel() for p in encoder.parameters() if p.requires_grad) == COUNTS[name]
-    assert methods.get(name).trainable_parameters(shape) == COUNTS[name]
 
 
 def test_dropout_reaches_mpnet(mpnet: PretrainedModel) -> None:
@@ -257,21 +166,12 @@ def test_of_several_at_once_one_unpacks(packaged: list[Path], monkeypatch: pytes
     assert len(set(folders)) == len(replaced) == 1
 
 
-def refused() -> str:
-    with pytest.raises(ModelError) as caught:
-        find("mpnet")
-    line = str(caught.value)
-    assert line.startswith("encoder 'mpnet'")
-    assert "\n" not in line
-    return line
-
-
 def test_without_its_packages_a_line_says_how_to_get_it(packaged: list[Path], tmp_path: Path) -> None:
     packaged[1].unlink()
-    assert refused() == "encoder 'mpnet' is not installed whole (2 of its 3 packages); run: make it"
+    assert refused("mpnet") == "encoder 'mpnet' is not installed whole (2 of its 3 packages); run: make it"
     for piece in (packaged[0], packaged[2]):
         piece.unlink()
-    assert refused() == "encoder 'mpnet' is not installed; run: make it"
+    assert refused("mpnet") == "encoder 'mpnet' is not installed; run: make it"
     assert not held(tmp_path / "cache")
 
 
@@ -280,25 +180,25 @@ def test_a_damaged_piece_is_refused_and_leaves_nothing(packaged: list[Path], tmp
     data = bytearray(packaged[which].read_bytes())
     data[len(data) // 2] ^= 255
     packaged[which].write_bytes(data if which < 2 else data[:100])
-    assert "packages are damaged" in refused()
+    assert "packages are damaged" in refused("mpnet")
     assert not held(tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob(f"*{TEMPORARY}"))
 
 
 def test_another_content_than_the_known_one_is_refused(packaged: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SPLIT_ARCHIVES["mpnet"].files, "model.safetensors", "0" * 64)
-    assert "tiny/model.safetensors has another content" in refused()
+    assert "tiny/model.safetensors has another content" in refused("mpnet")
 
 
 def test_without_a_cache_a_line_says_what_to_set(packaged: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADAPTER_BENCH_CACHE", "/proc/no-cache-here")
-    assert "set ADAPTER_BENCH_CACHE" in refused()
+    assert "set ADAPTER_BENCH_CACHE" in refused("mpnet")
 
 
 def test_a_cache_that_is_full_or_not_a_folder(packaged: list[Path], tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "encoders").write_text("in the way")
-    assert "cannot be unpacked into" in refused()
+    assert "cannot be unpacked into" in refused("mpnet")
 
 
 def test_the_doctor_offers_it_and_unpacks_nothing(packaged: list[Path], tmp_path: Path) -> None:
@@ -324,7 +224,7 @@ def test_the_packaged_mpnet(embedded: Source) -> None:
         pytest.skip("the optional packages of all-mpnet-base-v2 are not installed (make mpnet)")
     pretrained = find("mpnet")
     assert (pretrained.pooling, pretrained.longest) == ("mean", 512)
-    assert pretrained.shape.parameters == COUNTS["full"]
+    assert pretrained.shape.parameters == 108_895_872
     # Two plain sentences of praise lie closer to each other than to one of blame.
     classifier = load_classifier(pretrained, seed=0, dropout=0.0, attention_dropout=0.0).eval()
     from bench.data.tokenization import open_tokenizer

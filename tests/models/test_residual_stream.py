@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,12 @@ from bench.models.pretrained import PretrainedModel
 from bench.models.residual_stream import in_precision
 from bench.records.spec import Budget
 from bench.rules import Precision
-from tests.conftest import make_spec
+from tests.conftest import FAMILIES, make_spec
 from tests.methods.test_methods import attached, loop_for, trained
+from tests.models.test_attention import IDS, MASK
 
 KINDS = ("Bert", "Roberta", "DistilBert", "MPNet")
 CORE = ("full", "houlsby", "pfeiffer", "lora", "bitfit", "head-only")
-IDS = torch.tensor([[101, 2023, 2003, 2307, 102], [101, 9643, 3185, 102, 1], [101, 2307, 3185, 9643, 102]])
-MASK = (IDS != 1).long()
 LABELS = torch.tensor([0, 1, 1])
 
 
@@ -41,8 +41,7 @@ def gradients(classifier: Classifier, precision: Precision) -> tuple[Tensor, dic
     return logits.detach(), {name: p.grad for name, p in classifier.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", CORE)
+@pytest.mark.parametrize(("kind", "name"), [*product(KINDS, CORE), *((kind, "full") for kind in FAMILIES if kind not in KINDS)])
 def test_bf16_is_near_fp32_in_logits_and_gradients(family: Callable[[str], PretrainedModel], kind: str, name: str) -> None:
     classifier = attached(family(kind), name)
     before = {key: p.detach().clone() for key, p in classifier.named_parameters()}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.cli.app import main
+import methods as registry
 from bench.data.task import Ints
 from bench.models.pretrained import PretrainedModel
 from bench.records.audit import audit
@@ -28,7 +28,7 @@ from bench.runs.calibration_store import find_calibrations, load_calibration, sp
 from bench.runs.rounds import WorkerLost, slices_of, steps_of
 from bench.system.errors import MethodError, RecordError, SpecError
 from bench.training.job import Job
-from tests.conftest import make_job, make_spec
+from tests.conftest import call, make_job, make_spec
 from tests.measurements.calibration_load import measure
 
 TRUE = {"houlsby": 1.0, "pfeiffer": 0.8, "lora": 0.9, "full": 1.6, "head-only": 0.4, "bitfit": 0.7, "dora": 1.3}
@@ -40,24 +40,14 @@ def steady(now: float, generator: np.random.Generator) -> float:
     return 1.0
 
 
-def drifting(now: float, generator: np.random.Generator) -> float:
-    return 1.0 + now / 120
-
-
-def stepping(now: float, generator: np.random.Generator) -> float:
-    return 2.5 if 20 < now < 35 else 1.0
-
-
-def spiking(now: float, generator: np.random.Generator) -> float:
-    return 6.0 if generator.random() < 0.08 else 1.0
-
-
-def contended(now: float, generator: np.random.Generator) -> float:
-    """A neighbour that burns a core for two of every five seconds."""
-    return 1.9 if now % 5 < 2 else 1.0
-
-
-LOADS = {"steady": steady, "drift": drifting, "step": stepping, "spikes": spiking, "contention": contended}
+LOADS: dict[str, Slowness] = {
+    "steady": steady,
+    "drift": lambda now, generator: 1.0 + now / 120,
+    "step": lambda now, generator: 2.5 if 20 < now < 35 else 1.0,
+    "spikes": lambda now, generator: 6.0 if generator.random() < 0.08 else 1.0,
+    # A neighbour that burns a core for two of every five seconds.
+    "contention": lambda now, generator: 1.9 if now % 5 < 2 else 1.0,
+}
 
 
 @dataclass
@@ -107,6 +97,10 @@ class SimulatedWorker:
         self.machine.resident.remove(self.method)
 
 
+def declared(*names: str) -> list[tuple[str, dict[str, object]]]:
+    return [(name, registry.get(name).hyperparameters()) for name in names]
+
+
 def named_methods(made: Calibration) -> list[tuple[str, dict[str, object]]]:
     return [(one.method, one.hyperparameters) for one in made.methods]
 
@@ -119,10 +113,7 @@ def subject(tiny: PretrainedModel, small_folder: Path) -> Job:
 def simulated(
     subject: Job, out: Path, machine: Machine, methods: list[str] | None = None, seconds: float | None = None
 ) -> Calibration:
-    asked = [(name, {"learning_rate": 1.0}) for name in methods or ["houlsby", "pfeiffer", "lora", "full", "head-only"]]
-    import methods as registry
-
-    asked = [(name, registry.get(name).hyperparameters()) for name, _ in asked]
+    asked = declared(*(methods or ["houlsby", "pfeiffer", "lora", "full", "head-only"]))
     return calibrate(subject, asked, out, seconds=seconds, worker=machine.start, clock=machine.clock)
 
 
@@ -132,8 +123,6 @@ def test_ratios_hold_while_the_speed_of_the_machine_moves(load: str, subject: Jo
     made = simulated(subject, tmp_path, machine, seconds=120)
     for one in made.methods:
         assert one.ratio == pytest.approx(TRUE[one.method], rel=0.03), one.method
-        assert one.low is not None
-        assert one.high is not None
         assert one.low <= one.ratio <= one.high
     slices = [one.tokens / one.seconds for one in made.methods[0].slices]
     assert (max(slices) / min(slices) > 1.2) == (load != "steady")
@@ -197,9 +186,6 @@ def test_bursts_as_long_as_a_slice_bias_no_ratio(slice_seconds: float) -> None:
                     found[name].append(Slice(round=len(found[name]), seconds=end - now, tokens=1000))
                 now = end
         got = ratio(found["lora"], found["houlsby"])
-        assert got is not None
-        assert got.low is not None
-        assert got.high is not None
         inside += got.low <= TRUE["lora"] <= got.high
         errors.append(got.value / TRUE["lora"] - 1)
     assert inside >= 54
@@ -236,7 +222,6 @@ def test_a_method_that_does_not_fit_is_tried_alone_and_recorded(subject: Job, tm
 def test_a_budget_is_converted(subject: Job, tmp_path: Path) -> None:
     made = simulated(subject, tmp_path, Machine())
     own = made.methods[1]
-    assert own.ratio is not None
     got = convert([made], Budget.parse("1M reference tokens"), "pfeiffer", {**own.hyperparameters, "learning_rate": 1e-3}, 1000)
     budget, tokens, conversion = got
     assert budget == Budget(amount=round(1_000_000 / own.ratio), unit="tokens")
@@ -259,11 +244,9 @@ def test_a_budget_is_converted(subject: Job, tmp_path: Path) -> None:
 def test_what_a_folder_holds_is_found_and_the_rest_is_calibrated_beside_it(
     subject: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import methods as registry
-
     first = simulated(subject, tmp_path, Machine())
     model = first.environment.device
-    asked = [(name, registry.get(name).hyperparameters()) for name in ("lora", "bitfit")]
+    asked = declared("lora", "bitfit")
     found = [speed_of(find_calibrations(tmp_path, setting_of(subject), model), one) for one in asked]
     assert [one and one[0] for one in found] == [first, None]
     timed: list[list[str]] = []
@@ -286,10 +269,8 @@ def test_what_a_folder_holds_is_found_and_the_rest_is_calibrated_beside_it(
 
 
 def test_what_is_not_valid_is_refused_in_one_line(subject: Job, tmp_path: Path) -> None:
-    import methods as registry
-
     made = simulated(subject, tmp_path, Machine())
-    path, lora = path_of(tmp_path, made), [("lora", registry.get("lora").hyperparameters())]
+    path, lora = path_of(tmp_path, made), declared("lora")
     assert load_calibration(path, setting_of(subject), lora) == made
     elsewhere = setting_of(subject).model_copy(update={"threads": 64, "device": "cuda"})
     assert load_calibration(path, elsewhere, lora) == made
@@ -303,7 +284,7 @@ def test_what_is_not_valid_is_refused_in_one_line(subject: Job, tmp_path: Path) 
         with pytest.raises(RecordError, match=f"another setting: its {word} is"):
             load_calibration(path, other, lora)
     with pytest.raises(RecordError, match="does not hold bitfit"):
-        load_calibration(path, setting_of(subject), [("bitfit", registry.get("bitfit").hyperparameters())])
+        load_calibration(path, setting_of(subject), declared("bitfit"))
     old = save(tmp_path / "old", made.model_copy(update={"rules_version": 1}))
     with pytest.raises(RecordError, match="rules version 1"):
         load_calibration(old, setting_of(subject), lora)
@@ -350,7 +331,6 @@ def test_the_audit_finds_what_was_edited(check: str, subject: Job, tmp_path: Pat
     made = simulated(subject, tmp_path / "whole", Machine())
     assert audit([tmp_path / "whole"])[0].failed is None
     (outcome,) = audit([save(tmp_path, DAMAGE[check](made))])
-    assert outcome.failed is not None
     assert outcome.failed[0] == check
 
 
@@ -380,11 +360,9 @@ def test_ratios_are_of_rounds_with_a_quiet_reference() -> None:
     own = [Slice(round=i, seconds=2.0 if i % 2 else 6.0, tokens=100) for i in range(20)]
     assert qualifying_rounds(reference) == set(range(1, 20, 2))
     found = ratio(own, reference)
-    assert found is not None
     assert (found.value, found.low, found.high, found.rounds) == (2.0, 2.0, 2.0, 10)
     busy = [Slice(round=i, seconds=1.0 + i, tokens=100) for i in range(8)]
     few = ratio([one.model_copy(update={"seconds": 2 * one.seconds}) for one in busy], busy)
-    assert few is not None
     assert (few.value, few.rounds) == (2.0, 8)
     assert ratio([], busy) is None
     assert speed(reference) == pytest.approx(100)
@@ -402,10 +380,8 @@ def test_slices_hold_like_amounts_of_text() -> None:
 
 
 def test_a_real_calibration_of_a_tiny_encoder(tiny: PretrainedModel, small_folder: Path, tmp_path: Path) -> None:
-    import methods as registry
-
     job = make_job(make_spec(threads=1), tiny, small_folder)
-    asked = [(name, registry.get(name).hyperparameters()) for name in ("houlsby", "head-only")]
+    asked = declared("houlsby", "head-only")
     made = calibrate(job, asked, tmp_path, seconds=3)
     (outcome,) = audit([tmp_path])
     assert outcome.failed is None
@@ -418,10 +394,8 @@ def test_a_real_calibration_of_a_tiny_encoder(tiny: PretrainedModel, small_folde
 def test_a_method_beyond_its_memory_is_recorded_and_the_others_go_on(
     tiny: PretrainedModel, small_folder: Path, tmp_path: Path
 ) -> None:
-    import methods as registry
-
     job = make_job(make_spec(threads=1, memory_cap=24 * 2**20), tiny, small_folder)
-    asked = [(name, registry.get(name).hyperparameters()) for name in ("houlsby", "full")]
+    asked = declared("houlsby", "full")
     made = calibrate(job, asked, tmp_path, seconds=1)
     assert [one.state for one in made.methods] == ["complete", "out-of-memory"]
     assert "the cap is 24 MiB" in (made.methods[1].reason or "")
@@ -445,28 +419,19 @@ def test_measured_ratios_agree_while_raw_speeds_do_not() -> None:
 
 @pytest.mark.slow
 def test_the_load_program_burns_and_measures(tiny: PretrainedModel, small_folder: Path) -> None:
-    import methods as registry
-
     subject = make_job(make_spec(threads=1), tiny, small_folder)
-    found = measure(subject, [("houlsby", registry.get("houlsby").hyperparameters())], seconds=1)
+    found = measure(subject, declared("houlsby"), seconds=1)
     assert list(found) == ["quiet", "loaded", "quiet again"]
     assert all(Calibration(**one).rounds >= 1 for one in found.values())
-
-
-def call(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as ended:
-        main(["calibrate", *arguments])
-    return int(ended.value.code or 0), *capsys.readouterr()
 
 
 def test_the_command_prints_a_table_and_saves_the_record(
     tiny_folder: Path, small_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = ("--encoder", str(tiny_folder), "--data", str(small_folder), "--max-length", "32", "--batch-size", "8")
-    code, out, _ = call(
-        "--method", "houlsby", "--method", "lora", *asked, "--seconds", "1", "--out", str(tmp_path), capsys=capsys
-    )
-    assert code == 0
+    two = ["--method", "houlsby", "--method", "lora"]
+    assert call(["calibrate", *two, *asked, "--seconds", "1", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
     (path,) = tmp_path.glob("calibration-tiny-cpu-*.json")
     assert "95 % interval" in out
     assert [line.split()[0] for line in out.splitlines() if line.startswith("  ")][:3] == ["method", "houlsby", "lora"]
@@ -485,8 +450,8 @@ def test_the_command_prints_a_table_and_saves_the_record(
 def test_the_command_refuses_in_one_line(
     arguments: tuple[str, ...], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, _, error = call(*arguments, "--out", str(tmp_path), capsys=capsys)
-    assert code == 2
+    assert call(["calibrate", *arguments, "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())

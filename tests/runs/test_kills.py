@@ -7,17 +7,15 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.cli.app import main
-from bench.records.schema import Record
 from bench.records.store import load
-from tests.killing import PHASES, SETTINGS
+from tests.conftest import call
+from tests.killing import PHASES, SETTINGS, left_over, until
 
 CORE = ("houlsby", "head-only", "lora", "full", "pfeiffer")
 
@@ -46,15 +44,13 @@ def resumed(found: list[dict[str, Any]]) -> int:
     return sum(end["resumed"] for run in found for end in run["ends"])
 
 
-def scenarios(
-    count: int, encoder: Path | str, data: Path, budget: str, kills: int, methods: tuple[str, ...] = CORE
-) -> list[dict[str, Any]]:
+def scenarios(count: int, encoder: Path | str, data: Path, budget: str, kills: int) -> list[dict[str, Any]]:
     """So many runs, one method after the other, each killed in so many phases; all phases are killed in as often."""
     dice = random.Random(7)
     phases = [phase for _ in range(count * kills // len(PHASES) + 1) for phase in dice.sample(PHASES, len(PHASES))]
     return [
         {
-            "method": methods[i % len(methods)], "encoder": str(encoder), "data": str(data), "budget": budget, "seed": 0,
+            "method": CORE[i % len(CORE)], "encoder": str(encoder), "data": str(data), "budget": budget, "seed": 0,
             # In the order of a run: one that was killed late goes on from there, and enters no earlier phase again.
             "phases": sorted(phases[i * kills : (i + 1) * kills], key=PHASES.index),
         }
@@ -93,51 +89,26 @@ def test_two_kills_a_method_on_a_real_encoder(small_folder: Path, tmp_path: Path
     assert [len(run["kills"]) for run in found] == [2] * len(CORE)
 
 
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-def family(pid: int) -> list[int]:
-    """A process and all that it started, however far down."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True).stdout.split("\n")[1:]
-    rows = [tuple(int(cell) for cell in line.split()) for line in listed if line.strip()]
-    found = [pid]
-    for member in found:
-        found += [child for child, parent in rows if parent == member and child not in found]
-    return found
-
-
 @pytest.mark.slow
 def test_the_command_itself_goes_on_after_a_kill(
     tiny_folder: Path, small_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """As a person starts it, with its fork server; the parent is killed, and whatever it started ends by itself."""
+    out = tmp_path / "out"
     command = ["run", "--method", "lora", "--encoder", str(tiny_folder), "--data", str(small_folder), *SETTINGS]
-    command += ["--budget", "700 steps", "--out", str(tmp_path)]
-    process = subprocess.Popen([sys.executable, "-m", "bench", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 120
-    while not list(tmp_path.glob("checkpoints/*.safetensors")) and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.005)
-    members = family(process.pid)
-    assert len(members) > 2
+    command += ["--budget", "700 steps", "--out", str(out)]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen([sys.executable, "-m", "bench", *command], stdout=log, stderr=log)
+    until(lambda: list(out.glob("checkpoints/*.safetensors")) or process.poll() is not None)
+    assert len(left_over(tmp_path)) > 2
     process.kill()
     assert process.wait(30) == -signal.SIGKILL
-    end = time.monotonic() + 20
-    while any(alive(pid) for pid in members) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert [pid for pid in members if alive(pid)] == []
-    assert list(load(tmp_path)) == []
+    until(lambda: not left_over(tmp_path), 20)
+    assert list(load(out)) == []
     capfd.readouterr()
-    with pytest.raises(SystemExit) as done:
-        main(command)
-    assert not done.value.code
+    assert call(command) == 0
     assert "resumes from its checkpoint" in capfd.readouterr().err
-    (record,) = load(tmp_path)
-    assert isinstance(record, Record)
+    (record,) = load(out)
     assert (record.state, record.resumed) == ("complete", 1)
-    assert record.training is not None
     assert record.training.steps == 700
-    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.endswith(".json")) == ["logits"]
+    assert sorted(path.name for path in out.iterdir() if not path.name.endswith(".json")) == ["logits"]

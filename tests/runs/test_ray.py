@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -24,13 +23,11 @@ import pytest
 
 import bench.runs.launchers.process as local
 from bench.analysis.comparison import compare
-from bench.cli.app import main
 from bench.data.sources import DataRequest
 from bench.models.pretrained import PACKAGED, PretrainedModel, find
 from bench.records.audit import audit
 from bench.records.schema import Record
 from bench.records.spec import Budget
-from bench.records.store import load
 from bench.runs.launchers.process import LocalEngine
 from bench.runs.launchers.worker import Checkpoint, Ended, Message, Progress, Runner, _find_encoder, difference, software
 from bench.runs.monitor import overview
@@ -42,37 +39,17 @@ from bench.system.errors import ClusterError, ModelError
 from bench.system.locks import exclusive, lock_path
 from bench.system.signals import Interrupts
 from bench.training.job import Job, Outcome, Result, cancelled, checkpoint_path, record_of
-from tests.conftest import make_job, make_spec
+from tests.conftest import call, make_job, make_spec, records
 from tests.factories import run
-from tests.killing import SETTINGS, TIMED
+from tests.killing import SETTINGS, result, until
 from tests.measurements.cluster import row_of, table
 from tests.nodes import Nodes, nodes
 
 RAY = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install 'adapter-bench[ray]'")
 
 
-def records(out: Path) -> list[Record]:
-    return [record for record in load(out) if isinstance(record, Record)]
-
-
-def result(record: Record) -> dict[str, Any]:
-    """What a run comes to, without what it took."""
-    whole = json.loads(record.model_dump_json())
-    training = whole["training"]
-    curve = [{key: value for key, value in point.items() if key != "seconds"} for point in training["curve"]]
-    return {
-        "state": whole["state"], "test": whole["test"], "out_of_domain": whole["out_of_domain"], "curve": curve,
-        "training": {key: value for key, value in training.items() if key not in TIMED}, "spec": whole["spec"],
-        "parameters": whole["parameters"], "encoder": whole["encoder"], "data": whole["data"],
-    }  # fmt: skip
-
-
-def until(condition: Callable[[], Any], seconds: float = 300) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
-    return found
+def came_to(record: Record) -> dict[str, Any]:
+    return result(record.model_dump(mode="json"))
 
 
 # What a machine of a cluster does, without a cluster
@@ -118,11 +95,10 @@ def test_a_run_goes_on_at_another_runner_from_what_the_first_handed_out(
             time.sleep(3 * (sum(isinstance(one, Checkpoint) for one in messages) == 1))
             second.copied()
     (*_, ended) = messages
-    assert isinstance(ended, Ended)
     record = ended.result.record
     lines = [message.line for message in messages if isinstance(message, Progress) and message.line]
     assert lines[0].startswith("resumes from its checkpoint: ")
-    assert (record.resumed, result(record)) == (1, result(whole))
+    assert (record.resumed, came_to(record)) == (1, came_to(whole))
     assert (record.environment.engine, whole.environment.engine) == ("elsewhere", "local")
     assert record.environment.device == record.environment.cpu != "of another machine"
     assert ended.watch.between("training") == pytest.approx(
@@ -189,7 +165,6 @@ def test_a_full_disk_of_the_caller_fails_the_run_with_a_reason(job: Job, tmp_pat
     from bench.runs.launchers.ray import saved
 
     job = replace(job, keep=tmp_path / "saved")
-    assert job.keep is not None
     job.keep.mkdir()
     there = record_of(job, "complete").environment.model_copy(update={"engine": "ray"})
     whole = Outcome(record_of(job, "complete").model_copy(update={"environment": there}))
@@ -353,9 +328,7 @@ def test_a_mixed_cluster_is_reported_device_by_device() -> None:
 
 
 def said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
+    assert call(arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     return line
 
@@ -383,7 +356,7 @@ def test_an_address_where_nobody_answers(capsys: pytest.CaptureFixture[str]) -> 
 # Ray itself
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def quiet() -> Iterator[None]:
     """Tests leave no token of Ray's in the home of the person who runs them, and join no cluster of theirs."""
     with pytest.MonkeyPatch.context() as patch:
@@ -393,10 +366,10 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def two(quiet: None) -> Iterator[Nodes]:
-    """A cluster of two nodes with one CPU each, for tests that leave it as it is."""
-    with nodes(1, 1) as cluster:
-        yield cluster
+def cluster() -> Iterator[Nodes]:
+    """A cluster of one node with two CPUs, for tests that leave it as it is."""
+    with nodes(2) as made:
+        yield made
 
 
 @pytest.fixture
@@ -423,18 +396,14 @@ def python(*arguments: str, on: Sequence[str] = ONE_CORE) -> subprocess.Popen[st
 
 
 @RAY
-@pytest.mark.parametrize("where", ["two nodes", pytest.param("this machine", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("there", "runs"), [(True, 1), pytest.param(False, 2, marks=pytest.mark.slow)])
 def test_runs_on_ray_are_the_runs_at_home(
-    what: list[str],
-    where: str,
-    two: Nodes,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
+    what: list[str], there: bool, runs: int, cluster: Nodes, tmp_path: Path, capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    what, out = [*what, "--method", "lora", "--budget", "4 steps", "--seeds", "2", "--save"], tmp_path / "ray"
+) -> None:  # fmt: skip
+    what, out = [*what, "--method", "lora", "--budget", "4 steps", "--seeds", str(runs), "--save"], tmp_path / "ray"
     # Nodes that are there have all cores, and a run one thread. What is started here has the cores of the command.
-    address, on = (two.address, ONE_CORE) if where == "two nodes" else ("local", ())
+    address, on = (cluster.address, ONE_CORE) if there else ("local", ())
     process = python("-c", SCRIPT, *what, "--engine", "ray", "--address", address, "--out", str(out), on=on)
     seen: set[str] = set()
     while process.poll() is None and len(seen) < 2:
@@ -443,36 +412,35 @@ def test_runs_on_ray_are_the_runs_at_home(
     said, err = process.communicate(timeout=300)
     assert said.splitlines()[-1] == "MODULES 0 ['ray']", said + err
     lines = [line for line in err.splitlines() if not line.startswith("tokenising")]
-    names = {"lora seed 0, 4 steps", "lora seed 1, 4 steps"}
-    assert sorted(re.sub(r" \(\d of 2\)$", "", line) for line in lines) == sorted(names) == sorted(seen), "Ray itself is silent"
-    if where == "two nodes":
+    names = {f"lora seed {seed}, 4 steps" for seed in range(runs)}
+    assert {re.sub(r" \(\d of \d\)$", "", line) for line in lines} == names == seen
+    assert len(lines) == runs, "Ray itself is silent"
+    if there:
         monkeypatch.setattr("bench.runs.plan.usable_cores", lambda: 1)
-    with pytest.raises(SystemExit):
-        main([*what, "--out", str(tmp_path / "home")])
-    assert same(out, tmp_path / "home", left_over=["adapters", "logits"]) == [0, 0]
+    assert call([*what, "--out", str(tmp_path / "home")]) == 0
+    assert same(out, tmp_path / "home", left_over=["adapters", "logits"]) == [0] * runs
     for away, home in zip(*(sorted(records(folder), key=run_id) for folder in (out, tmp_path / "home")), strict=True):
         assert away.environment.model_copy(update={"engine": "local"}) == home.environment
-        there, here = (
+        afar, here = (
             {path.name: path.read_bytes() for path in (tmp_path / folder / "adapters" / home.run_id).iterdir()}
             for folder in ("ray", "home")
         )
-        assert there == here
+        assert afar == here
     for checked in audit([out]):
         assert checked.failed is None, checked.text()
     # The same command does nothing again, here or there.
     capfd.readouterr()
-    with pytest.raises(SystemExit):
-        main([*what, "--out", str(out)])
-    assert capfd.readouterr().out.count("finished before") == 2
+    assert call([*what, "--out", str(out)]) == 0
+    assert capfd.readouterr().out.count("finished before") == runs
 
 
 @RAY
-def test_workers_of_other_versions_end_the_command_with_one_line(what: list[str], two: Nodes, tmp_path: Path) -> None:
+def test_workers_of_other_versions_end_the_command_with_one_line(what: list[str], cluster: Nodes, tmp_path: Path) -> None:
     """All of them are refused, and both threads that wait for one come to their end."""
     alter = "from bench.runs.launchers import ray\nhere = ray.software()\nray.software = lambda: here | {'torch': '1.0'}\n"
     script = alter + SCRIPT
     asked = [*what, "--method", "lora", "--budget", "4 steps", "--seeds", "2", "--out", str(tmp_path)]
-    out, err = python("-c", script, *asked, "--engine", "ray", "--address", two.address).communicate(timeout=300)
+    out, err = python("-c", script, *asked, "--engine", "ray", "--address", cluster.address).communicate(timeout=300)
     assert out.splitlines() == ["MODULES 2 ['ray']"], out + err
     last = err.splitlines()[-1]
     there = software()["torch"]
@@ -510,6 +478,16 @@ def workers(raylets: list[int]) -> list[int]:
     return found
 
 
+@contextmanager
+def both_train(what: list[str], out: Path) -> Iterator[tuple[Nodes, subprocess.Popen[str], list[str]]]:
+    """Two nodes, and a command that has a checkpoint of each of its two runs on them."""
+    with nodes(1, 1) as cluster:
+        command = [*what, "--out", str(out), "--engine", "ray", "--address", cluster.address]
+        process = started(command)
+        until(lambda: len(list(out.glob("checkpoints/*.safetensors"))) == 2 or process.poll() is not None)
+        yield cluster, process, command
+
+
 LONG = ["--method", "houlsby", "--budget", "2000 steps", "--seeds", "2"]
 
 
@@ -520,9 +498,7 @@ def run_id(record: Record) -> str:
 def same(out: Path, home: Path, left_over: Sequence[str] = ("logits",)) -> list[int]:
     """How often each run had gone on; what they came to is what they come to at home."""
     away, here = ({record.run_id: record for record in records(folder)} for folder in (out, home))
-    assert {run_id: result(record) for run_id, record in away.items()} == {
-        run_id: result(record) for run_id, record in here.items()
-    }
+    assert {name: came_to(record) for name, record in away.items()} == {name: came_to(record) for name, record in here.items()}
     assert {record.environment.engine for record in away.values()} == {"ray"}
     assert left(out) == list(left_over)
     return [record.resumed for record in away.values()]
@@ -530,10 +506,10 @@ def same(out: Path, home: Path, left_over: Sequence[str] = ("logits",)) -> list[
 
 @RAY
 @pytest.mark.slow
-@pytest.mark.usefixtures("quiet")
-def test_every_method_on_two_nodes_is_what_it_is_at_home(what: list[str], two: Nodes, tmp_path: Path) -> None:
+def test_every_method_on_two_nodes_is_what_it_is_at_home(what: list[str], tmp_path: Path) -> None:
     what = [*what, "--method", "all", "--budget", "6 steps"]
-    ended(started([*what, "--out", str(tmp_path / "ray"), "--engine", "ray", "--address", two.address]))
+    with nodes(1, 1) as two:
+        ended(started([*what, "--out", str(tmp_path / "ray"), "--engine", "ray", "--address", two.address]))
     ended(started([*what, "--out", str(tmp_path / "home")]))
     assert same(tmp_path / "ray", tmp_path / "home") == [0] * 5
     assert len(list((tmp_path / "ray").glob("baseline-*.json"))) == 2
@@ -550,42 +526,23 @@ def home(tiny_folder: Path, small_folder: Path, tmp_path_factory: pytest.TempPat
 
 @RAY
 @pytest.mark.slow
-@pytest.mark.usefixtures("quiet")
-def test_a_worker_that_is_killed_costs_no_run(what: list[str], home: Path, tmp_path: Path) -> None:
-    with nodes(1, 1) as cluster:
-        process = started([*what, *LONG, "--out", str(tmp_path), "--engine", "ray", "--address", cluster.address])
-        until(lambda: len(list(tmp_path.glob("checkpoints/*.safetensors"))) == 2 or process.poll() is not None)
-        victims = workers(cluster.raylets)
-        assert len(victims) == 2
-        for victim in victims:
+@pytest.mark.parametrize("what_dies", ["both workers", "a node"])
+def test_a_worker_or_a_node_that_is_killed_costs_no_run(what: list[str], what_dies: str, home: Path, tmp_path: Path) -> None:
+    with both_train([*what, *LONG], tmp_path) as (cluster, process, _):
+        node = what_dies == "a node"
+        victims = workers(cluster.raylets[:1] if node else cluster.raylets)
+        assert len(victims) == (1 if node else 2)
+        for victim in (*cluster.raylets[:node], *victims):
             os.kill(victim, signal.SIGKILL)
         err = ended(process)
-    assert err.count("its worker is lost; it starts again") == 2
+    assert err.count("its worker is lost; it starts again") >= len(victims)
     assert sum(same(tmp_path, home)) >= 1
 
 
 @RAY
 @pytest.mark.slow
-@pytest.mark.usefixtures("quiet")
-def test_a_node_that_is_killed_costs_no_run(what: list[str], home: Path, tmp_path: Path) -> None:
-    with nodes(1, 1) as cluster:
-        process = started([*what, *LONG, "--out", str(tmp_path), "--engine", "ray", "--address", cluster.address])
-        until(lambda: len(list(tmp_path.glob("checkpoints/*.safetensors"))) == 2 or process.poll() is not None)
-        for victim in (cluster.raylets[0], *workers(cluster.raylets[:1])):
-            os.kill(victim, signal.SIGKILL)
-        err = ended(process)
-    assert err.count("its worker is lost; it starts again") >= 1
-    assert sum(same(tmp_path, home)) >= 1
-
-
-@RAY
-@pytest.mark.slow
-@pytest.mark.usefixtures("quiet")
 def test_a_driver_that_is_killed_goes_on_where_it_was(what: list[str], home: Path, tmp_path: Path) -> None:
-    with nodes(1, 1) as cluster:
-        command = [*what, *LONG, "--out", str(tmp_path), "--engine", "ray", "--address", cluster.address]
-        process = started(command)
-        until(lambda: list(tmp_path.glob("checkpoints/*.safetensors")) or process.poll() is not None)
+    with both_train([*what, *LONG], tmp_path) as (cluster, process, command):
         process.kill()
         process.communicate()
         until(lambda: not workers(cluster.raylets))  # what it began ends with it
@@ -596,12 +553,9 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(what: list[str], home: Pat
 
 @RAY
 @pytest.mark.slow
-@pytest.mark.usefixtures("quiet")
 def test_an_interrupt_keeps_all_that_was_trained(what: list[str], tmp_path: Path) -> None:
-    with nodes(1, 1) as cluster:
-        command = [*what, "--method", "lora", "--budget", "20M tokens", "--seeds", "2", "--out", str(tmp_path)]
-        process = started([*command, "--engine", "ray", "--address", cluster.address])
-        until(lambda: len(list(tmp_path.glob("checkpoints/*.safetensors"))) == 2 or process.poll() is not None)
+    forever = ["--method", "lora", "--budget", "20M tokens", "--seeds", "2"]
+    with both_train([*what, *forever], tmp_path) as (_, process, _):
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
@@ -623,7 +577,6 @@ def memory() -> tuple[int, int]:
 
 @RAY
 @pytest.mark.slow
-@pytest.mark.usefixtures("quiet")
 def test_a_run_that_ray_ends_for_want_of_memory_is_out_of_memory(
     what: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -651,7 +604,6 @@ def test_a_run_that_ray_ends_for_want_of_memory_is_out_of_memory(
 
 @RAY
 @pytest.mark.slow
-@pytest.mark.usefixtures("quiet")
 def test_a_cluster_without_room_for_a_run_is_refused(what: list[str], tmp_path: Path) -> None:
     with nodes(1) as cluster:
         asked = [*what, "--method", "lora", "--budget", "5 steps", "--out", str(tmp_path)]

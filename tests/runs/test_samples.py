@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import bench.training.trainer as module
 from bench.data.batches import first_balanced
-from bench.data.sources import Source, read
-from bench.data.task import Task, sample, split
+from bench.data.task import Task, sample
 from bench.models.pretrained import PretrainedModel
 from bench.runs.plan import Matrix, Request, plan
 from bench.system.errors import SpecError
@@ -82,19 +80,6 @@ def test_a_mark_reads_the_first_of_validation_and_the_end_of_a_trial_all(
     assert read_rows == expected
     for point, texts in zip(trainer.ledger.curve, read_rows, strict=True):
         assert point.accuracy * texts == pytest.approx(round(point.accuracy * texts))
-
-
-def test_a_validation_split_of_the_data_is_used(small_folder: Path, tmp_path: Path) -> None:
-    plain = read(str(small_folder))
-    for file in small_folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    held_out = pd.DataFrame({"text": ["good film", "bad film", "fine film"], "label": ["positive", "negative", "positive"]})
-    held_out.to_csv(tmp_path / "validation.csv", index=False)
-    source = read(str(tmp_path))
-    made, other = split(source), split(Source(source.name, plain.train, plain.test))
-    assert made.validation.texts == held_out["text"].tolist()
-    assert len(made.train) == len(other.train) + len(other.validation)
-    assert source.sha256 != plain.sha256 == Source("any", plain.train, plain.test).sha256
 
 
 def test_train_limit_is_checked_and_planned(tiny_folder: Path, small_folder: Path) -> None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import methods
-from bench.cli.app import main
 from bench.report.readme import ROOT
 from bench.runs.plan import Request, plan
 from bench.runs.suite import Suite, load_suite, matrices, overridden, shipped, suites_text
 from bench.system.errors import BenchError, SpecError
+from tests.conftest import call
 
 GOOD = """
 description: A test.
@@ -24,6 +22,9 @@ data: [embedded]
 methods: [lora]
 budgets: [60s]
 """
+
+
+CROSSED = {"description": "x", "encoders": ["a", "b"], "data": ["c", "d"], "methods": ["lora"], "budgets": ["1s", "2s"]}
 
 
 def written(folder: Path, text: str) -> str:
@@ -63,6 +64,7 @@ def test_shipped_suites_are_sound_and_documented() -> None:
         assert load_suite(name) == load_suite(str(path))
         assert load_suite(name).requests()
     listed = suites_text()
+    assert "quick: What make demo runs" in listed
     assert re.findall(r"^([\w-]+): ", listed, flags=re.M) == sorted(shipped())
     fields = (ROOT / "suites" / "README.md").read_text()
     assert not [field for field in Suite.model_fields if f"`{field}`" not in fields]
@@ -102,12 +104,12 @@ def test_a_list_of_train_limits_is_an_axis_and_columns_are_passed_on() -> None:
     assert (request.train_limit, request.text_column, request.label_column) == ("100,1000", "body", None)
 
 
-def test_encoders_and_data_are_crossed() -> None:
-    fields = {"description": "x", "encoders": ["a", "b"], "data": ["c", "d"], "methods": ["lora"], "budgets": ["1s", "2s"]}
-    asked = Suite.model_validate(fields).requests("cpu")
+def test_encoders_and_data_are_crossed_and_those_that_an_option_makes_equal_run_once() -> None:
+    suite = Suite.model_validate(CROSSED)
+    asked = suite.requests("cpu")
     assert [(one.encoder, one.data) for one in asked] == [("a", "c"), ("a", "d"), ("b", "c"), ("b", "d")]
-    assert {one.budget for one in asked} == {"1s,2s"}
-    assert {one.device for one in asked} == {"cpu"}
+    assert {(one.budget, one.device) for one in asked} == {("1s,2s", "cpu")}
+    assert [(one.encoder, one.data) for one in overridden(suite.requests(), {"encoder": "e"})] == [("e", "c"), ("e", "d")]
 
 
 def test_all_and_one_of_them_with_its_own_settings(tmp_path: Path) -> None:
@@ -206,10 +208,7 @@ def test_what_the_machine_lacks_is_said_of_the_suite(tmp_path: Path) -> None:
 
 
 def said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert isinstance(caught.value.code, int)
-    return caught.value.code, capsys.readouterr().err
+    return call(arguments), capsys.readouterr().err
 
 
 def test_options_override_the_file(tiny_suite: str) -> None:
@@ -238,19 +237,11 @@ def test_options_override_the_file(tiny_suite: str) -> None:
         matrices(tiny_suite, overrides={"hyperparameters": {"bitfit": {"learning_rate": 1e-3}}})
 
 
-def test_encoders_that_an_option_makes_equal_are_run_once() -> None:
-    fields = {"description": "x", "encoders": ["a", "b"], "data": ["c", "d"], "methods": ["lora"], "budgets": ["1s"]}
-    asked = overridden(Suite.model_validate(fields).requests(), {"encoder": "e"})
-    assert [(one.encoder, one.data) for one in asked] == [("e", "c"), ("e", "d")]
-
-
 def test_an_override_through_the_command(tiny_suite: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The line is the only one on the error stream; a bad value is one line too."""
     where = ["watch", "--once", "--device", "cpu", "-o", str(tmp_path / "none"), "--suite", tiny_suite]
-    with pytest.raises(SystemExit) as ended:
-        main([*where, "--budget", "4 steps", "-m", "houlsby", "--set", "houlsby.bottleneck=6"])
+    assert call([*where, "--budget", "4 steps", "-m", "houlsby", "--set", "houlsby.bottleneck=6"]) == 0
     printed, told = capsys.readouterr()
-    assert not ended.value.code
     assert "2 of 2 to do" in printed
     assert told.count("\n") == 1
     assert "--budget 4 steps overrides the suite's 2 steps,60s" in told
@@ -284,10 +275,3 @@ def test_every_matrix_is_done_even_after_one_that_was_not_complete(
     assert code == 1
     assert [(device, out, force) for _, device, out, force in calls] == [("cpu", tmp_path / "out", True)] * 2
     assert [cut for cut, *_ in calls] == [f"{small_folder.name}-v2", "embedded-v2"]
-
-
-def test_listing_them_imports_no_torch() -> None:
-    code = "import sys\nfrom bench.runs.suite import suites_text\nprint(suites_text())\nassert 'torch' not in sys.modules"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "quick: What make demo runs" in done.stdout

@@ -22,7 +22,6 @@ from rich.console import Console
 import bench.runs.status as status
 import bench.runs.watch as watch
 import methods
-from bench.cli.app import main
 from bench.records.spec import Budget
 from bench.records.store import save
 from bench.runs.budgets import convert_if_calibrated
@@ -32,9 +31,9 @@ from bench.runs.status import Note, is_running, read_status
 from bench.system.device import device_model
 from bench.system.locks import exclusive, lock_path
 from bench.training.job import Job, record_of
-from tests.analysis.test_tuning import trial
 from tests.cli.test_bad_input import HEAVY, imported_by
-from tests.factories import calibration, ended, kept, run
+from tests.conftest import call
+from tests.factories import calibration, ended, kept, run, trial
 
 RUN = "a" * 16
 RATIOS = {"houlsby": 1.0, "lora": 2.0}
@@ -51,10 +50,7 @@ def held(out: Path, run_id: str = RUN, name: str = "lora seed 0, 60 s", number: 
 
 
 def said(out: Path, *arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as caught:
-        main(["watch", "--out", str(out), *arguments])
-    shown = capsys.readouterr()
-    return int(caught.value.code or 0), shown.out, shown.err
+    return call(["watch", "--out", str(out), *arguments]), *capsys.readouterr()
 
 
 def everything(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -165,11 +161,9 @@ def test_a_phase_has_its_own_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert left() == pytest.approx(2700)
         # A finished run took 3000 s beside its training; an older version does not write when the phase started.
         others = run("lora", 1)
-        assert others.seconds is not None
         took = others.seconds.model_copy(update={"charged": 1000.0, "before": 0.0, "total": 4000.0})
         kept(tmp_path, others.model_copy(update={"seconds": took}))
         line = read_status(lock_path(tmp_path, run("lora", 0).run_id))
-        assert line is not None
         lock_path(tmp_path, run("lora", 0).run_id).write_text(line.model_dump_json(exclude={"since", "found"}))
         assert left() == pytest.approx(3000 * 0.9)
 
@@ -187,7 +181,6 @@ def test_a_run_that_was_killed_does_not_go_on(tmp_path: Path) -> None:
     (tmp_path / "checkpoints" / f"{RUN}.safetensors").touch()
     path = lock_path(tmp_path, RUN)
     told = read_status(path)
-    assert told is not None
     assert told.name == "lora"
     found = overview(tmp_path, None)
     assert (found.running, found.stopped) == ([], [RUN])
@@ -263,7 +256,6 @@ def test_a_line_is_written_once_a_second_and_where_it_cannot_be_nothing_happens(
             note.update("training", step / 30)
         note.update("test", 0.0)
         told = read_status(lock_path(tmp_path, RUN))
-        assert told is not None
         assert told.phase == "test"
     assert [line["phase"] for line in written] == ["set-up", "training", "training", "training", "test"]
 
@@ -341,8 +333,7 @@ def test_runs_of_another_device_are_not_taken_for_those_that_were_asked_for(
 def test_runs_follow_from_the_trials(asked: Callable[..., list[Matrix]], tmp_path: Path) -> None:
     matrices, folder = asked(tune=2), tmp_path
     (matrix,) = matrices
-    made = trial(0.001, accuracy=0.7).training
-    assert made is not None
+    made = trial("lora", 0.001, 0.7).training
 
     def end(job: Job) -> None:
         """The higher the rate, the better."""
@@ -401,17 +392,12 @@ def test_a_calibrated_budget_is_watched_from_before_its_calibration(
 
 
 def test_a_calibration_that_is_named_is_watched_by_and_a_wrong_one_is_refused(
-    asked: Callable[..., list[Matrix]],
-    tiny_folder: Path,
-    small_folder: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    asked: Callable[..., list[Matrix]], what: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (matrix,) = asked(budget="5000 reference tokens")
     file = save(tmp_path / "elsewhere", calibration(matrix.jobs[0], RATIOS, device="Another CPU"))
     out = tmp_path / "out"
-    what = ["--method", "lora", "--encoder", str(tiny_folder), "--data", str(small_folder), "--device", "cpu"]
-    what += ["--budget", "5000 reference tokens", "--once"]
+    what = [*what, "--budget", "5000 reference tokens", "--once"]
     for job in convert_if_calibrated(replace(matrix, calibration=file), out).jobs:
         assert (job.spec.reference_tokens, job.spec.budget.unit) == (5000, "tokens")
         save(out, record_of(job, "complete"))
@@ -423,44 +409,27 @@ def test_a_calibration_that_is_named_is_watched_by_and_a_wrong_one_is_refused(
     assert "is of another setting" in err
 
 
+@pytest.fixture
+def what(tiny_folder: Path, small_folder: Path) -> list[str]:
+    return ["--method", "lora", "--encoder", str(tiny_folder), "--data", str(small_folder), "--device", "cpu"]
+
+
 def test_a_real_run_is_seen_in_all_its_phases(
-    tiny_folder: Path,
-    small_folder: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    what: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run is in this thread, as in a process of its own. One watcher looks from another thread, and one at each sign."""
     seen: list[Overview] = []
-    told, update = tmp_path / "out", Note.update
+    folder, update = tmp_path / "out", Note.update
 
     def looked(note: Note, phase: str, share: float) -> None:
         update(note, phase, share)
-        seen.append(overview(told, None))
+        seen.append(overview(folder, None))
 
     monkeypatch.setattr(Note, "update", looked)
-    over = threading.Event()
-
-    def look() -> None:
-        folder = tmp_path / "out"
-        while not over.is_set():
-            seen.append(overview(folder, None))
-            time.sleep(0.02)
-
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    what = ["--method", "lora", "--encoder", str(tiny_folder), "--data", str(small_folder), "--max-length", "32"]
-    what += ["--test-limit", "20", "--budget", "150 steps"]
-    try:
-        with pytest.raises(SystemExit) as caught:
-            main(["run", *what, "--out", str(tmp_path / "out")])
-    finally:
-        over.set()
-        watcher.join()
-    assert not caught.value.code
+    what = [*what, "--max-length", "32", "--test-limit", "20", "--budget", "20 steps"]
+    assert call(["run", *what, "--out", str(tmp_path / "out")]) == 0
     running = [run for now in seen for run in now.running]
     assert {"training", "test"} <= {run.phase for run in running}
-    assert {run.name for run in running} - {"a run"} == {"lora seed 0, 150 steps"}, "one that just begins has said nothing yet"
+    assert {run.name for run in running} == {"lora seed 0, 20 steps"}
     assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".json") == ["logits"]
     capsys.readouterr()
     # Now that all is done, a watcher of just this shows it and ends; it is given what the run was given.
@@ -469,17 +438,19 @@ def test_a_real_run_is_seen_in_all_its_phases(
     assert "1 complete, all 1 running or done" in out
 
 
-def test_it_ends_without_a_trace(tmp_path: Path) -> None:
+@pytest.mark.parametrize("leaves", ["its person", "who reads it"])
+def test_it_ends_without_a_trace(leaves: str, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "bench", "watch", "--out", str(tmp_path), "--interval", "0.2"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert process.stdout is not None
     assert process.stdout.readline().rstrip().endswith("nothing yet")
     assert process.stdout.readline().rstrip().endswith("nothing yet")
-    process.send_signal(signal.SIGTERM)  # which the command hears like Ctrl-C, also where a script ignores that
-    _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (0, "")
+    if leaves == "its person":
+        process.send_signal(signal.SIGTERM)  # which the command hears like Ctrl-C, also where a script ignores that
+    process.stdout.close()
+    assert (process.wait(60), process.stderr.read()) == (0, "")
+    process.stderr.close()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -497,20 +468,6 @@ def test_lines_that_are_kept_are_fewer(
     monkeypatch.setattr(watch.time, "sleep", sleep)
     watch.follow(tmp_path, None, once=False, interval=given)
     assert waits == [expected]
-
-
-def test_whoever_reads_it_may_leave(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench", "watch", "--out", str(tmp_path), "--interval", "0.2"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.readline()
-    process.stdout.close()
-    assert process.wait(60) == 0
-    assert process.stderr.read() == ""
-    process.stderr.close()
 
 
 @pytest.mark.parametrize(

@@ -14,26 +14,9 @@ from pyarrow.csv import ParseOptions, ReadOptions, read_csv
 from bench.system.text import csv_text
 
 AWKWARD = [
-    "\r",
-    "\n",
-    "\r\n",
-    '"',
-    '""',
-    ",",
-    "",
-    " ",
-    "'",
-    "\t",
-    "\x0b",
-    "\x0c",
-    "\x1b[31m",
-    "\x85",
-    "\u2028",
-    "=1+1",
-    "+1",
-    "-1",
-    "@x",
-]
+    "\r", "\n", "\r\n", '"', '""', ",", "", " ", "'", "\t", "\x0b", "\x0c", "\x1b[31m", "\x85", "\u2028",
+    "=1+1", "+1", "-1", "@x",
+]  # fmt: skip
 cells = st.lists(st.sampled_from([*AWKWARD, "film", "é", "😀"]), max_size=4).map("".join)
 
 

@@ -22,10 +22,9 @@ from bench.training.trainer import Trainer
 from bench.training.warm_up import shapes
 from tests.conftest import make_spec
 from tests.methods.test_methods import attached, trained
+from tests.models.test_attention import IDS, MASK
 
 KINDS = ("Bert", "Roberta", "DistilBert", "MPNet")
-IDS = torch.tensor([[101, 2023, 2003, 2307, 102], [101, 9643, 3185, 102, 1], [101, 2307, 3185, 9643, 102]])
-MASK = (IDS != 1).long()
 
 
 @pytest.mark.parametrize("kind", KINDS)

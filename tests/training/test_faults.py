@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,11 @@ import bench.runs.executor as doing
 import bench.training.run as run
 from bench.data.task import Task
 from bench.models.pretrained import PretrainedModel
+from bench.records.audit import audit
 from bench.records.schema import DataCut, Record
 from bench.records.spec import Budget
 from bench.records.store import load
-from bench.runs.launchers.process import GRACE, Died, LocalEngine
+from bench.runs.launchers.process import Died, LocalEngine
 from bench.system.errors import RecordError
 from bench.system.files import atomic_write, sweep, temporary_folder
 from bench.system.locks import exclusive, lock_path, tidy
@@ -37,6 +39,7 @@ from bench.training.late_losses import Diverged
 from bench.training.trainer import Trainer
 from tests.conftest import call, make_job, make_spec, runs_by
 from tests.methods.test_methods import loop_for
+from tests.work import FEW
 
 SMALL = ["--max-length", "32", "--batch-size", "8", "--test-limit", "40"]
 DATA = DataCut(sha256="d", cut="small-v1", train=400, validation=50, test=100, duplicates_removed=0, leaked=0)
@@ -56,7 +59,6 @@ def command(tiny_folder: Path, small_folder: Path, tmp_path: Path) -> list[str]:
 
 def only(folder: Path) -> Record:
     (record,) = load(folder)
-    assert isinstance(record, Record)
     return record
 
 
@@ -79,25 +81,26 @@ def sigint() -> Iterator[None]:
 @pytest.mark.usefixtures("sigint")
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_ends_a_run_with_all_that_it_trained(command: list[str], tmp_path: Path, number: signal.Signals) -> None:
+    """SIGINT comes to this process, SIGTERM to one as a person starts it."""
     out = tmp_path / "out"
     long = changed(command, "--budget", "20M tokens")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench", *long], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    end = time.monotonic() + 90
-    while time.monotonic() < end and not list(out.glob("checkpoints/*.safetensors")):
-        time.sleep(0.02)
-    began = time.monotonic()
-    process.send_signal(number)
-    _, err = process.communicate(timeout=15)
-    took = time.monotonic() - began
-    assert process.returncode == 130, err
-    assert GRACE < 5
-    if number == signal.SIGTERM:
-        assert took < 5
+
+    def send(pid: int) -> None:
+        end = time.monotonic() + 90
+        while time.monotonic() < end and not list(out.glob("checkpoints/*.safetensors")):
+            time.sleep(0.02)
+        os.kill(pid, number)
+
+    if number == signal.SIGINT:
+        threading.Thread(target=send, args=(os.getpid(),)).start()
+        assert call(long) == 130
+    else:
+        process = subprocess.Popen([sys.executable, "-m", "bench", *long], stderr=subprocess.PIPE, text=True)
+        send(process.pid)
+        _, err = process.communicate(timeout=15)
+        assert process.returncode == 130, err
     record = only(out)
     assert record.state == "cancelled"
-    assert record.training is not None
     assert record.training.steps > 0
     assert record.test is None
     assert left(out) == ["checkpoints"]
@@ -214,60 +217,40 @@ def job(tiny: PretrainedModel, small_folder: Path, tmp_path: Path) -> Job:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Runs in this very process, with latency measured for a moment."""
-    import bench.inference.latency as latency
-
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
-    monkeypatch.setattr(latency, "SECONDS", 0.01)
+    monkeypatch.setattr("bench.inference.latency.SECONDS", 0.01)
+    monkeypatch.setattr(run, "FEW_TEXTS", FEW)
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("phase", ["training", "test", "elsewhere"])
-def test_a_stop_in_every_phase_goes_on_to_the_same_end(job: Job, phase: str) -> None:
+def test_a_stop_in_every_phase_goes_on_to_the_same_end(job: Job, tmp_path: Path) -> None:
     whole = run.execute(replace(job, checkpoint=None)).record  # a slow machine would leave one to the next
     assert whole.state == "complete", whole.reason
+    for phase in ("training", "test", "elsewhere"):
+        stopped = replace(job, checkpoint=tmp_path / phase)
 
-    def stops(now: str, share: float, line: str | None = None) -> None:
-        if now == phase and line is None and share > 0:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0)
+        def stops(now: str, share: float, line: str | None = None, phase: str = phase) -> None:
+            if now == phase and line is None and share > 0:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0)
 
-    cancelled = run.execute(job, stops).record
-    assert (cancelled.state, cancelled.test, cancelled.out_of_domain) == ("cancelled", None, None)
-    assert cancelled.training is not None
-    said: list[str] = []
-    again = run.execute(job, lambda now, share, line=None: said.append(line) if line else None).record
-    steps = cancelled.training.steps
-    assert said[0].startswith(f"resumes from its checkpoint: {steps} batches")
-    assert (again.state, again.resumed) == ("complete", 1)
-    assert again.test == whole.test
-    assert again.seconds is not None
-    assert again.timeline is not None
-    here = again.timeline.training_ended - again.timeline.training_started
-    assert again.seconds.charged + again.seconds.paused == pytest.approx(again.seconds.before + here, abs=0.1)
-    assert again.seconds.before > 0
-
-
-@pytest.mark.usefixtures("quick")
-def test_going_on_is_audited(job: Job, tmp_path: Path) -> None:
-    from bench.records.audit import audit
-
-    def stops(now: str, share: float, line: str | None = None) -> None:
-        if now == "test":
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    run.execute(job, stops)
-    outcome = run.execute(job)
-    assert outcome.record.seconds is not None
-    times = outcome.record.timeline
-    assert times is not None
-    seen = {"outside": outcome.record.seconds.total, "outside_training": times.training_ended - times.training_started}
-    record = outcome.record.model_copy(update={"seconds": outcome.record.seconds.model_copy(update=seen)})
-    store.save(tmp_path, record, outcome.logits)
-    (audited,) = audit([tmp_path])
-    assert audited.failed is None, audited.text()
+        cancelled = run.execute(stopped, stops).record
+        assert (cancelled.state, cancelled.test, cancelled.out_of_domain) == ("cancelled", None, None), phase
+        said: list[str] = []
+        outcome = run.execute(stopped, lambda now, share, line=None, said=said: said.append(line) if line else None)
+        again = outcome.record
+        assert said[0].startswith(f"resumes from its checkpoint: {cancelled.training.steps} batches")
+        assert (again.state, again.resumed, again.test) == ("complete", 1, whole.test), phase
+        here = again.timeline.training_ended - again.timeline.training_started
+        assert again.seconds.charged + again.seconds.paused == pytest.approx(again.seconds.before + here, abs=0.1)
+        assert again.seconds.before > 0
+        seen = {"outside": again.seconds.total, "outside_training": here}
+        record = again.model_copy(update={"seconds": again.seconds.model_copy(update=seen)})
+        (audited,) = audit([store.save(tmp_path / f"{phase} out", record, outcome.logits)])
+        assert audited.failed is None, audited.text()
 
 
 def test_a_forced_run_that_is_stopped_leaves_the_finished_record_and_goes_on(
@@ -279,7 +262,6 @@ def test_a_forced_run_that_is_stopped_leaves_the_finished_record_and_goes_on(
         asked.append(job)
         if len(asked) == 1:
             return Result(Outcome(record_of(job, "complete"), None))
-        assert job.checkpoint is not None
         job.checkpoint.parent.mkdir(exist_ok=True)
         job.checkpoint.write_text("half way")
         raise Died(-9, False)
@@ -321,8 +303,6 @@ def test_the_same_run_is_done_once(command: list[str], tmp_path: Path, capfd: py
         ],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert other.stdin is not None
-    assert other.stdout is not None
     assert other.stdout.readline() == "held\n"
     threading.Timer(1.0, lambda: (other.stdin.write("\n"), other.stdin.flush())).start()  # type: ignore[union-attr]
     capfd.readouterr()
@@ -345,7 +325,6 @@ def test_a_lock_is_free_when_its_holder_is_killed(tmp_path: Path) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", code + "    print('held', flush=True)\n    time.sleep(60)"], stdout=subprocess.PIPE
     )
-    assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
     waits: list[str] = []
 
@@ -494,31 +473,19 @@ def test_a_disk_that_others_fill_costs_the_checkpoint_and_not_the_record(
     folder = disk(24 * 2**20)
     reserve = doing.reserved
 
-    def then_filled(out: Path, size: int) -> Any:
-        held = reserve(out, size)
-
-        class Filled:
-            def __enter__(self) -> Any:
-                release = held.__enter__()
-                try:
-                    with (folder / "others").open("wb") as file:
-                        while True:
-                            file.write(bytes(4096))
-                            file.flush()
-                except OSError:
-                    return release
-
-            def __exit__(self, *arguments: Any) -> Any:
-                return held.__exit__(*arguments)
-
-        return Filled()
+    @contextmanager
+    def then_filled(out: Path, size: int) -> Iterator[Any]:
+        with reserve(out, size) as release:
+            with suppress(OSError), (folder / "others").open("wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+            yield release
 
     monkeypatch.setattr(doing, "reserved", then_filled)
     assert call(changed(command, "--out", str(folder / "out"))) == 0
     assert "no checkpoint can be written (No space left on device); the run continues" in capfd.readouterr().err
     record = only(folder / "out")
     assert record.state == "complete"
-    assert record.test is not None
     assert store.load_logits(folder / "out", str(record.test.logits_sha256)).shape == (40, 2)
     assert left(folder / "out") == []
 
@@ -541,4 +508,4 @@ def test_a_clock_that_jumps_changes_no_budget(tiny: PretrainedModel, small_task:
     trainer.run()
     took = time.monotonic() - began
     assert trainer.ledger.losses == steady.ledger.losses
-    assert trainer.clock.seconds + trainer.clock.paused_seconds == pytest.approx(took, abs=0.05)
+    assert 0 < trainer.clock.seconds + trainer.clock.paused_seconds <= took

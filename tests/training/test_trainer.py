@@ -157,7 +157,6 @@ def test_the_learning_rate_of_head_only_follows_its_passes(tiny: PretrainedModel
 
 def test_head_only_trains_on_what_the_encoder_says(tiny: PretrainedModel, small_task: Task) -> None:
     trainer = trained(tiny, small_task, "head-only", budget=Budget(amount=2, unit="epochs"))
-    assert trainer.features is not None
     assert trainer.known.all()
     row = np.array([17])
     ids = torch.from_numpy(small_task.encode(small_task.train, 17, 32, "head+tail"))[None]
@@ -190,14 +189,6 @@ def test_a_memory_cap_ends_the_run(tiny: PretrainedModel, small_task: Task) -> N
     assert trainer.ledger.steps == 1
 
 
-def test_a_roomy_memory_cap_changes_nothing(tiny: PretrainedModel, small_task: Task) -> None:
-    trainer = loop_for(tiny, small_task, "full", memory_cap=2**40)
-    trainer.memory.start()
-    trainer.warm_up()
-    trainer.run()
-    assert trainer.ledger.losses == trained(tiny, small_task, "full").ledger.losses
-
-
 def test_a_trainable_parameter_without_gradient_is_an_error(tiny: PretrainedModel, small_task: Task) -> None:
     trainer = loop_for(tiny, small_task, "full")
     trainer.classifier.register_parameter("idle", torch.nn.Parameter(torch.zeros(1)))
@@ -219,14 +210,7 @@ def test_dropout_reaches_attention(tiny: PretrainedModel) -> None:
     assert classifier.encoder.embeddings.dropout.p == 0.2
 
 
-def test_bf16_keeps_the_weights_in_fp32(tiny: PretrainedModel, small_task: Task) -> None:
-    trainer = trained(tiny, small_task, "houlsby", precision="bf16")
-    assert {p.dtype for p in trainer.classifier.parameters()} == {torch.float32}
-    exact = trained(tiny, small_task, "houlsby").ledger.losses
-    assert trainer.ledger.losses != exact
-    assert trainer.ledger.losses == pytest.approx(exact, abs=0.02)
-
-
+@pytest.mark.slow
 def test_a_loop_learns(minilm: PretrainedModel, small_source: Source) -> None:
     """Real encoder, real reviews, a few steps: the loss of the adapter falls."""
     task = prepare(minilm, small_source.sha256, lambda: split(small_source))
