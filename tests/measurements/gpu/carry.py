@@ -1,37 +1,46 @@
 """Bring large files to a machine that accepts a limited folder at a time: cut here, join and check there.
 
-    python -m tests.measurements.gpu.carry pack DEST [--mib N] [NAME=]PATH…
+    python -m tests.measurements.gpu.carry pack DEST [--half] [--mib N] [NAME=]PATH…
     python -m tests.measurements.gpu.carry receive LOAD STORE
 
-`pack` writes a tar archive of the paths as `DEST/load-01`, `DEST/load-02`, … of at most N MiB each. Every load holds a piece
-and the SHA-256 of all pieces. `NAME=` places a file or folder under another name.
+`pack` writes `DEST/load-01`, `DEST/load-02`, … of at most N MiB each. Every load holds pieces and the whole manifest (name,
+size and SHA-256 of each file and piece). A folder stands for the files in it; `NAME=` places a file or folder under another
+name. `--half` stores the fp32 tensors of `model.safetensors` files in fp16: half as large, but another encoder hash.
 
-`receive` copies the piece of one load into STORE and unpacks the archive when all are there. Loads may come in any order and
-more than once. It exits with 0 when all is unpacked, or with 3 while pieces are missing. It uses the standard library alone,
-so that it runs before anything is installed.
+`receive` copies the pieces of one load into STORE and joins each file whose pieces are all there. Loads may come in any
+order and more than once. It prints what is complete and exits with 0, or with 3 while pieces are missing.
+
+Only the standard library is used, so that it runs before anything is installed.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import json
 import shutil
+import struct
 import sys
-import tarfile
 import tempfile
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-__all__ = ["BadInput", "main", "pack", "receive"]
+__all__ = ["BadInput", "main", "pack", "receive", "to_half"]
 
 MANIFEST = "manifest.json"
+PIECES = ".pieces"
+"""Folder in the store for pieces of files that are not complete."""
 MIB = 2**20
 LOAD_MIB = 56
-"""Largest load, where no other size is asked for."""
+"""A load travels with the working tree of about 5 MiB, and both together have 64."""
 MISSING = 3
 """Exit code while pieces are missing."""
+_CHUNK = MIB
+_TABLES = MIB
+"""Bytes of a load kept free for its manifest."""
 
 
 class BadInput(Exception):
@@ -52,12 +61,13 @@ def _sources(given: Sequence[str]) -> dict[str, Path]:
         path = Path(rest)
         if not rest or not path.exists():
             raise BadInput(f"{text!r} is no file or folder, nor NAME= before one; give an existing path")
+        name = named or path.resolve().name
         files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
         if not files:
             raise BadInput(f"{text!r} holds no files; give another path")
         for file in files:
-            whole = PurePosixPath(named or path.resolve().name, file.relative_to(path))
-            if whole.is_absolute() or ".." in whole.parts:
+            whole = PurePosixPath(name, *(file.relative_to(path).parts if path.is_dir() else ()))
+            if whole.is_absolute() or ".." in whole.parts or whole.parts[0] == PIECES:
                 raise BadInput(f"the name {str(whole)!r} would lie outside the store; choose another NAME=")
             if str(whole) in found:
                 raise BadInput(f"two files are named {str(whole)!r}; tell them apart by NAME=PATH")
@@ -65,26 +75,59 @@ def _sources(given: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-class _Loads(io.RawIOBase):
-    """A stream that is written into one load after another."""
+def to_half(source: Path, target: Path) -> None:
+    """Write a safetensors file with its F32 tensors in F16; other tensors are copied. The layout is safetensors 0.x.
 
-    def __init__(self, folder: Path, limit: int) -> None:
-        self.folder, self.limit, self.pieces = folder, limit, list[Path]()
+    Raises:
+        BadInput: if `source` is not a safetensors file, or a value is too large for fp16.
+    """
+    try:
+        with source.open("rb") as file:
+            (size,) = struct.unpack("<Q", file.read(8))
+            header: dict[str, Any] = json.loads(file.read(size))
+            entries = sorted(
+                ((k, v) for k, v in header.items() if k != "__metadata__"), key=lambda item: int(item[1]["data_offsets"][0])
+            )
+    except (OSError, ValueError, struct.error, KeyError, TypeError, MemoryError, OverflowError):
+        raise BadInput(f"{str(source)!r} is not a safetensors file; leave --half out") from None
+    new: dict[str, Any] = {k: v for k, v in header.items() if k == "__metadata__"}
+    end = 0
+    for name, entry in entries:
+        first, last = entry["data_offsets"]
+        half = entry["dtype"] == "F32"
+        length = (last - first) // 2 if half else last - first
+        new[name] = {"dtype": "F16" if half else entry["dtype"], "shape": entry["shape"], "data_offsets": [end, end + length]}
+        end += length
+    text = json.dumps(new, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with source.open("rb") as file, target.open("wb") as out:
+        out.write(struct.pack("<Q", len(text)) + text)
+        for name, entry in entries:
+            first, last = entry["data_offsets"]
+            file.seek(8 + size + first)
+            for length in _steps(last - first):
+                data = file.read(length)
+                try:
+                    out.write(_halved(data) if entry["dtype"] == "F32" else data)
+                except (OverflowError, struct.error):
+                    raise BadInput(f"{str(source)!r}: {name} holds values too large for fp16; leave --half out") from None
 
-    def writable(self) -> bool:
-        return True
 
-    def write(self, data: bytes) -> int:  # type: ignore[override]
-        used = self.pieces[-1].stat().st_size if self.pieces else self.limit
-        if used >= self.limit:
-            number, used = f"{len(self.pieces) + 1:02d}", 0
-            self.pieces.append(self.folder / f"load-{number}" / f"piece-{number}")
-            self.pieces[-1].parent.mkdir()
-        with self.pieces[-1].open("ab") as out:
-            return out.write(data[: self.limit - used])
+def _halved(data: bytes) -> bytes:
+    """fp32 little-endian values as fp16, rounded to nearest even."""
+    values = array("f", data)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return struct.pack(f"<{len(values)}e", *values)
 
 
-def pack(destination: Path, given: Sequence[str], *, mib: int = LOAD_MIB) -> list[Path]:
+def _steps(length: int) -> Iterator[int]:
+    while length:
+        yield min(length, _CHUNK)
+        length -= min(length, _CHUNK)
+
+
+def pack(destination: Path, given: Sequence[str], *, mib: int = LOAD_MIB, half: bool = False) -> list[Path]:
     """Cut files into loads; returns the folders of the loads.
 
     Raises:
@@ -96,50 +139,104 @@ def pack(destination: Path, given: Sequence[str], *, mib: int = LOAD_MIB) -> lis
     if destination.exists() and any(destination.iterdir()):
         raise BadInput(f"{str(destination)!r} is not empty; remove it or give another folder")
     destination.mkdir(parents=True, exist_ok=True)
-    loads = _Loads(destination, (mib - 1) * MIB)  # the manifest has the rest
-    with io.BufferedWriter(loads, MIB) as out, tarfile.open(fileobj=out, mode="w|", dereference=True) as archive:
+    limit = mib * MIB - _TABLES
+    files: list[dict[str, Any]] = []
+    number, used = 1, 0
+    with tempfile.TemporaryDirectory(dir=destination, prefix=".half-") as scratch:
         for name, path in sources.items():
-            archive.add(path, name)
-    manifest = json.dumps({piece.name: sha256_of(piece) for piece in loads.pieces}, indent=1) + "\n"
-    for piece in loads.pieces:
-        (piece.parent / MANIFEST).write_text(manifest)
-    return [piece.parent for piece in loads.pieces]
+            if half and path.name == "model.safetensors":
+                to_half(path, Path(scratch) / path.name)
+                path = Path(scratch) / path.name
+            digest, pieces = sha256_of(path), []
+            left = path.stat().st_size
+            with path.open("rb") as file:
+                while left or not pieces:
+                    if used >= limit:
+                        number, used = number + 1, 0
+                    length = min(left, limit - used)
+                    load = destination / f"load-{number:02d}"
+                    load.mkdir(exist_ok=True)
+                    piece = f"{digest[:16]}.{hashlib.sha256(name.encode()).hexdigest()[:8]}.{len(pieces):03d}"
+                    pieces.append({"file": piece, "size": length, "sha256": _copy(file, load / piece, length)})
+                    left, used = left - length, used + length
+            files.append({"name": name, "size": path.stat().st_size, "sha256": digest, "pieces": pieces})
+    loads = sorted(destination.glob("load-*"))
+    for load in loads:
+        (load / MANIFEST).write_text(json.dumps({"files": files}, indent=1) + "\n")
+    return loads
 
 
-def receive(load: Path, store: Path) -> list[str]:
-    """Take over the piece of a load, and unpack the archive if it was the last; returns the names of the missing pieces.
+def _copy(source: Any, target: Path, length: int) -> str:
+    digest = hashlib.sha256()
+    with target.open("wb") as out:
+        for step in _steps(length):
+            data = source.read(step)
+            digest.update(data)
+            out.write(data)
+    return digest.hexdigest()
+
+
+def receive(load: Path, store: Path) -> tuple[list[str], list[str]]:
+    """Take over the pieces of a load; returns the names of the complete files and of those that lack pieces.
 
     Raises:
-        BadInput: if the folder is no load, or its piece has another content than the manifest says.
+        BadInput: if the folder is no load, or a piece or a joined file has another content than the manifest says.
     """
     try:
-        text = (load / MANIFEST).read_text()
-        wanted: dict[str, str] = dict(json.loads(text))
-        (name,) = [path.name for path in load.iterdir() if path.name in wanted]
-    except (OSError, ValueError, TypeError):
-        raise BadInput(f"{str(load)!r} is no load: no piece that its {MANIFEST} names; give a folder made by pack") from None
-    folder = store / f".pieces-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    done = folder / "unpacked"
-    if done.exists():
-        return []
-    if sha256_of(load / name) != wanted[name]:
-        raise BadInput(f"{name} of {str(load)!r} is damaged; carry this load again")
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(load / name, folder / f"{name}.new")
-    (folder / f"{name}.new").replace(folder / name)
-    pieces = [folder / piece for piece in wanted]
-    if missing := [piece.name for piece in pieces if not piece.exists()]:
-        return missing
-    with tempfile.TemporaryFile(dir=folder) as whole:
-        for piece in pieces:
-            with piece.open("rb") as file:
-                shutil.copyfileobj(file, whole)
-            piece.unlink()
-        whole.seek(0)
-        with tarfile.open(fileobj=whole) as archive:
-            archive.extractall(store, filter="data")
-    done.touch()
-    return []
+        files = json.loads((load / MANIFEST).read_text())["files"]
+        wanted = {piece["file"]: piece["sha256"] for file in files for piece in file["pieces"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise BadInput(f"{str(load)!r} is no load: its {MANIFEST} cannot be read; give a folder made by pack") from None
+    pieces = store / PIECES
+    pieces.mkdir(parents=True, exist_ok=True)
+    done = {file["name"] for file in files if _whole(_inside(store, file["name"]), file)}
+    kept = {piece["file"] for file in files if file["name"] not in done for piece in file["pieces"]}
+    for name in sorted(wanted):
+        path = load / name
+        if name not in kept or not path.is_file():
+            continue
+        if sha256_of(path) != wanted[name]:
+            raise BadInput(f"piece {name} of {str(load)!r} is damaged; carry this load again")
+        shutil.copyfile(path, pieces / f"{name}.new")
+        (pieces / f"{name}.new").replace(pieces / name)
+    missing = []
+    for file in files:
+        if file["name"] in done:
+            continue
+        parts = [pieces / piece["file"] for piece in file["pieces"]]
+        if all(path.is_file() for path in parts):
+            _join(parts, _inside(store, file["name"]), file)
+            done.add(file["name"])
+        else:
+            missing.append(file["name"])
+    with suppress(OSError):  # not empty: pieces of files that are not complete
+        pieces.rmdir()
+    return [file["name"] for file in files if file["name"] in done], missing
+
+
+def _inside(store: Path, name: str) -> Path:
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        raise BadInput(f"the manifest names {name!r}, which lies outside the store; pack again")
+    return store / name
+
+
+def _whole(path: Path, file: dict[str, Any]) -> bool:
+    return path.is_file() and path.stat().st_size == file["size"] and sha256_of(path) == file["sha256"]
+
+
+def _join(parts: Sequence[Path], target: Path, file: dict[str, Any]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f".{target.name}.joining")
+    with unfinished.open("wb") as out:
+        for part in parts:
+            with part.open("rb") as source:
+                shutil.copyfileobj(source, out, _CHUNK)
+    for part in parts:
+        part.unlink()
+    if sha256_of(unfinished) != file["sha256"]:
+        unfinished.unlink()
+        raise BadInput(f"{file['name']} has another content than was packed; carry its loads again")
+    unfinished.replace(target)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -150,22 +247,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     packing.add_argument("destination", type=Path, metavar="DEST")
     packing.add_argument("paths", nargs="+", metavar="[NAME=]PATH")
     packing.add_argument("--mib", type=int, default=LOAD_MIB, help=f"largest load in MiB (default: {LOAD_MIB})")
-    receiving = commands.add_parser("receive", help="take over one load; unpack when all are there")
+    packing.add_argument("--half", action="store_true", help="model.safetensors in fp16")
+    receiving = commands.add_parser("receive", help="take over one load and join what is complete")
     receiving.add_argument("load", type=Path, metavar="LOAD")
     receiving.add_argument("store", type=Path, metavar="STORE")
     given = parser.parse_args(arguments)
     try:
         if given.command == "pack":
-            print(*pack(given.destination, given.paths, mib=given.mib), sep="\n")
+            for load in pack(given.destination, given.paths, mib=given.mib, half=given.half):
+                size = sum(path.stat().st_size for path in load.iterdir())
+                print(f"{load}: {size / MIB:.1f} MiB")
             return 0
-        missing = receive(given.load, given.store)
+        done, missing = receive(given.load, given.store)
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
         return 2
-    print(f"waiting for {', '.join(missing)}" if missing else "complete")
+    print(
+        f"{len(done)} of {len(done) + len(missing)} files complete" + (f"; waiting for {', '.join(missing)}" if missing else "")
+    )
     return MISSING if missing else 0
 
 
