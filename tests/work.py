@@ -153,10 +153,9 @@ def _fill(mebibytes: int) -> None:
 
 def measure_shortly() -> None:
     """From now on, runs in this process measure the machine for moments only, and are tested on few of the sentences."""
-    from bench.data.task import sentences
-
     import bench.inference.latency as latency
     import bench.training.run as run
+    from bench.data.task import sentences
     from bench.inference.evaluation import rows_to_test
 
     def few(pretrained: Any) -> Any:

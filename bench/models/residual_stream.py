@@ -43,12 +43,17 @@ def in_precision(classifier: nn.Module, precision: Precision) -> Iterator[None]:
     Args:
         classifier: one with an `encoder`, or else a model that is taken whole.
         precision: of the encoder's layers. Embedding tables, which are looked up and not multiplied, stay fp32 in either.
+
+    Raises:
+        ValueError: if the encoder has no module called `embeddings`.
     """
     if precision == "fp32":
         yield
         return
     encoder = getattr(classifier, "encoder", classifier)
-    embeddings = next(module for name, module in encoder.named_modules() if name.rpartition(".")[2] == EMBEDDINGS)
+    embeddings = next((module for name, module in encoder.named_modules() if name.rpartition(".")[2] == EMBEDDINGS), None)
+    if embeddings is None:
+        raise ValueError(f"no module of the encoder is called {EMBEDDINGS}")
     excluded = {id(module) for module in embeddings.modules()}
     replaced: list[tuple[Any, str, Tensor]] = []
     # Before other hooks, so that what a method adds behind the embeddings is in the stream.

@@ -66,7 +66,7 @@ def records(sources: Sequence[Path], left_out: list[Damaged] | None = None) -> l
     Raises:
         RecordError: if a source has no record, or a file that is named is none.
     """
-    places = list({place.resolve(): place for place in sources}.values())
+    places = list({place.resolve() if place.exists() else place: place for place in sources}.values())
     loaded = [_records(place, left_out) for place in places]
     if empty := [place for place, part in zip(places, loaded, strict=True) if not part]:
         raise _no_records(empty)

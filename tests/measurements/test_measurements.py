@@ -90,7 +90,7 @@ def test_the_suite_is_faster_and_smaller_than_any_peer(method: str) -> None:
 def test_what_cannot_be_measured_is_told_in_one_line(
     measurement: ModuleType, asked: list[str], why: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("bench.system.device._has_cuda", lambda: False)
+    monkeypatch.setattr("bench.system.device.shows_gpu", lambda: False)
     monkeypatch.setattr("sys.argv", ["measurement", *asked])
     with pytest.raises(SystemExit) as ended:
         measurement.main()
