@@ -27,7 +27,8 @@ test: install
 
 # Lint, types and the tests that need no training: while you edit.
 check: lint
-	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_readme.py tests/analysis tests/data tests/records/test_spec.py tests/records/test_metrics.py
+	$(BIN)/python -m pytest -q -n 2 --ignore tests/analysis/test_tuning.py tests/test_architecture.py tests/test_readme.py \
+	  tests/analysis tests/data tests/records/test_spec.py tests/records/test_metrics.py
 
 test-all: install lint
 	$(BIN)/python -m pytest -q -m ''
