@@ -84,7 +84,9 @@ def test_a_run_goes_on_at_another_runner_from_what_the_first_handed_out(
                 first.copied()
     first.stop()
     first.copied()
-    (*_, stopped) = told
+    for stopped in told:
+        if isinstance(stopped, Checkpoint):  # a run that stops between two steps writes one more
+            first.copied()
     assert isinstance(stopped, Ended)
     assert stopped.result.record.state == "cancelled"
     assert 12 <= stopped.result.record.training.steps < 40
