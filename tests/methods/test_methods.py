@@ -163,9 +163,11 @@ def test_no_gradient_flows_below_the_lowest_trained_module(tiny: PretrainedModel
         if isinstance(output, torch.Tensor):
             asks.append((any(p.requires_grad for p in module.parameters()), output.requires_grad))
 
-    for module in classifier.modules():
-        if not list(module.children()) or hasattr(module, "base_layer"):
-            module.register_forward_hook(look)
+    layers = [module for module in classifier.modules() if hasattr(module, "base_layer")]
+    within = {id(part) for layer in layers for part in layer.modules()}
+    leaves = [module for module in classifier.modules() if not list(module.children()) and id(module) not in within]
+    for module in (*layers, *leaves):
+        module.register_forward_hook(look)
     classifier(IDS, MASK)
     first = next(i for i, (trains, _) in enumerate(asks) if trains)
     assert all(not flows for _, flows in asks[:first])
