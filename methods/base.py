@@ -110,12 +110,19 @@ class Method(ABC):
     def join(self, encoder: nn.Module, folder: Path, name: str) -> nn.Module:
         """Load what `save` wrote onto an encoder that may hold more of the same `backend`, under a name of letters and digits.
         Returns the module to call in the encoder's place; `switch` activates it.
+
+        Raises:
+            MethodError: where the method has no `backend`.
         """
-        raise NotImplementedError
+        raise MethodError(f"{self.name} cannot share an encoder with others")
 
     def switch(self, encoder: nn.Module, name: str | None) -> None:
-        """Activate what joined the encoder under `name`; None: the plain encoder."""
-        raise NotImplementedError
+        """Activate what joined the encoder under `name`; None: the plain encoder.
+
+        Raises:
+            MethodError: where the method has no `backend`.
+        """
+        raise MethodError(f"{self.name} cannot share an encoder with others")
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the fields of the method as JSON values, the learning rate among them."""

@@ -105,8 +105,8 @@ def _tune(context: Context, trials: list[Job]) -> list[Decision]:
 
 
 def _run_baselines(context: Context, matrix: Matrix, task: Task, records: Sequence[Record]) -> bool:
-    """Fit a baseline on all texts that each reference run may train on, and one on those that it saw. Return whether all are
-    done.
+    """Fit baselines on all texts that the runs may train on, and on those that each reference run saw. Return whether all
+    are done.
     """
     spec = matrix.jobs[0].spec
 

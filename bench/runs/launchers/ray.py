@@ -27,7 +27,7 @@ from bench.rules import SENTENCES
 from bench.runs.launchers.process import GRACE, LOOK, Died
 from bench.runs.launchers.worker import About, Bytes, Checkpoint, Ended, Runner, difference, software
 from bench.system.errors import ClusterError
-from bench.system.files import atomic_write
+from bench.system.files import atomic_write, existing
 from bench.system.signals import Interrupts
 from bench.training.job import Job, Notify, Outcome, Result, ignore_progress, record_of
 
@@ -220,8 +220,8 @@ def _kill(actor: Any) -> None:
 def portable(job: Job) -> Job:
     """Make a job that another machine can run: paths are absolute, and the checkpoint is sent by itself."""
     data = job.data_argument
-    if data.name not in ("embedded", "imdb", SENTENCES) and Path(data.name).expanduser().exists():
-        data = replace(data, name=str(Path(data.name).expanduser().absolute()))
+    if data.name not in ("embedded", "imdb", SENTENCES) and (path := existing(data.name)) is not None:
+        data = replace(data, name=str(path.absolute()))
     folder = job.pretrained.folder.expanduser().absolute()
     return replace(job, data_argument=data, pretrained=replace(job.pretrained, folder=folder), checkpoint=None)
 
