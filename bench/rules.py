@@ -26,7 +26,8 @@ CLIP = 1.0
 MARKS = (0.25, 0.5, 0.75, 1.0)
 """Shares of the budget at which validation is read (rules, section 5)."""
 VALIDATION_AT_MARKS = 500
-"""Validation texts that are read at a mark, no more than the limit of the test; at the end of a tuning trial all are."""
+"""Validation texts that are read at a mark, all marks together no more than the limit of the test; at the end of a tuning trial
+all are."""
 
 TUNING_SEED = 2**32 - 1
 """The first seed of tuning trials (rules, section 6), others count down from it: no run of a tuned comparison may have one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import re
 import signal
 import sys
 from functools import partial
@@ -257,5 +258,8 @@ def _program() -> str:
 
 
 def _visible(line: str) -> str:
-    """Escape control characters: names from the command line may hold terminal commands."""
+    """Escape control characters, since names from the command line may hold terminal commands, and cut words longer than a
+    path.
+    """
+    line = re.sub(r"\S{400,}", lambda word: f"{word[0][:100]}…{word[0][-100:]}", line)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

@@ -24,6 +24,8 @@ from bench.training.job import Job, job_of
 
 __all__ = ["Matrix", "Request", "extended", "plan", "tuned"]
 
+MOST_PARAMETERS = 10
+"""Times the encoder's own parameters that a method may train: beyond them is a slip of a finger, and attaching takes minutes."""
 _T = TypeVar("_T")
 
 
@@ -62,6 +64,23 @@ def _attaching(names: list[str], requested: list[str], pretrained: PretrainedMod
             "python -m bench methods --encoder … shows which do"
         )
     return attachable
+
+
+def _settings(name: str, chosen: Mapping[str, Any], shape: methods.EncoderShape) -> dict[str, Any]:
+    """Return all hyperparameters of a method, those that were chosen among them.
+
+    Raises:
+        MethodError: if the method does not have them.
+        SpecError: if it would train far more parameters than the encoder has.
+    """
+    method = methods.configured(name, chosen)
+    trained = method.trainable_parameters(shape)
+    if chosen and trained > MOST_PARAMETERS * shape.parameters:
+        raise SpecError(
+            f"{name} would train {trained:,} parameters, over {MOST_PARAMETERS} times the encoder's own {shape.parameters:,}; "
+            f"choose less of {', '.join(chosen)}"
+        )
+    return method.hyperparameters()
 
 
 def _budgets(text: str) -> list[Budget]:
@@ -123,7 +142,7 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
     memory_cap = parse_size(request.memory) if request.memory else None
     pretrained = find(request.encoder)
     names = _attaching(names, request.methods, pretrained)
-    settings = {name: methods.configured(name, request.hyperparameters.get(name, {})).hyperparameters() for name in names}
+    settings = {name: _settings(name, request.hyperparameters.get(name, {}), pretrained.shape) for name in names}
     if request.max_length < SHORTEST:
         raise SpecError(f"--max-length {request.max_length} is too short; keep at least {SHORTEST} tokens")
     if request.max_length > pretrained.longest:

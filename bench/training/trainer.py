@@ -22,7 +22,7 @@ from bench.inference.predict import predict
 from bench.models.classifier import frozen_sha256
 from bench.records.metrics import confusion
 from bench.records.schema import Training
-from bench.rules import PASSES, VALIDATION_AT_MARKS
+from bench.rules import MARKS, PASSES, VALIDATION_AT_MARKS
 from bench.system.meters import MemoryMeter
 from bench.training.budget import Ledger, schedule
 from bench.training.checkpoint import Unusable
@@ -160,7 +160,8 @@ class Trainer(Steps):
         """Return the validation accuracy: on all texts at the end of a tuning trial, else on a part."""
         validation = self.task.validation
         whole = self.spec.purpose == "trial" and self.ledger.done
-        part = min(VALIDATION_AT_MARKS, self.spec.test_limit or VALIDATION_AT_MARKS)
+        limit = self.spec.test_limit
+        part = VALIDATION_AT_MARKS if limit is None else min(VALIDATION_AT_MARKS, math.ceil(limit / len(MARKS)))
         rows = first_balanced(validation.labels, len(validation) if whole else part)
         logits = predict(self.classifier, self.task, validation, self.spec, rows)
         if not np.isfinite(logits).all():  # the last step broke the weights, and no loss will tell

@@ -56,7 +56,7 @@ def test_the_first_of_each_class() -> None:
 
 @pytest.mark.parametrize(
     ("purpose", "test_limit", "expected"),
-    [("run", None, [6, 6, 6, 6]), ("run", 4, [4, 4, 4, 4]), ("run", 40, [6, 6, 6, 6]), ("trial", None, [6, 6, 6, 36])],
+    [("run", None, [6, 6, 6, 6]), ("run", 9, [3, 3, 3, 3]), ("run", 40, [6, 6, 6, 6]), ("trial", None, [6, 6, 6, 36])],
 )
 def test_a_mark_reads_the_first_of_validation_and_the_end_of_a_trial_all(
     tiny: PretrainedModel,

@@ -191,14 +191,16 @@ def _text(steps: int, reviews: int, tokens: int) -> str:
 
 @CHECKS("validation accuracy")
 def _validation(case: Case) -> str:
-    """Each accuracy of the curve is a whole number of validation texts: since rules 3 of 500, or of the test's limit where it
-    is less, and at the end of the budget of a tuning trial of all of them. Earlier runs of rules 3 read 500 whatever the limit,
-    and at the end all.
+    """Each accuracy of the curve is a whole number of validation texts: since rules 3 of 500, or of a quarter of the test's
+    limit where it is less, and at the end of the budget of a tuning trial of all of them. Earlier runs of rules 3 read 500
+    whatever the limit, or as many as the limit, and at the end all.
     """
     curve, validation = _training(case).curve, case.run.data.validation
     part = min(validation, VALIDATION_AT_MARKS)
+    limit = case.run.spec.test_limit or len(MARKS) * part
+    parts = [part, min(part, limit), min(part, math.ceil(limit / len(MARKS)))]
     for point in curve:
-        sizes = [validation] if case.run.rules_version < 3 else [part, min(part, case.run.spec.test_limit or part)]
+        sizes = [validation] if case.run.rules_version < 3 else parts
         if point.fraction >= 1.0:
             sizes = [validation] if case.run.spec.purpose == "trial" else [*sizes, validation]
         shares = [round(point.accuracy * texts) / max(1, texts) for texts in sizes]
