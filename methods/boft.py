@@ -8,10 +8,13 @@ from methods.base import register
 
 @register("boft")
 class BOFT(PeftOfMaps):
-    """diag(s)·W·R, R block-diagonal and orthogonal by the Cayley transform (Liu et al. 2024, section 4)."""
+    """diag(s)·W·R, R block-diagonal and orthogonal by the Cayley transform (Liu et al. 2024, section 4); s is the library's."""
 
     citation = "Liu et al., Parameter-Efficient Orthogonal Finetuning via Butterfly Factorization, ICLR 2024 (arXiv 2311.06243)"
-    deviation = "One butterfly factor (more need a CUDA kernel that the library compiles), in blocks of 8, on query and value."
+    deviation = (
+        "One butterfly factor, in blocks of 8, on query and value (the paper: two factors on all maps of DeBERTa-v3-base; more "
+        "than one need a CUDA kernel that the library compiles); no dropout."
+    )
     # As oft.
     learning_rates = (1e-3, 3e-3, 1e-2)
     config_class = "BOFTConfig"

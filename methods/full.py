@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 class Full(Method):
     """Train all weights of the encoder (Devlin et al. 2019, section 3.2)."""
 
-    citation = "Devlin et al., BERT: Pre-training of Deep Bidirectional Transformers, NAACL 2019 (arXiv 1810.04805)"
+    citation = (
+        "Devlin et al., BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding, NAACL 2019 (arXiv "
+        "1810.04805)"
+    )
     deviation = "No weight decay and no dropout, as for every method here; the paper uses 0.01 and 0.1."
     # The middle was the best of the three on validation after 1,600 reviews in batches of 16 (one seed).
     learning_rates = (3e-5, 1e-4, 3e-4)

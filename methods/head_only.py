@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 class HeadOnly(Method):
     """Train the head on the output of a frozen encoder, which is computed once for each review."""
 
-    citation = "Peters et al., To Tune or Not to Tune?, RepL4NLP 2019 (arXiv 1903.05987): feature extraction"
+    citation = (
+        "Peters et al., To Tune or Not to Tune? Adapting Pretrained Representations to Diverse Tasks, RepL4NLP 2019 (arXiv "
+        "1903.05987): feature extraction"
+    )
     deviation = "The head is the comparison's own (one linear layer or the checkpoint's), not a BiLSTM or a probe."
     # The middle was the best on validation after twenty passes over the features of 4,000 and of 12,000 reviews:
     # results/head-passes.json.

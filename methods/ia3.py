@@ -19,7 +19,7 @@ class IA3(Peft):
         "(arXiv 2205.05638)"
     )
     deviation = "An encoder and AdamW (the paper: T0 and Adafactor, 3e-3), without its other losses and pre-trained vectors."
-    # The paper's 3e-3 and larger ones.
+    # The paper's 3e-3, for 1,000 steps (section 3.5), and larger ones for shorter budgets.
     learning_rates = (3e-3, 1e-2, 3e-2)
     families = frozenset(family for family, targets in TARGETS.items() if not targets.fused)
 

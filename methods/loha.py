@@ -11,11 +11,12 @@ class LoHa(PeftOfMaps):
     """(B₁·A₁) ∘ (B₂·A₂), of rank up to r² (Hyeon-Woo et al. 2022, proposition 1), scaled by alpha / r."""
 
     citation = (
-        "Hyeon-Woo et al., FedPara: Low-Rank Hadamard Product, ICLR 2022 (arXiv 2108.06098), for fine-tuning as in Yeh et al., "
-        "Navigating Text-To-Image Customization: From LyCORIS Fine-Tuning to Model Evaluation, ICLR 2024 (arXiv 2309.14859)"
+        "Hyeon-Woo et al., FedPara: Low-Rank Hadamard Product for Communication-Efficient Federated Learning, ICLR 2022 (arXiv "
+        "2108.06098), for fine-tuning as in Yeh et al., Navigating Text-To-Image Customization: From LyCORIS Fine-Tuning to "
+        "Model Evaluation, ICLR 2024 (arXiv 2309.14859)"
     )
     deviation = "r 8, alpha 8 on query and value of a text encoder (the papers: federated learning and image models)."
-    # As lora.
+    # As lora, for want of a paper's for encoders.
     learning_rates = (1.5e-3, 5e-3, 1.5e-2)
     config_class = "LoHaConfig"
     groups = ("peft", "lora-family")

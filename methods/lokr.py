@@ -10,14 +10,14 @@ from methods.base import register
 
 @register("lokr")
 class LoKr(PeftOfMaps):
-    """C ⊗ (B·A), scaled by alpha / r (Yeh et al. 2024, section 3; Edalati et al. 2022)."""
+    """C ⊗ (B·A), scaled by alpha / r (Yeh et al. 2024, equation 4; Edalati et al. 2022)."""
 
     citation = (
         "Yeh et al., Navigating Text-To-Image Customization: From LyCORIS Fine-Tuning to Model Evaluation, ICLR 2024 (arXiv "
         "2309.14859); as KronA in Edalati et al., KronA: Parameter Efficient Tuning with Kronecker Adapter (arXiv 2212.10650)"
     )
     deviation = "r 8, alpha 8 on query and value of a text encoder (LyCORIS: image models; KronA: factors of full rank)."
-    # As lora.
+    # As lora, for want of a paper's for encoders.
     learning_rates = (1.5e-3, 5e-3, 1.5e-2)
     config_class = "LoKrConfig"
     groups = ("peft", "lora-family")

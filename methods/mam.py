@@ -14,7 +14,10 @@ from methods.prefix import Prefix
 class MixAndMatch(Parallel):
     """The mix that the unified view arrives at (He et al. 2022, section 4.6)."""
 
-    deviation = "The prefix is trained directly, not through a network; p 30, reduction factor 16, no weight decay, no dropout."
+    deviation = (
+        "The prefix is trained directly, not through a network; p 30 and s 4 as for summaries (the authors' run_glue.sh: 16 "
+        "and 2), reduction factor 16; no weight decay and no dropout."
+    )
     families = ATTENTION_FAMILIES
 
     prefix_length: int = 30

@@ -13,7 +13,7 @@ class OLoRA(LoRA):
     """B and A start as the first r columns and rows of W's QR decomposition (Büyükakyüz 2024)."""
 
     citation = "Büyükakyüz, OLoRA: Orthonormal Low-Rank Adaptation of Large Language Models, 2024 (arXiv 2406.01775)"
-    deviation = "r 8, alpha 8 on query and value of an encoder (the paper: language models, r 32 and 64); no dropout."
+    deviation = "r 8, alpha 8 on query and value of an encoder (the paper: language models; peft's example: r 32)."
     # Below lora's: the factors start large.
     learning_rates = (3e-4, 1e-3, 3e-3)
     variant = MappingProxyType({"init_lora_weights": "olora"})

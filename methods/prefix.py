@@ -14,10 +14,11 @@ class Prefix(FromLibrary):
 
     citation = (
         "Li & Liang, Prefix-Tuning: Optimizing Continuous Prompts for Generation, ACL 2021 (arXiv 2101.00190), for "
-        "classification as in Liu et al., P-Tuning v2, ACL 2022 (arXiv 2110.07602)"
+        "classification as in Liu et al., P-Tuning v2: Prompt Tuning Can Be Comparable to Fine-tuning Universally Across "
+        "Scales and Tasks, ACL 2022 (arXiv 2110.07602)"
     )
     deviation = "Trained directly, as in P-Tuning v2, not through a network that is dropped later; p 30 as in AdapterHub."
-    # P-Tuning v2 has 5e-3 for SST-2, 7e-3 for BoolQ and 1e-2 for RTE (run_script/).
+    # P-Tuning v2 has 5e-3 to 1e-2 for BoolQ and RTE, with large BERT and RoBERTa and for 60 to 100 epochs (run_script/).
     learning_rates = (1.5e-3, 5e-3, 1.5e-2)
     families = ATTENTION_FAMILIES
 

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @register("top-layers")
 class TopLayers(Method):
-    """Train the last k layers whole (Lee et al. 2019, section 3)."""
+    """Train the last k layers whole (Lee et al. 2019)."""
 
     citation = "Lee et al., What Would Elsa Do? Freezing Layers During Transformer Fine-Tuning, 2019 (arXiv 1911.03090)"
     deviation = "A quarter of the layers, which the paper finds enough for 90 % of the quality; no weight decay or dropout."
-    # Full fine-tuning's grid; the paper takes BERT's and RoBERTa's rates, which are lower, for more steps.
+    # As full.
     learning_rates = (3e-5, 1e-4, 3e-4)
     families = frozenset({"bert", "roberta", "xlm-roberta", "distilbert", "mpnet", "electra", "deberta-v2"})
 

@@ -154,5 +154,5 @@ def test_the_schema_command_prints_json(capsys: pytest.CaptureFixture[str]) -> N
 def test_methods_lists_counts_and_papers(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["methods"]) == 0
     out = capsys.readouterr().out
-    for text in ("houlsby: trains 226,080", "lora: trains 73,728", "arXiv 2005.00247", "reduction_factor 16"):
+    for text in ("houlsby: trains 226,080", "lora: trains 73,728", "2005.00247", "reduction_factor 16"):
         assert text in out
