@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import NamedTuple
 
 import torch
@@ -36,6 +37,9 @@ def set_up(job: Job, memory: MemoryMeter) -> Setup:
     keep_freed()
     task = prepare(pretrained, job.data.sha256, lambda: splits_of(job.data_argument, job.data.sha256))
     task = task.sample(spec.train_limit, spec.seed)
+    method = methods.build(spec.method, spec.hyperparameters)
+    if method.backend is not None:
+        import_module(method.backend)  # no method is charged with the memory of its library
     if spec.device == "cpu":
         warm_up_libraries(spec.precision)
     memory.start()
@@ -45,7 +49,6 @@ def set_up(job: Job, memory: MemoryMeter) -> Setup:
     classifier = load_classifier(
         pretrained, seed=spec.seed, dropout=spec.dropout, attention_dropout=spec.attention_dropout, classes=spec.classes
     )
-    method = methods.build(spec.method, spec.hyperparameters)
     torch.manual_seed(spec.seed)
     classifier.encoder = method.attach(classifier.encoder)
     classifier.head.requires_grad_(True)
