@@ -25,7 +25,7 @@ from bench.training.job import Job, job_of
 __all__ = ["Matrix", "Request", "extended", "plan", "tuned"]
 
 MOST_PARAMETERS = 10
-"""Times the encoder's own parameters that a method may train: beyond them is a slip of a finger, and attaching takes minutes."""
+"""Times the encoder's own parameters that a method may train: more is a slip, and attaching it takes minutes."""
 _T = TypeVar("_T")
 
 

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 __all__ = ["bench", "transformers"]
 
@@ -17,7 +18,8 @@ __all__ = ["bench", "transformers"]
 def hidden(*names: str) -> Iterator[None]:
     """Import as if these libraries were not installed."""
     there = {name: sys.modules[name] for name in names if name in sys.modules}
-    sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]  None is what stops an import
+    stops: dict[str, Any] = dict.fromkeys(names)  # None in the place of a module stops its import
+    sys.modules.update(stops)
     try:
         yield
     finally:
