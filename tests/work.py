@@ -9,9 +9,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.system.processes import end_with_parent
+
+if TYPE_CHECKING:
+    from bench.training.job import Job
 
 Notify = Callable[[str, float], None]
 FEW = 60
@@ -24,9 +27,21 @@ def where(notify: Notify) -> tuple[int, int]:
     return os.getpid(), os.getppid()
 
 
-def what_is_loaded(notify: Notify) -> tuple[bool, int]:
-    """Whether the libraries are there already, and how many Python threads run."""
-    return all(name in sys.modules for name in ("torch", "peft", "adapters")), threading.active_count()
+def what_is_loaded(notify: Notify) -> tuple[set[str], int]:
+    """The libraries that are there already, and how many Python threads run."""
+    return sys.modules.keys() & {"torch", "transformers", "datasets", "peft", "adapters", "sklearn"}, threading.active_count()
+
+
+def after_a_baseline_and_a_set_up(job: Job, notify: Notify) -> set[str]:
+    """The libraries that are there once a method is attached, and what only a baseline needs is imported."""
+    from sklearn.svm import LinearSVC
+
+    from bench.system.meters import MemoryMeter
+    from bench.training.setup import set_up
+
+    assert LinearSVC
+    set_up(job, MemoryMeter("cpu"))
+    return sys.modules.keys() & {"peft", "adapters", "sklearn"}
 
 
 def environment_variable(name: str, notify: Notify) -> str | None:

@@ -40,9 +40,14 @@ def test_work_is_done_in_a_process_of_its_own(engine: LocalEngine) -> None:
     assert watch.between("resting") is None
 
 
-def test_each_process_starts_with_the_libraries_loaded(engine: LocalEngine) -> None:
+def test_each_process_starts_with_the_libraries_of_every_run(
+    engine: LocalEngine, tiny: PretrainedModel, small_folder: Path
+) -> None:
+    """The others are imported by the runs that need them."""
     loaded, threads = engine.run("tests.work:what_is_loaded").outcome
-    assert loaded
+    assert loaded == {"torch", "transformers", "datasets"}
+    job = make_job(make_spec("lora"), tiny, small_folder)
+    assert engine.run("tests.work:after_a_baseline_and_a_set_up", job).outcome == {"sklearn", "peft"}
     assert threads == 2  # the main one, and the one that waits for the parent's end
 
 
