@@ -8,6 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import Literal
 
+import vl_convert
+
 from bench.report.figures import LACKING
 from bench.report.figures.figure import PICTURE, Drawing, Spec, vl_version
 from bench.report.options import Figure
@@ -65,8 +67,6 @@ def _is_folder(out: Path, kind: Kind) -> bool:
 
 def picture(drawing: Drawing, kind: Kind) -> bytes:
     """Write a figure as PNG, or as SVG with a description and, at the end, a hash of its data."""
-    import vl_convert
-
     spec, version = drawing.spec(PICTURE), vl_version()
     if kind == "png":
         return vl_convert.vegalite_to_png(spec, vl_version=version, scale=_SCALE, allowed_base_urls=[])

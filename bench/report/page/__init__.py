@@ -11,6 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jinja2
+import vl_convert
+from markupsafe import Markup
+
 from bench import __version__
 from bench.analysis.budget_sweep import sweeps
 from bench.analysis.comparison import Group, Row
@@ -48,9 +52,6 @@ def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folders: Sequen
     """Write the whole report: a chapter for each group, each sweep of budgets, and each set of tuning trials. `folders` hold
     the logits of the runs; without them there is no calibration of probabilities.
     """
-    import jinja2
-    from markupsafe import Markup
-
     looks = looks_of(groups)
     chapters = list(_chapters(groups, trials, looks, folders))
     scripts = [_script(_vega()), _script((_HERE / "page.js").read_text(encoding="utf-8"))]
@@ -199,8 +200,6 @@ def _inert(data: dict[str, Any]) -> str:
 @cache
 def _vega() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, which vl-convert brings along."""
-    import vl_convert
-
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=vl_version())
 
 
