@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from bench.analysis.comparison import Group
 from bench.analysis.statistics import mean_half_width
@@ -110,14 +111,11 @@ def _of(test: Evaluation, folders: Sequence[Path]) -> Scores | None:
 
 def scores(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> Scores:
     """Score one run from logits [texts, classes] and labels [texts]."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    log = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    probability, texts = np.exp(log), np.arange(len(labels))
-    target = np.zeros_like(probability)
-    target[texts, labels] = 1
-    brier = float(((probability - target) ** 2).sum(axis=1).mean())
+    log = special.log_softmax(logits.astype(np.float64), axis=1)
+    probability = np.exp(log)
+    brier = float(((probability - np.eye(logits.shape[1])[labels]) ** 2).sum(axis=1).mean())
     right = (probability.argmax(axis=1) == labels).astype(np.float64)
-    return Scores(float(-log[texts, labels].mean()), brier, probability.max(axis=1), right)
+    return Scores(float(-log[np.arange(len(labels)), labels].mean()), brier, probability.max(axis=1), right)
 
 
 def summarise(label: str, method: str, runs: Mapping[int, Scores]) -> Confidence:

@@ -37,11 +37,6 @@ class McNemar(_Part):
     """The reverse."""
     p: float
 
-    @classmethod
-    def of(cls, seed: int, differences: _Bits) -> McNemar:
-        method, reference, p = statistics.mcnemar(differences)
-        return cls(seed=seed, only_method=method, only_reference=reference, p=p)
-
 
 class Unconditional(_Part):
     """The same comparison over all shared seeds, collapsed ones included, by a paired permutation test."""
@@ -201,6 +196,7 @@ def _pair(first: _Method, other: _Method, margin: float) -> _Pair:
     every = np.array([other.right[seed] - first.right[seed] for seed in usable] or np.zeros((0, 0)), dtype=np.int8)
     used = every[np.isin(usable, seeds)]
     lacking, extra, unusable = sorted(its - own), sorted(own - its), sorted((its & own) - set(usable))
+    tests = zip(seeds, map(statistics.mcnemar, used), strict=True)
     verdict: Verdict = "not resolved"
     if not usable or lacking or extra or unusable:
         verdict = "incomplete"
@@ -209,7 +205,7 @@ def _pair(first: _Method, other: _Method, margin: float) -> _Pair:
     paired = Paired(
         verdict=verdict, seeds=seeds, collapsed=fallen, lacking=lacking, extra=extra, unusable=unusable, margin=margin,
         one_class=[seed for seed in fallen if one_class(first.tests[seed])],
-        mcnemar=[McNemar.of(seed, row) for seed, row in zip(seeds, used, strict=True)],
+        mcnemar=[McNemar(seed=seed, only_method=ours, only_reference=theirs, p=p) for seed, (ours, theirs, p) in tests],
     )  # fmt: skip
     moments = statistics.moments(used) if seeds else None
     both = moments if seeds == usable else statistics.moments(every)
