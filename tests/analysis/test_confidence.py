@@ -11,8 +11,9 @@ from sklearn.metrics import brier_score_loss, log_loss
 
 from bench.analysis.confidence import BINS, Confidence, available, confidences, scores, summarise
 from bench.records.store import load
-from bench.report.figures import looks_of, reliability
+from bench.report.figures import reliability
 from bench.report.figures.figure import PICTURE
+from bench.report.figures.marks import looks
 from bench.report.render import render
 from tests.conftest import call
 from tests.factories import COMMITTED, folder_of, one_group, run
@@ -77,7 +78,7 @@ def test_committed_logits_give_what_was_found_of_them() -> None:
     found = {one.label: one for one in confidences(group, [folder])}
     assert found["houlsby"].ece == pytest.approx(0.0070, abs=0.0002)
     assert found["head-only"].ece > found["full"].ece > found["houlsby"].ece
-    drawing = reliability.drawing(group, looks_of([group]), list(found.values()))
+    drawing = reliability.drawing(group, looks([]), list(found.values()))
     assert drawing
     assert drawing.shown == {"houlsby", "pfeiffer", "lora", "full", "head-only"}
     assert "layer" in drawing.spec(PICTURE)

@@ -19,7 +19,7 @@ from bench.analysis.budget_sweep import sweeps
 from bench.analysis.comparison import Group
 from bench.records.schema import Baseline, MemorySplit, Record
 from bench.records.spec import Budget
-from bench.report.figures import LACKING, drawings, forest, looks_of, memory, of_group, scatter
+from bench.report.figures import LACKING, drawings, forest, memory, of_group, scatter
 from bench.report.figures import curves as curves_figure
 from bench.report.figures import sweep as sweep_figure
 from bench.report.figures.axes import Scale, lines_across, widen
@@ -441,7 +441,7 @@ def test_names_of_points_that_almost_coincide_do_not() -> None:
     boxes = [text.box(place, 15) for text, place in zip(texts, place_labels(texts, dots, frame, 15), strict=True)]
     for i, box in enumerate(boxes):
         assert not any(box.shared(other) for other in [*dots, *boxes[:i]])
-        assert box.shared(frame) == pytest.approx(box.area)
+        assert box.shared(frame) == pytest.approx(box.shared(box))
 
 
 @given(st.lists(st.floats(0, 300), max_size=12))
@@ -499,7 +499,7 @@ def ugly(*more: str) -> list[Record | Baseline]:
 
 def test_hostile_names_are_plain_text_in_a_picture() -> None:
     group = one_group(*ugly())
-    made = of_group(group, looks_of([group]))
+    made = of_group(group, looks(row.method for row in group.rows))
     assert [drawing.figure for drawing in made] == [figure for figure in LACKING if figure != "sweep"]
     for drawing in made:
         tree = ElementTree.fromstring(picture(drawing, "svg"))

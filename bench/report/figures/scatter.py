@@ -178,10 +178,7 @@ def _placed(
     line_places, covered = place_lines(lines, up, canvas, drawn)
     at_points = [Text(point["label"], x, y, AROUND) for point, (x, y) in zip(points, spots, strict=False)]
     places = place_labels(at_points, [*drawn, *covered], Box(0, 0, canvas.width, canvas.height), canvas.text)
-    return line_places, [
-        {**point, "dx": place.dx, "dy": place.dy, "align": place.align, "baseline": place.baseline}
-        for point, place in zip(points, places, strict=True)
-    ]
+    return line_places, [{**point, **vars(place)} for point, place in zip(points, places, strict=True)]
 
 
 def _steps(points: Sequence[Point], spots: Sequence[tuple[float, float]]) -> list[Box]:

@@ -21,9 +21,9 @@ from bench.analysis.comparison import Group, Row
 from bench.analysis.confidence import confidences
 from bench.analysis.tuning import Sensitivity
 from bench.records.schema import Baseline, Record
-from bench.report.figures import looks_of, of_group, of_sweep, reliability
+from bench.report.figures import of_group, of_sweep, reliability
 from bench.report.figures.figure import NARROW, WIDE, Drawing, theme, vl_version
-from bench.report.figures.marks import Look
+from bench.report.figures.marks import Look, looks
 from bench.report.tables import budgets, comparison, confidence, confusion, costs, curves, pairs, tuning
 from bench.report.tables.columns import Column, columns, rows
 from bench.report.tables.table import MOST_NOTES, Section, footnotes
@@ -52,8 +52,8 @@ def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folders: Sequen
     """Write the whole report: a chapter for each group, each sweep of budgets, and each set of tuning trials. `folders` hold
     the logits of the runs; without them there is no calibration of probabilities.
     """
-    looks = looks_of(groups)
-    chapters = list(_chapters(groups, trials, looks, folders))
+    look = looks(row.method for group in groups for row in group.rows)
+    chapters = list(_chapters(groups, trials, look, folders))
     scripts = [_script(_vega()), _script((_HERE / "page.js").read_text(encoding="utf-8"))]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
@@ -68,7 +68,7 @@ def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folders: Sequen
     return environment.get_template("page.html").render(
         version=__version__,
         chapters=chapters,
-        looks=looks,
+        looks=look,
         sentences=comparison.sentences,
         columns=columns,
         rows=rows,
