@@ -23,20 +23,12 @@ from bench.records.schema import Evaluation
 from bench.records.store import load_logits
 from bench.system.errors import BenchError
 
-__all__ = ["BINS", "Bin", "Confidence", "available", "confidences", "scores", "summarise"]
+__all__ = ["BINS", "Confidence", "available", "confidences", "scores", "summarise"]
 
 BINS = 15
 RESAMPLES = 200
 """Of the texts, for the interval of the ECE."""
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Bin:
-    """Texts of about one confidence, means over them and over seeds. Shares of 1."""
-
-    confidence: float
-    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -61,7 +53,8 @@ class Confidence:
     brier: float
     """Mean over texts of the squared differences between probabilities and labels, summed over the classes: 0 to 2."""
     brier_half_width: float | None
-    bins: list[Bin]
+    bins: list[dict[str, float]]
+    """Confidence and accuracy of the texts of about one confidence, means over them and over seeds. Shares of 1."""
 
 
 class Scores(NamedTuple):
@@ -137,7 +130,7 @@ def summarise(label: str, method: str, runs: Mapping[int, Scores]) -> Confidence
     over_texts = np.std([distance(times).mean() for times in drawn], ddof=1)
     # The mean of the absolute value of a normal variable of this variance, bin by bin.
     floor = np.sqrt(2 / math.pi * binned(confidence * (1 - confidence))).sum(axis=1) / texts
-    means = ((binned(values) / sizes).mean(axis=0).tolist() for values in (confidence, right))
+    sure, correct = ((binned(values) / sizes).mean(axis=0).tolist() for values in (confidence, right))
     return Confidence(
         label=label,
         method=method,
@@ -149,5 +142,5 @@ def summarise(label: str, method: str, runs: Mapping[int, Scores]) -> Confidence
         nll_half_width=mean_half_width(nll.tolist()),
         brier=float(brier.mean()),
         brier_half_width=mean_half_width(brier.tolist()),
-        bins=[Bin(*pair) for pair in zip(*means, strict=True)],
+        bins=[{"confidence": own, "accuracy": share} for own, share in zip(sure, correct, strict=True)],
     )

@@ -244,8 +244,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _visible(line: str) -> str:
-    """Escape control characters, since names from the command line may hold terminal commands, and cut words longer than a
-    path.
-    """
+    """Escape control characters, since names may hold terminal commands, and cut words that are longer than a path."""
     line = re.sub(r"\S{400,}", lambda word: f"{word[0][:100]}…{word[0][-100:]}", line)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

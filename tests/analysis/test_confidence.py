@@ -41,7 +41,7 @@ def test_scores_are_those_of_a_library(drawn: tuple[np.ndarray, np.ndarray]) -> 
     confidence, right = np.maximum(positive, 1 - positive), (positive > 0.5) == labels
     sure, correct = (values[np.argsort(confidence)].reshape(BINS, -1).mean(axis=1) for values in (confidence, right))
     assert found.ece == pytest.approx(np.abs(sure - correct).mean())
-    assert [(b.confidence, b.accuracy) for b in found.bins] == [pytest.approx(pair) for pair in zip(sure, correct, strict=True)]
+    assert [tuple(b.values()) for b in found.bins] == [pytest.approx(pair) for pair in zip(sure, correct, strict=True)]
     few = scored(logits[:7], labels[:7])
     assert (len(few.bins), few.ece) == (7, pytest.approx(np.abs(confidence[:7] - right[:7]).mean()))
 
@@ -63,7 +63,7 @@ def test_runs_without_their_logits_are_left_out(tmp_path: Path) -> None:
     assert (found.label, found.seeds) == ("houlsby", [0, 1])
     # Each run is 73.1 % sure of all it says, and right on 90 and 85 %; which texts share a bin then makes it no smaller.
     assert found.ece > 0.875 - 1 / (1 + np.exp(-1))
-    assert [b.confidence for b in found.bins] == pytest.approx([1 / (1 + np.exp(-1))] * BINS)
+    assert [b["confidence"] for b in found.bins] == pytest.approx([1 / (1 + np.exp(-1))] * BINS)
     assert found.ece_half_width > found.ece_floor / 10
     text = render(tmp_path, reference="houlsby", style="table", view="confidence")
     assert f"{100 * found.ece:.2f} ±" in text

@@ -68,9 +68,7 @@ def widen(
 
 
 def lines_across(group: Group, canvas: Canvas, *, equal: bool = True) -> list[Point]:
-    """Return what methods are seen against: baselines, without `equal` only that on all reviews, and, beside reviews, the
-    published result.
-    """
+    """Return the baselines, without `equal` only that on all reviews, and, beside reviews, the published result."""
     assert PUBLISHED.accuracy is not None
     wide = canvas.width > 300
     published = {

@@ -1,6 +1,4 @@
-"""Place texts in a figure so that they cover neither points and lines nor each other. In pixels from the top left of the
-plot.
-"""
+"""Place texts in a figure so that they cover no points, lines or other texts. In pixels from the top left of the plot."""
 
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ def points(group: Group, confidences: Sequence[Confidence]) -> list[Point]:
     """Return a point for each method and bin, in %."""
     by_label = {entry.label: entry for entry in confidences}
     return [
-        of_row(row, name, f"{100 * b.confidence:.1f} % sure, {100 * b.accuracy:.1f} % right")
-        | {"x": 100 * b.confidence, "y": 100 * b.accuracy}
+        of_row(row, name, f"{100 * b['confidence']:.1f} % sure, {100 * b['accuracy']:.1f} % right")
+        | {"x": 100 * b["confidence"], "y": 100 * b["accuracy"]}
         for row, name in named(group.rows)
         if row.label in by_label
         for b in by_label[row.label].bins

@@ -154,12 +154,6 @@ def _runs(group: Group) -> tuple[list[Column], list[_Run]]:
     return [replace(column, header=clock) if column.header == "device\ns" else column for column in _RUNS], runs
 
 
-def _known_runs(groups: Sequence[Group]) -> dict[str, dict[str, str]]:
-    """Return all runs by id, for the points of figures."""
-    runs = {record.run_id: _about(record) for group in groups for record in group.records}
-    return runs | {baseline.run_id: _about(baseline) for group in groups for baseline in group.baselines}
-
-
 def _about(record: Record | Baseline) -> dict[str, str]:
     """Describe a run, in the order of a tooltip."""
     machine = record.environment
@@ -183,12 +177,14 @@ def _about(record: Record | Baseline) -> dict[str, str]:
 
 
 def _data(chapters: Sequence[Chapter], groups: Sequence[Group]) -> dict[str, Any]:
-    """Return the data of the page's script: figures and descriptions of runs."""
+    """Return the data of the page's script: figures, and descriptions of the runs that their points are of, by id."""
+    runs = [record for group in groups for record in group.records]
+    baselines = [baseline for group in groups for baseline in group.baselines]
     drawings = {f"{chapter.anchor}-{drawing.figure}": drawing for chapter in chapters for drawing in chapter.figures}
     return {
         "figures": {name: {size: of.spec(canvas) for size, canvas in _CANVASES.items()} for name, of in drawings.items()},
         "themes": {size: theme(canvas.text) for size, canvas in _CANVASES.items()},
-        "runs": _known_runs(groups),
+        "runs": {run.run_id: _about(run) for run in (*runs, *baselines)},
     }
 
 

@@ -72,9 +72,7 @@ def _slowness(row: Row, group: Group) -> float | None:
 
 
 def spreadsheet(groups: Iterable[Group]) -> str:
-    """Write plain numbers under full names as CSV, a row for each of the comparison, the group that it belongs to first. An
-    empty cell was not measured.
-    """
+    """Write plain numbers as CSV, a row for each of the comparison, its group first. An empty cell was not measured."""
     return csv_text([HEADERS, *(_row(group, row) for group in groups for row in rows(group))])
 
 
