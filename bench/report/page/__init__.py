@@ -178,13 +178,13 @@ def _about(record: Record | Baseline) -> dict[str, str]:
 
 def _data(chapters: Sequence[Chapter], groups: Sequence[Group]) -> dict[str, Any]:
     """Return the data of the page's script: figures, and descriptions of the runs that their points are of, by id."""
-    runs = [record for group in groups for record in group.records]
-    baselines = [baseline for group in groups for baseline in group.baselines]
+    runs: list[Record | Baseline] = [record for group in groups for record in group.records]
+    runs += [baseline for group in groups for baseline in group.baselines]
     drawings = {f"{chapter.anchor}-{drawing.figure}": drawing for chapter in chapters for drawing in chapter.figures}
     return {
         "figures": {name: {size: of.spec(canvas) for size, canvas in _CANVASES.items()} for name, of in drawings.items()},
         "themes": {size: theme(canvas.text) for size, canvas in _CANVASES.items()},
-        "runs": {run.run_id: _about(run) for run in (*runs, *baselines)},
+        "runs": {run.run_id: _about(run) for run in runs},
     }
 
 
