@@ -84,10 +84,11 @@ gpu:
 
 # The figures of the committed records, in results/figures.
 figures: install
-	$(BIN)/python -m bench.report.figures
+	rm -f results/figures/*.svg
+	$(BIN)/python -m bench report results/study-main --format svg --figure all --out results/figures
 
 readme: install
-	$(BIN)/python -m bench.report.readme
+	$(BIN)/python -m tests.measurements.readme
 	$(BIN)/python -m tests.measurements.tables
 
 clean:

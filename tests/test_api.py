@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 import bench
-from bench.report.readme import ROOT
 from bench.report.render import render
 from bench.system.errors import RecordError, SpecError
+from tests.measurements.readme import ROOT
 
 STUDY = ROOT / "results" / "study-main"
 

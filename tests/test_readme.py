@@ -10,8 +10,8 @@ import typer
 
 from bench.cli.app import app
 from bench.records.store import Damaged, load
-from bench.report.readme import DOCUMENTS, ROOT, updated
 from tests.factories import COMMITTED
+from tests.measurements.readme import DOCUMENTS, ROOT, updated
 
 RESULTS = ROOT / "results"
 README = (ROOT / "README.md").read_text(encoding="utf-8")

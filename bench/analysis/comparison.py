@@ -15,7 +15,7 @@ from bench.records.schema import Baseline, Conversion, Record
 from bench.records.spec import Budget
 from bench.rules import MARGIN
 
-__all__ = ["Group", "Pair", "Row", "by_setting", "compare", "setting_labels", "unique"]
+__all__ = ["Group", "Row", "by_setting", "compare", "setting_labels", "unique"]
 
 AnyRun = TypeVar("AnyRun", Record, Baseline, Record | Baseline)
 
@@ -78,16 +78,6 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two methods of a group, by their labels."""
-
-    method: str
-    other: str
-    paired: Paired
-    """`method` minus `other`."""
-
-
-@dataclass(frozen=True)
 class Group:
     """Runs that may be compared, the reference first, and the baselines on the same test."""
 
@@ -106,8 +96,8 @@ class Group:
     """Of the check that all methods have one seed variance; None for fewer than three methods."""
     pools: bool = True
     """Whether the seed variance is pooled over the methods."""
-    pairs: Sequence[Pair] = ()
-    """Every two methods with complete runs, a family of its own."""
+    pairs: Sequence[tuple[str, str, Paired]] = ()
+    """(method, other, method minus other) of every two rows with complete runs, by their labels; a family of its own."""
     attempts: int = 0
     """Earlier attempts of the runs shown, which `--force` replaced."""
 
@@ -148,11 +138,8 @@ def compare(records: Iterable[Record | Baseline], reference: str, order: list[st
 
 def unique(records: Iterable[AnyRun]) -> list[AnyRun]:
     """Keep one record of each run: of duplicates a complete one, else the latest."""
-
-    def preference(record: AnyRun) -> tuple[bool, str]:
-        return isinstance(record, Baseline) or record.state == "complete", record.finished
-
-    return list({record.run_id: record for record in sorted(records, key=preference)}.values())
+    ordered = sorted(records, key=lambda one: (isinstance(one, Baseline) or one.state == "complete", one.finished))
+    return list({record.run_id: record for record in ordered}.values())
 
 
 def _place(key: GroupKey) -> tuple[Any, ...]:
@@ -181,7 +168,7 @@ def _group(
     rows.sort(key=place)
     centre = rows[0] if rows[0].method == reference and rows[0].runs else None
     analysis = analyse([row.runs for row in rows], margin)
-    pairs = [Pair(rows[i].label, rows[j].label, paired) for i, j, paired in analysis.pairs]
+    pairs = [(rows[i].label, rows[j].label, paired) for i, j, paired in analysis.pairs]
     if centre is not None:
         beside = zip(rows, [None, *analysis.against_first], strict=True)
         rows = [replace(_beside(row, centre), paired=paired) for row, paired in beside]

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from bench.analysis.comparison import Group
 from bench.analysis.statistics import mean_half_width
@@ -22,20 +23,12 @@ from bench.records.schema import Evaluation
 from bench.records.store import load_logits
 from bench.system.errors import BenchError
 
-__all__ = ["BINS", "Bin", "Confidence", "available", "confidences", "scores", "summarise"]
+__all__ = ["BINS", "Confidence", "available", "confidences", "scores", "summarise"]
 
 BINS = 15
 RESAMPLES = 200
 """Of the texts, for the interval of the ECE."""
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Bin:
-    """Texts of about one confidence, means over them and over seeds. Shares of 1."""
-
-    confidence: float
-    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -60,7 +53,8 @@ class Confidence:
     brier: float
     """Mean over texts of the squared differences between probabilities and labels, summed over the classes: 0 to 2."""
     brier_half_width: float | None
-    bins: list[Bin]
+    bins: list[dict[str, float]]
+    """Confidence and accuracy of the texts of about one confidence, means over them and over seeds. Shares of 1."""
 
 
 class Scores(NamedTuple):
@@ -110,14 +104,11 @@ def _of(test: Evaluation, folders: Sequence[Path]) -> Scores | None:
 
 def scores(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> Scores:
     """Score one run from logits [texts, classes] and labels [texts]."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    log = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    probability, texts = np.exp(log), np.arange(len(labels))
-    target = np.zeros_like(probability)
-    target[texts, labels] = 1
-    brier = float(((probability - target) ** 2).sum(axis=1).mean())
+    log = special.log_softmax(logits.astype(np.float64), axis=1)
+    probability = np.exp(log)
+    brier = float(((probability - np.eye(logits.shape[1])[labels]) ** 2).sum(axis=1).mean())
     right = (probability.argmax(axis=1) == labels).astype(np.float64)
-    return Scores(float(-log[texts, labels].mean()), brier, probability.max(axis=1), right)
+    return Scores(float(-log[np.arange(len(labels)), labels].mean()), brier, probability.max(axis=1), right)
 
 
 def summarise(label: str, method: str, runs: Mapping[int, Scores]) -> Confidence:
@@ -139,7 +130,7 @@ def summarise(label: str, method: str, runs: Mapping[int, Scores]) -> Confidence
     over_texts = np.std([distance(times).mean() for times in drawn], ddof=1)
     # The mean of the absolute value of a normal variable of this variance, bin by bin.
     floor = np.sqrt(2 / math.pi * binned(confidence * (1 - confidence))).sum(axis=1) / texts
-    means = ((binned(values) / sizes).mean(axis=0).tolist() for values in (confidence, right))
+    sure, correct = ((binned(values) / sizes).mean(axis=0).tolist() for values in (confidence, right))
     return Confidence(
         label=label,
         method=method,
@@ -151,5 +142,5 @@ def summarise(label: str, method: str, runs: Mapping[int, Scores]) -> Confidence
         nll_half_width=mean_half_width(nll.tolist()),
         brier=float(brier.mean()),
         brier_half_width=mean_half_width(brier.tolist()),
-        bins=[Bin(*pair) for pair in zip(*means, strict=True)],
+        bins=[{"confidence": own, "accuracy": share} for own, share in zip(sure, correct, strict=True)],
     )

@@ -92,34 +92,21 @@ def grouped(runs: Iterable[Record]) -> dict[GroupKey, list[Record]]:
         RecordError: if one method has several shares of one number of reference tokens.
     """
     groups: dict[GroupKey, list[Record]] = defaultdict(list)
+    shares: dict[tuple[GroupKey, str, Setting], set[str]] = defaultdict(set)
     for record in runs:
         groups[group_key(record)].append(record)
-    for key, members in groups.items():
-        _refuse_several_shares(key, members)
-    _add_to_plain_groups(groups)
-    return dict(groups)
-
-
-def _refuse_several_shares(key: GroupKey, runs: list[Record]) -> None:
-    shares: dict[tuple[str, Setting], set[str]] = defaultdict(set)
-    for record in runs:
-        if record.spec.reference_tokens is not None:
-            shares[record.spec.method, frozenset(record.spec.hyperparameters.items())].add(str(record.spec.budget))
-    for (method, _), budgets in shares.items():
+    counted = [(key, run) for key, members in groups.items() for run in members if run.spec.reference_tokens is not None]
+    for key, run in counted:
+        shares[key, run.spec.method, frozenset(run.spec.hyperparameters.items())].add(str(run.spec.budget))
+    for (key, method, _), budgets in shares.items():
         if len(budgets) > 1:
             raise RecordError(
                 f"{method} has runs of {' and of '.join(sorted(budgets))} for {key.budget}, by two calibrations: "
                 "report the runs of each from a folder of its own"
             )
-
-
-def _add_to_plain_groups(groups: dict[GroupKey, list[Record]]) -> None:
-    """Add each run under reference tokens to the table of plain tokens that its own share belongs to, if there is one."""
-    for runs in list(groups.values()):
-        for record in runs:
-            if record.spec.reference_tokens is None:
-                continue
-            plain = record.model_copy(update={"spec": record.spec.model_copy(update={"reference_tokens": None})})
-            its = groups.get(group_key(plain))
-            if its is not None and _RUN(record) not in map(_RUN, its):
-                its.append(record)
+    for _, run in counted:
+        plain = run.model_copy(update={"spec": run.spec.model_copy(update={"reference_tokens": None})})
+        its = groups.get(group_key(plain))
+        if its is not None and _RUN(run) not in map(_RUN, its):
+            its.append(run)
+    return dict(groups)

@@ -14,7 +14,7 @@ The degrees of freedom are those of V alone, as if B were not known so much bett
 5 to 8 % false verdicts at three seeds, since a V that came out small by chance makes SE too small and the degrees of freedom
 too many at once; these give at most 5 % (tests/analysis/test_simulation.py).
 
-`scipy.special` alone is imported, within the functions: `scipy.stats` takes a second.
+Of scipy `special` alone is imported: `scipy.stats` takes a second.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from bench.rules import ALPHA, COLLAPSE, POWER
 
@@ -127,8 +128,6 @@ def bartlett(groups: Sequence[Sequence[float]]) -> float | None:
     Two methods have no other variance of their difference than their own. A group without any spread, beside others that
     have one, gives 0.
     """
-    from scipy import special
-
     values = [np.asarray(group, dtype=float) for group in groups if len(group) > 1]
     if len(values) < 3:
         return None
@@ -148,8 +147,6 @@ def two_way(pair: Moments, variance: SeedVariance | None = None) -> TwoWay:
     With one seed the standard error is that of the texts alone, and there is no p. With two, there is one degree of freedom
     whatever was pooled. Where the standard error is zero, p is 1 for a difference of zero and else 0.
     """
-    from scipy import special
-
     variance = variance or SeedVariance(pair.seed_variance, pair.seeds - 1)
     if pair.seeds == 1:
         return TwoWay(pair.difference, math.sqrt(pair.text_variance), pair.texts - 1, math.nan)
@@ -163,8 +160,6 @@ def two_way(pair: Moments, variance: SeedVariance | None = None) -> TwoWay:
 
 def half_width(test: TwoWay) -> float:
     """Half the width of the 95 % interval of the difference, taken alone."""
-    from scipy import special
-
     return float(special.stdtrit(test.freedom, 1 - ALPHA / 2)) * test.standard_error
 
 
@@ -173,8 +168,6 @@ def mean_half_width(values: Sequence[float]) -> float | None:
 
     It covers what seeds change, on the very texts that were tested.
     """
-    from scipy import special
-
     if len(values) < 2:
         return None
     return float(special.stdtrit(len(values) - 1, 1 - ALPHA / 2)) * stdev(values) / math.sqrt(len(values))
@@ -182,8 +175,6 @@ def mean_half_width(values: Sequence[float]) -> float | None:
 
 def equivalence_p(test: TwoWay, margin: float) -> float:
     """Return the larger p of two one-sided tests of a difference beyond -margin or +margin (TOST, Schuirmann 1987)."""
-    from scipy import special
-
     inside = margin - abs(test.difference)
     if test.standard_error == 0:
         return 0.0 if inside > 0 else 1.0
@@ -196,8 +187,6 @@ def detectable(standard_error: float, freedom: float, comparisons: int) -> float
     It is the noncentrality of Student's t at which the first step of Holm's procedure, at `ALPHA / comparisons`, rejects in
     `POWER` of all experiments, times the standard error: a promise that does not depend on how other methods come out.
     """
-    from scipy import special
-
     critical = special.stdtrit(freedom, 1 - ALPHA / max(comparisons, 1) / 2)
     return float(special.nctdtrinc(freedom, 1 - POWER, critical)) * standard_error
 
@@ -217,8 +206,6 @@ def mcnemar(differences: npt.NDArray[np.integer[Any]]) -> tuple[int, int, float]
     Returns how many texts the method alone has right, how many the other alone, and the two-sided p. It takes the texts as
     all there is to chance: it says nothing of other seeds, so it describes and gives no verdict.
     """
-    from scipy import special
-
     method, other = int((differences > 0).sum()), int((differences < 0).sum())
     return method, other, min(1.0, 2 * float(special.bdtr(min(method, other), method + other, 0.5)))
 
@@ -236,8 +223,6 @@ def sign_flip(means: Floats, text_variance: float) -> float:
     counts. It tests exchangeability, not the mean: a method that is better on most seeds and collapses on few has differences
     that are not symmetric, and may be told apart at a mean of zero.
     """
-    from scipy import special
-
     seeds = len(means)
     signs = _signs(seeds)
     flipped, observed = np.abs(signs @ means) / seeds, abs(float(means.sum())) / seeds
@@ -265,14 +250,10 @@ def collapsed(correct: int, texts: int, majority: float) -> bool:
 
     `majority`: that class's share of the labels, whatever the number of classes. One-sided binomial test at `COLLAPSE`.
     """
-    from scipy import special
-
     return correct == 0 or float(special.bdtrc(correct - 1, texts, majority)) > COLLAPSE
 
 
 def clopper_pearson(cases: int, of: int) -> tuple[float, float]:
     """Return the exact 95 % interval of a rate (Clopper and Pearson 1934)."""
-    from scipy import special
-
     low = 0.0 if cases == 0 else float(special.betaincinv(cases, of - cases + 1, ALPHA / 2))
     return low, 1.0 if cases == of else float(special.betaincinv(cases + 1, of - cases, 1 - ALPHA / 2))

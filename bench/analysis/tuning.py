@@ -1,6 +1,4 @@
-"""Tuning (rules, section 6): which learning rates are tried, which of them is chosen, and how much accuracy depends on it. No
-trial is ever tested.
-"""
+"""Tuning (rules, section 6): which rates are tried and chosen, and how accuracy depends on them. No trial is ever tested."""
 
 from __future__ import annotations
 

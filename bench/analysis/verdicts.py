@@ -37,11 +37,6 @@ class McNemar(_Part):
     """The reverse."""
     p: float
 
-    @classmethod
-    def of(cls, seed: int, differences: _Bits) -> McNemar:
-        method, reference, p = statistics.mcnemar(differences)
-        return cls(seed=seed, only_method=method, only_reference=reference, p=p)
-
 
 class Unconditional(_Part):
     """The same comparison over all shared seeds, collapsed ones included, by a paired permutation test."""
@@ -156,10 +151,9 @@ def analyse(methods: Sequence[Sequence[Record]], margin: float = MARGIN) -> Anal
 
     The seed variance is pooled over all methods, since its check does not reject that they share one; otherwise each pair
     has its own, with fewer degrees of freedom. Simulated at three to ten seeds, tables of five methods without any
-    difference have a false verdict in at most 4.5 % (tests/analysis/test_simulation.py). The
-    check misses much at few seeds: where
-    one method alone has three times the seed deviation of the others, it is 6 to 11 % at three seeds, 4 to 8 % at five, and
-    about 5 % at ten.
+    difference have a false verdict in at most 4.5 % (tests/analysis/test_simulation.py). The check misses much at few seeds:
+    where one method alone has three times the seed deviation of the others, it is 6 to 11 % at three seeds, 4 to 8 % at five,
+    and about 5 % at ten.
     """
     compared = _comparable(methods)
     seeds = sorted({seed for one in compared for seed in one.tests})
@@ -201,6 +195,7 @@ def _pair(first: _Method, other: _Method, margin: float) -> _Pair:
     every = np.array([other.right[seed] - first.right[seed] for seed in usable] or np.zeros((0, 0)), dtype=np.int8)
     used = every[np.isin(usable, seeds)]
     lacking, extra, unusable = sorted(its - own), sorted(own - its), sorted((its & own) - set(usable))
+    tests = zip(seeds, map(statistics.mcnemar, used), strict=True)
     verdict: Verdict = "not resolved"
     if not usable or lacking or extra or unusable:
         verdict = "incomplete"
@@ -209,7 +204,7 @@ def _pair(first: _Method, other: _Method, margin: float) -> _Pair:
     paired = Paired(
         verdict=verdict, seeds=seeds, collapsed=fallen, lacking=lacking, extra=extra, unusable=unusable, margin=margin,
         one_class=[seed for seed in fallen if one_class(first.tests[seed])],
-        mcnemar=[McNemar.of(seed, row) for seed, row in zip(seeds, used, strict=True)],
+        mcnemar=[McNemar(seed=seed, only_method=ours, only_reference=theirs, p=p) for seed, (ours, theirs, p) in tests],
     )  # fmt: skip
     moments = statistics.moments(used) if seeds else None
     both = moments if seeds == usable else statistics.moments(every)
@@ -229,7 +224,12 @@ def _family(pairs: Mapping[tuple[int, int], _Pair], pooled: statistics.SeedVaria
     for key, pair in pairs.items():
         update: dict[str, Any] = {"unconditional": unconditional.get(key)}
         if key in tests:
-            update |= _described(tests[key], len(pair.paired.seeds))
+            test = tests[key]
+            update["difference"] = test.difference
+            if len(pair.paired.seeds) > 1:
+                half = statistics.half_width(test)
+                update |= {"low": max(-1.0, test.difference - half), "high": min(1.0, test.difference + half)}
+                update |= {"standard_error": test.standard_error, "freedom": float(test.freedom)}
         if key in differs:
             update |= {"p": tests[key].p, "p_holm": differs[key], "p_equivalence": within[key]}
             if differs[key] <= ALPHA:
@@ -238,19 +238,6 @@ def _family(pairs: Mapping[tuple[int, int], _Pair], pooled: statistics.SeedVaria
                 update["verdict"] = "equivalent"
         verdicts[key] = pair.paired.model_copy(update=update)
     return verdicts
-
-
-def _described(test: statistics.TwoWay, seeds: int) -> dict[str, Any]:
-    if seeds < 2:
-        return {"difference": test.difference}
-    half = statistics.half_width(test)
-    return {
-        "difference": test.difference,
-        "low": max(-1.0, test.difference - half),
-        "high": min(1.0, test.difference + half),
-        "standard_error": test.standard_error,
-        "freedom": float(test.freedom),
-    }
 
 
 def _unconditional(pairs: Mapping[tuple[int, int], _Pair]) -> dict[tuple[int, int], Unconditional]:

@@ -25,20 +25,13 @@ from bench.system.signals import INTERRUPTED
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(
-    help="Compare ways to fine-tune an encoder under one device budget, centred on the adapter.",
-    rich_markup_mode=None,
-)
+app = typer.Typer(rich_markup_mode=None)
 command = partial(app.command, cls=Command)
 
 REFERENCE_RESULTS = Path("results/reference")
 
-command()(run)
-command()(calibrate)
-command()(watch)
-command()(export)
-command()(convert)
-command()(card)
+for function in (run, calibrate, watch, export, convert, card):
+    command()(function)
 
 
 @command()
@@ -220,20 +213,18 @@ def options(
     """Compare ways to fine-tune an encoder under one device budget, centred on the adapter."""
 
 
-def _print_anything() -> None:
-    """Print an escape for a character that a terminal lacks, or that makes a path no text."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; bad input is one line on the error stream and exit code 2."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    _print_anything()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # An escape stands for a character that a terminal lacks, or that makes a path no text.
+            stream.reconfigure(errors="backslashreplace")
+    # The command is named as it was called: shells complete the console script by its name.
+    program = "adapter-bench" if Path(sys.argv[0]).name == "adapter-bench" else "python -m bench"
     try:
         words = sys.argv[1:] if arguments is None else arguments
-        code = app(args=words or ["--help"], prog_name=_program(), standalone_mode=False)
+        code = app(args=words or ["--help"], prog_name=program, standalone_mode=False)
         if code == INTERRUPTED:
             print("stopped; finished records are kept, and the same command resumes the others", file=sys.stderr)
         sys.exit(code if isinstance(code, int) else 0)
@@ -252,14 +243,7 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(2)
 
 
-def _program() -> str:
-    """Name the command as it was called: shells complete the console script by its name."""
-    return "adapter-bench" if Path(sys.argv[0]).name == "adapter-bench" else "python -m bench"
-
-
 def _visible(line: str) -> str:
-    """Escape control characters, since names from the command line may hold terminal commands, and cut words longer than a
-    path.
-    """
+    """Escape control characters, since names may hold terminal commands, and cut words that are longer than a path."""
     line = re.sub(r"\S{400,}", lambda word: f"{word[0][:100]}…{word[0][-100:]}", line)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

@@ -146,9 +146,7 @@ def selects_runs(*without: str) -> Callable[[Callable[..., None]], Callable[...,
 
 
 class Command(TyperCommand):
-    """A command that refuses a repeated option of one value, whose first would be lost, and a path that is empty, which
-    would be the folder it runs in.
-    """
+    """Refuse a repeated option of one value, whose first would be lost, and an empty path: it would be the folder here."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:

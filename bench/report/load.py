@@ -67,7 +67,17 @@ def records(sources: Sequence[Path], left_out: list[Damaged] | None = None) -> l
         RecordError: if a source has no record, or a file that is named is none.
     """
     places = list({place.resolve() if place.exists() else place: place for place in sources}.values())
-    loaded = [_records(place, left_out) for place in places]
+    loaded: list[list[Record | Baseline]] = []
+    for place in places:
+        found = items(place)
+        damaged = [item for item in found if isinstance(item, Damaged)]
+        if damaged and not place.is_dir():
+            raise RecordError(f"{str(place)!r} is not a whole record ({damaged[0].reason}); name records, or folders of them")
+        for item in damaged:
+            print(harmless(f"left out {item.path.name}: {item.reason}"), file=sys.stderr)
+        if left_out is not None:
+            left_out += damaged
+        loaded.append([item for item in found if isinstance(item, (Record, Baseline))])
     if empty := [place for place, part in zip(places, loaded, strict=True) if not part]:
         raise _no_records(empty)
     merged = unique(record for part in loaded for record in part)
@@ -98,19 +108,6 @@ def quoted(sources: Sequence[Path]) -> str:
 def folders(sources: Sequence[Path]) -> list[Path]:
     """List the folders of results that these records, and folders of them, are in."""
     return list(dict.fromkeys(folder_of(place) if place.is_file() else place for place in sources))
-
-
-def _records(place: Path, left_out: list[Damaged] | None) -> list[Record | Baseline]:
-    """Read the records of a folder, or the one in a file."""
-    found = items(place)
-    damaged = [item for item in found if isinstance(item, Damaged)]
-    if damaged and not place.is_dir():
-        raise RecordError(f"{str(place)!r} is not a whole record ({damaged[0].reason}); name records, or folders of them")
-    for item in damaged:
-        print(harmless(f"left out {item.path.name}: {item.reason}"), file=sys.stderr)
-    if left_out is not None:
-        left_out += damaged
-    return [item for item in found if isinstance(item, (Record, Baseline))]
 
 
 def _replaced(group: Group, earlier: Sequence[AnyRecord]) -> int:

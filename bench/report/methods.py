@@ -15,7 +15,10 @@ def methods_text(encoder: str, shape: methods.EncoderShape) -> str:
     """Every registered method with its closed-form count for an encoder of this shape, and the groups."""
     name = harmless(encoder)
     parts = ["\n".join(_entry(method, methods.get(method), name, shape)) for method in methods.names()]
-    return "\n\n".join([*parts, "\n".join(_groups())])
+    groups = ["--method also takes groups, of which those that attach to the encoder run:"]
+    for group, members in methods.groups().items():
+        groups += _wrapped(f"{group}: {', '.join(members)}")
+    return "\n\n".join([*parts, "\n".join(groups)])
 
 
 def _entry(name: str, method: methods.Method, encoder: str, shape: methods.EncoderShape) -> Iterator[str]:
@@ -32,12 +35,6 @@ def _entry(name: str, method: methods.Method, encoder: str, shape: methods.Encod
     yield from _wrapped(f"Deviation: {method.deviation}")
     if lacking := [family for family in methods.FAMILIES if not method.supports(family)]:
         yield from _wrapped(f"Encoders: all but {', '.join(lacking)}")
-
-
-def _groups() -> Iterator[str]:
-    yield "--method also takes groups, of which those that attach to the encoder run:"
-    for group, members in methods.groups().items():
-        yield from _wrapped(f"{group}: {', '.join(members)}")
 
 
 def _wrapped(text: str, more: str = "    ") -> list[str]:

@@ -65,8 +65,8 @@ def render(
     comparison, `width` is that of the terminal, by default its own.
 
     Raises:
-        BenchError: if there is no record of a run or none of the reference, for a view that does not exist or has nothing to
-            show, for another than the comparison as CSV, and as `bench.report.figures.export.write_figures`.
+        BenchError: if there is no record of a run or none of the reference, for a view that has nothing to show, for another
+            than the comparison as CSV, and as `bench.report.figures.export.write_figures`.
     """
     sources = [folder] if isinstance(folder, Path) else list(folder)
     compared, trials = read(sources, reference, left_out, margin)
@@ -78,9 +78,6 @@ def render(
 
         return write_figures(drawings(compared), figure=figure, kind="png" if style == "png" else "svg", out=out)
     requested = [view] if isinstance(view, str) else list(view or ())
-    for name in requested:
-        if name not in {*VIEWS, "all"}:
-            raise SpecError(f"there is no view {name!r}; there are {', '.join(VIEWS)} and all")
     if style == "html":
         from bench.report.page import page
 
@@ -93,7 +90,9 @@ def render(
         if set(views) - {"comparison"} or not compared:
             raise SpecError("csv holds the comparison alone; take --format json for the other views")
         return comparison.spreadsheet(compared)
-    write = {"markdown": markdown, "latex": latex}.get(style, partial(terminal, width=width or _columns()))
+    # A pipe gets the columns of a file.
+    width = width or (max(40, shutil.get_terminal_size().columns) if sys.stdout.isatty() else FILE_WIDTH)
+    write = {"markdown": markdown, "latex": latex}.get(style, partial(terminal, width=width))
     sections, tables = _sections(compared, trials, places, wide), []
     for name in VIEWS:
         parts = [write(part) for part in sections[name]] if {name, "all"} & set(views) else []
@@ -106,13 +105,8 @@ def render(
         found["confidence"] = any(available(group, places) for group in compared)
         more = [name for name in VIEWS if name not in views and found[name]]
         hint = f"Further views of these records, with --view: {', '.join(more)}, all"
-        tables += [textwrap.fill(hint, width or _columns())] if more else []
+        tables += [textwrap.fill(hint, width)] if more else []
     return "\n\n\n".join(tables)
-
-
-def _columns() -> int:
-    """Return the columns of the terminal; a pipe gets those of a file."""
-    return max(40, shutil.get_terminal_size().columns) if sys.stdout.isatty() else FILE_WIDTH
 
 
 def _sections(compared: list[Group], trials: list[Sensitivity], places: list[Path], wide: bool) -> dict[str, Iterator[Section]]:

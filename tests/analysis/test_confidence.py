@@ -11,8 +11,9 @@ from sklearn.metrics import brier_score_loss, log_loss
 
 from bench.analysis.confidence import BINS, Confidence, available, confidences, scores, summarise
 from bench.records.store import load
-from bench.report.figures import looks_of, reliability
+from bench.report.figures import reliability
 from bench.report.figures.figure import PICTURE
+from bench.report.figures.marks import looks
 from bench.report.render import render
 from tests.conftest import call
 from tests.factories import COMMITTED, folder_of, one_group, run
@@ -40,7 +41,7 @@ def test_scores_are_those_of_a_library(drawn: tuple[np.ndarray, np.ndarray]) -> 
     confidence, right = np.maximum(positive, 1 - positive), (positive > 0.5) == labels
     sure, correct = (values[np.argsort(confidence)].reshape(BINS, -1).mean(axis=1) for values in (confidence, right))
     assert found.ece == pytest.approx(np.abs(sure - correct).mean())
-    assert [(b.confidence, b.accuracy) for b in found.bins] == [pytest.approx(pair) for pair in zip(sure, correct, strict=True)]
+    assert [tuple(b.values()) for b in found.bins] == [pytest.approx(pair) for pair in zip(sure, correct, strict=True)]
     few = scored(logits[:7], labels[:7])
     assert (len(few.bins), few.ece) == (7, pytest.approx(np.abs(confidence[:7] - right[:7]).mean()))
 
@@ -62,7 +63,7 @@ def test_runs_without_their_logits_are_left_out(tmp_path: Path) -> None:
     assert (found.label, found.seeds) == ("houlsby", [0, 1])
     # Each run is 73.1 % sure of all it says, and right on 90 and 85 %; which texts share a bin then makes it no smaller.
     assert found.ece > 0.875 - 1 / (1 + np.exp(-1))
-    assert [b.confidence for b in found.bins] == pytest.approx([1 / (1 + np.exp(-1))] * BINS)
+    assert [b["confidence"] for b in found.bins] == pytest.approx([1 / (1 + np.exp(-1))] * BINS)
     assert found.ece_half_width > found.ece_floor / 10
     text = render(tmp_path, reference="houlsby", style="table", view="confidence")
     assert f"{100 * found.ece:.2f} ±" in text
@@ -77,7 +78,7 @@ def test_committed_logits_give_what_was_found_of_them() -> None:
     found = {one.label: one for one in confidences(group, [folder])}
     assert found["houlsby"].ece == pytest.approx(0.0070, abs=0.0002)
     assert found["head-only"].ece > found["full"].ece > found["houlsby"].ece
-    drawing = reliability.drawing(group, looks_of([group]), list(found.values()))
+    drawing = reliability.drawing(group, looks([]), list(found.values()))
     assert drawing
     assert drawing.shown == {"houlsby", "pfeiffer", "lora", "full", "head-only"}
     assert "layer" in drawing.spec(PICTURE)

@@ -265,7 +265,7 @@ def test_more_methods_make_a_verdict_harder(some: np.ndarray) -> None:
 
 def test_all_pairs_are_a_family_of_their_own(some: np.ndarray) -> None:
     group = table(runs("houlsby", some[0]), runs("lora", some[1]), runs("full", some[2]))
-    found = {(pair.method, pair.other): pair.paired for pair in group.pairs}
+    found = {(method, other): paired for method, other, paired in group.pairs}
     assert set(found) == {("full", "houlsby"), ("lora", "houlsby"), ("lora", "full")}
     ps = [pair.p or 0 for pair in found.values()]
     assert [pair.p_holm for pair in found.values()] == pytest.approx(statistics.holm(ps))

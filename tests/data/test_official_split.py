@@ -11,7 +11,7 @@ from bench.data.sources import Source, read
 from bench.data.task import split
 from bench.data.tokenization import Split
 from bench.inference.evaluation import evaluation_of, rows_to_test
-from bench.report.readme import ROOT
+from tests.measurements.readme import ROOT
 
 FOLDER = ROOT.parent / "shared" / "imdb"
 

@@ -9,10 +9,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from bench.report.readme import ROOT, between_marks, rewrite
 from tests.measurements import cluster, growth, sharing
 from tests.measurements.peers import accuracy
 from tests.measurements.peers.tables import evaluation_table, limits, spinning_table, summaries, table
+from tests.measurements.readme import ROOT, between_marks, rewrite
 
 __all__ = ["DOCUMENT", "TABLES", "updated"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from bench.report.readme import ROOT
 from bench.report.render import render
+from tests.measurements.readme import ROOT
 
 PROGRAM = ROOT / "tests" / "measurements" / "independent.py"
 RECORDS = ROOT / "results" / "study-main"

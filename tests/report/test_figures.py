@@ -19,16 +19,16 @@ from bench.analysis.budget_sweep import sweeps
 from bench.analysis.comparison import Group
 from bench.records.schema import Baseline, MemorySplit, Record
 from bench.records.spec import Budget
-from bench.report.figures import LACKING, drawings, forest, looks_of, memory, of_group, scatter
+from bench.report.figures import LACKING, drawings, forest, memory, of_group, scatter
 from bench.report.figures import curves as curves_figure
 from bench.report.figures import sweep as sweep_figure
-from bench.report.figures.__main__ import FOLDER, committed
 from bench.report.figures.axes import Scale, lines_across, widen
 from bench.report.figures.export import mark, picture
 from bench.report.figures.figure import NARROW, PICTURE, Canvas, Drawing
 from bench.report.figures.label_placement import AROUND, Box, Text, place_labels, spread
 from bench.report.figures.marks import COLOURS, SHAPES, looks
 from bench.report.figures.points import CUT, names
+from bench.report.load import read
 from bench.report.options import Figure
 from bench.report.tables.budgets import sections
 from bench.report.tables.columns import rows
@@ -441,7 +441,7 @@ def test_names_of_points_that_almost_coincide_do_not() -> None:
     boxes = [text.box(place, 15) for text, place in zip(texts, place_labels(texts, dots, frame, 15), strict=True)]
     for i, box in enumerate(boxes):
         assert not any(box.shared(other) for other in [*dots, *boxes[:i]])
-        assert box.shared(frame) == pytest.approx(box.area)
+        assert box.shared(frame) == pytest.approx(box.shared(box))
 
 
 @given(st.lists(st.floats(0, 300), max_size=12))
@@ -499,7 +499,7 @@ def ugly(*more: str) -> list[Record | Baseline]:
 
 def test_hostile_names_are_plain_text_in_a_picture() -> None:
     group = one_group(*ugly())
-    made = of_group(group, looks_of([group]))
+    made = of_group(group, looks(row.method for row in group.rows))
     assert [drawing.figure for drawing in made] == [figure for figure in LACKING if figure != "sweep"]
     for drawing in made:
         tree = ElementTree.fromstring(picture(drawing, "svg"))
@@ -522,10 +522,12 @@ def test_a_picture_is_the_same_every_time_and_says_what_it_was_drawn_from() -> N
 
 
 def test_the_committed_figures_are_those_of_the_committed_records() -> None:
-    expected = committed()
-    assert {path.name for path in FOLDER.iterdir()} == set(expected), "run: make figures"
+    results = Path(__file__).parents[2] / "results"
+    compared, _ = read([results / "study-main"], "houlsby")
+    expected = {f"{name}.svg": drawing for name, drawing in drawings(compared).items()}
+    assert {path.name for path in (results / "figures").iterdir()} == set(expected), "run: make figures"
     for name, drawing in expected.items():
-        last = (FOLDER / name).read_text(encoding="utf-8").splitlines()[-1]
+        last = (results / "figures" / name).read_text(encoding="utf-8").splitlines()[-1]
         assert last == mark(drawing.spec(PICTURE)), f"{name} is of other records; run: make figures"
 
 

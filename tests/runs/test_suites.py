@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 import methods
-from bench.report.readme import ROOT
 from bench.runs.plan import Request, plan
 from bench.runs.suite import Suite, load_suite, matrices, overridden, shipped, suites_text
 from bench.system.errors import BenchError, SpecError
 from tests.conftest import call
+from tests.measurements.readme import ROOT
 
 GOOD = """
 description: A test.

@@ -17,7 +17,7 @@ from bench.report.tables.columns import ended
 from bench.report.tables.footnotes import of_collapse, title
 from bench.system.text import harmless
 
-__all__ = ["LACKING", "drawings", "looks_of", "of_group", "of_sweep"]
+__all__ = ["LACKING", "drawings", "of_group", "of_sweep"]
 
 LACKING = {
     "forest": "no complete run of the reference beside another method",
@@ -29,11 +29,6 @@ LACKING = {
     "sweep": "no runs that differ in the amount of their budget alone",
 }
 """Why a figure cannot be drawn, in the order of figures."""
-
-
-def looks_of(groups: Sequence[Group]) -> dict[str, Look]:
-    """Return the look of every method, the same in all figures of a report."""
-    return looks(row.method for group in groups for row in group.rows)
 
 
 def of_group(group: Group, look: Mapping[str, Look]) -> list[Drawing]:
@@ -79,7 +74,8 @@ def _with_caveats(drawing: Drawing, absent: Mapping[str, str], collapsed: Sequen
 
 def drawings(groups: Sequence[Group]) -> dict[str, Drawing]:
     """Draw every figure of these groups and of the sweeps among them, by file name."""
-    look, by_name, times = looks_of(groups), dict[str, Drawing](), Counter[str]()
+    look = looks(row.method for group in groups for row in group.rows)
+    by_name, times = dict[str, Drawing](), Counter[str]()
     sets = [(f"{_encoder(group)}-{budget_of(group).slug}", of_group(group, look)) for group in groups]
     sets += [(_encoder(swept.groups[0]), of_sweep(swept, look)) for swept in sweeps(groups)]
     for of, figures in sets:

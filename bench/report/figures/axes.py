@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+import altair as alt
+
 from bench.analysis.comparison import Group
 from bench.records.schema import Baseline
 from bench.report.figures.figure import Canvas
@@ -66,9 +68,7 @@ def widen(
 
 
 def lines_across(group: Group, canvas: Canvas, *, equal: bool = True) -> list[Point]:
-    """Return what methods are seen against: baselines, without `equal` only that on all reviews, and, beside reviews, the
-    published result.
-    """
+    """Return the baselines, without `equal` only that on all reviews, and, beside reviews, the published result."""
     assert PUBLISHED.accuracy is not None
     wide = canvas.width > 300
     published = {
@@ -121,8 +121,6 @@ def place_lines(lines: Sequence[Point], up: Scale, canvas: Canvas, obstacles: Se
 
 def line_layers(lines: Sequence[Point], places: Sequence[Place], y: Any, canvas: Canvas) -> list[Any]:
     """Chart the lines and their texts. `y` is the encoding of accuracy that they share with what is above them."""
-    import altair as alt
-
     rows = [
         {**line, "dy": place.dy, "baseline": place.baseline, "align": place.align}
         for line, place in zip(lines, places, strict=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import altair as alt
+
 from bench.analysis.comparison import Group
 from bench.analysis.learning_curves import at_marks, marks
 from bench.report.figures.axes import Scale, widen
@@ -73,8 +75,6 @@ def _took(group: Group, calibrated: float | None, clock: float) -> str:
 
 
 def _layers(group: Group, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
-    import altair as alt
-
     points, single = means(group), runs(group)
     across = Scale(100 * MARKS[0] - 5, 100)
     up = widen([point["y"] for point in (*points, *single)], least=0.5, ends=(0, 100))

@@ -8,6 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import Literal
 
+import vl_convert
+
 from bench.report.figures import LACKING
 from bench.report.figures.figure import PICTURE, Drawing, Spec, vl_version
 from bench.report.options import Figure
@@ -37,22 +39,19 @@ def write_figures(drawings: Mapping[str, Drawing], *, figure: Figure | None, kin
     if not selected:
         why = "" if requested == "all" else f" as --figure {requested}: {LACKING[requested]}"
         raise RecordError(f"there is nothing to draw here{why}")
-    if out is not None and whole:
-        paths = {out / f"{name}.{kind}": drawing for name, drawing in selected.items()}
-        for path, drawing in paths.items():
-            write_out(path, picture(drawing, kind), "the picture")
-        return "\n".join(map(str, paths))
-    if len(selected) > 1:
+    if len(selected) > 1 and not whole:
         raise SpecError(
             f"--figure {requested} is {len(selected)} pictures here ({', '.join(selected)}); name a folder for them with --out"
         )
-    (drawing,) = selected.values()
-    if out is not None:
-        write_out(out, picture(drawing, kind), "the picture")
-        return str(out)
-    if kind == "png":
-        raise SpecError("a PNG is not text: name a file or a folder for it with --out")
-    return picture(drawing, kind).decode().rstrip("\n")
+    if out is None:
+        if kind == "png":
+            raise SpecError("a PNG is not text: name a file or a folder for it with --out")
+        (drawing,) = selected.values()
+        return picture(drawing, kind).decode().rstrip("\n")
+    paths = {out / f"{name}.{kind}" if whole else out: drawing for name, drawing in selected.items()}
+    for path, drawing in paths.items():
+        write_out(path, picture(drawing, kind), "the picture")
+    return "\n".join(map(str, paths))
 
 
 def _is_folder(out: Path, kind: Kind) -> bool:
@@ -65,8 +64,6 @@ def _is_folder(out: Path, kind: Kind) -> bool:
 
 def picture(drawing: Drawing, kind: Kind) -> bytes:
     """Write a figure as PNG, or as SVG with a description and, at the end, a hash of its data."""
-    import vl_convert
-
     spec, version = drawing.spec(PICTURE), vl_version()
     if kind == "png":
         return vl_convert.vegalite_to_png(spec, vl_version=version, scale=_SCALE, allowed_base_urls=[])

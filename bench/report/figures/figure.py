@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import altair as alt
+from altair.utils.schemapi import debug_mode
+
 __all__ = ["NARROW", "PICTURE", "WIDE", "Canvas", "Drawing", "Layers", "Spec", "theme", "vl_version"]
 
 Spec = dict[str, Any]
@@ -61,9 +64,6 @@ class Drawing:
 
     def spec(self, canvas: Canvas) -> Spec:
         """Write the figure in Vega-Lite. Its validity does not depend on the records: tests check it, not each report."""
-        import altair as alt
-        from altair.utils.schemapi import debug_mode
-
         # Altair would check each part as it is made, which takes longer than all else.
         with debug_mode(False):
             layers, height = self.draw(canvas)
@@ -90,8 +90,6 @@ def _lines(text: str, canvas: Canvas) -> list[str]:
 
 def vl_version() -> str:
     """Return the version of Vega-Lite that specifications are written in, as vl-convert names it."""
-    import altair as alt
-
     return "_".join(alt.SCHEMA_VERSION.split(".")[:2])
 
 

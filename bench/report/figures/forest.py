@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import altair as alt
+
 from bench.analysis.comparison import Group
 from bench.analysis.verdicts import worded
 from bench.report.figures.axes import Scale, widen
@@ -66,8 +68,6 @@ def differences(group: Group) -> list[Point]:
 
 
 def _layers(group: Group, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
-    import altair as alt
-
     points = differences(group)
     height = round(_STEP * canvas.text * len(points))
     across = _roomy(points, widen([point[at] for point in points for at in ("x", "low", "high")], least=0.5), canvas)

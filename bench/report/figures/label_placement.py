@@ -1,11 +1,10 @@
-"""Place texts in a figure so that they cover neither points and lines nor each other. In pixels from the top left of the
-plot.
-"""
+"""Place texts in a figure so that they cover no points, lines or other texts. In pixels from the top left of the plot."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 __all__ = ["AROUND", "Box", "Place", "Text", "place_labels", "spread"]
@@ -27,10 +26,6 @@ class Box:
         across = min(self.right, other.right) - max(self.left, other.left)
         down = min(self.bottom, other.bottom) - max(self.top, other.top)
         return max(0.0, across) * max(0.0, down)
-
-    @property
-    def area(self) -> float:
-        return (self.right - self.left) * (self.bottom - self.top)
 
 
 @dataclass(frozen=True)
@@ -92,17 +87,13 @@ def place_labels(texts: Sequence[Text], obstacles: Sequence[Box], frame: Box, si
 
 
 def _cost(box: Box, obstacles: Sequence[Box], frame: Box) -> float:
-    return sum(box.shared(other) for other in obstacles) + 2 * (box.area - box.shared(frame))
+    return sum(box.shared(other) for other in obstacles) + 2 * (box.shared(box) - box.shared(frame))
 
 
 def spread(positions: Sequence[float], gap: float, last: float) -> list[float]:
     """Positions near the wanted ones and in their order, at least `gap` apart, none beyond `last` if there is room."""
-    order = sorted(range(len(positions)), key=lambda i: (positions[i], i))
-    placed: list[float] = []
-    for i in order:
-        placed.append(max(positions[i], placed[-1] + gap) if placed else positions[i])
-    bound = last
-    for k in reversed(range(len(placed))):
-        placed[k] = min(placed[k], bound)
-        bound = placed[k] - gap
-    return [placed[order.index(i)] for i in range(len(positions))]
+    order = sorted(range(len(positions)), key=lambda i: positions[i])
+    apart = accumulate((positions[i] for i in order), lambda above, wanted: max(wanted, above + gap))
+    lowest = [last - gap * below for below in reversed(range(len(order)))]
+    placed = dict(zip(order, map(min, apart, lowest), strict=True))
+    return [placed[i] for i in range(len(positions))]

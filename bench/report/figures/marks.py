@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import altair as alt
+
 import methods
 from bench.report.figures.axes import Scale
 from bench.report.figures.figure import Canvas
@@ -67,8 +69,6 @@ def dots(
     rows: Sequence[Point], looks: Mapping[str, Look], *, of: Sequence[Point] = (), x: Any, y: Any, **mark: Any
 ) -> list[Any]:
     """Draw points that say what they are; methods and their order are those `of` these points, by default its own."""
-    import altair as alt
-
     if not rows:
         return []
     color, shape = (_by_method(*channel, of or rows, looks) for channel in ((alt.Color, "colour"), (alt.Shape, "shape")))
@@ -87,8 +87,6 @@ def bars(
 
 def lines_of(rows: Sequence[Point], looks: Mapping[str, Look], x: Any, y: Any) -> list[Any]:
     """Draw a line a method. Below each is a wider one in the colour of text, for yellow alone is hardly seen on white."""
-    import altair as alt
-
     placed = {"x": x, "y": y, "detail": "label:N", "strokeDash": _by_method(alt.StrokeDash, "dash", rows, looks)}
     return [
         data(rows).mark_line(strokeWidth=4, opacity=0.45, aria=False).encode(**placed),
@@ -107,8 +105,6 @@ def end_names(points: Sequence[Point], looks: Mapping[str, Look], up: Scale, can
     The heights of points are in their field `y`, and the argument of that name is its encoding. Where a line does not end at
     the right, `where` says where it does.
     """
-    import altair as alt
-
     ends = last_points(points)
     wanted = [canvas.height * (1 - up.share(end["y"])) for end in ends]
     moved = spread(wanted, 1.25 * canvas.text, canvas.height)
@@ -127,8 +123,6 @@ def end_names(points: Sequence[Point], looks: Mapping[str, Look], up: Scale, can
 
 def down_the_side(rows: Sequence[Point], canvas: Canvas, **scale: Any) -> Any:
     """Encode names as rows, the first on top. A setting is below the name of its method."""
-    import altair as alt
-
     two_lines = "split(replace(datum.label, ')', ''), ' (')"
     axis = alt.Axis(grid=False, labelExpr=two_lines, labelLimit=round(0.6 * canvas.width))
     labels = list(dict.fromkeys(row["label"] for row in rows))

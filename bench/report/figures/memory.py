@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import altair as alt
+
 from bench.analysis.comparison import Group
 from bench.analysis.costs import costs
 from bench.report.figures.figure import Canvas, Drawing, Layers
@@ -58,8 +60,6 @@ def parts(group: Group) -> list[Point]:
 
 
 def _layers(group: Group, canvas: Canvas) -> Layers:
-    import altair as alt
-
     points = parts(group)
     widest = max(point["to"] for point in points) or 1.0
     # A part has a number where there is room for it.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import altair as alt
+
 from bench.analysis.comparison import Row
 from bench.records.schema import Record
 from bench.system.text import harmless
@@ -75,7 +77,5 @@ def labels(points: Sequence[Point]) -> frozenset[str]:
 
 def data(points: Sequence[Point]) -> Any:
     """Chart these points, without a mark yet."""
-    import altair as alt
-
     values = [{name: round(v, DECIMALS) if isinstance(v, float) else v for name, v in point.items()} for point in points]
     return alt.Chart(alt.Data(values=values))

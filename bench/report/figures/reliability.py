@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import altair as alt
+
 from bench.analysis.comparison import Group
 from bench.analysis.confidence import BINS, Confidence
 from bench.report.figures.axes import widen
@@ -36,8 +38,8 @@ def points(group: Group, confidences: Sequence[Confidence]) -> list[Point]:
     """Return a point for each method and bin, in %."""
     by_label = {entry.label: entry for entry in confidences}
     return [
-        of_row(row, name, f"{100 * b.confidence:.1f} % sure, {100 * b.accuracy:.1f} % right")
-        | {"x": 100 * b.confidence, "y": 100 * b.accuracy}
+        of_row(row, name, f"{100 * b['confidence']:.1f} % sure, {100 * b['accuracy']:.1f} % right")
+        | {"x": 100 * b["confidence"], "y": 100 * b["accuracy"]}
         for row, name in named(group.rows)
         if row.label in by_label
         for b in by_label[row.label].bins
@@ -45,8 +47,6 @@ def points(group: Group, confidences: Sequence[Confidence]) -> list[Point]:
 
 
 def _layers(bins: Sequence[Point], looks: Mapping[str, Look], canvas: Canvas) -> Layers:
-    import altair as alt
-
     across = widen([point["x"] for point in bins], least=0.5, ends=(0, 100))
     up = widen([value for point in bins for value in (point["x"], point["y"])], least=0.5, ends=(0, 100))
     x = alt.X("x:Q", axis=alt.Axis(grid=False, tickCount=6)).scale(**across.altair()).title("confidence, %")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import altair as alt
+
 from bench.analysis.comparison import Group, Row
 from bench.records.schema import Record
 from bench.report.figures.axes import Scale, line_layers, line_words, lines_across, place_lines, widen
@@ -130,8 +132,6 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 
 def _layers(group: Group, looks: Mapping[str, Look], cost: Cost, canvas: Canvas) -> Layers:
-    import altair as alt
-
     points, single, lines = means(group, cost), runs(group, cost), lines_across(group, canvas)
     ends = [point[at] for point in (*points, *single) for at in ("x", "left", "right") if at in point]
     across = widen(ends, log=cost.log, least=cost.least)
@@ -178,10 +178,7 @@ def _placed(
     line_places, covered = place_lines(lines, up, canvas, drawn)
     at_points = [Text(point["label"], x, y, AROUND) for point, (x, y) in zip(points, spots, strict=False)]
     places = place_labels(at_points, [*drawn, *covered], Box(0, 0, canvas.width, canvas.height), canvas.text)
-    return line_places, [
-        {**point, "dx": place.dx, "dy": place.dy, "align": place.align, "baseline": place.baseline}
-        for point, place in zip(points, places, strict=True)
-    ]
+    return line_places, [{**point, **vars(place)} for point, place in zip(points, places, strict=True)]
 
 
 def _steps(points: Sequence[Point], spots: Sequence[tuple[float, float]]) -> list[Box]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import altair as alt
+
 from bench.analysis.budget_sweep import Sweep
 from bench.analysis.comparison import Row
 from bench.report.figures.axes import Scale, line_layers, line_words, lines_across, place_lines, widen
@@ -70,8 +72,6 @@ def rows_by_name(sweep: Sweep) -> dict[str, list[Row | None]]:
 
 
 def _layers(sweep: Sweep, looks: Mapping[str, Look], canvas: Canvas) -> Layers:
-    import altair as alt
-
     points, lines = means(sweep), lines_across(sweep.groups[-1], canvas, equal=False)
     amounts = sorted({budget.amount for budget in sweep.budgets})
     across = Scale(amounts[0] / 1.25, amounts[-1] * 1.02, log=True)

@@ -11,15 +11,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jinja2
+import vl_convert
+from markupsafe import Markup
+
 from bench import __version__
 from bench.analysis.budget_sweep import sweeps
 from bench.analysis.comparison import Group, Row
 from bench.analysis.confidence import confidences
 from bench.analysis.tuning import Sensitivity
 from bench.records.schema import Baseline, Record
-from bench.report.figures import looks_of, of_group, of_sweep, reliability
+from bench.report.figures import of_group, of_sweep, reliability
 from bench.report.figures.figure import NARROW, WIDE, Drawing, theme, vl_version
-from bench.report.figures.marks import Look
+from bench.report.figures.marks import Look, looks
 from bench.report.tables import budgets, comparison, confidence, confusion, costs, curves, pairs, tuning
 from bench.report.tables.columns import Column, columns, rows
 from bench.report.tables.table import MOST_NOTES, Section, footnotes
@@ -48,11 +52,8 @@ def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folders: Sequen
     """Write the whole report: a chapter for each group, each sweep of budgets, and each set of tuning trials. `folders` hold
     the logits of the runs; without them there is no calibration of probabilities.
     """
-    import jinja2
-    from markupsafe import Markup
-
-    looks = looks_of(groups)
-    chapters = list(_chapters(groups, trials, looks, folders))
+    look = looks(row.method for group in groups for row in group.rows)
+    chapters = list(_chapters(groups, trials, look, folders))
     scripts = [_script(_vega()), _script((_HERE / "page.js").read_text(encoding="utf-8"))]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
@@ -67,7 +68,7 @@ def page(groups: Sequence[Group], trials: Sequence[Sensitivity], folders: Sequen
     return environment.get_template("page.html").render(
         version=__version__,
         chapters=chapters,
-        looks=looks,
+        looks=look,
         sentences=comparison.sentences,
         columns=columns,
         rows=rows,
@@ -153,12 +154,6 @@ def _runs(group: Group) -> tuple[list[Column], list[_Run]]:
     return [replace(column, header=clock) if column.header == "device\ns" else column for column in _RUNS], runs
 
 
-def _known_runs(groups: Sequence[Group]) -> dict[str, dict[str, str]]:
-    """Return all runs by id, for the points of figures."""
-    runs = {record.run_id: _about(record) for group in groups for record in group.records}
-    return runs | {baseline.run_id: _about(baseline) for group in groups for baseline in group.baselines}
-
-
 def _about(record: Record | Baseline) -> dict[str, str]:
     """Describe a run, in the order of a tooltip."""
     machine = record.environment
@@ -182,12 +177,14 @@ def _about(record: Record | Baseline) -> dict[str, str]:
 
 
 def _data(chapters: Sequence[Chapter], groups: Sequence[Group]) -> dict[str, Any]:
-    """Return the data of the page's script: figures and descriptions of runs."""
+    """Return the data of the page's script: figures, and descriptions of the runs that their points are of, by id."""
+    runs: list[Record | Baseline] = [record for group in groups for record in group.records]
+    runs += [baseline for group in groups for baseline in group.baselines]
     drawings = {f"{chapter.anchor}-{drawing.figure}": drawing for chapter in chapters for drawing in chapter.figures}
     return {
         "figures": {name: {size: of.spec(canvas) for size, canvas in _CANVASES.items()} for name, of in drawings.items()},
         "themes": {size: theme(canvas.text) for size, canvas in _CANVASES.items()},
-        "runs": _known_runs(groups),
+        "runs": {run.run_id: _about(run) for run in runs},
     }
 
 
@@ -199,8 +196,6 @@ def _inert(data: dict[str, Any]) -> str:
 @cache
 def _vega() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, which vl-convert brings along."""
-    import vl_convert
-
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=vl_version())
 
 

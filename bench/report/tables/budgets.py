@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from statistics import fmean
 
-from bench.analysis.budget_sweep import Crossing, Line, Sweep, budget_of
+from bench.analysis.budget_sweep import Crossing, Sweep, budget_of
 from bench.analysis.comparison import Group, Row
 from bench.analysis.costs import costs
 from bench.analysis.verdicts import worded
@@ -36,16 +36,14 @@ def sections(sweep: Sweep) -> list[Section]:
     beside = Section(
         title=f"Difference from {sweep.reference} by budget · {name}",
         headers=["points", *heads],
-        rows=[[line.label, *(_difference(row) for row in line.rows)] for line in sweep.lines if _has_difference(line, sweep)],
+        rows=[
+            [line.label, *map(_difference, line.rows)]
+            for line in sweep.lines
+            if any(row and row.role != "reference" and row.accuracy_difference is not None for row in line.rows)
+        ],
         notes=_crossings(sweep),
     )
     return [accuracy, beside] if beside.rows else [accuracy]
-
-
-def _has_difference(line: Line, sweep: Sweep) -> bool:
-    """Whether a line has a difference from the reference, and is not the reference's own."""
-    beside = zip(line.rows, sweep.groups, strict=True)
-    return any(row is not None and row is not group.reference and row.accuracy_difference is not None for row, group in beside)
 
 
 def sweep_title(sweep: Sweep) -> str:

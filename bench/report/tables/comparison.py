@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from bench.analysis.comparison import Group, Row
-from bench.report.tables.columns import COLUMNS, Column, columns, rows
+from bench.report.tables.columns import COLUMNS, columns, rows
 from bench.report.tables.footnotes import notes, title
 from bench.report.tables.formatting import plus_minus, seed_list
 from bench.report.tables.table import Section
@@ -72,24 +72,18 @@ def _slowness(row: Row, group: Group) -> float | None:
 
 
 def spreadsheet(groups: Iterable[Group]) -> str:
-    """Write plain numbers under full names as CSV, a row for each of the comparison, the group that it belongs to first. An
-    empty cell was not measured.
-    """
+    """Write plain numbers as CSV, a row for each of the comparison, its group first. An empty cell was not measured."""
     return csv_text([HEADERS, *(_row(group, row) for group in groups for row in rows(group))])
 
 
 def _row(group: Group, row: Row) -> list[str]:
     detectable = None if group.detectable is None else 100 * group.detectable
-    return [no_formula(title(group)), *(_cell(column, column.scaled(row)) for column in _SHEET), _number(detectable)]
+    return [no_formula(title(group)), *(_cell(column.scaled(row), column.unit) for column in _SHEET), _cell(detectable)]
 
 
-def _cell(column: Column, value: float | str | None) -> str:
+def _cell(value: float | str | None, unit: str = "") -> str:
     if isinstance(value, str):
         return no_formula(value)
-    return "" if value is None else f"{value:.4g}" if column.unit == "p" else _number(value)
-
-
-def _number(value: float | None) -> str:
     if value is None or isinstance(value, int):
         return "" if value is None else str(value)
-    return f"{value:.4f}".rstrip("0").rstrip(".")
+    return f"{value:.4g}" if unit == "p" else f"{value:.4f}".rstrip("0").rstrip(".")

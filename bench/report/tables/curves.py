@@ -37,7 +37,7 @@ def sections(group: Group) -> list[Section]:
     accuracies = levels(group)
     timed = Section(
         title=f"Time to validation accuracy · {title(group)}",
-        headers=["method", *(head for level in accuracies for head in (f"time to\n{_level(level)} %", "reviews\nby then"))],
+        headers=["method", *(head for level in accuracies for head in (f"time to\n{100 * level:.4g} %", "reviews\nby then"))],
         rows=[
             [row.label, *(c for level in accuracies for c in _time(time_to(row.measured, level), shared=group.shared))]
             for row in rows
@@ -51,10 +51,6 @@ def sections(group: Group) -> list[Section]:
         ],
     )
     return [curve, timed]
-
-
-def _level(level: float) -> str:
-    return f"{100 * level:.2f}".removesuffix(".00")
 
 
 def _mark(mark: Mark, *, shared: bool) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from statistics import fmean
 
 import methods
 from bench.analysis.comparison import Group, Row
-from bench.analysis.groups import Machine, machine
+from bench.analysis.groups import machine
 from bench.analysis.statistics import clopper_pearson
 from bench.analysis.verdicts import Paired
 from bench.report.tables.formatting import of_seeds, seed_list
@@ -111,10 +111,8 @@ def _of_machines(group: Group) -> Iterator[Note]:
     kinds = Counter(machine(record) for record in group.runs)
     if len(kinds) > 1:
         measured = next(record for row in group.rows for record in row.measured)
-        by_seed: dict[int, set[Machine]] = defaultdict(set)
-        for record in group.runs:
-            by_seed[record.spec.seed].add(machine(record))
-        mixed = sorted(seed for seed, devices in by_seed.items() if len(devices) > 1)
+        by_seed = Counter(seed for seed, _ in {(record.spec.seed, machine(record)) for record in group.runs})
+        mixed = sorted(seed for seed, machines in by_seed.items() if machines > 1)
         within = f" On seeds {seed_list(mixed)} the methods had different ones." if mixed else ""
         yield Note(
             "machines",

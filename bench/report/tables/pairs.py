@@ -16,16 +16,16 @@ def sections(group: Group) -> list[Section]:
     """Return the table of a group; empty for fewer than three methods with complete runs, whose pairs the comparison shows."""
     if len(group.pairs) < 3:
         return []
-    judged = [pair.paired for pair in group.pairs if pair.paired.p_holm is not None]
+    judged = [paired for *_, paired in group.pairs if paired.p_holm is not None]
     notes = [*of_family(group, judged, f"all {len(judged)} pairs, a family of its own"), *of_collapse(group)]
-    if any(pair.paired.collapsed for pair in group.pairs):
+    if any(paired.collapsed for *_, paired in group.pairs):
         notes.append(Note("without", "Where a seed collapsed for a method of a pair, its difference is without that seed."))
     return [
         Section(
             title=f"All pairs · {title(group)}",
             headers=["method\nminus other", "Δ points\n[95 %]", "verdict", "p\n(Holm)", "seeds"],
             words=frozenset({0, 2}),
-            rows=[[f"{pair.method} − {pair.other}", *_cells(pair.paired)] for pair in group.pairs],
+            rows=[[f"{method} − {other}", *_cells(paired)] for method, other, paired in group.pairs],
             notes=notes,
         )
     ]
@@ -40,6 +40,6 @@ def _cells(paired: Paired) -> list[str]:
 def as_json(group: Group) -> list[dict[str, object]]:
     """Return the same as plain values."""
     return [
-        {"method": pair.method, "other": pair.other, "paired": pair.paired.model_dump(exclude={"mcnemar"})}
-        for pair in group.pairs
+        {"method": method, "other": other, "paired": paired.model_dump(exclude={"mcnemar"})}
+        for method, other, paired in group.pairs
     ]

@@ -1,4 +1,4 @@
-"""Puts tables of the committed results into the documents that show them: `python -m bench.report.readme`."""
+"""Puts tables of the committed results into the documents that show them: `python -m tests.measurements.readme`."""
 
 from __future__ import annotations
 
