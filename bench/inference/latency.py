@@ -61,8 +61,8 @@ def _measure(models: Mapping[str, Classifier], batch: int, spec: RunSpec, filler
             model(to_device(ids, spec.device), to_device(mask, spec.device)).float().cpu()  # the copy waits for the device
             return time.perf_counter() - began
 
-    # The first call of a model pays for its kernels, and the first of a size for memory, which all then have.
-    for model in models.values() if batch == BATCHES[0] else [models["own"]]:
+    # A model's first call pays for its kernels, on CUDA that of each size. Training has left the memory.
+    for model in models.values() if batch == BATCHES[0] or spec.device == "cuda" else ():
         call(model)
     fewest, seconds = (FEWEST_SHORT, SECONDS / 4) if short else (FEWEST, SECONDS)
     end = time.monotonic() + seconds
