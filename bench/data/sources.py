@@ -159,13 +159,13 @@ def _read_hub(id_: str, folder: str | None, request: DataRequest, name: str, pat
     optional = [pattern for part in _PARTS for pattern in (f"{part}*", f"*/{part}*")]
     embedded = "use --data embedded" if name == "imdb" else "name a folder or a file"
     snapshot = fetch(id_, "dataset", patterns=list(patterns), optional=optional, instead=embedded)
-    place = snapshot.folder / folder if folder else snapshot.folder
+    place = snapshot / folder if folder else snapshot
     if not place.is_dir():
         raise DataError(f"the data set {id_!r} has no folder {folder!r}")
     try:
-        return _source(name, _labelled(place, request), snapshot.revision)
+        return _source(name, _labelled(place, request), snapshot.name)
     except DataError as error:
-        raise DataError(f"{id_}, commit {snapshot.revision[:12]}: {error}") from None
+        raise DataError(f"{id_}, commit {snapshot.name[:12]}: {error}") from None
 
 
 def _labelled(folder: Path, request: DataRequest) -> dict[str, Labelled]:

@@ -108,11 +108,11 @@ def find(name: str) -> PretrainedModel:
     if folder is None and re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, flags=re.ASCII):
         # sentence-transformers/… always has modules.json; a cache without it, filled by another library, would pool wrongly.
         sentence = ["modules.json"] if name.startswith("sentence-transformers/") else []
-        snapshot = fetch(
+        folder = fetch(
             name, "model", patterns=["config.json", "tokenizer.json", SAFETENSORS, *sentence],
             optional=[INDEX, "modules.json", "1_Pooling/config.json"], instead="use --encoder minilm",
         )  # fmt: skip
-        return _check(name, snapshot.folder, revision=snapshot.revision)
+        return _check(name, folder, revision=folder.name)
     raise ModelError(
         f"encoder {name!r} is none of {', '.join((*PACKAGED, MPNET))}, a folder or a hub id; give one of these "
         "(a folder holds config.json, tokenizer.json and model.safetensors)"
