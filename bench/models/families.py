@@ -21,7 +21,7 @@ Sound = Callable[[Any], bool]
 
 def is_count(value: Any) -> bool:
     """Whether a value is a whole number from 1 to 2**31 - 1."""
-    return is_id(value) and value > 0
+    return type(value) is int and 0 < value < 2**31
 
 
 def is_id(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 transformers 4.57 can be made to run code by a crafted config.json (CVE-2026-4372), so no library is ever given a
 checkpoint's folder. A checkpoint is three files, each checked before any library sees it: config.json, read here field by
-field against an allow-list; tokenizer.json (check_tokenizer.py); and model.safetensors, or its shards (check_weights.py). No
+field against an allow-list; tokenizer.json (check_tokenizer.py); and model.safetensors, or its shards (weight_files.py). No
 other file of the folder is opened, but for those two that name the pooling.
 """
 
@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.models.check_tokenizer import check_tokenizer
-from bench.models.check_weights import check_weights
 from bench.models.families import FAMILIES, FIELDS, is_count
 from bench.models.split_archive import MPNET, unpack
-from bench.models.weight_files import INDEX, SAFETENSORS, WEIGHTS, read_json, weight_files
+from bench.models.weight_files import INDEX, SAFETENSORS, WEIGHTS, check_weights, read_json, weight_files
 from bench.system.errors import ModelError, brief
 from bench.system.files import existing, name_of, sha256_bytes, sha256_file
 from bench.system.hub import fetch
