@@ -180,9 +180,6 @@ def _find_splits(folder: Path) -> dict[str, list[Path]]:
     """Return the files of `train` and `test`, and of `validation` where there is one: one file, or the shards in their order.
 
     They are looked for in the folder, in `data` in it, and in its one subfolder that holds them.
-
-    Raises:
-        DataError: if one is missing, in two formats, lacks a shard, or several subfolders hold them.
     """
     place = next((place for place in (folder, folder / "data") if place.is_dir() and _files(place, "train")), None)
     if place is None:

@@ -6,7 +6,7 @@ Names are those of transformers. What counts of parameters and methods depend on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from methods import EncoderShape
 __all__ = ["FAMILIES", "FIELDS", "Family", "Sizes", "is_count", "is_id"]
 
 Sizes = tuple[int, ...]
-Named = Iterator[tuple[str, Sizes]]
+Named = Iterable[tuple[str, Sizes]]
 Sound = Callable[[Any], bool]
 
 
@@ -147,10 +147,6 @@ def _relative_positions(config: Mapping[str, Any], shape: EncoderShape) -> Named
         yield "encoder.conv.conv.bias", (d,)
 
 
-def _last_norm(config: Mapping[str, Any], shape: EncoderShape) -> Named:
-    yield "final_norm.weight", (shape.width,)
-
-
 _FLAT = {"head.": "classifier."}
 _ROBERTA = Family("roberta.", _FLAT, _BERT_BLOCK, pad_token_id=1, positions_from_padding=True, has_pooler=True)
 
@@ -227,7 +223,7 @@ FAMILIES: dict[str, Family] = {
         biased=False,
         words="embeddings.tok_embeddings",
         first_norm="embeddings.norm",
-        beside=_last_norm,
+        beside=lambda config, shape: [("final_norm.weight", (shape.width,))],
         pad_token_id=50283,
         fields={
             "norm_eps": _is_scale, "global_rope_theta": _is_scale, "local_rope_theta": _is_scale,

@@ -178,13 +178,12 @@ def _best(records: list[Record]) -> list[Best]:
     for record in sorted(records, key=lambda record: record.finished, reverse=True):
         if record.state == "complete" and record.test is not None and record.spec.purpose == "run":
             groups[group_key(record)].append(record)
-    return [_ranked(scores) for scores in groups.values()]
-
-
-def _ranked(records: list[Record]) -> Best:
-    spec = records[0].spec
-    means = [(label, fmean(r.test.accuracy for r in own if r.test), len(own)) for label, own in by_setting(records)]
-    return Best(f"{spec.encoder} on {spec.data}, {spec.requested_budget}", sorted(means, key=lambda one: -one[1]))
+    best: list[Best] = []
+    for group in groups.values():
+        spec = group[0].spec
+        means = [(label, fmean(r.test.accuracy for r in own if r.test), len(own)) for label, own in by_setting(group)]
+        best.append(Best(f"{spec.encoder} on {spec.data}, {spec.requested_budget}", sorted(means, key=lambda one: -one[1])))
+    return best
 
 
 class _Pace:
