@@ -6,7 +6,7 @@ from math import inf
 
 import methods
 from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, display, near, require, same, within
-from bench.records.schema import Compute, Memory, MemorySplit, Seconds, Timeline
+from bench.records.schema import Memory, MemorySplit, Seconds, Timeline
 
 __all__ = ["CHECKS"]
 
@@ -119,10 +119,6 @@ def _trained(case: Case) -> int:
     return counts.body + counts.head
 
 
-def _compute(case: Case) -> Compute:
-    return require(case.run.compute, "processor time")
-
-
 @CHECKS("peak above baseline")
 def _above(case: Case) -> str:
     """Check that it is the peak less the baseline, and the peak is not below the baseline."""
@@ -201,15 +197,16 @@ def _optimizer(case: Case) -> str:
 @CHECKS("processor seconds")
 def _processor(case: Case) -> str:
     """No more than all the processors of the process can give in the seconds charged, and 2 %."""
-    seconds = require(case.run.seconds, "a division of the time")
+    seconds = _seconds(case)
     most = 1.02 * seconds.charged * case.run.environment.cores + 0.05
-    return within(_compute(case).cpu_seconds, 0.0, most, "seconds")
+    return within(require(case.run.compute, "processor time").cpu_seconds, 0.0, most, "seconds")
 
 
 @CHECKS("FLOP utilisation")
 def _utilisation(case: Case) -> str:
     """Check that it is a share of the device's peak: above 0 and at most 1."""
-    return within(require(_compute(case).flop_utilisation, "FLOP utilisation"), 1e-12, 1.0, "of the peak")
+    compute = require(case.run.compute, "processor time")
+    return within(require(compute.flop_utilisation, "FLOP utilisation"), 1e-12, 1.0, "of the peak")
 
 
 @CHECKS("latency")
