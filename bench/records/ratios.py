@@ -14,7 +14,7 @@ import numpy as np
 from bench.records.schema import CalibrationSetting, Slice
 
 __all__ = [
-    "FEWEST", "LEVEL", "QUIET", "RULE", "Ratio", "Rule", "calibration_id", "interval_of_median",
+    "FEWEST", "LEVEL", "QUIET", "ROUNDED", "RULE", "Ratio", "Rule", "calibration_id", "interval_of_median",
     "qualifying_rounds", "ratio", "speed",
 ]  # fmt: skip
 
@@ -34,6 +34,8 @@ LEVEL = 0.95
 """Confidence of an interval."""
 SPEED = 90
 """Percentile of the reference's slices that is its speed: what it does when left alone, yet no single lucky slice."""
+ROUNDED = 1000
+"""Tokens to which a budget in seconds is rounded: its last digits would be noise."""
 
 
 class Ratio(NamedTuple):

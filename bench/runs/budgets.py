@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.task import prepare
+from bench.records.ratios import ROUNDED
 from bench.records.schema import Baseline, Calibration, CalibrationSetting, Conversion, MethodSpeed
 from bench.records.spec import Budget
 from bench.records.store import Damaged, checksum_flaw, examine, path_of, read
@@ -24,8 +25,6 @@ __all__ = [
     "reference_tokens", "speed_of",
 ]  # fmt: skip
 
-ROUNDED = 1000
-"""Tokens to which a budget in seconds is rounded: its last digits would be noise."""
 _OF_MACHINE = ("device", "threads")
 """Fields of the setting that a calibration which is named need not share."""
 _WORDS = {"encoder_sha256": "encoder", "data_sha256": "data", "memory_cap": "memory"}

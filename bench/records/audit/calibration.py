@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from bench.records.attempts import folder_of
 from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, near, same, within
-from bench.records.ratios import qualifying_rounds, ratio, speed
+from bench.records.ratios import ROUNDED, qualifying_rounds, ratio, speed
 from bench.records.schema import Calibration, Conversion
 from bench.records.spec import Budget
 from bench.records.store import load
@@ -15,8 +15,6 @@ from bench.system.errors import BenchError
 __all__ = ["CHECKS", "CONVERSION"]
 
 CONVERSION, CHECKS = Checks(), Checks()
-_ROUNDED = 1000
-"""Tokens to which a budget in seconds is rounded."""
 
 
 def _since_rules_3(case: Case) -> None:
@@ -92,7 +90,7 @@ def _calibration(case: Case) -> str:
         implied = (spec.reference_tokens or 0) / conversion.expected_seconds
         alike = [other.tokens_per_second for other in beside if other.setting == calibration.setting]
         nearest = min(alike, key=lambda other: abs(other - implied))
-        same(spec.reference_tokens, _ROUNDED * round(budget.amount * nearest / _ROUNDED))
+        same(spec.reference_tokens, ROUNDED * round(budget.amount * nearest / ROUNDED))
     return calibration.run_id
 
 
