@@ -6,6 +6,7 @@ import io
 import json
 import re
 import stat
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,9 +88,7 @@ def prepare_folder(folder: Path) -> None:
     """
     try:
         nearest = next(part for part in (folder, *folder.absolute().parents) if part.exists())
-        with atomic_write(nearest / ".writable") as file:
-            file.write(b"")
-        (nearest / ".writable").unlink(missing_ok=True)
+        tempfile.TemporaryFile(dir=nearest).close()
     except OSError as error:
         raise RecordError(f"results cannot be written to {str(folder)!r} ({error.strerror}); choose another --out") from None
 
