@@ -116,7 +116,7 @@ def _data() -> Iterator[_Finding]:
     yield _Finding("data", f"embedded: {text}")
     hub = cached(HUB_ID, "dataset", HUB_FILES)
     text = f"not in the hub's cache; hf download --repo-type dataset {HUB_ID}"
-    yield _Finding("data", f"imdb: in the hub's cache, commit {hub.revision[:12]}" if hub else f"imdb: {text}")
+    yield _Finding("data", f"imdb: in the hub's cache, commit {hub.name[:12]}" if hub else f"imdb: {text}")
     if not (embedded or hub):
         yield _Finding("data", "reviews", install)
 
