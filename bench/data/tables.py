@@ -68,8 +68,7 @@ def decode(content: bytes, name: str) -> str:
         DataError: naming the line and the byte that is not, and the command that converts the file.
     """
     if content.startswith(b"\x1f\x8b"):
-        plain = re.sub(r"\.gz$", "", name, flags=re.I)
-        target = shlex.quote(plain if plain != name else f"unpacked-{name}")
+        target = shlex.quote(f"unpacked-{name}")
         raise DataError(f"{name} is compressed with gzip; unpack it: gunzip -c < {shlex.quote(name)} > {target}")
     encoding = _UTF_16.get(content[:2])
     if encoding is None and content[:200].count(0) > len(content[:200]) // 4:  # every other byte of ASCII

@@ -5,20 +5,21 @@ Texts are stored whole, so that one cache serves every maximum length and trunca
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bench.data.sources import DataRequest, Reviews, Source, read, read_sentences
 from bench.data.tokenization import Ints, Split, open_tokenizer, special_tokens, tokenize
 from bench.models.pretrained import PretrainedModel
 from bench.records.spec import Truncation
 from bench.rules import LARGE_TRAIN, LARGE_VALIDATION_A_CLASS, TEST_A_CLASS, VALIDATION_A_CLASS
-from bench.system.cache import Arrays, cached_arrays
 from bench.system.errors import DataError
-from bench.system.files import sha256_bytes
+from bench.system.files import cached, sha256_bytes
 
 __all__ = ["Ints", "Split", "Splits", "Task", "prepare", "sample", "sentences", "split", "splits_of"]
 
@@ -153,6 +154,7 @@ def sample(texts: int, limit: int | None, seed: int) -> Ints:
 _SPLITS, _PARTS = ("train", "validation", "test"), ("ids", "starts", "labels")
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
+Arrays = dict[str, npt.NDArray[Any]]
 
 
 def prepare(
@@ -164,7 +166,7 @@ def prepare(
         ModelError: if the tokenizer cannot be used.
     """
     key = sha256_bytes(f"{SPLIT_VERSION} {data_sha256} {pretrained.tokenizer_sha256}".encode())
-    arrays = cached_arrays(
+    arrays = _cached(
         f"tasks/{key}.npz",
         ("leaked", "prefix", "suffix", *(f"{name}_{part}" for name in _SPLITS for part in _PARTS)),
         lambda: _tokenize(pretrained.folder / "tokenizer.json", make_splits(), progress or (lambda done, total: None)),
@@ -172,6 +174,16 @@ def prepare(
     train, validation, test = (Split(*(arrays[f"{name}_{part}"] for part in _PARTS)) for name in _SPLITS)
     leaked, prefix, suffix = (arrays[name] for name in ("leaked", "prefix", "suffix"))
     return Task(train, validation, test, leaked, prefix, suffix, int(pretrained.config["pad_token_id"]))
+
+
+def _cached(place: str, names: Collection[str], make: Callable[[], Arrays]) -> Arrays:
+    """Load the arrays called `names` from the file `place` of the cache; where it is absent or damaged, make and write it."""
+
+    def load(file: IO[bytes]) -> Arrays:
+        with np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in names}
+
+    return cached(place, load, make, lambda file, arrays: np.savez(file, allow_pickle=False, **arrays))
 
 
 def _tokenize(tokenizer_json: Path, splits: Splits, progress: Progress) -> Arrays:
@@ -205,4 +217,4 @@ def sentences(pretrained: PretrainedModel) -> Split:
     def make() -> Arrays:
         return vars(tokenize(open_tokenizer(pretrained.folder / "tokenizer.json"), read_sentences()))
 
-    return Split(**cached_arrays(f"sentences/{key}.npz", _PARTS, make))
+    return Split(**_cached(f"sentences/{key}.npz", _PARTS, make))

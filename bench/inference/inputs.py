@@ -38,25 +38,25 @@ def from_arguments(texts: Sequence[str]) -> Texts:
     return Texts([_checked(text, "the text" if len(texts) == 1 else f"text {i}") for i, text in enumerate(texts, 1)])
 
 
-def from_lines(stream: BinaryIO, name: str = "standard input") -> Texts:
-    """Read a text from each line.
+def from_lines(stream: BinaryIO) -> Texts:
+    """Read a text from each line of the standard input.
 
     Raises:
         DataError: if there is none, or one is empty, too long, or not UTF-8.
     """
     content = stream.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
-        raise DataError(f"{name} holds more than {MOST_BYTES // 2**20:,} MiB; give it in parts")
+        raise DataError(f"standard input holds more than {MOST_BYTES // 2**20:,} MiB; give it in parts")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{name}, line {line:,} is not UTF-8; convert it first, with iconv for example") from None
+        raise DataError(f"standard input, line {line:,} is not UTF-8; convert it first, with iconv for example") from None
     # Only line feeds end a line here: a review may hold the other characters that str.splitlines breaks at.
     lines = text.removesuffix("\n").split("\n")
     if lines == [""]:
-        raise DataError(f"{name} holds no text; give a text a line")
-    return Texts([_checked(line.removesuffix("\r"), f"{name}, line {i}") for i, line in enumerate(lines, 1)])
+        raise DataError("standard input holds no text; give a text a line")
+    return Texts([_checked(line.removesuffix("\r"), f"standard input, line {i}") for i, line in enumerate(lines, 1)])
 
 
 def from_table(path: Path, column: str) -> Texts:

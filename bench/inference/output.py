@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from bench.inference.inputs import Texts
 from bench.system.text import csv_text, harmless
@@ -26,32 +26,22 @@ SHOWN = 60
 """Characters shown of a text beside its prediction."""
 
 
-class _Prediction(NamedTuple):
-    """Prediction of one adapter for a text."""
-
-    name: str
-    label: str
-    probability: float
-    """Of positive, the second class; of more than two classes of the label."""
-    more: dict[str, float]
-    """Of each of more than two classes, by label."""
-    logits: list[float]
-
-
-def _predictions(texts: Texts, logits: Logits, labels: Labels) -> Iterator[tuple[str, list[_Prediction]]]:
-    """Yield each text with the prediction of each adapter."""
+def _predictions(texts: Texts, logits: Logits, labels: Labels) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
+    """Yield each text with the predictions of the adapters by name: label, probability (of positive, the second class; of more
+    than two classes of the label), then the probabilities of all and logits.
+    """
     from scipy.special import softmax
 
-    shares = {name: softmax(own.astype(float), axis=1) for name, own in logits.items()}
+    shares = {name: softmax(own.astype(float), axis=1).tolist() for name, own in logits.items()}
 
-    def prediction(name: str, i: int) -> _Prediction:
-        own, names = logits[name][i], labels[name]
+    def prediction(name: str, i: int) -> dict[str, Any]:
+        own, share, names = logits[name][i], shares[name][i], labels[name]
         best, two = int(own.argmax()), len(names) == 2
-        more = {} if two else dict(zip(names, map(float, shares[name][i]), strict=True))
-        return _Prediction(name, names[best], float(shares[name][i, 1 if two else best]), more, list(map(float, own)))
+        more = {} if two else {"probabilities": dict(zip(names, share, strict=True))}
+        return {"label": names[best], "probability": share[1 if two else best], **more, "logits": own.tolist()}
 
     for i, text in enumerate(texts.texts):
-        yield text, [prediction(name, i) for name in logits]
+        yield text, {name: prediction(name, i) for name in logits}
 
 
 def as_text(texts: Texts, logits: Logits, labels: Labels, *, with_names: bool) -> str:
@@ -60,21 +50,18 @@ def as_text(texts: Texts, logits: Logits, labels: Labels, *, with_names: bool) -
     lines: list[str] = []
     for text, predictions in _predictions(texts, logits, labels):
         excerpt = text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
-        for prediction in predictions:
-            name = f"{prediction.name:<{width}}  " if with_names else ""
-            lines.append(harmless(f"{name}{prediction.label:<8}  {prediction.probability:.4f}  {excerpt}"))
+        for name, own in predictions.items():
+            first = f"{name:<{width}}  " if with_names else ""
+            lines.append(harmless(f"{first}{own['label']:<8}  {own['probability']:.4f}  {excerpt}"))
     return "\n".join(lines)
 
 
 def as_json(texts: Texts, logits: Logits, labels: Labels, *, with_names: bool) -> str:
     """Format an object a text and adapter; with `with_names` it names the adapter."""
     rows = [
-        ({"text": text, "adapter": prediction.name} if with_names else {"text": text})
-        | {"label": prediction.label, "probability": prediction.probability}
-        | ({"probabilities": prediction.more} if prediction.more else {})
-        | {"logits": prediction.logits}
+        {"text": text, **({"adapter": name} if with_names else {}), **prediction}
         for text, predictions in _predictions(texts, logits, labels)
-        for prediction in predictions
+        for name, prediction in predictions.items()
     ]
     return json.dumps(rows, indent=1, ensure_ascii=False)
 
@@ -88,8 +75,9 @@ def as_csv(texts: Texts, logits: Logits, labels: Labels, *, with_names: bool) ->
     header = [*(texts.header or ["text"]), *(_free(column, texts.header) for column in new)]
     lines = [list(row) for row in rows]
     for line, (_, predictions) in zip(lines, _predictions(texts, logits, labels), strict=True):
-        for prediction in predictions:
-            line += [prediction.label, *(f"{share:.6f}" for share in (prediction.probability, *prediction.more.values()))]
+        for own in predictions.values():
+            shares = own["probability"], *own.get("probabilities", {}).values()
+            line += [own["label"], *(f"{share:.6f}" for share in shares)]
     return csv_text([header, *lines])
 
 

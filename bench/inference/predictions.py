@@ -67,7 +67,7 @@ def predict_texts(request: PredictRequest) -> str:
     texts = _texts(request, words)
     style = request.style or ("csv" if request.csv is not None else "text")
     labels = {name: saved.card.labels for name, saved in selected.items()}
-    server = _server(request, selected)
+    server = _server(request, selected, _pretrained(request, selected))
     logits = {name: server.logits(name, texts.texts) for name in selected}
     write = {"csv": as_csv, "json": as_json, "text": as_text}[style]
     return write(texts, logits, labels, with_names=bool(request.adapters))
@@ -196,10 +196,9 @@ def _pretrained(request: PredictRequest, selected: dict[str, Saved]) -> Pretrain
     return pretrained
 
 
-def _server(request: PredictRequest, selected: dict[str, Saved], pretrained: PretrainedModel | None = None) -> Server:
-    model = pretrained or _pretrained(request, selected)
+def _server(request: PredictRequest, selected: dict[str, Saved], pretrained: PretrainedModel) -> Server:
     cuda = all(saved.card.spec.device == "cuda" for saved in selected.values())
     device: Literal["cpu", "cuda"] = resolve_device(request.device) if cuda or request.device != "auto" else "cpu"
     from bench.inference.serving import Server  # which imports torch: after all else that can be wrong
 
-    return Server(selected, model, device)
+    return Server(selected, pretrained, device)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -103,12 +103,6 @@ class Server:
             self._holder.switch(self._classifier.encoder, self._keys[name] if self._methods[name].backend else None)
         self._classifier.head = self._heads[name]
         return predict(self._classifier, task, split, spec, rows)
-
-    def tensors(self) -> Iterator[torch.Tensor]:
-        """Yield all weights, each once: of the encoder, what is attached to it, and the heads."""
-        for module in (self._classifier.encoder, *self._heads.values()):
-            yield from module.parameters()
-            yield from module.buffers()
 
 
 def _method(saved: Saved) -> methods.Method:

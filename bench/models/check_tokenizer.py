@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.models.families import is_id
 from bench.models.weight_files import read_json
 from bench.system.errors import ModelError, brief
 
@@ -66,10 +67,10 @@ def _wrong(tokenizer: Any) -> Iterator[str]:
         yield f"its model is {brief(model.get('type'))}; known are BPE, Unigram and WordPiece"
     if not isinstance(model.get("vocab"), dict | list) or not model["vocab"]:
         yield "its model has no vocabulary"
-    elif isinstance(model["vocab"], dict) and not all(_is_id(value) for value in model["vocab"].values()):
+    elif isinstance(model["vocab"], dict) and not all(is_id(value) for value in model["vocab"].values()):
         yield "its vocabulary holds ids that are not whole numbers from 0 to 2**31 - 1"
     added = tokenizer.get("added_tokens") or []
-    if not isinstance(added, list) or not all(isinstance(token, dict) and _is_id(token.get("id")) for token in added):
+    if not isinstance(added, list) or not all(isinstance(token, dict) and is_id(token.get("id")) for token in added):
         yield "its added tokens are not all tokens with ids"
     if model.get("dropout"):
         yield "its model drops merges at random, so that no two runs would read the same"
@@ -100,11 +101,7 @@ def _ids(tokenizer: dict[str, Any]) -> Iterator[tuple[Any, int]]:
             ids = token.get("ids") if isinstance(token, dict) else None
             framing += [(token["id"], id_) for id_ in ids if "id" in token] if isinstance(ids, list) else []
         pairs = [pair for pair in framing if isinstance(pair, list | tuple) and len(pair) == 2]
-        yield from ((token, number) for token, number in pairs if _is_id(number))
-
-
-def _is_id(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**31
+        yield from ((token, number) for token, number in pairs if is_id(number))
 
 
 def _is_one_of(value: Any, allowed: set[Any]) -> bool:

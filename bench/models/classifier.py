@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.models.attention import InBlocks, MaskKnown, adapt_attention
-from bench.models.check_weights import names_of
 from bench.models.families import FAMILIES
 from bench.models.pretrained import Pooling, PretrainedModel
+from bench.models.weight_files import names_of
 from bench.system.errors import ModelError
 
 __all__ = ["Classifier", "frozen_sha256", "load_classifier"]

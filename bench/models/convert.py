@@ -16,9 +16,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
-from bench.models.check_weights import names_of
 from bench.models.pretrained import PretrainedModel, allowed, configuration, find, layout
-from bench.models.weight_files import INDEX, WEIGHTS, read_json, weight_files
+from bench.models.weight_files import INDEX, WEIGHTS, names_of, read_json, weight_files
 from bench.system.errors import ModelError
 from bench.system.files import name_of, temporary_folder
 from bench.system.hub import fetch
@@ -77,10 +76,10 @@ def _source(source: str) -> tuple[str, Path, Path]:
     # One pattern for weights of either kind: what is cached is taken for whole where every needed one is met.
     needed, words = ["config.json", "[mp]*model[.-]*[bs]*"], ["tokenizer.json"]
     optional = ["tokenizer_config.json", "modules.json", "1_Pooling/config.json"]
-    folder = fetch(source, "model", patterns=needed, optional=[*words, *optional], instead="name a folder").folder
+    folder = fetch(source, "model", patterns=needed, optional=[*words, *optional], instead="name a folder")
     if not (folder / words[0]).is_file():
         words = list(_WORDS.get(allowed(source, read_json(source, folder, "config.json"))["model_type"], words))
-        folder = fetch(source, "model", patterns=[*needed, *words], optional=optional, instead="name a folder").folder
+        folder = fetch(source, "model", patterns=[*needed, *words], optional=optional, instead="name a folder")
     return source, folder, folder
 
 

@@ -6,30 +6,31 @@ Names are those of transformers. What counts of parameters and methods depend on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from methods import EncoderShape
 
-__all__ = ["FAMILIES", "FIELDS", "Family", "Sizes", "is_count"]
+__all__ = ["FAMILIES", "FIELDS", "Family", "Sizes", "is_count", "is_id"]
 
 Sizes = tuple[int, ...]
-Named = Iterator[tuple[str, Sizes]]
+Named = Iterable[tuple[str, Sizes]]
 Sound = Callable[[Any], bool]
 
 
 def is_count(value: Any) -> bool:
     """Whether a value is a whole number from 1 to 2**31 - 1."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31
+    return type(value) is int and 0 < value < 2**31
 
 
-def _is_id(value: Any) -> bool:
-    return is_count(value) or (value == 0 and type(value) is int)
+def is_id(value: Any) -> bool:
+    """Whether a value is a whole number from 0 to 2**31 - 1."""
+    return type(value) is int and 0 <= value < 2**31
 
 
 def _is_span(value: Any) -> bool:
-    return value == -1 or _is_id(value)
+    return value == -1 or is_id(value)
 
 
 def _is_a(kind: type) -> Sound:
@@ -56,7 +57,7 @@ _COUNTS = (
 )  # fmt: skip
 FIELDS: Mapping[str, Sound] = {
     **dict.fromkeys(_COUNTS, is_count),
-    **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), _is_id),
+    **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), is_id),
     **dict.fromkeys(("initializer_range", "layer_norm_eps"), lambda value: _is_scale(value) and value < 1),
     **dict.fromkeys(("hidden_act", "activation", "position_embedding_type"), _is_a(str)),
     "sinusoidal_pos_embds": _is_a(bool),
@@ -146,10 +147,6 @@ def _relative_positions(config: Mapping[str, Any], shape: EncoderShape) -> Named
         yield "encoder.conv.conv.bias", (d,)
 
 
-def _last_norm(config: Mapping[str, Any], shape: EncoderShape) -> Named:
-    yield "final_norm.weight", (shape.width,)
-
-
 _FLAT = {"head.": "classifier."}
 _ROBERTA = Family("roberta.", _FLAT, _BERT_BLOCK, pad_token_id=1, positions_from_padding=True, has_pooler=True)
 
@@ -226,7 +223,7 @@ FAMILIES: dict[str, Family] = {
         biased=False,
         words="embeddings.tok_embeddings",
         first_norm="embeddings.norm",
-        beside=_last_norm,
+        beside=lambda config, shape: [("final_norm.weight", (shape.width,))],
         pad_token_id=50283,
         fields={
             "norm_eps": _is_scale, "global_rope_theta": _is_scale, "local_rope_theta": _is_scale,

@@ -2,7 +2,7 @@
 
 transformers 4.57 can be made to run code by a crafted config.json (CVE-2026-4372), so no library is ever given a
 checkpoint's folder. A checkpoint is three files, each checked before any library sees it: config.json, read here field by
-field against an allow-list; tokenizer.json (check_tokenizer.py); and model.safetensors, or its shards (check_weights.py). No
+field against an allow-list; tokenizer.json (check_tokenizer.py); and model.safetensors, or its shards (weight_files.py). No
 other file of the folder is opened, but for those two that name the pooling.
 """
 
@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.models.check_tokenizer import check_tokenizer
-from bench.models.check_weights import check_weights
 from bench.models.families import FAMILIES, FIELDS, is_count
-from bench.models.split_archive import SPLIT_ARCHIVES, unpack
-from bench.models.weight_files import INDEX, SAFETENSORS, WEIGHTS, read_json, weight_files
+from bench.models.split_archive import MPNET, unpack
+from bench.models.weight_files import INDEX, SAFETENSORS, WEIGHTS, check_weights, read_json, weight_files
 from bench.system.errors import ModelError, brief
 from bench.system.files import existing, name_of, sha256_bytes, sha256_file
 from bench.system.hub import fetch
@@ -100,21 +99,21 @@ def find(name: str) -> PretrainedModel:
             return _check(name, Path(str(distribution(package).locate_file(inside))))
         except PackageNotFoundError:
             raise ModelError(f"encoder {name!r} is not installed; run: pip install {package}") from None
-    if name in SPLIT_ARCHIVES:
-        return _check(name, unpack(name))
+    if name == MPNET:
+        return _check(name, unpack())
     folder = existing(name)
     if folder is not None and folder.is_dir():
         return _check(name_of(layout(folder)[1]), folder)
     if folder is None and re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, flags=re.ASCII):
         # sentence-transformers/… always has modules.json; a cache without it, filled by another library, would pool wrongly.
         sentence = ["modules.json"] if name.startswith("sentence-transformers/") else []
-        snapshot = fetch(
+        folder = fetch(
             name, "model", patterns=["config.json", "tokenizer.json", SAFETENSORS, *sentence],
             optional=[INDEX, "modules.json", "1_Pooling/config.json"], instead="use --encoder minilm",
         )  # fmt: skip
-        return _check(name, snapshot.folder, revision=snapshot.revision)
+        return _check(name, folder, revision=folder.name)
     raise ModelError(
-        f"encoder {name!r} is none of {', '.join((*PACKAGED, *SPLIT_ARCHIVES))}, a folder or a hub id; give one of these "
+        f"encoder {name!r} is none of {', '.join((*PACKAGED, MPNET))}, a folder or a hub id; give one of these "
         "(a folder holds config.json, tokenizer.json and model.safetensors)"
     )
 

@@ -23,10 +23,9 @@ _HUB = {
 """Packaged encoders → the checkpoint on the hub that they are."""
 _DATA = {"imdb": "stanfordnlp/imdb"}
 """Sources of reviews → the data set on the hub that they are."""
-Interval = tuple[float, float]
 
 
-def model_card(saved: Saved, record: Record, interval: Interval) -> str:
+def model_card(saved: Saved, record: Record, interval: tuple[float, float]) -> str:
     """Write the text of a model card, metadata first; `interval` is the 95 % interval of the accuracy.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from contextlib import suppress
@@ -11,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench.records.schema import Environment
-from bench.system.device import cpu_model
+from bench.system.device import cpu_model, usable_cores
 
 __all__ = ["commit", "environment", "library_versions"]
 
@@ -53,7 +52,7 @@ def environment(*, device: str, threads: int, engine: str = "local") -> Environm
     return Environment(
         device=device,
         cpu=cpu_model(),
-        cores=len(os.sched_getaffinity(0)),
+        cores=usable_cores(),
         threads=threads,
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from itertools import accumulate
 from typing import Literal, NamedTuple
 
@@ -15,7 +14,7 @@ import numpy as np
 from bench.records.schema import CalibrationSetting, Slice
 
 __all__ = [
-    "FEWEST", "LEVEL", "QUIET", "RULE", "Ratio", "Rule", "calibration_id", "interval_of_median",
+    "FEWEST", "LEVEL", "QUIET", "ROUNDED", "RULE", "Ratio", "Rule", "calibration_id", "interval_of_median",
     "qualifying_rounds", "ratio", "speed",
 ]  # fmt: skip
 
@@ -35,6 +34,8 @@ LEVEL = 0.95
 """Confidence of an interval."""
 SPEED = 90
 """Percentile of the reference's slices that is its speed: what it does when left alone, yet no single lucky slice."""
+ROUNDED = 1000
+"""Tokens to which a budget in seconds is rounded: its last digits would be noise."""
 
 
 class Ratio(NamedTuple):
@@ -55,23 +56,16 @@ class Ratio(NamedTuple):
         return max(self.high - self.value, self.value - self.low) / self.value
 
 
-@cache
-def _rank(count: int) -> int | None:
-    """Find the largest k for which the k-th smallest and the k-th largest of `count` values hold the median at `LEVEL`."""
-    tails = accumulate(math.comb(count, below) / 2**count for below in range(count // 2))
-    return sum(2 * tail <= 1 - LEVEL for tail in tails) or None
-
-
 def interval_of_median(values: Sequence[float]) -> tuple[float, float] | None:
     """Bound the median at `LEVEL` by order statistics (Conover 1999, section 3.2), whatever the distribution.
 
     None for fewer than `FEWEST` values, whose extremes do not hold it as often.
     """
-    rank = _rank(len(values))
-    if rank is None:
-        return None
-    ordered = sorted(values)
-    return ordered[rank - 1], ordered[-rank]
+    ordered, count = sorted(values), len(values)
+    tails = accumulate(math.comb(count, below) / 2**count for below in range(count // 2))
+    # The largest k for which the k-th smallest and the k-th largest value hold the median as often.
+    rank = sum(2 * tail <= 1 - LEVEL for tail in tails)
+    return (ordered[rank - 1], ordered[-rank]) if rank else None
 
 
 def _pace(timed: Slice) -> float:

@@ -6,7 +6,8 @@ import io
 import json
 import re
 import stat
-from collections.abc import Collection, Iterator
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from bench.system.files import atomic_write, sha256_bytes
 
 __all__ = [
     "Damaged", "checksum_flaw", "checksum_of", "examine", "finished", "finished_file", "load", "load_logits",
-    "logits_sha256", "path_of", "prepare_folder", "read", "refuse_damaged", "save", "schema", "seal",
+    "logits_sha256", "path_of", "prepare_folder", "read", "save", "schema", "seal",
 ]  # fmt: skip
 
 LARGEST = 64 * 2**20
@@ -87,9 +88,7 @@ def prepare_folder(folder: Path) -> None:
     """
     try:
         nearest = next(part for part in (folder, *folder.absolute().parents) if part.exists())
-        with atomic_write(nearest / ".writable") as file:
-            file.write(b"")
-        (nearest / ".writable").unlink(missing_ok=True)
+        tempfile.TemporaryFile(dir=nearest).close()
     except OSError as error:
         raise RecordError(f"results cannot be written to {str(folder)!r} ({error.strerror}); choose another --out") from None
 
@@ -256,28 +255,12 @@ def finished_file(folder: Path, run_id: str, *, or_damaged: bool = False) -> tup
         if isinstance(record, Damaged):
             if or_damaged:
                 continue
-            raise _in_the_way(record)
+            raise RecordError(
+                f"{str(path)!r} is not a whole record ({record.reason}); move it away, or replace it with --force"
+            )
         if not isinstance(record, Record) or record.state in FINAL:
             return path, record
     return None
-
-
-def refuse_damaged(folder: Path, run_ids: Collection[str]) -> None:
-    """Check before any run that none would overwrite a file that is not a whole record.
-
-    Raises:
-        RecordError: naming the first that is damaged.
-    """
-    ids = set(run_ids)
-    for path in sorted(folder.glob("*.json")):
-        if path.stem.rpartition("-")[2] in ids and isinstance(damaged := examine(path), Damaged):
-            raise _in_the_way(damaged)
-
-
-def _in_the_way(damaged: Damaged) -> RecordError:
-    return RecordError(
-        f"{str(damaged.path)!r} is not a whole record ({damaged.reason}); move it away, or replace it with --force"
-    )
 
 
 def schema() -> str:

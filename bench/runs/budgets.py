@@ -1,4 +1,4 @@
-"""Conversion of calibrated budgets, in seconds or reference tokens, into the tokens of each method, before anything runs."""
+"""Conversion of budgets in seconds or reference tokens into the tokens of each method by saved calibrations, before any run."""
 
 from __future__ import annotations
 
@@ -8,18 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.task import prepare
-from bench.records.schema import Calibration, Conversion
+from bench.records.ratios import ROUNDED
+from bench.records.schema import Baseline, Calibration, CalibrationSetting, Conversion, MethodSpeed
 from bench.records.spec import Budget
-from bench.runs.calibration import calibrated, warnings
-from bench.runs.calibration_store import Named, speed_of
+from bench.records.store import Damaged, checksum_flaw, examine, path_of, read
+from bench.rules import RULES_VERSION
+from bench.runs.calibration import Named, Progress, calibrate, setting_of, warnings
 from bench.runs.plan import Matrix
+from bench.system.device import device_model
 from bench.system.errors import BenchError, RecordError, SpecError
+from bench.system.files import present
 from bench.training.job import Job
 
-__all__ = ["convert", "convert_budgets", "convert_if_calibrated", "reference_tokens"]
+__all__ = [
+    "calibrated", "convert", "convert_budgets", "convert_if_calibrated", "find_calibrations", "load_calibration",
+    "reference_tokens", "speed_of",
+]  # fmt: skip
 
-ROUNDED = 1000
-"""Tokens to which a budget in seconds is rounded: its last digits would be noise."""
+_OF_MACHINE = ("device", "threads")
+"""Fields of the setting that a calibration which is named need not share."""
+_WORDS = {"encoder_sha256": "encoder", "data_sha256": "data", "memory_cap": "memory"}
+"""The option of a field, where that is not its name."""
 
 
 def convert_budgets(matrix: Matrix, out: Path, *, elsewhere: bool = False, say: Callable[[str], None]) -> Matrix:
@@ -28,7 +37,7 @@ def convert_budgets(matrix: Matrix, out: Path, *, elsewhere: bool = False, say: 
     With `elsewhere`, runs execute on other machines, whose speed this one cannot measure: the calibration must be named.
 
     Raises:
-        BenchError: as `bench.runs.calibration.calibrated`; if a budget is too small for one batch of a method.
+        BenchError: as `calibrated`; if a budget is too small for one batch of a method.
     """
     jobs, methods = _calibrated_jobs(matrix)
     if not jobs:
@@ -118,3 +127,105 @@ def convert(
         asked=str(budget), ratio=speed.ratio, low=speed.low, high=speed.high, expected_seconds=whole / first.tokens_per_second,
     )  # fmt: skip
     return Budget(amount=tokens, unit="tokens"), whole, conversion
+
+
+def calibrated(
+    job: Job, methods: Sequence[Named], out: Path, *, file: Path | None = None, progress: Progress | None = None
+) -> list[Calibration]:
+    """Return calibrations of a job's setting that hold these methods between them, first the one that converts seconds.
+
+    With `file` only that one, of any machine. Else those of the folder `out`; with `progress`, methods that none of them
+    holds are calibrated now against the same reference, and the record is saved there.
+
+    Raises:
+        BenchError: if a file is no calibration, was changed, is of another setting or rules version, or lacks a method; if the
+            folder has only calibrations of another kind of machine; if the reference cannot be trained.
+    """
+    setting = setting_of(job)
+    if file is not None:
+        return [load_calibration(file, setting, methods)]
+    model = device_model(setting.device)
+    calibrations = find_calibrations(out, setting, model)
+    missing = [method for method in methods if speed_of(calibrations, method) is None]
+    if not missing or progress is None:
+        return calibrations
+    calibrate(job, missing, out, progress=progress)
+    return find_calibrations(out, setting, model)
+
+
+def speed_of(calibrations: Sequence[Calibration], method: Named) -> tuple[Calibration, MethodSpeed] | None:
+    """Find the first calibration that holds a method, and its speed there; one that failed may succeed when tried again."""
+    for calibration in calibrations:
+        for entry in calibration.methods:
+            if (entry.method, entry.hyperparameters) == method and entry.state != "failed":
+                return calibration, entry
+    return None
+
+
+def find_calibrations(folder: Path, setting: CalibrationSetting, model: str) -> list[Calibration]:
+    """Find the calibrations of a folder that are valid for a setting on the processor or GPU `model`.
+
+    Those with the most methods come first, and of these the newest, so that one for later methods does not replace the first.
+
+    Raises:
+        RecordError: if one of them was changed, or all are of another kind of machine.
+    """
+    valid, elsewhere = list[Calibration](), list[Calibration]()
+    for path in sorted(present(folder, "calibration-*.json")):
+        item = examine(path)
+        if isinstance(item, Damaged):
+            raise RecordError(f"{str(item.path)!r} is not a whole calibration ({item.reason}); move it away")
+        if not isinstance(item, Calibration) or item.rules_version != RULES_VERSION:
+            continue
+        unlike = _unlike(item.setting, setting)
+        if not unlike and item.environment.device == model:
+            valid.append(item)
+        elif not set(unlike) - set(_OF_MACHINE):
+            elsewhere.append(item)
+    if elsewhere and not valid:
+        other = elsewhere[-1]
+        raise RecordError(
+            f"{str(path_of(folder, other))!r} was made on another kind of machine ({other.environment.device}, "
+            f"{other.setting.threads} threads; this is {model}, {setting.threads} threads); name it with --calibration to use "
+            "it, or choose another --out"
+        )
+    return sorted(valid, key=lambda item: (len(item.methods), item.finished, item.run_id), reverse=True)
+
+
+def load_calibration(path: Path, setting: CalibrationSetting, methods: Sequence[Named]) -> Calibration:
+    """Read the calibration in a file, which is valid on any machine for an equal setting.
+
+    Raises:
+        RecordError: if the file holds no calibration, was changed, or is of another setting or rules version; if it lacks one
+            of the methods.
+    """
+    where = f"calibration {str(path)!r}"
+    record = read(path)
+    if not isinstance(record, Calibration):
+        kind = "baseline" if isinstance(record, Baseline) else "run"
+        raise RecordError(f"{where} is the record of a {kind}; name a calibration-….json")
+    if broken := checksum_flaw(path):
+        raise RecordError(f"{where} cannot be trusted: {broken}")
+    if record.rules_version != RULES_VERSION:
+        raise RecordError(
+            f"{where} is of rules version {record.rules_version}, and this is version {RULES_VERSION}; calibrate again"
+        )
+    unlike = [name for name in _unlike(record.setting, setting) if name not in _OF_MACHINE]
+    if unlike:
+        first = unlike[0]
+        theirs, ours = (str(getattr(side, first))[:20] for side in (record.setting, setting))
+        raise RecordError(
+            f"{where} is of another setting: its {_WORDS.get(first, first)} is {theirs}, and here it is {ours}; "
+            "calibrate this setting"
+        )
+    for name, own in methods:
+        if speed_of([record], (name, own)) is None:
+            settings = ", ".join(f"{field} {value}" for field, value in own.items())
+            label = f"{name} ({settings})" if settings else name
+            raise RecordError(f"{where} does not hold {label}; calibrate it, or leave --calibration out")
+    return record
+
+
+def _unlike(first: CalibrationSetting, second: CalibrationSetting) -> list[str]:
+    """List the fields in which two settings differ."""
+    return [name for name in CalibrationSetting.model_fields if getattr(first, name) != getattr(second, name)]

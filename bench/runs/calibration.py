@@ -6,7 +6,7 @@ It is measured once for a setting, kept as a record among the runs, and converts
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,13 +22,12 @@ from bench.records.schema import Calibration, CalibrationSetting, MethodSpeed
 from bench.records.spec import Budget
 from bench.records.store import prepare_folder, save
 from bench.rules import RULES_VERSION, TUNING_SEED
-from bench.runs.calibration_store import Named, find_calibrations, load_calibration, same_method, speed_of
 from bench.runs.rounds import REFERENCE, ProcessWorker, Rounds, WorkerLost, slices_of
 from bench.system.device import device_model
 from bench.system.errors import MethodError
 from bench.training.job import Job
 
-__all__ = ["ALONE", "RESIDENT", "SECONDS", "calibrate", "calibrated", "setting_of", "warnings"]
+__all__ = ["ALONE", "RESIDENT", "SECONDS", "Named", "Progress", "calibrate", "setting_of", "warnings"]
 
 RESIDENT = 5
 """Methods that are resident at a time, the reference among them: the five compared; more would not fit beside each other."""
@@ -42,41 +41,14 @@ RATE = 1e-5
 """Learning rate of the slices: weights move, as they do in a run, and stay near those of the pretrained encoder."""
 
 Progress = Callable[[str], None]
+Named = tuple[str, Mapping[str, Any]]
+"""A method and its hyperparameters without the learning rate, which changes no time."""
 
 
 def setting_of(job: Job) -> CalibrationSetting:
     """Return the setting whose calibration is valid for a run."""
-    spec = job.spec
-    return CalibrationSetting(
-        encoder_sha256=job.pretrained.sha256, data_sha256=job.data.sha256, cut=job.data.cut, max_length=spec.max_length,
-        truncation=spec.truncation, batch_size=spec.batch_size, dropout=spec.dropout,
-        attention_dropout=spec.attention_dropout, precision=spec.precision, device=spec.device, threads=spec.threads,
-        memory_cap=spec.memory_cap, kernels=spec.kernels,
-    )  # fmt: skip
-
-
-def calibrated(
-    job: Job, methods: Sequence[Named], out: Path, *, file: Path | None = None, progress: Progress | None = None
-) -> list[Calibration]:
-    """Return calibrations of a job's setting that hold these methods between them, first the one that converts seconds.
-
-    With `file` only that one, of any machine. Else those of the folder `out`; with `progress`, methods that none of them
-    holds are calibrated now against the same reference, and the record is saved there.
-
-    Raises:
-        BenchError: if a file is no calibration, was changed, is of another setting or rules version, or lacks a method; if the
-            folder has only calibrations of another kind of machine; if the reference cannot be trained.
-    """
-    setting = setting_of(job)
-    if file is not None:
-        return [load_calibration(file, setting, methods)]
-    model = device_model(setting.device)
-    calibrations = find_calibrations(out, setting, model)
-    missing = [method for method in methods if speed_of(calibrations, method) is None]
-    if not missing or progress is None:
-        return calibrations
-    calibrate(job, missing, out, progress=progress)
-    return find_calibrations(out, setting, model)
+    shared = job.spec.model_dump(include=set(CalibrationSetting.model_fields))
+    return CalibrationSetting(encoder_sha256=job.pretrained.sha256, data_sha256=job.data.sha256, cut=job.data.cut, **shared)
 
 
 def calibrate(
@@ -133,13 +105,14 @@ def calibrate(
 
 
 def _with_reference(methods: Sequence[Named]) -> list[Named]:
-    """List the reference at its default hyperparameters, then the others, all without learning rates."""
+    """List the reference at its default hyperparameters, then the others."""
     name = registry.names(core=True)[0]
-    timed: list[Named] = []
-    for method, own in [(name, registry.get(name).hyperparameters()), *methods]:
-        candidate = method, {field: value for field, value in own.items() if field != "learning_rate"}
-        if not any(same_method(candidate, other) for other in timed):
-            timed.append(candidate)
+    own = registry.get(name).hyperparameters()
+    del own["learning_rate"]
+    timed: list[Named] = [(name, own)]
+    for method in methods:
+        if method not in timed:
+            timed.append(method)
     return timed
 
 
@@ -196,7 +169,7 @@ def warnings(calibration: Calibration, methods: Sequence[Named]) -> list[str]:
             f"{calibration.rounds_counted} of {calibration.rounds} rounds; calibrate again when it is quiet"
         )
     for entry in calibration.methods:
-        if not any(same_method((entry.method, entry.hyperparameters), method) for method in methods):
+        if (entry.method, entry.hyperparameters) not in methods:
             continue
         if entry.state != "complete":
             lines.append(f"{entry.method}: {entry.state}: {entry.reason}")

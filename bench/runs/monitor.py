@@ -16,10 +16,9 @@ from bench.analysis.groups import GroupKey, group_key
 from bench.analysis.tuning import decide, one_more_rate
 from bench.records.schema import FINAL, AnyRecord, Baseline, Record
 from bench.records.spec import Budget
-from bench.records.store import checksum_flaw, read
+from bench.records.store import Damaged, examine
 from bench.runs.plan import Matrix, extended, tuned
 from bench.runs.status import Status, is_running, read_status
-from bench.system.errors import BenchError
 from bench.system.files import present
 from bench.system.locks import lock_path
 from bench.training.job import Job, checkpoint_path, run_name
@@ -45,11 +44,8 @@ def records_of(folder: Path) -> tuple[list[Record | Baseline], int]:
 @lru_cache(maxsize=10_000)
 def _read_record(path: Path, mark: tuple[int, int, int]) -> AnyRecord | None:
     """Read a file once, as long as it has the same mark."""
-    try:
-        record = read(path)
-        return None if checksum_flaw(path) else record
-    except (BenchError, OSError, ValueError):
-        return None
+    record = examine(path)
+    return None if isinstance(record, Damaged) else record
 
 
 @dataclass(frozen=True)
@@ -182,13 +178,12 @@ def _best(records: list[Record]) -> list[Best]:
     for record in sorted(records, key=lambda record: record.finished, reverse=True):
         if record.state == "complete" and record.test is not None and record.spec.purpose == "run":
             groups[group_key(record)].append(record)
-    return [_ranked(scores) for scores in groups.values()]
-
-
-def _ranked(records: list[Record]) -> Best:
-    spec = records[0].spec
-    means = [(label, fmean(r.test.accuracy for r in own if r.test), len(own)) for label, own in by_setting(records)]
-    return Best(f"{spec.encoder} on {spec.data}, {spec.requested_budget}", sorted(means, key=lambda one: -one[1]))
+    best: list[Best] = []
+    for group in groups.values():
+        spec = group[0].spec
+        means = [(label, fmean(r.test.accuracy for r in own if r.test), len(own)) for label, own in by_setting(group)]
+        best.append(Best(f"{spec.encoder} on {spec.data}, {spec.requested_budget}", sorted(means, key=lambda one: -one[1])))
+    return best
 
 
 class _Pace:

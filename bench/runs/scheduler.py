@@ -11,7 +11,7 @@ from bench.data.task import Ints, Task, prepare, sample
 from bench.records.artifacts import find_folder
 from bench.records.attempts import ATTEMPTS
 from bench.records.schema import Record, baseline_id
-from bench.records.store import finished, prepare_folder, refuse_damaged
+from bench.records.store import finished, prepare_folder
 from bench.runs.disk_space import check_room
 from bench.runs.executor import Context, Tell, run_all, run_baseline
 from bench.runs.launchers.process import Engine, LocalEngine
@@ -64,10 +64,9 @@ def carry_out(
     """
     prepare_folder(out)
     jobs = [*matrix.trials, *matrix.jobs]
-    if not force:
-        refuse_damaged(out, [job.run_id for job in jobs])
+    unfinished = [job for job in jobs if force or finished(out, job.run_id) is None]
     _sweep(out)
-    check_room(out, [job for job in jobs if force or finished(out, job.run_id) is None], keep=keep)
+    check_room(out, unfinished, keep=keep)
     interrupts = Interrupts()
     try:
         with Progress(len(jobs)) as progress, ExitStack() as stack:

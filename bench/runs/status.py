@@ -16,8 +16,9 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
+from bench.records.spec import Part
 from bench.system.files import sha256_bytes
 
 __all__ = ["Note", "Status", "is_running", "read_status", "share_of_run"]
@@ -34,10 +35,10 @@ _LONGEST = 100
 """Letters of a name, each of up to six bytes in JSON."""
 
 
-class Status(BaseModel):
+class Status(Part):
     """How far a run is."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="ignore")
 
     name: str = Field(max_length=_LONGEST)
     """As `run_name` gives it."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from bench.system.errors import DataError, ModelError
 
-__all__ = ["Snapshot", "cached", "fetch"]
+__all__ = ["cached", "fetch"]
 
 TIMEOUT = 5.0
 """Seconds that the hub has to answer the first question; without a limit a silent network would hold a run for minutes."""
@@ -18,16 +17,8 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 Kind = Literal["model", "dataset"]
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """Files of one commit on disk."""
-
-    folder: Path
-    revision: str
-
-
-def cached(name: str, kind: Kind, patterns: list[str]) -> Snapshot | None:
-    """Find what the hub's cache holds under `name`, without the network; None unless every pattern is met."""
+def cached(name: str, kind: Kind, patterns: list[str]) -> Path | None:
+    """Find the folder of what the hub's cache holds under `name`, without the network; None unless every pattern is met."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -36,12 +27,12 @@ def cached(name: str, kind: Kind, patterns: list[str]) -> Snapshot | None:
     except (LocalEntryNotFoundError, HFValidationError, OSError):
         return None
     whole = _COMMIT.fullmatch(folder.name) and all(any(folder.glob(pattern)) for pattern in patterns)
-    return Snapshot(folder, folder.name) if whole else None
+    return folder if whole else None
 
 
-def fetch(name: str, kind: Kind, *, patterns: list[str], optional: list[str] | None = None, instead: str) -> Snapshot:
-    """Fetch the files of `name` that match the patterns. The cache comes first, at its own commit, so that
-    runs of different days agree.
+def fetch(name: str, kind: Kind, *, patterns: list[str], optional: list[str], instead: str) -> Path:
+    """Fetch the files of `name` that match the patterns; return their folder, called by the commit that they are of. The cache
+    comes first, at its own commit, so that runs of different days agree.
 
     `instead` ends the message of a failure with what else can be done.
 
@@ -53,8 +44,7 @@ def fetch(name: str, kind: Kind, *, patterns: list[str], optional: list[str] | N
     from huggingface_hub.utils import disable_progress_bars
     from requests import RequestException
 
-    snapshot = cached(name, kind, patterns)
-    if snapshot is not None:
+    if (snapshot := cached(name, kind, patterns)) is not None:
         return snapshot
     noun = "encoder" if kind == "model" else "data set"
     fault = ModelError if kind == "model" else DataError
@@ -64,7 +54,7 @@ def fetch(name: str, kind: Kind, *, patterns: list[str], optional: list[str] | N
     try:
         # The branch is looked up once; everything after that speaks of the commit.
         commit = HfApi().repo_info(name, repo_type=kind, timeout=TIMEOUT).sha
-        folder = Path(snapshot_download(name, repo_type=kind, revision=commit, allow_patterns=[*patterns, *(optional or [])]))
+        folder = Path(snapshot_download(name, repo_type=kind, revision=commit, allow_patterns=[*patterns, *optional]))
         # As the hub's client does when it is given no commit: for the next run, offline.
         reference = folder.parent.parent / "refs" / "main"
         reference.parent.mkdir(parents=True, exist_ok=True)
@@ -82,4 +72,4 @@ def fetch(name: str, kind: Kind, *, patterns: list[str], optional: list[str] | N
             f"{noun} {name!r} is not whole in the hub's cache and the hub cannot be reached; where there is a network run "
             f"`hf download{flag} {name}` and copy the cache here, or {instead}"
         ) from None
-    return Snapshot(folder, folder.name)
+    return folder

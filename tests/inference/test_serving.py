@@ -17,6 +17,7 @@ from bench.models.pretrained import PretrainedModel
 from bench.records.artifacts import Saved
 from bench.system.errors import SpecError
 from tests.conftest import make_spec
+from tests.measurements.sharing import tensors
 from tests.methods.test_methods import attached
 from tests.saving import keep
 
@@ -106,7 +107,7 @@ def test_what_cannot_share_an_encoder_is_refused(
 def test_one_more_adapter_costs_its_own_bytes(tiny: PretrainedModel, tmp_path: Path) -> None:
     saved = saved_pair(tmp_path, tiny, ("houlsby", "houlsby"))
     servers = (Server(dict(list(saved.items())[:k]), tiny, "cpu") for k in (1, 2))
-    one, two = (sum(tensor.nbytes for tensor in server.tensors()) for server in servers)
+    one, two = (sum(tensor.nbytes for tensor in tensors(server)) for server in servers)
     body = sum(p.nbytes for p in attached(tiny, "houlsby").encoder.parameters() if p.requires_grad)
     head = 4 * (2 * 32 + 2)
     assert two - one == body + head

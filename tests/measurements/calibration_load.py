@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 
 from bench.records.schema import Calibration
-from bench.runs.calibration import calibrate
-from bench.runs.calibration_store import Named
+from bench.runs.calibration import Named, calibrate
 from bench.runs.plan import Request, plan
 from bench.system.processes import end_with_parent
 from bench.training.job import Job
@@ -85,7 +84,7 @@ def main() -> None:
     with in_one_line():
         jobs = plan(Request(METHODS, asked.encoder, asked.data, "1 epoch", device="cpu")).jobs
         environment = about(jobs[0].spec.threads)
-        methods = [(job.spec.method, job.spec.hyperparameters) for job in jobs]
+        methods = [(job.spec.method, job.setting) for job in jobs]
         found = measure(jobs[0], methods, asked.seconds)
         load = {"burst_seconds": BURST, "pause_seconds": PAUSE}
         keep(asked.out, {"environment": environment, "load": load, "calibrations": found})

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
@@ -22,7 +23,12 @@ from bench.system.device import usable_cores
 from bench.system.meters import MemoryMeter
 from tests.measurements.keeping import about, in_one_line, keep
 
-__all__ = ["Row", "measure"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.inference.serving import Server
+
+__all__ = ["Row", "measure", "tensors"]
 
 METHODS, COUNTS = ("houlsby", "pfeiffer", "lora"), (1, 2)
 OUT = Path("results/sharing.json")
@@ -49,6 +55,13 @@ class Row:
     disk: int
 
 
+def tensors(server: Server) -> Iterator[Tensor]:
+    """Yield all weights, each once: of the encoder, what is attached to it, and the heads."""
+    for module in (server._classifier.encoder, *server._heads.values()):
+        yield from module.parameters()
+        yield from module.buffers()
+
+
 def held(pretrained: PretrainedModel, saved: Sequence[Saved], together: bool, notify: Callable[[str, float], None]) -> Row:
     """Load the saved runs, on one encoder or each on its own, let each answer a text, and weigh this process."""
     from bench.inference.serving import Server
@@ -63,9 +76,9 @@ def held(pretrained: PretrainedModel, saved: Sequence[Saved], together: bool, no
         for name in group:
             server.logits(name, [text])
         # A mapped file is resident where it was read: a text reads few rows of the word table, a service in time all.
-        for tensor in server.tensors():
+        for tensor in tensors(server):
             tensor.sum()
-    nbytes = sum(tensor.nbytes for server in servers for tensor in server.tensors())
+    nbytes = sum(tensor.nbytes for server in servers for tensor in tensors(server))
     peak = before.peak().peak
     after.start()  # which collects garbage, gives freed memory back and reads what is resident
     return Row(

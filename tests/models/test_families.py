@@ -13,12 +13,11 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from bench.models.check_weights import expected
 from bench.models.classifier import Classifier, load_classifier
 from bench.models.families import FAMILIES as NAMES
 from bench.models.pretrained import PretrainedModel, find
 from bench.models.residual_stream import in_precision
-from bench.models.weight_files import INDEX, WEIGHTS
+from bench.models.weight_files import INDEX, WEIGHTS, expected
 from bench.system.errors import ModelError
 from methods import FAMILIES as OF_METHODS
 from methods import EncoderShape

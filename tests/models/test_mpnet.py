@@ -17,7 +17,7 @@ from bench.cli.doctor import diagnose
 from bench.data.sources import Source
 from bench.models.classifier import load_classifier
 from bench.models.pretrained import PretrainedModel, find
-from bench.models.split_archive import SPLIT_ARCHIVES, Archive, unpack
+from bench.models.split_archive import installed, unpack
 from bench.system.files import TEMPORARY
 from tests.conftest import write_encoder
 from tests.models.test_pretrained import refused
@@ -97,7 +97,8 @@ def packaged(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> l
         pieces[f"tiny-part-{i}"] = f"tiny-part_{i}/tiny.zip.{i}"
     files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
     monkeypatch.syspath_prepend(site)
-    monkeypatch.setitem(SPLIT_ARCHIVES, "mpnet", Archive(pieces, "tiny", files, "run: make it"))
+    for name, value in {"PARTS": pieces, "FOLDER": "tiny", "FILES": files, "GET": "run: make it"}.items():
+        monkeypatch.setattr(bench.models.split_archive, name, value)
     monkeypatch.setenv("ADAPTER_BENCH_CACHE", str(tmp_path / "cache"))
     return [site / inside for inside in pieces.values()]
 
@@ -118,16 +119,16 @@ def test_joined_from_its_pieces_it_is_the_encoder_that_was_cut(
 
 
 def test_it_is_unpacked_once(packaged: list[Path]) -> None:
-    first = unpack("mpnet")
+    first = unpack()
     times = {path: path.stat().st_mtime_ns for path in first.rglob("*")}
     for piece in packaged:
         piece.unlink()
-    assert unpack("mpnet") == first
+    assert unpack() == first
     assert {path: path.stat().st_mtime_ns for path in first.rglob("*")} == times
 
 
 def test_a_damaged_copy_is_made_again(packaged: list[Path], mpnet: PretrainedModel) -> None:
-    weights = unpack("mpnet") / "model.safetensors"
+    weights = unpack() / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     (weights.parent / "tokenizer.json").unlink()
     assert find("mpnet").sha256 == mpnet.sha256
@@ -137,7 +138,7 @@ def test_what_a_killed_process_left_is_removed(packaged: list[Path], tmp_path: P
     left = tmp_path / "cache" / "encoders" / f".tiny.abc{TEMPORARY}" / "tiny"
     left.mkdir(parents=True)
     (left / "model.safetensors").write_bytes(b"half")
-    unpack("mpnet")
+    unpack()
     assert held(tmp_path / "cache") == {f"encoders/tiny/{name}" for name in FILES}
 
 
@@ -155,7 +156,7 @@ def test_of_several_at_once_one_unpacks(packaged: list[Path], monkeypatch: pytes
 
     def want() -> None:
         together.wait()
-        folders.append(unpack("mpnet"))
+        folders.append(unpack())
 
     threads = [threading.Thread(target=want) for _ in range(3)]
     for thread in threads:
@@ -186,7 +187,7 @@ def test_a_damaged_piece_is_refused_and_leaves_nothing(packaged: list[Path], tmp
 
 
 def test_another_content_than_the_known_one_is_refused(packaged: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SPLIT_ARCHIVES["mpnet"].files, "model.safetensors", "0" * 64)
+    monkeypatch.setitem(bench.models.split_archive.FILES, "model.safetensors", "0" * 64)
     assert "tiny/model.safetensors has another content" in refused("mpnet")
 
 
@@ -207,7 +208,7 @@ def test_the_doctor_offers_it_and_unpacks_nothing(packaged: list[Path], tmp_path
 
     assert "mpnet: installed, unpacked into the cache when first used (packages tiny-part-0 to -003)" in line()
     assert not held(tmp_path / "cache")
-    unpack("mpnet")
+    unpack()
     assert "parameters (unpacked in the cache)" in line()
     packaged[0].unlink()
     assert "parameters (unpacked in the cache)" in line()
@@ -220,7 +221,7 @@ def test_the_doctor_offers_it_and_unpacks_nothing(packaged: list[Path], tmp_path
 
 @pytest.mark.slow
 def test_the_packaged_mpnet(embedded: Source) -> None:
-    if len(SPLIT_ARCHIVES["mpnet"].installed()) < 5:
+    if len(installed()) < 5:
         pytest.skip("the optional packages of all-mpnet-base-v2 are not installed (make mpnet)")
     pretrained = find("mpnet")
     assert (pretrained.pooling, pretrained.longest) == ("mean", 512)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from bench.data.sources import Reviews, read
 from bench.models.check_tokenizer import _ids, _wrong
-from bench.models.check_weights import check_weights
 from bench.models.pretrained import allowed
+from bench.models.weight_files import check_weights
 from bench.records.schema import Baseline, Record
 from bench.records.spec import Budget, parse_seeds, parse_size
 from bench.records.store import Damaged, _record, load, save

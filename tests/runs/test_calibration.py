@@ -21,10 +21,9 @@ from bench.records.schema import Calibration, Slice
 from bench.records.spec import Budget
 from bench.records.store import load, path_of, save
 from bench.report.load import read as read_report
-from bench.runs import calibration as module
-from bench.runs.budgets import convert, reference_tokens
-from bench.runs.calibration import RESIDENT, calibrate, calibrated, setting_of, warnings
-from bench.runs.calibration_store import find_calibrations, load_calibration, speed_of
+from bench.runs import budgets as module
+from bench.runs.budgets import calibrated, convert, find_calibrations, load_calibration, reference_tokens, speed_of
+from bench.runs.calibration import RESIDENT, calibrate, setting_of, warnings
 from bench.runs.rounds import WorkerLost, slices_of, steps_of
 from bench.system.errors import MethodError, RecordError, SpecError
 from bench.training.job import Job
@@ -98,7 +97,8 @@ class SimulatedWorker:
 
 
 def declared(*names: str) -> list[tuple[str, dict[str, object]]]:
-    return [(name, registry.get(name).hyperparameters()) for name in names]
+    own = {name: registry.get(name).hyperparameters() for name in names}
+    return [(name, {field: value for field, value in own[name].items() if field != "learning_rate"}) for name in names]
 
 
 def named_methods(made: Calibration) -> list[tuple[str, dict[str, object]]]:
@@ -222,7 +222,7 @@ def test_a_method_that_does_not_fit_is_tried_alone_and_recorded(subject: Job, tm
 def test_a_budget_is_converted(subject: Job, tmp_path: Path) -> None:
     made = simulated(subject, tmp_path, Machine())
     own = made.methods[1]
-    got = convert([made], Budget.parse("1M reference tokens"), "pfeiffer", {**own.hyperparameters, "learning_rate": 1e-3}, 1000)
+    got = convert([made], Budget.parse("1M reference tokens"), "pfeiffer", own.hyperparameters, 1000)
     budget, tokens, conversion = got
     assert budget == Budget(amount=round(1_000_000 / own.ratio), unit="tokens")
     assert tokens == 1_000_000

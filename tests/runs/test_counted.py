@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import bench.runs.calibration as module
+import bench.runs.budgets as module
 from bench.records.audit import audit
 from bench.records.store import save
 from bench.runs.budgets import convert_budgets

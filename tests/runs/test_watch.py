@@ -91,8 +91,8 @@ def test_records_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     import bench.runs.monitor as module
 
     asked: list[str] = []
-    read = module.read
-    monkeypatch.setattr(module, "read", lambda path: (asked.append(path.name), read(path))[1])
+    examine = module.examine
+    monkeypatch.setattr(module, "examine", lambda path: (asked.append(path.name), examine(path))[1])
     folder, first = tmp_path, kept(tmp_path, run(seed=0))
     assert len(records_of(folder)[0]) == len(records_of(folder)[0]) == 1
     second = kept(tmp_path, run(seed=1))

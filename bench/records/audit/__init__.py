@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.records.attempts import ATTEMPTS
-from bench.records.audit import calibration, clocks, conversion, evaluation, identity, machine, parameters, training
+from bench.records.audit import calibration, evaluation, identity, machine, parameters, training
 from bench.records.audit.check import PARTS, Case, Check, Labels, Mismatch, NotApplicable, NotOfThisKind
 from bench.records.schema import AnyRecord
 from bench.records.store import Damaged, examine, read
@@ -22,8 +22,8 @@ from bench.system.text import harmless
 __all__ = ["CHECKS", "Outcome", "audit", "listing"]
 
 CHECKS: tuple[Check, ...] = (
-    *identity.CHECKS, *evaluation.CHECKS, *parameters.CHECKS, *conversion.CHECKS, *training.CHECKS, *clocks.CHECKS,
-    *machine.CHECKS, *calibration.CHECKS, *identity.LAST,
+    *identity.CHECKS, *evaluation.CHECKS, *parameters.CHECKS, *calibration.CONVERSION, *training.CHECKS, *machine.CHECKS,
+    *calibration.CHECKS, *identity.LAST,
 )  # fmt: skip
 """Every check, in order."""
 

@@ -213,10 +213,7 @@ def _labels(case: Case) -> str:
 
 
 def _out_of_domain(check: Check) -> Check:
-    @wraps(check.function)
-    def function(case: Case) -> str:
-        return check.function(replace(case, part="out_of_domain"))
-
+    function = wraps(check.function)(lambda case: check.function(replace(case, part="out_of_domain")))
     return Check(f"out-of-domain {check.name}", function)
 
 

@@ -8,7 +8,7 @@ from functools import cache
 
 import methods
 from bench.models.pretrained import PACKAGED, find
-from bench.models.split_archive import SPLIT_ARCHIVES
+from bench.models.split_archive import MPNET
 from bench.records.audit.check import Case, Checks, Mismatch, NotApplicable, require, same, within
 from bench.records.schema import Parameters
 from bench.system.errors import BenchError
@@ -27,7 +27,7 @@ def _packaged(name: str) -> tuple[str, EncoderShape] | None:
     folder and asks no hub.
     """
     with suppress(BenchError):
-        if name in PACKAGED or name in SPLIT_ARCHIVES:
+        if name in (*PACKAGED, MPNET):
             pretrained = find(name)
             return pretrained.sha256, pretrained.shape
     return None
