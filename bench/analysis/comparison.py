@@ -133,7 +133,13 @@ def compare(records: Iterable[Record | Baseline], reference: str, order: list[st
     runs = [record for record in loaded if isinstance(record, Record) and record.spec.purpose == "run"]
     baselines = unique(record for record in loaded if isinstance(record, Baseline))
     groups = sorted(grouped(runs).items(), key=lambda item: _place(item[0]))
-    return [_group(key, unique(members), baselines, reference, order, margin) for key, members in groups]
+    speeds = {(record.conversion.calibration, *_timed(record)): record.conversion for record in runs if record.conversion}
+    return [_group(key, unique(members), baselines, reference, order, margin, speeds) for key, members in groups]
+
+
+def _timed(record: Record) -> tuple[str, Setting]:
+    """Return what a calibration times: a method and its hyperparameters, of which the learning rate takes no time."""
+    return record.spec.method, frozenset(item for item in record.spec.hyperparameters.items() if item[0] != "learning_rate")
 
 
 def unique(records: Iterable[AnyRun]) -> list[AnyRun]:
@@ -152,13 +158,21 @@ def _place(key: GroupKey) -> tuple[Any, ...]:
 
 
 def _group(
-    key: GroupKey, records: list[Record], baselines: list[Baseline], reference: str, order: list[str], margin: float
+    key: GroupKey,
+    records: list[Record],
+    baselines: list[Baseline],
+    reference: str,
+    order: list[str],
+    margin: float,
+    speeds: Mapping[tuple[str, str, Setting], Conversion],
 ) -> Group:
     kinds = Counter(machine(record) for record in records if record.state == "complete")
     kind = max(sorted(kinds), key=lambda one: kinds[one], default=None)
     rows = [_row(label, runs, kind) for label, runs in by_setting(records)]
-    if any(row.conversion for row in rows):
-        rows = [replace(row, reviews_per_second=None) for row in rows]
+    if (calibration := next((row.conversion.calibration for row in rows if row.conversion), None)) is not None:
+        # A method whose own budget was counted may have been calibrated beside the others.
+        known = [row.conversion or speeds.get((calibration, *_timed(row.records[0]))) for row in rows]
+        rows = [replace(row, reviews_per_second=None, conversion=one) for row, one in zip(rows, known, strict=True)]
 
     def place(row: Row) -> tuple[bool, int, int, str]:
         # Of several settings of a method, the one with the most complete runs comes first, as the reference too.

@@ -53,6 +53,8 @@ def test_a_share_stands_in_the_table_of_as_many_plain_tokens_too() -> None:
     assert (methods(plain), methods(under)) == (["houlsby", "lora", "full"], ["houlsby", "lora"])
     assert plain.reference is not None
     assert said(plain)["shares"].endswith("of which this is the share: houlsby.")
+    # LoRA's own budget here was counted, and it was calibrated beside the others; full was not.
+    assert [row.conversion and row.conversion.ratio for row in plain.rows] == [1.0, 1 / 0.9, None]
     # What was run under plain tokens itself counts, and counts once.
     both = groups(counted(wrong=30), shared(wrong=20))
     assert {group.key.budget: group.rows[0].accuracy for group in both} == {

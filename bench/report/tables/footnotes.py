@@ -125,7 +125,7 @@ def _of_budgets(group: Group) -> Iterator[Note]:
     """Explain shares of reference tokens."""
     runs = {row.label: next((r for r in row.runs if r.spec.reference_tokens is not None), None) for row in group.rows}
     shares = {label: run for label, run in runs.items() if run is not None}
-    wide = [label for label, run in shares.items() if (c := run.conversion) and c.high - c.low > 0.2 * c.ratio]
+    wide = [row.label for row in group.rows if (c := row.conversion) and row.runs and c.high - c.low > 0.2 * c.ratio]
     if group.calibrated:
         bounds = f", known to no better than ±10 % for {', '.join(wide)}" if wide else ""
         yield Note("time", f"Time per token is over the reference's, by calibration{bounds}.", tuple(wide))
