@@ -479,15 +479,6 @@ def test_the_command_lists_its_checks(capsys: pytest.CaptureFixture[str]) -> Non
     assert len(lines) == sum(not check.name.startswith("out-of-domain") for check in CHECKS)
 
 
-def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "a.json").write_text("{}")
-    (tmp_path / "b.json").write_text("[" * 100_000)
-    for arguments in ([], *([str(tmp_path / name)] for name in ("none", "empty", "a.json", "b.json", ""))):
-        assert call(["audit", *arguments]) == 2
-        assert len(capsys.readouterr().err.splitlines()) == 1
-
-
 def test_words_of_a_record_command_no_terminal(tmp_path: Path) -> None:
     record = put(whole(), state="failed", reason="\x1b[31m", test=None)
     outcomes: list[Outcome] = audit([kept_as_is(tmp_path, put(record, out_of_domain=None, run_id="0" * 16))])
