@@ -224,7 +224,7 @@ def command(tiny_folder: Path, easy_folder: Path) -> list[str]:
 def test_runs_are_made_at_the_rates_that_trials_chose(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = [*command, "--out", str(tmp_path), "--method", "head-only", "--budget", "80 steps"]
+    command = [*command, "--out", str(tmp_path), "--method", "head-only", "--budget", "30 steps"]
     command += ["--tune", "2", "--tune-seeds", "1"]
     assert call([*command, "--trials-only"]) == 0
     assert capsys.readouterr().out.count("is chosen") == 1

@@ -20,8 +20,8 @@ from bench.data.tokenization import open_tokenizer, tokenize
 from bench.models.weight_files import WEIGHTS
 from bench.system.files import cache_dir
 from tests.conftest import call
-from tests.factories import kept
-from tests.factories import run as record
+from tests.factories import folder_of
+from tests.report.test_report import usual
 
 LORA = ["run", "--method", "lora"]
 SMALL = ["--encoder", "{tiny}", "--data", "{small}"]
@@ -43,7 +43,7 @@ TABLES: dict[str, tuple[bytes, str]] = {
 CASES: list[tuple[list[str], str]] = [
     # Commands and options
     (["compare"], "No such command"),
-    (["run"], "Missing option '--method'"),
+    (["run"], "Missing option '--method': name a method, several, or all; or name a suite with --suite"),
     ([*LORA, "--colour", "red"], "No such option"),
     ([*LORA, "--batch-size"], "requires an argument"),
     ([*LORA, "extra"], "unexpected extra argument"),
@@ -134,6 +134,32 @@ CASES: list[tuple[list[str], str]] = [
     (["audit", "{deep}"], "is not a record"),
     (["report", "--format", "pdf"], "'pdf' is not one of"),
     (["report", "--view", "colours"], "'colours' is not one of"),
+    # Other commands
+    *[(["watch", "--once", "--out", "none", *arguments], says) for arguments, says in (
+        (["--seeds", "3"], "--seeds needs to know which methods"),
+        (["--suite", "quick", "--seeds", "0"], "between 1 and 1000 seeds"),
+        (["--suite", "quik"], "did you mean 'quick'"),
+        (["--method", "hulsby"], "houlsby"),
+        (["--interval", "0"], "--interval"),
+    )],
+    (["calibrate"], "Missing option '--method'"),
+    (["calibrate", "--method", "lora", "--seconds", "0"], "--seconds"),
+    (["calibrate", "--method", "nothing"], "unknown method"),
+    (["calibrate", "--suite", "quick", "--max-length", "513"], "--max-length 513 is more than the 512 positions"),
+    (["export", "--to", "parquet", "{runs}"], "a Parquet file is not text: name one with --out"),
+    (["export", "--to", "xlsx", "{runs}"], "'xlsx' is not one of"),
+    (["export", "none"], "there is no file or folder 'none'"),
+    *[(["report", "--results", "{runs}", *arguments], says) for arguments, says in (
+        (["--format", "svg", "--figure", "sweep"], "nothing to draw here as --figure sweep: no runs that differ in the amount"),
+        (["--format", "svg", "--figure", "all", "--out", "x.svg"], "--figure all is 6 pictures here (forest-minilm-"),
+        (["--format", "png"], "a PNG is not text: name a file or a folder for it with --out"),
+        (["--format", "png", "--out", "x.svg"], "--out 'x.svg' is no name for --format png: a picture ends in .png"),
+        (["--format", "svg", "--view", "curves"], "--view chooses tables; with --format svg choose a figure"),
+        (["--figure", "forest"], "--figure needs --format svg or png"),
+        (["--format", "svg", "--figure", "pie"], "'pie' is not one of"),
+        (["--format", "html"], "name a file for it with --out"),
+        (["--format", "svg", "--out", "/dev/null/x.svg"], "the picture cannot be written to '/dev/null/x.svg'"),
+    )],
 ]  # fmt: skip
 
 
@@ -153,8 +179,7 @@ def places(tiny_folder: Path, small_folder: Path, tmp_path_factory: pytest.TempP
         (base / name).mkdir()
     os.mkfifo(base / "csv-pipe" / "train.csv")
     (base / "csv-folder" / "train.csv").mkdir()
-    for seed in (0, 1):
-        kept(base / "runs", record("houlsby", seed))
+    folder_of(base / "runs", *usual())
     for name in ("config-pipe", "config-folder", "weights-folder", "no-tokenizer"):
         shutil.copytree(tiny_folder, base / name)
     for name, file in (("config-pipe", "config.json"), ("config-folder", "config.json"), ("weights-folder", WEIGHTS)):
@@ -176,6 +201,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert call(filled(arguments, places)) == 2
     printed, line = capfd.readouterr()
     assert re.fullmatch(r"error: [^\n]+\n", line), line

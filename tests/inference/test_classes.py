@@ -49,7 +49,7 @@ def run(data: Path, encoder: Path, out: Path, *more: str) -> list[Record]:
 @pytest.fixture(scope="module")
 def out(four: Path, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
-    run(four, tiny_folder, folder, "--method", "lora", "--method", "houlsby", "--budget", "60 steps", "--save")
+    run(four, tiny_folder, folder, "--method", "lora", "--method", "houlsby", "--budget", "12 steps", "--save")
     return folder
 
 

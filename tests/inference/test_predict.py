@@ -27,7 +27,7 @@ from bench.rules import SENTENCES
 from bench.system.files import sha256_file
 from tests.conftest import call, records, runs_by
 
-SMALL = ["--max-length", "32", "--batch-size", "8", "--budget", "30 steps"]
+SMALL = ["--max-length", "32", "--batch-size", "8", "--budget", "12 steps"]
 FILM = "A warm and funny film, and a fine one."
 
 

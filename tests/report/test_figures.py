@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import replace
@@ -558,33 +557,3 @@ def test_a_file_gets_one_figure_and_a_folder_all(runs: Path, tmp_path: Path, cap
     capsys.readouterr()
     report(runs, "--format", "svg", "--figure", "forest")
     assert ElementTree.fromstring(capsys.readouterr().out).tag == f"{SVG}svg"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--format", "svg", "--figure", "sweep"], "nothing to draw here as --figure sweep: no runs that differ in the amount"),
-        (["--format", "svg", "--figure", "all", "--out", "x.svg"], "--figure all is 6 pictures here (forest-minilm-"),
-        (["--format", "png"], "a PNG is not text: name a file or a folder for it with --out"),
-        (["--format", "png", "--out", "x.svg"], "--out 'x.svg' is no name for --format png: a picture ends in .png"),
-        (["--format", "svg", "--view", "curves"], "--view chooses tables; with --format svg choose a figure"),
-        (["--figure", "forest"], "--figure needs --format svg or png"),
-        (["--format", "svg", "--figure", "pie"], "'pie' is not one of"),
-        (["--format", "html"], "name a file for it with --out"),
-        (["--format", "svg", "--out", "/dev/null/x.svg"], "the picture cannot be written to '/dev/null/x.svg'"),
-    ],
-    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
-)
-def test_bad_input_is_one_line(
-    arguments: list[str], message: str, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    before = sorted(tmp_path.rglob("*"))
-    assert call(["report", "--results", str(runs), *arguments]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert len(captured.err.splitlines()) == 1
-    assert message in captured.err
-    assert sorted(tmp_path.rglob("*")) == before

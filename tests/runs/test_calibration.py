@@ -436,22 +436,3 @@ def test_the_command_prints_a_table_and_saves_the_record(
     assert "95 % interval" in out
     assert [line.split()[0] for line in out.splitlines() if line.startswith("  ")][:3] == ["method", "houlsby", "lora"]
     assert f"record: {path}" in out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ((), "Missing option '--method'"),
-        (("--method", "lora", "--seconds", "0"), "--seconds"),
-        (("--method", "nothing"), "unknown method"),
-        (("--suite", "quick", "--max-length", "513"), "--max-length 513 is more than the 512 positions"),
-    ],
-)
-def test_the_command_refuses_in_one_line(
-    arguments: tuple[str, ...], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert call(["calibrate", *arguments, "--out", str(tmp_path)]) == 2
-    error = capsys.readouterr().err
-    assert says in error
-    assert error.count("\n") == 1
-    assert not list(tmp_path.iterdir())

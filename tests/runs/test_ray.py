@@ -379,6 +379,12 @@ def what(tiny_folder: Path, small_folder: Path) -> list[str]:
     return ["run", "--encoder", str(tiny_folder), "--data", str(small_folder), *SETTINGS]
 
 
+SHORT = """
+from bench.runs.launchers import ray
+whole = ray.RayEngine.run
+ray.RayEngine.run = lambda engine, work, *asked, **named: whole(engine, "tests.work:short", *asked, **named)
+"""
+"""As the fixture `short_runs`, on the cluster."""
 SCRIPT = """
 import sys
 from bench.cli.app import main
@@ -398,6 +404,7 @@ def python(*arguments: str, on: Sequence[str] = ONE_CORE) -> subprocess.Popen[st
 
 
 @RAY
+@pytest.mark.usefixtures("short_runs")
 @pytest.mark.parametrize(("there", "runs"), [(True, 1), pytest.param(False, 2, marks=pytest.mark.slow)])
 def test_runs_on_ray_are_the_runs_at_home(
     what: list[str], there: bool, runs: int, cluster: Nodes, tmp_path: Path, capfd: pytest.CaptureFixture[str],
@@ -406,7 +413,7 @@ def test_runs_on_ray_are_the_runs_at_home(
     what, out = [*what, "--method", "lora", "--budget", "4 steps", "--seeds", str(runs), "--save"], tmp_path / "ray"
     # Nodes that are there have all cores, and a run one thread. What is started here has the cores of the command.
     address, on = (cluster.address, ONE_CORE) if there else ("local", ())
-    process = python("-c", SCRIPT, *what, "--engine", "ray", "--address", address, "--out", str(out), on=on)
+    process = python("-c", SHORT + SCRIPT, *what, "--engine", "ray", "--address", address, "--out", str(out), on=on)
     seen: set[str] = set()
     while process.poll() is None and len(seen) < 2:
         seen |= {run.name for run in overview(out, None).running} - {"a run"}

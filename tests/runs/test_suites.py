@@ -249,13 +249,6 @@ def test_an_override_through_the_command(tiny_suite: str, tmp_path: Path, capsys
     assert (code, told.count("\n")) == (2, 1)
 
 
-def test_neither_method_nor_suite(capsys: pytest.CaptureFixture[str]) -> None:
-    code, line = said(["run"], capsys)
-    assert code == 2
-    assert "--method" in line
-    assert "--suite" in line
-
-
 def test_every_matrix_is_done_even_after_one_that_was_not_complete(
     tiny_suite: str, small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

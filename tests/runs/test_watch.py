@@ -413,6 +413,7 @@ def what(tiny_folder: Path, small_folder: Path) -> list[str]:
     return ["--method", "lora", "--encoder", str(tiny_folder), "--data", str(small_folder), "--device", "cpu"]
 
 
+@pytest.mark.usefixtures("short_runs")
 def test_a_real_run_is_seen_in_all_its_phases(
     what: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -467,22 +468,6 @@ def test_lines_that_are_kept_are_fewer(
     monkeypatch.setattr(watch.time, "sleep", sleep)
     watch.follow(tmp_path, None, once=False, interval=given)
     assert waits == [expected]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["--seeds", "3"], "--seeds needs to know which methods"),
-        (["--suite", "quick", "--seeds", "0"], "between 1 and 1000 seeds"),
-        (["--suite", "quik"], "did you mean 'quick'"),
-        (["--method", "hulsby"], "houlsby"),
-        (["--interval", "0"], "--interval"),
-    ],
-)
-def test_what_cannot_be_watched(arguments: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = said(tmp_path, "--once", *arguments, capsys=capsys)
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert says in err
 
 
 def test_it_imports_nothing_heavy(tmp_path: Path) -> None:
