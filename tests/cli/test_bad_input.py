@@ -296,13 +296,14 @@ def test_a_report_that_leaves_something_out_says_so_and_with_strict_exits_1(
     assert call(arguments) == 0
     whole = capfd.readouterr()
     assert whole.err == ""
-    bad = folder / "bad.json"
-    bad.write_text('{"schema_version": 5}')
+    for name in ("bad.json", "red\x1b[31m.json"):
+        (folder / name).write_text('{"schema_version": 5}')
     assert call(arguments) == int(strict)
-    printed, line = capfd.readouterr()
+    printed, told = capfd.readouterr()
     assert printed == whole.out, "the rest is reported all the same"
-    assert line.startswith("left out bad.json: its schema version is '5', made by a newer version; ")
-    assert bad.read_text() == '{"schema_version": 5}'
+    for name, line in zip(("bad.json", "red\ufffd[31m.json"), told.splitlines(), strict=True):
+        assert line.startswith(f"left out {name}: its schema version is '5', made by a newer version; ")
+    assert (folder / "bad.json").read_text() == '{"schema_version": 5}'
 
 
 @pytest.mark.slow

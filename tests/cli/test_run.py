@@ -66,13 +66,10 @@ def test_every_method_leaves_a_whole_record(all_run: Path) -> None:
         assert os.sep not in record.spec.data
 
 
-def test_the_audit_finds_nothing_in_records_of_real_runs(all_run: Path) -> None:
+def test_all_writes_the_baselines_and_the_audit_finds_nothing_in_records_of_real_runs(all_run: Path) -> None:
     outcomes = audit([all_run])
     assert len(outcomes) == 8
     assert [outcome.text() for outcome in outcomes if outcome.failed] == []
-
-
-def test_all_writes_the_baselines(all_run: Path) -> None:
     baselines = [item for item in load(all_run) if isinstance(item, Baseline)]
     data = records(all_run)[0].data
     # Six steps of eight reviews, and all of them.
@@ -146,12 +143,9 @@ def test_an_adapter_that_cannot_be_saved_leaves_no_record(
     assert records(tmp_path) == []
 
 
-def test_the_schema_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_schema_and_methods_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["schema"]) == 0
     assert "run_id" in json.dumps(json.loads(capsys.readouterr().out))
-
-
-def test_methods_lists_counts_and_papers(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["methods"]) == 0
     out = capsys.readouterr().out
     for text in ("houlsby: trains 226,080", "lora: trains 73,728", "2005.00247", "reduction_factor 16"):

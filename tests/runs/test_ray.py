@@ -22,7 +22,6 @@ import numpy as np
 import pytest
 
 import bench.runs.launchers.process as local
-from bench.analysis.comparison import compare
 from bench.data.sources import DataRequest
 from bench.models.pretrained import PACKAGED, PretrainedModel, find
 from bench.records.audit import audit
@@ -317,13 +316,6 @@ def test_a_cluster_without_machines_ends_the_matrix_and_loses_nothing(four: Matr
         carried_out(four, tmp_path, does)
     assert [(record.spec.seed, record.state) for record in records(tmp_path)] == [(1, "complete")]
     assert left(tmp_path) == []
-
-
-def test_a_mixed_cluster_is_reported_device_by_device() -> None:
-    one = run("houlsby")
-    other = one.environment.model_copy(update={"device": "Another CPU", "engine": "ray"})
-    groups = compare([one, run("lora"), run("lora", environment=other)], "houlsby", [])
-    assert sorted((group.key.device, len(group.runs)) for group in groups) == [("Another CPU", 1), ("Some CPU", 2)]
 
 
 # What cannot be reached

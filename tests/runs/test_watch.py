@@ -230,16 +230,12 @@ def test_any_lock_can_be_read(tmp_path: Path, content: bytes) -> None:
     assert read_status(path) is None
     (now,) = overview(tmp_path, None).running  # it may just be beginning
     assert now == Running("a run", "", "set-up", 0.0, None, None)
-
-
-def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
-    folder = lock_path(tmp_path, "").parent
-    folder.mkdir()
-    os.mkfifo(folder / "b.lock")
-    (folder / "c.lock").symlink_to(folder / "nowhere")
-    (folder / "d.lock").mkdir()
+    path.unlink()
+    os.mkfifo(path.with_name("b.lock"))
+    path.with_name("c.lock").symlink_to(path.with_name("nowhere"))
+    path.with_name("d.lock").mkdir()
     os.mkfifo(tmp_path / "pipe.json")
-    assert overview(tmp_path, None).damaged == 1
+    assert overview(tmp_path, None).damaged == 1, "what is no file is not opened"
 
 
 def test_a_line_is_written_once_a_second_and_where_it_cannot_be_nothing_happens(
