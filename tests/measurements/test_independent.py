@@ -68,7 +68,7 @@ def test_scores_comparisons_and_mcnemar_agree(independent: dict[str, Any], repor
         for name in ("p", "p_holm"):
             assert own[f"permutation_{name}"] == pytest.approx(whole[name], rel=1e-6), (method, name)
         assert [found["seed"] for found in its["mcnemar"]] == independent["seeds"]
-        for found, (method_alone, reference_alone, p) in zip(its["mcnemar"], mine["mcnemar"], strict=True):
+        for found, (method_alone, reference_alone, p) in zip(its["mcnemar"], own["mcnemar"], strict=True):
             assert (found["only_method"], found["only_reference"]) == (method_alone, reference_alone)
             assert found["p"] == pytest.approx(p, rel=1e-6)
     assert compared == 4
