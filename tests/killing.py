@@ -4,8 +4,8 @@ Starting the command costs ten seconds of imports, so that a hundred kills of it
 has everything imported, forks the command from itself, as often as it is killed: parent, child, files and signals are the
 real ones. Only the start of a child is another (fork instead of the fork server), and measurements of the machine are short.
 
-A scenario does one run in a folder of its own, kills it once in each phase that it names, soon after it enters it, lets it
-end, and holds it against a run of the same command that nobody killed.
+A scenario does one run in a folder of its own, kills it once in each phase that it names, lets it end, and holds it against
+a run of the same command that nobody killed.
 """
 
 from __future__ import annotations
@@ -126,13 +126,16 @@ def watched(arguments: list[str], log: Path) -> tuple[int, dict[str, list[float]
 
 
 def killed(arguments: list[str], log: Path, phase: str, who: str, delay: float) -> tuple[str, str] | None:
-    """Start the command and kill it some time after it entered a phase: in which phase and whom, or None if it was too late."""
+    """Start the command and kill it in a phase, some time after it first entered it: in which phase and whom, or None if it
+    was too late.
+    """
     pid = start(arguments, log)
-    while _shared[0] != PHASES.index(phase):
-        if ended(pid) is not None:
-            return None
-        time.sleep(0.0005)
-    time.sleep(delay)
+    for wait in (delay, 0.0):  # what is over by then may come again
+        while _shared[0] != PHASES.index(phase):
+            if ended(pid) is not None:
+                return None
+            time.sleep(0.0005)
+        time.sleep(wait)
     hit, child = PHASES[_shared[0]], int.from_bytes(_shared[4:12], "little")
     victim = child if who == "child" and child and hit != "record" else pid
     try:
@@ -194,7 +197,7 @@ def scenario(about: dict[str, Any], folder: Path, dice: random.Random, reference
     out = folder / "killed"
     for phase in about["phases"]:
         for _ in range(5):
-            stay = reference["stays"][phase][0] if reference["stays"][phase] else 0.0
+            stay = min(dice.choice(reference["stays"][phase] or [0.0]) for _ in range(2))  # seldom too late
             who, delay = dice.choice(["parent", "child"]), dice.uniform(0, 0.8 * stay)
             hit = killed([*command, "--out", str(out)], log, phase, who, delay)
             if hit is not None:

@@ -98,8 +98,9 @@ def test_a_broken_package_is_one_line_that_names_it(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     module, why = BROKEN[name]
-    monkeypatch.syspath_prepend(installed(tmp_path, module))
+    assert methods.names()  # which imports them all
     before = dict(registered)
+    monkeypatch.syspath_prepend(installed(tmp_path, module))
     methods._load_all.cache_clear()
     try:
         assert call(["methods"]) == 2
