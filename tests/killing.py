@@ -1,11 +1,11 @@
-"""Kills real runs at random moments, and tells what was left: `python -m tests.killing PLAN REPORT`, both JSON files.
+"""Kills real runs at random moments, and tells what was left.
 
-Starting the command costs ten seconds of imports, so that a hundred kills of it would take an hour. Here one process imports
-everything once and forks the command from itself, as often as it is killed: parent, child, files and signals are the real
-ones. Only the start of a child is another (fork instead of the fork server), and measurements of the machine are short.
+Starting the command costs ten seconds of imports, so that a hundred kills of it would take an hour. Here one process, which
+has everything imported, forks the command from itself, as often as it is killed: parent, child, files and signals are the
+real ones. Only the start of a child is another (fork instead of the fork server), and measurements of the machine are short.
 
-A plan is a list of scenarios. Each does one run in a folder of its own, kills it once in each phase that it names, lets it
-end, and holds it against a run of the same command that nobody killed.
+A scenario does one run in a folder of its own, kills it once in each phase that it names, lets it end, and holds it against
+a run of the same command that nobody killed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import multiprocessing
 import os
 import random
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -127,13 +126,16 @@ def watched(arguments: list[str], log: Path) -> tuple[int, dict[str, list[float]
 
 
 def killed(arguments: list[str], log: Path, phase: str, who: str, delay: float) -> tuple[str, str] | None:
-    """Start the command and kill it some time after it entered a phase: in which phase and whom, or None if it was too late."""
+    """Start the command and kill it in a phase, some time after it first entered it: in which phase and whom, or None if it
+    was too late.
+    """
     pid = start(arguments, log)
-    while _shared[0] != PHASES.index(phase):
-        if ended(pid) is not None:
-            return None
-        time.sleep(0.0005)
-    time.sleep(delay)
+    for wait in (delay, 0.0):  # what is over by then may come again
+        while _shared[0] != PHASES.index(phase):
+            if ended(pid) is not None:
+                return None
+            time.sleep(0.0005)
+        time.sleep(wait)
     hit, child = PHASES[_shared[0]], int.from_bytes(_shared[4:12], "little")
     victim = child if who == "child" and child and hit != "record" else pid
     try:
@@ -195,7 +197,7 @@ def scenario(about: dict[str, Any], folder: Path, dice: random.Random, reference
     out = folder / "killed"
     for phase in about["phases"]:
         for _ in range(5):
-            stay = dice.choice(reference["stays"][phase] or [0.0])
+            stay = min(dice.choice(reference["stays"][phase] or [0.0]) for _ in range(2))  # seldom too late
             who, delay = dice.choice(["parent", "child"]), dice.uniform(0, 0.8 * stay)
             hit = killed([*command, "--out", str(out)], log, phase, who, delay)
             if hit is not None:
@@ -225,16 +227,12 @@ def left_over(folder: Path) -> list[int]:
     return found
 
 
-def main(plan: Path, report: Path) -> None:
-    given = json.loads(plan.read_text())
-    instrument(given["share"])
-    dice, references, done = random.Random(given["seed"]), {}, []
-    for number, about in enumerate(given["scenarios"]):
-        folder = plan.parent / f"scenario{number}"
+def kill(scenarios: list[dict[str, Any]], share: float, report: Path) -> None:
+    """Do scenarios, each in a folder beside the report, a JSON file. The process is of no further use."""
+    instrument(share)
+    dice, references, done = random.Random(20), {}, []
+    for number, about in enumerate(scenarios):
+        folder = report.parent / f"scenario{number}"
         folder.mkdir()
         done.append(scenario(about, folder.resolve(), dice, references))
         report.write_text(json.dumps(done, indent=1))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -167,17 +167,18 @@ def _fill(mebibytes: int) -> None:
 
 
 def measure_shortly() -> None:
-    """From now on, runs in this process measure the machine for moments only, and are tested on few of the sentences."""
+    """From now on, runs in this process measure the machine for moments only, and there are few sentences to test on."""
+    import bench.data.task as task
     import bench.inference.latency as latency
-    import bench.training.run as run
-    from bench.data.task import sentences
-    from bench.inference.evaluation import rows_to_test
 
-    def few(pretrained: Any) -> Any:
-        split = sentences(pretrained)
-        return split.take(rows_to_test(split, FEW))
+    whole = task.read_sentences
 
-    latency.SECONDS, run.sentences = 0.01, few
+    def few() -> task.Reviews:
+        found = whole()
+        rows = slice(0, None, len(found) // (FEW - 1))
+        return task.Reviews(found.texts[rows], found.labels[rows])
+
+    latency.SECONDS, task.read_sentences, task.SENTENCES_VERSION = 0.01, few, "few"
 
 
 def short(job: Any, notify: Any) -> Any:

@@ -55,15 +55,11 @@ def test_other_units_and_other_settings_are_other_sweeps() -> None:
     assert sorted(sweep.budgets[0].unit for sweep in two) == ["seconds", "steps"]
 
 
-def test_a_method_in_two_settings_under_one_budget_has_two_lines() -> None:
+def test_a_method_in_two_settings_has_two_lines_and_settings_that_change_are_said() -> None:
     fast = {"hyperparameters": {"learning_rate": 0.003}}
     sweep = one(at(15), at(60), at(15, "lora"), at(15, "lora", spec=fast), at(60, "lora", spec=fast))
     assert [line.label for line in sweep.lines] == ["houlsby", "lora (learning_rate 0.001)", "lora (learning_rate 0.003)"]
     assert [[row is None for row in line.rows] for line in sweep.lines[1:]] == [[False, True], [False, False]]
-
-
-def test_settings_that_change_with_the_budget_are_said() -> None:
-    fast = {"hyperparameters": {"learning_rate": 0.003}}
     sweep = one(at(15), at(60), at(15, "lora"), at(60, "lora", spec=fast))
     assert [line.label for line in sweep.lines] == ["houlsby", "lora"]
     notes = budgets.sections(sweep)[0].notes
@@ -114,16 +110,13 @@ def test_a_crossing_with_a_side_that_is_not_resolved_is_not_claimed(
     assert (note.kind, note.where) == ("sign", ("lora",))
 
 
-def test_a_crossing_is_claimed_where_both_sides_are_resolved() -> None:
+def test_a_crossing_is_claimed_where_both_sides_are_resolved_and_none_is_said_too() -> None:
     sweep = one(*series("houlsby", 35, 35, seeds=3), *series("lora", 70, 0, seeds=3), *series("full", 0, 0, seeds=3))
     (crossing,) = sweep.crossings
     assert crossing.differences == (pytest.approx(-0.175), pytest.approx(0.175))
     assert (crossing.resolved, crossing.at) == ((True, True), pytest.approx(30))
     note = budgets.sections(sweep)[1].notes[0]
     assert note.text == "lora is below houlsby at 15 s and above it at 60 s: they cross at about 30 s."
-
-
-def test_no_crossing_is_said_too() -> None:
     sweep = one(*series("houlsby", 40, 40), *series("lora", 80, 80))
     assert budgets.sections(sweep)[1].notes[0].text == "No difference changes its sign between two budgets."
 

@@ -77,7 +77,7 @@ def test_groups_never_mix(other: dict[str, Any]) -> None:
     assert [[row.method for row in group.rows] for group in found] == [["houlsby", "lora"]] * 2
 
 
-def test_groups_stand_by_their_budget_and_not_by_its_letters() -> None:
+def test_groups_stand_by_their_budget_and_no_difference_is_taken_across_them() -> None:
     def seconds(amount: float) -> dict[str, Any]:
         return {"budget": Budget(amount=amount, unit="seconds")}
 
@@ -90,9 +90,13 @@ def test_groups_stand_by_their_budget_and_not_by_its_letters() -> None:
     ]  # fmt: skip
     limited = groups(*(run(spec={"test_limit": limit}) for limit in (1000, None, 200)))
     assert [group.key.test_limit for group in limited] == [None, 200, 1000]
+    found = groups(run(), run("lora", spec={"max_length": 256}))
+    without = next(group for group in found if group.reference is None)
+    assert without.rows[0].accuracy_difference is None
+    assert "reference" in said(without)
 
 
-def test_an_encoder_is_known_by_its_content() -> None:
+def test_a_title_names_an_encoder_by_its_content_and_tuned_runs() -> None:
     later = {"finished": "2026-02-02T00:00:00+00:00"}
     group = one_group(
         run("lora", spec={"encoder": "my-copy"}, **later), run(), run("full", spec={"encoder": "my-copy"}, **later)
@@ -100,18 +104,8 @@ def test_an_encoder_is_known_by_its_content() -> None:
     assert title(group).startswith("minilm = my-copy on embedded-v1")
     assert group.rows[1].accuracy_difference == 0
     assert title(one_group(run())).startswith("minilm on embedded-v1")
-
-
-def test_tuned_runs_are_said_to_be() -> None:
     assert "tuned, 3 trials a method" in title(one_group(run(spec={"tuning": 3})))
     assert "tuned" not in title(one_group(run()))
-
-
-def test_no_difference_is_taken_across_groups() -> None:
-    found = groups(run(), run("lora", spec={"max_length": 256}))
-    without = next(group for group in found if group.reference is None)
-    assert without.rows[0].accuracy_difference is None
-    assert "reference" in said(without)
 
 
 @pytest.mark.parametrize("state", ["out-of-memory", "diverged", "cancelled", "failed"])
@@ -143,26 +137,20 @@ def test_the_published_result_says_what_it_does_not_share(data: DataCut, spec: d
     assert rows(group)[-1].label == f"published: RoBERTa-base + adapters ({differs})"
 
 
-def test_a_reference_that_failed_is_no_reference() -> None:
+def test_a_reference_that_failed_is_none_and_complete_without_a_test_is_no_result() -> None:
     group = one_group(ended("houlsby", "failed"), run("lora"))
     assert group.reference is None
     assert [row.method for row in group.rows] == ["houlsby", "lora"]
     assert {row.role for row in rows(group)} == {"method", "published"}
-
-
-def test_complete_without_a_test_counts_as_no_result() -> None:
     group = one_group(run(), run("lora", test=None))
     assert group.rows[1].runs == []
     assert "no reason was recorded" in said(group)["state"]
 
 
-def test_two_settings_of_one_method_are_two_rows() -> None:
+def test_two_settings_of_a_method_are_two_rows_and_of_the_reference_the_one_with_more_runs_is_it() -> None:
     fast, wide = {"learning_rate": 0.003, "rank": 8}, {"learning_rate": 0.001, "rank": 8}
     group = one_group(run(), run("lora", spec={"hyperparameters": fast}), run("lora", spec={"hyperparameters": wide}))
     assert [row.label for row in group.rows] == ["houlsby", "lora (learning_rate 0.001)", "lora (learning_rate 0.003)"]
-
-
-def test_of_two_settings_of_the_reference_the_one_with_more_runs_is_it() -> None:
     other = {"hyperparameters": {"learning_rate": 0.0001}}
     group = one_group(run(seed=0, spec=other), run(seed=0), run(seed=1), ended("houlsby", "failed", seed=1, spec=other))
     assert group.reference is group.rows[0]
@@ -170,16 +158,13 @@ def test_of_two_settings_of_the_reference_the_one_with_more_runs_is_it() -> None
     assert group.rows[1].accuracy_difference == 0
 
 
-def test_a_run_that_is_there_twice_counts_once() -> None:
+def test_a_run_that_is_there_twice_counts_once_and_trials_are_no_part() -> None:
     late = "2026-02-02T00:00:00+00:00"
     copies = [run(wrong=20), run(wrong=40, finished=late), ended("houlsby", "cancelled", finished="2026-03-03T00:00:00+00:00")]
     group = one_group(copies[1], copies[2], copies[0], baseline(22404), baseline(22404))
     assert (group.rows[0].seeds, group.rows[0].other_runs) == ([0], [])
     assert group.rows[0].accuracy == pytest.approx(0.8)
     assert len(group.baselines) == 1
-
-
-def test_trials_are_no_part() -> None:
     assert groups(run(spec={"purpose": "trial"})) == []
 
 
@@ -216,13 +201,7 @@ def test_a_baseline_stands_beside_the_reference() -> None:
     assert "as many reviews as the reference" in of_seen.label
 
 
-def test_one_seed_is_a_smoke_comparison() -> None:
-    # sqrt(0.9 * 0.1 / 200) is 2.1 points.
-    assert "on 200 reviews is 2.1 points" in said(one_group(run(), run("lora")))["one seed"]
-    assert "one seed" not in said(one_group(*(run(seed=s) for s in (0, 1))))
-
-
-def test_verdicts_are_explained() -> None:
+def test_verdicts_are_explained_and_one_seed_is_a_smoke_comparison() -> None:
     several = [run("houlsby", seed, 20 + seed) for seed in range(3)] + [run("lora", seed, 60 + 2 * seed) for seed in range(3)]
     group = one_group(*several)
     assert "over 3 seeds and reviews" in said(group)["verdicts"]
@@ -232,6 +211,9 @@ def test_verdicts_are_explained() -> None:
     assert (row["verdict"], row["Δ points"].split()[0]) == ("worse", "-20.50")
     assert row["p (Holm)"].startswith(("0.0", "<0.001"))
     assert "verdicts" not in said(one_group(run(), run("lora")))
+    # sqrt(0.9 * 0.1 / 200) is 2.1 points.
+    assert "on 200 reviews is 2.1 points" in said(one_group(run(), run("lora")))["one seed"]
+    assert "one seed" not in said(one_group(*(run(seed=s) for s in (0, 1))))
 
 
 def test_predictions_of_one_class_are_named_and_a_verdict_against_them_says_so() -> None:
@@ -277,13 +259,10 @@ def test_seeds_in_words(seeds: list[int], text: str) -> None:
     assert seed_list(seeds) == text
 
 
-def test_leaks_are_said_with_the_accuracy_without_them() -> None:
+def test_leaks_versions_and_dirty_checkouts_are_said() -> None:
     # Of 20 wrong predictions two are on leaked reviews: 18 of the 198 others are wrong.
     group = one_group(run(wrong=20, leaked=(0, 1)))
     assert said(group)["leak"] == "2 test reviews are also in train; accuracy without them: houlsby 90.91."
-
-
-def test_versions_and_dirty_checkouts_are_said() -> None:
     other = MACHINE.model_copy(update={"versions": {"torch": "0"}, "dirty": True})
     assert len(groups(run(), run("lora", environment=other))) == 2
     other = MACHINE.model_copy(update={"versions": {"torch": "2.13.0+cu126", "numpy": "2"}, "dirty": True})

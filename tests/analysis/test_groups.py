@@ -29,11 +29,6 @@ def test_reference_tokens_and_the_machine_of_the_calibration_make_a_table() -> N
     assert len(groups(shared(), shared("lora", tokens=900_000, device="Other CPU"))) == 2
 
 
-def test_a_wide_ratio_is_said() -> None:
-    (group,) = groups(shared(), shared("lora", tokens=800_000, low=0.9))
-    assert said(group)["time"].endswith("known to no better than ±10 % for lora.")
-
-
 def test_two_shares_of_one_method_are_refused() -> None:
     with pytest.raises(RecordError, match=r"lora has runs of 800,000 tokens and of 900,000 tokens for 1,000,000 reference"):
         groups(shared(), shared("lora", 0, 900_000), shared("lora", 1, 800_000))
@@ -83,12 +78,7 @@ def test_memory_and_speed_are_of_the_most_frequent_machine_alone() -> None:
     assert "machines" not in said(groups(counted(), counted("lora"))[0])
 
 
-def test_up_to_rules_2_the_machine_is_part_of_the_key() -> None:
-    assert len(groups(run(rules_version=2), run("lora", rules_version=2, environment=OTHER))) == 2
-    assert len(groups(counted(), counted("lora", environment=OTHER))) == 1
-
-
-def test_speed_is_of_the_calibration_where_there_is_one() -> None:
+def test_speed_is_of_the_calibration_where_there_is_one_and_a_wide_ratio_is_said() -> None:
     failed = shared("full").model_copy(update={"state": "failed", "reason": "why it ended", "test": None})
     (group,) = groups(shared(), shared("lora", 0, 800_000), shared("lora", 1, 800_000), failed)
     ratios = {row.label: row.conversion and row.conversion.ratio for row in group.rows}
@@ -100,12 +90,16 @@ def test_speed_is_of_the_calibration_where_there_is_one() -> None:
     assert not plain.calibrated
     assert [row.reviews_per_second for row in plain.rows] == [25, 25]
     assert "time" not in said(plain)
+    (group,) = groups(shared(), shared("lora", tokens=800_000, low=0.9))
+    assert said(group)["time"].endswith("known to no better than ±10 % for lora.")
 
 
-def test_a_library_keeps_tables_apart_and_its_build_does_not() -> None:
+def test_a_library_keeps_tables_apart_and_up_to_rules_2_the_machine_too() -> None:
     def versions(**changed: str) -> Environment:
         return MACHINE.model_copy(update={"versions": {"torch": "2.13.0", **changed}})
 
     assert len(groups(counted(), counted("lora", environment=versions(torch="2.13.0+cu126")))) == 1
     for changed in ({"torch": "2.14.0"}, {"peft": "1"}):
         assert len(groups(counted(), counted("lora", environment=versions(**changed)))) == 2
+    assert len(groups(run(rules_version=2), run("lora", rules_version=2, environment=OTHER))) == 2
+    assert len(groups(counted(), counted("lora", environment=OTHER))) == 1

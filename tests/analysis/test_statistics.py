@@ -275,7 +275,7 @@ def test_all_pairs_are_a_family_of_their_own(some: np.ndarray) -> None:
     assert without.detectable is None
 
 
-def test_one_seed_has_no_interval_and_no_verdict(some: np.ndarray) -> None:
+def test_one_seed_has_no_interval_and_two_are_too_few_for_a_verdict(some: np.ndarray) -> None:
     group = table(runs("houlsby", some[0, :1]), runs("full", some[2, :1]))
     full = paired(group, "full")
     assert (full.verdict, full.low, full.high, full.standard_error, full.p, full.p_holm) == ("one seed", *[None] * 5)
@@ -283,9 +283,6 @@ def test_one_seed_has_no_interval_and_no_verdict(some: np.ndarray) -> None:
     assert full.unconditional is None
     assert full.mcnemar[0].p < 0.001
     assert (group.rows[0].accuracy_half_width, group.detectable) == (None, None)
-
-
-def test_two_seeds_are_too_few_for_a_verdict(some: np.ndarray) -> None:
     found = paired(table(runs("houlsby", some[0, :2]), runs("full", some[2, :2])), "full")
     assert (found.verdict, found.freedom, found.p) == ("too few seeds", 1, None)
     assert found.low is not None

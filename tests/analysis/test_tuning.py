@@ -170,10 +170,6 @@ def grid(*accuracies: float | None, rates: tuple[float, ...] = (1.5e-3, 5e-3, 1.
     ]
 
 
-def test_no_grid_is_extended_while_every_best_rate_has_neighbours() -> None:
-    assert extension({"lora": grid(0.7, 0.8, 0.7), "pfeiffer": grid(0.8, 0.9, None)}) == {}
-
-
 @pytest.mark.parametrize(
     ("found", "rate"),
     [
@@ -197,12 +193,13 @@ def test_one_best_rate_at_an_edge_extends_every_grid_by_one(found: list[Trial], 
     assert more == {"pfeiffer": 4.5e-2, "lora": rate}
 
 
-def test_budgets_are_extended_apart() -> None:
+def test_budgets_are_extended_apart_and_none_while_every_best_rate_has_neighbours() -> None:
     long = Budget(amount=240, unit="seconds")
     inside = [trial(rate, accuracy) for rate, accuracy in ((1.5e-3, 0.7), (5e-3, 0.8), (1.5e-2, 0.7))]
     above = [trial(rate, accuracy, budget=long) for rate, accuracy in ((1.5e-3, 0.7), (5e-3, 0.8), (1.5e-2, 0.9))]
     assert one_more_rate(paired(*inside)) == {}
     assert one_more_rate(paired(*inside, *above)) == {("lora", long): 0.045}
+    assert extension({"lora": grid(0.7, 0.8, 0.7), "pfeiffer": grid(0.8, 0.9, None)}) == {}
 
 
 # Whole commands, on a two-layer encoder and real reviews.

@@ -37,26 +37,22 @@ def results(folder: Path, relative: dict[str, float], **key: Any) -> Path:
     return path
 
 
-def test_faster_equal_and_within_the_margin_pass(compare: Any) -> None:
-    for factor in (0.2, 1.0, 0.99 * MARGIN):
-        code, text = compare(WAS, {**WAS, "step": factor * WAS["step"]})
-        assert code == 0
-        assert "All within the margin" in text
-
-
-def test_one_that_is_slower_fails_and_is_named(compare: Any) -> None:
-    code, text = compare(WAS, {**WAS, "report": 1.01 * MARGIN * WAS["report"]})
-    assert code == 1
-    assert [line.split()[0] for line in text.splitlines() if "SLOWER" in line] == ["report"]
-
-
-def test_a_missing_benchmark_fails_and_a_new_one_does_not(compare: Any) -> None:
-    code, text = compare(WAS, {"step": 10.0})
-    assert code == 1
-    assert [line.split()[0] for line in text.splitlines() if "MISSING" in line] == ["report"]
-    code, text = compare({"step": 10.0}, WAS)
-    assert code == 0
-    assert "new" in text
+@pytest.mark.parametrize(
+    ("was", "now", "code", "says"),
+    [
+        *((WAS, {**WAS, "step": factor * WAS["step"]}, 0, "All within the margin") for factor in (0.2, 1.0, 0.99 * MARGIN)),
+        (WAS, {**WAS, "report": 1.01 * MARGIN * WAS["report"]}, 1, "SLOWER"),
+        (WAS, {"step": 10.0}, 1, "MISSING"),
+        ({"step": 10.0}, WAS, 0, "new"),
+    ],
+)
+def test_what_is_slower_or_missing_fails_and_is_named(
+    compare: Any, was: dict[str, float], now: dict[str, float], code: int, says: str
+) -> None:
+    found, text = compare(was, now)
+    assert found == code
+    named = [line.split()[0] for line in text.splitlines() if says in line]
+    assert named == ["report"] if code else named
 
 
 @pytest.mark.parametrize(

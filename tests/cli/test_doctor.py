@@ -62,13 +62,6 @@ def test_what_is_missing_comes_with_its_command(
     ]
 
 
-def test_another_version_is_told_and_does_not_stop_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench.cli.doctor, "version", lambda name: "0.1" if name == "peft" else version(name))
-    text, can_run = diagnose()
-    assert can_run
-    assert f"peft is 0.1, pinned {version('peft')}" in text
-
-
 def test_a_checkout_that_was_never_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "adapter-bench")
     text, can_run = diagnose()
@@ -76,8 +69,10 @@ def test_a_checkout_that_was_never_installed(monkeypatch: pytest.MonkeyPatch) ->
     assert "run: make install" in text
 
 
-def test_no_cache_is_told_and_does_not_stop_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_and_no_cache_are_told_and_do_not_stop_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.cli.doctor, "version", lambda name: "0.1" if name == "peft" else version(name))
     monkeypatch.setenv("ADAPTER_BENCH_CACHE", "/proc/no-cache-here")
     text, can_run = diagnose()
     assert can_run
+    assert f"peft is 0.1, pinned {version('peft')}" in text
     assert "cache      none that can be written" in text

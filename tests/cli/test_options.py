@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -48,12 +46,15 @@ def test_values_are_typed_by_their_hyperparameter() -> None:
         ("rep", ["report"]),
     ],
 )
-def test_the_console_script_completes(words: str, expected: list[str]) -> None:
-    code = "import sys\nsys.argv[0] = 'adapter-bench'\nfrom bench.cli.app import main\nmain()"
+def test_the_console_script_completes(
+    words: str, expected: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["adapter-bench"])
     line = {"COMP_WORDS": f"adapter-bench {words}", "COMP_CWORD": str(len(words.split()))}
-    environment = {**os.environ, **line, "_ADAPTER_BENCH_COMPLETE": "complete_bash"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == expected, done.stderr
+    for name, value in {**line, "_ADAPTER_BENCH_COMPLETE": "complete_bash"}.items():
+        monkeypatch.setenv(name, value)
+    call([])
+    assert capsys.readouterr().out.split() == expected
 
 
 def report(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, object], str]:

@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,7 +16,9 @@ from bench.system.errors import DataError
 from tests.data.shards import shards
 
 CASES = Path(__file__).parents[1] / "cases"
-TABLE = pd.DataFrame({"text": ['A "fine"\tfilm', "dull,\nvery; dull", "so\r\nso", "NA"], "label": ["pos", "neg", "pos", "neg"]})
+TABLE = pd.DataFrame(
+    {"text": ['  A "fine"\tfilm ', "dull,\nvery; dull", "🎬\r\nso", "NA"], "label": ["pos", "neg", "pos", "neg"]}
+)
 WRITERS: dict[str, Callable[[Path], None]] = {
     "a.csv": lambda path: TABLE.to_csv(path, index=False),
     "a.csv.gz": lambda path: TABLE.to_csv(path, index=False),
@@ -25,6 +28,8 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "a.jsonl.gz": lambda path: TABLE.to_json(path, orient="records", lines=True),
     "a.json": lambda path: TABLE.to_json(path, orient="records"),
     "a.parquet": lambda path: TABLE.to_parquet(path),
+    "excel.csv": lambda path: TABLE.to_csv(path, index=False, lineterminator="\r\n", encoding="utf-8-sig"),
+    "more.csv": lambda path: TABLE.assign(id=range(4), note="x")[["id", "label", "note", "text"]].to_csv(path, index=False),
 }
 
 
@@ -77,6 +82,7 @@ def test_files_that_need_mending_say_where_and_how(name: str, says: str) -> None
     ("values", "names", "labels"),
     [
         ([1, 0, 1], ["0", "1"], [1, 0, 1]),
+        (np.array([1, 0, 1], dtype=np.int8), ["0", "1"], [1, 0, 1]),
         ([1.0, 0.0, 1.0], ["0", "1"], [1, 0, 1]),
         (["positive", "negative", "positive"], ["negative", "positive"], [1, 0, 1]),
         ([True, False, True], ["False", "True"], [1, 0, 1]),
@@ -87,7 +93,7 @@ def test_files_that_need_mending_say_where_and_how(name: str, says: str) -> None
     ids=str,
 )
 def test_classes_are_the_distinct_values_in_their_order(
-    values: list[object], names: list[str], labels: list[int], tmp_path: Path
+    values: object, names: list[str], labels: list[int], tmp_path: Path
 ) -> None:
     for name in ("a.csv", "a.parquet"):
         table = pd.DataFrame({"text": ["a", "b", "c"], "label": values})

@@ -53,7 +53,7 @@ def out(four: Path, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory)
     return folder
 
 
-def test_four_classes_from_file_to_record(out: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_four_classes_from_file_to_record_and_report(out: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     found = records(out)
     assert {record.spec.method for record in found} == {"lora", "houlsby"}
     for record in found:
@@ -64,9 +64,6 @@ def test_four_classes_from_file_to_record(out: Path, capfd: pytest.CaptureFixtur
     assert [outcome.failed for outcome in outcomes] == [None, None]
     names = {name for outcome in outcomes for name, _ in outcome.passed}
     assert names >= {"bits", "counts", "accuracy", "precision", "recall", "F1", "logits", "labels"}
-
-
-def test_the_report_speaks_of_four_classes(out: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert call(["report", str(out), "--format", "json"]) == 0
     found = json.loads(capfd.readouterr().out)
     assert "lora" in json.dumps(found)

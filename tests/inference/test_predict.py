@@ -197,7 +197,7 @@ def test_a_pipe_in_a_process_of_its_own_gives_the_same(out: Path, runs: dict[str
     assert done.stderr == ""
 
 
-def test_adapters_of_two_tasks_answer_from_one_encoder(
+def test_adapters_of_two_tasks_answer_and_reproduce_their_tests_from_one_encoder(
     out: Path, runs: dict[str, Record], small_folder: Path, ask: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The reviews are recorded under the name of their folder; the sentences under their own.
@@ -216,9 +216,6 @@ def test_adapters_of_two_tasks_answer_from_one_encoder(
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(FILM.encode())))
     header = ask("--adapter", imdb, "--adapter", SENTENCES, "--format", "csv").splitlines()[0]
     assert header == "text,imdb_prediction,imdb_probability,rotten-tomatoes_prediction,rotten-tomatoes_probability"
-
-
-def test_both_reproduce_their_own_tests_from_one_encoder(runs: dict[str, Record], ask: Any) -> None:
     printed = ask("--adapter", f"imdb={runs['houlsby'].run_id}", "--adapter", SENTENCES, "--test").splitlines()
     assert [line.split(" ")[0] for line in printed] == ["imdb", SENTENCES]
     assert all(line.endswith("logits identical to the run's own") for line in printed), printed

@@ -24,9 +24,6 @@ def test_k_adapters_on_one_encoder_against_k_full_copies(tiny: PretrainedModel) 
     for row in rows.values():
         assert 0 < row.resident <= row.peak
     assert copies.resident - copy.resident > two.resident - one.resident
-
-
-def test_the_table_names_each_way() -> None:
     lines = table([Row("houlsby", 2, 2**20, 2**21, 2**22, 2**23), Row("full", 2, 0, 0, 0, 0)]).splitlines()
     assert " ".join(lines[0].split()) == "way tasks tensors MiB resident MiB peak MiB disk MiB"
     assert " ".join(lines[2].split()) == "one encoder + houlsby 2 1.0 2.0 4.0 8.0"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import threading
 import zipfile
 from pathlib import Path
@@ -64,7 +65,9 @@ def test_adapters_sit_where_they_do_in_the_other_families(mpnet: PretrainedModel
     }
 
 
-def test_dropout_reaches_mpnet(mpnet: PretrainedModel) -> None:
+def test_dropout_reaches_attention_and_the_rest(mpnet: PretrainedModel, tiny: PretrainedModel) -> None:
+    bert = load_classifier(tiny, seed=0, dropout=0.2, attention_dropout=0.3).encoder
+    assert (bert.config.attention_probs_dropout_prob, bert.embeddings.dropout.p) == (0.3, 0.2)
     encoder = load_classifier(mpnet, seed=0, dropout=0.25, attention_dropout=0.5).encoder
     rates = {path: module.p for path, module in encoder.named_modules() if isinstance(module, nn.Dropout)}
     assert {rate for path, rate in rates.items() if path.endswith("attn.dropout")} == {0.5}
@@ -108,7 +111,7 @@ def held(cache: Path) -> set[str]:
     return {path for path in found if path.startswith("encoders/")}
 
 
-def test_joined_from_its_pieces_it_is_the_encoder_that_was_cut(
+def test_joined_from_its_pieces_it_is_the_encoder_that_was_cut_and_unpacked_once(
     packaged: list[Path], mpnet: PretrainedModel, tmp_path: Path
 ) -> None:
     found = find("mpnet")
@@ -116,9 +119,6 @@ def test_joined_from_its_pieces_it_is_the_encoder_that_was_cut(
     assert held(tmp_path / "cache") == {f"encoders/tiny/{name}" for name in FILES}
     assert not list(tmp_path.rglob("escaped.txt"))
     assert not Path("/absolute.txt").exists()
-
-
-def test_it_is_unpacked_once(packaged: list[Path]) -> None:
     first = unpack()
     times = {path: path.stat().st_mtime_ns for path in first.rglob("*")}
     for piece in packaged:
@@ -127,18 +127,16 @@ def test_it_is_unpacked_once(packaged: list[Path]) -> None:
     assert {path: path.stat().st_mtime_ns for path in first.rglob("*")} == times
 
 
-def test_a_damaged_copy_is_made_again(packaged: list[Path], mpnet: PretrainedModel) -> None:
+def test_a_damaged_copy_is_made_again_and_what_a_killed_process_left_is_removed(
+    packaged: list[Path], mpnet: PretrainedModel, tmp_path: Path
+) -> None:
+    left = tmp_path / "cache" / "encoders" / f".tiny.abc{TEMPORARY}" / "tiny"
+    left.mkdir(parents=True)
+    (left / "model.safetensors").write_bytes(b"half")
     weights = unpack() / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     (weights.parent / "tokenizer.json").unlink()
     assert find("mpnet").sha256 == mpnet.sha256
-
-
-def test_what_a_killed_process_left_is_removed(packaged: list[Path], tmp_path: Path) -> None:
-    left = tmp_path / "cache" / "encoders" / f".tiny.abc{TEMPORARY}" / "tiny"
-    left.mkdir(parents=True)
-    (left / "model.safetensors").write_bytes(b"half")
-    unpack()
     assert held(tmp_path / "cache") == {f"encoders/tiny/{name}" for name in FILES}
 
 
@@ -186,17 +184,16 @@ def test_a_damaged_piece_is_refused_and_leaves_nothing(packaged: list[Path], tmp
     assert not list((tmp_path / "cache").rglob(f"*{TEMPORARY}"))
 
 
-def test_another_content_than_the_known_one_is_refused(packaged: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(bench.models.split_archive.FILES, "model.safetensors", "0" * 64)
-    assert "tiny/model.safetensors has another content" in refused("mpnet")
-
-
-def test_without_a_cache_a_line_says_what_to_set(packaged: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ADAPTER_BENCH_CACHE", "/proc/no-cache-here")
-    assert "set ADAPTER_BENCH_CACHE" in refused("mpnet")
-
-
-def test_a_cache_that_is_full_or_not_a_folder(packaged: list[Path], tmp_path: Path) -> None:
+def test_another_content_or_a_cache_that_is_missing_or_no_folder_is_refused(
+    packaged: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setitem(bench.models.split_archive.FILES, "model.safetensors", "0" * 64)
+        assert "tiny/model.safetensors has another content" in refused("mpnet")
+    with monkeypatch.context() as patch:
+        patch.setenv("ADAPTER_BENCH_CACHE", "/proc/no-cache-here")
+        assert "set ADAPTER_BENCH_CACHE" in refused("mpnet")
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "encoders").write_text("in the way")
     assert "cannot be unpacked into" in refused("mpnet")

@@ -165,9 +165,13 @@ def rewrite(folder: Path, convert: Callable[[str, torch.Tensor], torch.Tensor]) 
     save_file({key: convert(key, tensor) for key, tensor in weights.items()}, folder / "model.safetensors")
 
 
-def test_quantised_weights_are_refused(folder: Path) -> None:
+def test_quantised_weights_and_a_matrix_on_its_side_are_refused(folder: Path) -> None:
+    whole = (folder / "model.safetensors").read_bytes()
     rewrite(folder, lambda key, tensor: tensor.to(torch.int8))
     assert "holds I8 weights; give one that is not quantised" in refused(folder)
+    (folder / "model.safetensors").write_bytes(whole)
+    rewrite(folder, lambda key, tensor: tensor.T.contiguous() if key.endswith("0.intermediate.dense.weight") else tensor)
+    assert "the weights hold [32, 64] and not [64, 32] numbers for encoder.layer.0.intermediate.dense.weight" in refused(folder)
 
 
 def test_half_precision_weights_and_old_counters_are_fine(folder: Path) -> None:
@@ -188,11 +192,6 @@ def test_weights_of_the_right_size_under_other_names_are_refused(was: str, now: 
     line = refused(folder)
     assert "the weights lack " in line
     assert was in line
-
-
-def test_a_matrix_on_its_side_is_refused(folder: Path) -> None:
-    rewrite(folder, lambda key, tensor: tensor.T.contiguous() if key.endswith("0.intermediate.dense.weight") else tensor)
-    assert "the weights hold [32, 64] and not [64, 32] numbers for encoder.layer.0.intermediate.dense.weight" in refused(folder)
 
 
 def test_one_tensor_as_large_as_a_million_layers_is_refused_at_once(folder: Path) -> None:
@@ -314,16 +313,12 @@ def test_pooling_that_is_not_known_is_refused(folder: Path, content: str | None,
     assert says in refused(folder)
 
 
-@pytest.mark.parametrize(
-    "name", ["nope", "", "a/b/c", "../..", "a\0b", "~nobody-of-this-name/x", "x" * 5000, "-rf/x", "a/b@main", "/dev/null"]
-)
+NOWHERE = ("nope", "", "a/b/c", "../..", "a\0b", "~nobody-of-this-name/x", "x" * 5000, "-rf/x", "a/b@main", "/dev/null")
+NEVER = ("a--b/c", "a/b..c", "a/" + "b" * 200)
+
+
+@pytest.mark.parametrize("name", [*NOWHERE, *NEVER])
 def test_what_is_neither_folder_nor_hub_id_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModelError, match="encoder"):
-        find(name)
-
-
-@pytest.mark.parametrize("name", ["a--b/c", "a/b..c", "a/" + "b" * 200])
-def test_what_the_hub_would_never_name_so_is_refused(name: str) -> None:
-    with pytest.raises(ModelError, match="cannot be the id of a hub encoder"):
+    with pytest.raises(ModelError, match="cannot be the id of a hub encoder" if name in NEVER else "encoder"):
         find(name)

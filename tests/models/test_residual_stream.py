@@ -110,16 +110,13 @@ def test_fp32_is_left_alone(tiny: PretrainedModel) -> None:
         assert len(classifier.encoder.embeddings._forward_hooks) == hooks  # type: ignore[union-attr, arg-type]
 
 
-def test_an_error_inside_leaves_the_weights(tiny: PretrainedModel) -> None:
+def test_an_error_inside_leaves_the_weights_and_an_encoder_without_embeddings_is_refused(tiny: PretrainedModel) -> None:
     classifier = attached(tiny, "lora")
     before = list(classifier.parameters())
     with pytest.raises(IndexError), in_precision(classifier, "bf16"):
         classifier.features(torch.full((1, 4), 10**6), torch.ones(1, 4))
     assert all(one is other for one, other in zip(before, classifier.parameters(), strict=True))
     assert not classifier.encoder.base_model.model.embeddings._forward_hooks  # type: ignore[union-attr, operator]
-
-
-def test_an_encoder_without_embeddings_is_refused() -> None:
     with pytest.raises(ValueError, match="embeddings"), in_precision(nn.Linear(2, 2), "bf16"):
         pass
 

@@ -106,13 +106,7 @@ def test_a_card_has_metadata_of_the_hub_and_numbers_with_an_interval(tiny: Pretr
     assert str(tmp_path) not in text
 
 
-def test_what_only_the_suite_can_load_is_said(tiny: PretrainedModel, tmp_path: Path) -> None:
-    saved, _ = kept(tmp_path, tiny, "houlsby-ln")
-    assert snippet(saved) is None
-    assert "it is loaded by this suite" in write_card(saved, tmp_path)
-
-
-def test_a_card_without_its_record_is_one_line(
+def test_a_card_without_its_record_is_one_line_and_what_only_the_suite_can_load_is_said(
     tiny: PretrainedModel, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     saved, _ = kept(tmp_path, tiny, "lora")
@@ -120,3 +114,6 @@ def test_a_card_without_its_record_is_one_line(
     path.unlink()
     assert call(["card", str(saved.folder), "--results", str(tmp_path / "nowhere")]) == 2
     assert f"its record {path.name} is not there; name its folder with --results" in capfd.readouterr().err
+    saved, _ = kept(tmp_path, tiny, "houlsby-ln")
+    assert snippet(saved) is None
+    assert "it is loaded by this suite" in write_card(saved, tmp_path)

@@ -58,19 +58,16 @@ def outcome(folder: Path, record: Record) -> str | None:
     return found.failed[0] if found.failed else None
 
 
-def test_a_converted_run_passes_beside_its_calibration(tmp_path: Path) -> None:
+def test_a_converted_run_passes_beside_its_calibration_and_without_it(tmp_path: Path) -> None:
+    (alone,) = audit([kept(tmp_path / "alone", converted())])
+    assert alone.failed is None, alone.text()
+    assert "calibration" in {name for name, _ in alone.skipped}
     save(tmp_path, calibration())
     (found,) = audit([kept(tmp_path, converted())])
     assert found.failed is None, found.text()
     assert set(CHECKS) <= {name for name, _ in found.passed}
     assert list(load(tmp_path, "calibration-*.json")) == [calibration()]
     assert list(load(tmp_path)) == [calibration(), converted()]
-
-
-def test_without_the_calibration_the_conversion_alone_is_held(tmp_path: Path) -> None:
-    (found,) = audit([kept(tmp_path, converted())])
-    assert found.failed is None, found.text()
-    assert "calibration" in {name for name, _ in found.skipped}
 
 
 @pytest.mark.parametrize("damaged", [

@@ -148,17 +148,13 @@ def test_each_determining_field_changes_the_id(field: str) -> None:
     assert identity(base.model_copy(update={field: CHANGES[field]})) != identity(base)
 
 
-def test_contents_change_the_id_and_names_do_not() -> None:
+def test_contents_change_the_id_and_names_order_and_a_round_trip_do_not() -> None:
     base = make_spec()
     assert identity(make_spec(encoder="elsewhere", data="other")) == identity(base)
     assert identity(base, encoder="x") != identity(base)
     assert identity(base, data="x") != identity(base)
     assert identity(base, encoder="d", data="e") != identity(base)
     assert run_id(base, encoder_sha256="e", data_sha256="d", rules_version=10**6) != identity(base)
-
-
-def test_the_id_is_the_same_in_every_process_and_after_a_round_trip() -> None:
-    base = make_spec()
     assert identity(RunSpec.model_validate_json(base.model_dump_json())) == identity(base)
     shuffled = make_spec(hyperparameters=dict(reversed(base.hyperparameters.items())))
     assert identity(shuffled) == identity(base)

@@ -45,22 +45,3 @@ def test_words_of_records_are_cells_and_no_formulas(text: str) -> None:
     assert {len(row) for row in rows} == {len(rows[0])}
     assert len(rows) == 3
     assert not rows[1][rows[0].index("spec.encoder")].lstrip().startswith(("=", "+", "-", "@"))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--to", "parquet", "a"], "a Parquet file is not text: name one with --out"),
-        (["--to", "xlsx", "a"], "'xlsx' is not one of"),
-        (["none"], "there is no file or folder 'none'"),
-    ],
-)
-def test_bad_input_is_one_line(
-    arguments: list[str], message: str, folders: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(folders[0].parent)
-    assert call(["export", *arguments]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert len(captured.err.splitlines()) == 1
-    assert message in captured.err

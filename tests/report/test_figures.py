@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import replace
@@ -82,15 +81,12 @@ def found_in(spec: Any, key: str) -> Iterator[Any]:
 # Which figures there are
 
 
-def test_every_figure_of_the_option_exists_and_can_be_drawn() -> None:
+def test_every_figure_of_the_option_exists_under_a_name_of_its_own() -> None:
     assert {*LACKING, "all"} == set(get_args(Figure))
     found = drawings(groups(*swept()))
     assert {drawing.figure for drawing in found.values()} == set(LACKING)
     assert "sweep-minilm" in found
     assert {name for name in found if name.startswith("forest")} == {f"forest-minilm-{b}s" for b in (15, 60, 240)}
-
-
-def test_groups_that_share_encoder_and_budget_get_names_of_their_own() -> None:
     found = drawings(groups(run(), run("lora"), run(spec={"max_length": 256}), run("lora", spec={"max_length": 256})))
     assert [name for name in found if name.startswith("curves")] == ["curves-minilm-60s", "curves-minilm-60s-2"]
 
@@ -106,16 +102,13 @@ def test_a_figure_without_anything_to_show_is_not_there() -> None:
 # Colours and shapes
 
 
-def test_the_five_methods_of_the_comparison_keep_their_looks() -> None:
+def test_the_five_methods_of_the_comparison_keep_their_looks_and_no_two_look_alike() -> None:
     found = looks(["of-another-machine", "lora"])
     assert list(found)[:5] == ORDER
     assert [found[name].colour for name in ORDER] == list(COLOURS[:5])
     assert found["of-another-machine"] == looks(["of-another-machine"])["of-another-machine"]
     assert list(found)[-1] == "of-another-machine"
     assert looks([]).keys() == set(methods.names())
-
-
-def test_no_two_of_many_methods_look_alike() -> None:
     found = looks(f"method-{i:02}" for i in range(len(COLOURS) * len(SHAPES) - len(methods.names())))
     assert len({(look.colour, look.shape) for look in found.values()}) == len(found) == 56
 
@@ -281,9 +274,6 @@ def test_figures_say_what_stands_beside_the_numbers_in_tables() -> None:
     assert not any("Without a number" in drawing.key for drawing in of_group(one_group(run(), run("lora")), looks([])))
     unmeasured = of_group(one_group(run(), run("lora", memory=None)), looks([]))
     assert ["Without a number here: lora." in drawing.key for drawing in unmeasured] == [False, False, True, False, False, True]
-
-
-def test_a_sweep_says_which_budgets_a_method_did_not_complete() -> None:
     records = [run(), run(spec=SHORT), run("lora"), ended("lora", "failed", spec=SHORT)]
     (drawing,) = (found for found in drawings(groups(*records)).values() if found.figure == "sweep")
     assert "Without a number here: lora at 15 s (1 failed)." in drawing.key
@@ -366,7 +356,7 @@ def test_parts_of_memory_follow_each_other_and_add_up() -> None:
     assert found[3]["to"] == pytest.approx(300)
 
 
-def test_parts_of_memory_are_of_what_they_add_up_to() -> None:
+def test_parts_of_memory_are_of_what_they_add_up_to_and_a_split_of_nothing_is_drawn() -> None:
     measured = run().memory
     assert measured
     on_gpu = measured.model_copy(update={"cuda_reserved": 500 * 2**20, "cuda_allocated": 300 * 2**20})
@@ -376,18 +366,13 @@ def test_parts_of_memory_are_of_what_they_add_up_to() -> None:
         assert f"Medians over seeds of the {said}." in drawing.caption
         titles = {x.get("title") for x in found_in(drawing.spec(PICTURE), "x") if isinstance(x, dict) and "field" in x}
         assert titles == {f"{said}, MiB"}
-
-
-def test_a_split_of_nothing_is_drawn() -> None:
-    measured = run().memory
-    assert measured
     nothing = measured.model_copy(update={"split": MemorySplit(weights=0, gradients=0, optimizer=0, activations=0)})
     drawing = memory.drawing(one_group(run(memory=nothing)))
     assert drawing
     assert drawing.spec(PICTURE)["layer"]
 
 
-def test_the_sweep_has_every_budget_and_says_where_lines_cross() -> None:
+def test_the_sweep_has_every_budget_and_a_crossing_is_told_as_the_table_tells_it() -> None:
     (sweep,) = sweeps(groups(*swept()))
     found = sweep_figure.means(sweep)
     assert [(point["label"], point["x"]) for point in found[:3]] == [("houlsby", 15), ("houlsby", 60), ("houlsby", 240)]
@@ -395,9 +380,6 @@ def test_the_sweep_has_every_budget_and_says_where_lines_cross() -> None:
     drawing = sweep_figure.drawing(sweep, looks([]))
     assert drawing
     assert ("cross at about" in drawing.caption) == any(crossing.at is not None for crossing in sweep.crossings)
-
-
-def test_a_crossing_is_told_as_the_table_tells_it() -> None:
     wrong = {"houlsby": (60, 20), "full": (20, 60)}
     records = [
         run(method, seed, found + seed % 2, spec={"budget": Budget(amount=amount, unit="steps")})
@@ -558,33 +540,3 @@ def test_a_file_gets_one_figure_and_a_folder_all(runs: Path, tmp_path: Path, cap
     capsys.readouterr()
     report(runs, "--format", "svg", "--figure", "forest")
     assert ElementTree.fromstring(capsys.readouterr().out).tag == f"{SVG}svg"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--format", "svg", "--figure", "sweep"], "nothing to draw here as --figure sweep: no runs that differ in the amount"),
-        (["--format", "svg", "--figure", "all", "--out", "x.svg"], "--figure all is 6 pictures here (forest-minilm-"),
-        (["--format", "png"], "a PNG is not text: name a file or a folder for it with --out"),
-        (["--format", "png", "--out", "x.svg"], "--out 'x.svg' is no name for --format png: a picture ends in .png"),
-        (["--format", "svg", "--view", "curves"], "--view chooses tables; with --format svg choose a figure"),
-        (["--figure", "forest"], "--figure needs --format svg or png"),
-        (["--format", "svg", "--figure", "pie"], "'pie' is not one of"),
-        (["--format", "html"], "name a file for it with --out"),
-        (["--format", "svg", "--out", "/dev/null/x.svg"], "the picture cannot be written to '/dev/null/x.svg'"),
-    ],
-    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
-)
-def test_bad_input_is_one_line(
-    arguments: list[str], message: str, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    before = sorted(tmp_path.rglob("*"))
-    assert call(["report", "--results", str(runs), *arguments]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert len(captured.err.splitlines()) == 1
-    assert message in captured.err
-    assert sorted(tmp_path.rglob("*")) == before

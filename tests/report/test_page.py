@@ -153,7 +153,7 @@ def points_of(sizes: dict[str, Any]) -> list[dict[str, Any]]:
 # Without a browser
 
 
-def test_the_page_is_whole_and_small(html: str) -> None:
+def test_the_page_is_whole_and_small_and_its_policy_lets_nothing_be_fetched(html: str) -> None:
     assert html.lower().startswith("<!doctype html>")
     assert len(html.encode()) < 3_000_000
     parsed = Parsed(html)
@@ -163,10 +163,6 @@ def test_the_page_is_whole_and_small(html: str) -> None:
     assert all(re.fullmatch(r"#[a-z0-9-]+", link) for link in links)
     assert {link[1:] for link in links} <= set(parsed.attributes("id"))
     assert not {tag for tag, _ in parsed.elements} & {"link", "img", "iframe", "object", "embed", "base", "form", "video"}
-
-
-def test_the_policy_lets_these_scripts_run_and_nothing_be_fetched(html: str) -> None:
-    parsed = Parsed(html)
     (policy,) = (found["content"] or "" for _, found in parsed.elements if found.get("http-equiv") == "Content-Security-Policy")
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in parsed.scripts[1:]]
     scripts = " ".join(f"'sha256-{found}'" for found in hashes)
@@ -201,7 +197,7 @@ def test_a_calibrated_table_is_sorted_by_the_ratio_of_its_calibration() -> None:
     assert sort_key(column, rows(group)[-1]) == ""
 
 
-def test_every_point_is_of_runs_that_the_page_knows(html: str) -> None:
+def test_every_point_is_of_runs_that_the_page_knows_and_groups_never_share_a_figure(html: str) -> None:
     data = data_of(Parsed(html))
     named = {run_id for sizes in data["figures"].values() for point in points_of(sizes) for run_id in point["runs"]}
     every = {record.run_id for record in records() if isinstance(record, Baseline) or record.spec.purpose == "run"}
@@ -210,10 +206,7 @@ def test_every_point_is_of_runs_that_the_page_knows(html: str) -> None:
     assert list(known) == ["run", "method", "settings", "seed", "state", "machine", "versions", "commit", "finished"]
     assert known["settings"] == "learning_rate 0.001"
     assert "torch 2.13.0" in known["versions"]
-
-
-def test_groups_never_share_a_figure(html: str) -> None:
-    figures = data_of(Parsed(html))["figures"]
+    figures = data["figures"]
     for i, group in enumerate(groups(*records()), 1):
         own = {record.run_id for row in group.rows for record in row.runs} | {baseline.run_id for baseline in group.baselines}
         of_group = [sizes for name, sizes in figures.items() if name.startswith(f"group-{i}-")]
@@ -255,12 +248,6 @@ def test_the_memory_of_a_run_is_what_the_comparison_counts() -> None:
     assert "300 MiB" in run_line(run())
 
 
-def test_one_seed_is_said(html: str) -> None:
-    words = " ".join(Parsed(html).words)
-    assert "One seed gives no verdict" in words
-    assert "full seed 2 out-of-memory (why it ended)" in words
-
-
 def test_the_page_leads_with_the_answer(html: str) -> None:
     words = " ".join(" ".join(Parsed(html).words).split())
     number, group = first_group(records(), 5)
@@ -274,6 +261,8 @@ def test_the_page_leads_with_the_answer(html: str) -> None:
     figures = [name for name in data_of(Parsed(html))["figures"] if name.startswith(f"group-{number}-")]
     assert [name.split("-", 2)[2] for name in figures[:3]] == ["forest", "accuracy-time", "accuracy-memory"]
     assert "How to read this" in words
+    assert "One seed gives no verdict" in words
+    assert "full seed 2 out-of-memory (why it ended)" in words
 
 
 def test_hostile_words_are_text_and_nothing_else(html: str, hostile_html: str) -> None:

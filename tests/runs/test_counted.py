@@ -47,36 +47,29 @@ def command(tiny_folder: Path, small_folder: Path, file: Path) -> list[str]:
 
 
 @pytest.mark.usefixtures("short_runs")
-def test_a_budget_in_reference_tokens_is_counted_by_the_calibration_that_is_named(
+def test_a_budget_is_counted_by_the_calibration_that_is_named_and_beside_a_load_it_is_the_same_run(
     command: list[str], file: Path, tmp_path: Path
 ) -> None:
-    command = [*command, "--method", "houlsby", "--method", "lora", "--budget", "5000 reference tokens"]
-    assert call([*command, "--out", str(tmp_path / "out")]) == 0
-    found = {record.spec.method: record for record in records(tmp_path / "out")}
-    for method, tokens in {"houlsby": 5000, "lora": 2500}.items():
+    asked = [*command, "--method", "houlsby", "--method", "lora", "--budget", "2000 reference tokens"]
+    assert call([*asked, "--out", str(tmp_path / "quiet")]) == 0
+    found = {record.spec.method: record for record in records(tmp_path / "quiet")}
+    for method, tokens in {"houlsby": 2000, "lora": 1000}.items():
         record = found[method]
-        assert (record.state, record.spec.reference_tokens) == ("complete", 5000)
-        assert (str(record.spec.budget), str(record.spec.requested_budget)) == (f"{tokens:,} tokens", "5,000 reference tokens")
+        assert (record.state, record.spec.reference_tokens) == ("complete", 2000)
+        assert (str(record.spec.budget), str(record.spec.requested_budget)) == (f"{tokens:,} tokens", "2,000 reference tokens")
         made = record.conversion
-        assert (made.asked, made.ratio, made.device) == ("5,000 reference tokens", RATIOS[method], "Some CPU")
+        assert (made.asked, made.ratio, made.device) == ("2,000 reference tokens", RATIOS[method], "Some CPU")
         assert made.calibration == file.stem.rsplit("-", 1)[1]
-        assert made.expected_seconds == 5.0
+        assert made.expected_seconds == 2.0
         assert tokens <= record.training.tokens_seen == record.training.spent < tokens + 8 * 32
-    assert [outcome.text() for outcome in audit([tmp_path / "out"]) if outcome.failed] == []
-
-
-@pytest.mark.usefixtures("short_runs")
-def test_beside_a_load_it_is_the_same_run(command: list[str], tmp_path: Path) -> None:
-    command = [*command, "--method", "houlsby", "--budget", "5s"]
-    assert call([*command, "--out", str(tmp_path / "quiet")]) == 0
+    assert [outcome.text() for outcome in audit([tmp_path / "quiet"]) if outcome.failed] == []
     burns = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        assert call([*command, "--out", str(tmp_path / "loaded")]) == 0
+        assert call([*command, "--method", "houlsby", "--budget", "2s", "--out", str(tmp_path / "loaded")]) == 0
     finally:
         burns.kill()
         burns.wait()
-    (quiet,), (loaded,) = records(tmp_path / "quiet"), records(tmp_path / "loaded")
-    assert (quiet.state, quiet.spec.reference_tokens) == ("complete", 5000)
+    quiet, (loaded,) = found["houlsby"], records(tmp_path / "loaded")
     assert quiet.run_id == loaded.run_id
     # With the hash of the logits.
     assert result(quiet.model_dump()) == result(loaded.model_dump())

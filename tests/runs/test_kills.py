@@ -14,19 +14,21 @@ from typing import Any
 import pytest
 
 from bench.records.store import load
+from bench.runs.launchers.process import context_of
+from bench.system.processes import without_main
 from tests.conftest import call
-from tests.killing import PHASES, SETTINGS, left_over, until
+from tests.killing import PHASES, SETTINGS, kill, left_over, until
 
 CORE = ("houlsby", "head-only", "lora", "full", "pfeiffer")
 
 
 def harness(tmp_path: Path, scenarios: list[dict[str, Any]], share: float, timeout: float) -> list[dict[str, Any]]:
-    plan, report = tmp_path / "plan.json", tmp_path / "report.json"
-    plan.write_text(json.dumps({"seed": 20, "share": share, "scenarios": scenarios}))
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.killing", str(plan), str(report)], capture_output=True, text=True, timeout=timeout
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    report = tmp_path / "report.json"
+    process = context_of("cpu").Process(target=kill, args=(scenarios, share, report))
+    with without_main():
+        process.start()
+    process.join(timeout)
+    assert process.exitcode == 0, "what went wrong stands on the error stream"
     return json.loads(report.read_text())
 
 
@@ -59,7 +61,7 @@ def scenarios(count: int, encoder: Path | str, data: Path, budget: str, kills: i
 
 
 def test_a_kill_in_each_phase(tiny_folder: Path, small_folder: Path, tmp_path: Path) -> None:
-    (found,) = harness(tmp_path, scenarios(1, tiny_folder, small_folder, "80 steps", 5), share=0.3, timeout=300)
+    (found,) = harness(tmp_path, scenarios(1, tiny_folder, small_folder, "24 steps", 5), share=0.3, timeout=300)
     nothing_is_lost(found)
     assert len(found["kills"]) >= 4, found["kills"]
     assert {phase for phase, _ in found["kills"]} >= {"set-up", "training", "evaluation"}

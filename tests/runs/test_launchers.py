@@ -51,21 +51,17 @@ def test_each_process_starts_with_the_libraries_of_every_run(
     assert threads == 2  # the main one, and the one that waits for the parent's end
 
 
-@pytest.mark.parametrize(("how", "says"), [("signal", "SIGSEGV"), ("exit", "exit code 3")])
-def test_a_death_is_told(engine: LocalEngine, how: str, says: str) -> None:
-    with pytest.raises(Died, match=says) as caught:
-        engine.run("tests.work:die", how)
-    assert not caught.value.out_of_memory
-
-
-@pytest.mark.parametrize("by_the_kernel", [True, False])
-def test_only_a_kill_by_the_kernel_is_out_of_memory(
-    by_the_kernel: bool, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("how", "by_the_kernel", "says"),
+    [("signal", False, "SIGSEGV"), ("exit", False, "exit code 3"), ("kill", True, "SIGKILL"), ("kill", False, "SIGKILL")],
+)
+def test_a_death_is_told_and_only_a_kill_by_the_kernel_is_out_of_memory(
+    how: str, by_the_kernel: bool, says: str, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = iter([5, 5 + by_the_kernel])
     monkeypatch.setattr(local, "kernel_kills", lambda: next(counts))
-    with pytest.raises(Died, match="SIGKILL") as caught:
-        engine.run("tests.work:die", "kill")
+    with pytest.raises(Died, match=says) as caught:
+        engine.run("tests.work:die", how)
     assert caught.value.out_of_memory == by_the_kernel
 
 

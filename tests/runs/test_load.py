@@ -19,7 +19,7 @@ from bench.records.store import Damaged, finished, load, path_of, seal
 from bench.report.render import render
 from tests.factories import baseline, run
 
-WRITERS, EACH = 4, 40
+WRITERS, EACH = 2, 40
 WRITE = f"""
 import sys
 from pathlib import Path

@@ -49,12 +49,6 @@ def test_seeds_are_outermost_and_the_rest_in_an_order_that_each_seed_gives(plann
     assert len({job.run_id for job in matrix.jobs}) == 48
 
 
-def test_side_tests_are_on_a_methods_first_seed(planned: Any) -> None:
-    jobs = planned(budget="60s,15s", seeds="5,3").jobs
-    assert {job.side_tests for job in jobs if job.spec.seed == 5} == {True}
-    assert {job.side_tests for job in jobs if job.spec.seed == 3} == {False}
-
-
 def test_a_budget_among_others_is_the_same_run_as_alone(planned: Any) -> None:
     alone, among = planned(budget="15s").jobs, planned(budget="60s,15s").jobs
     assert [job.run_id for job in alone] == [job.run_id for job in among if job.spec.budget.amount == 15]

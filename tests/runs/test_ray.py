@@ -22,7 +22,6 @@ import numpy as np
 import pytest
 
 import bench.runs.launchers.process as local
-from bench.analysis.comparison import compare
 from bench.data.sources import DataRequest
 from bench.models.pretrained import PACKAGED, PretrainedModel, find
 from bench.records.audit import audit
@@ -319,13 +318,6 @@ def test_a_cluster_without_machines_ends_the_matrix_and_loses_nothing(four: Matr
     assert left(tmp_path) == []
 
 
-def test_a_mixed_cluster_is_reported_device_by_device() -> None:
-    one = run("houlsby")
-    other = one.environment.model_copy(update={"device": "Another CPU", "engine": "ray"})
-    groups = compare([one, run("lora"), run("lora", environment=other)], "houlsby", [])
-    assert sorted((group.key.device, len(group.runs)) for group in groups) == [("Another CPU", 1), ("Some CPU", 2)]
-
-
 # What cannot be reached
 
 
@@ -379,6 +371,12 @@ def what(tiny_folder: Path, small_folder: Path) -> list[str]:
     return ["run", "--encoder", str(tiny_folder), "--data", str(small_folder), *SETTINGS]
 
 
+SHORT = """
+from bench.runs.launchers import ray
+whole = ray.RayEngine.run
+ray.RayEngine.run = lambda engine, work, *asked, **named: whole(engine, "tests.work:short", *asked, **named)
+"""
+"""As the fixture `short_runs`, on the cluster."""
 SCRIPT = """
 import sys
 from bench.cli.app import main
@@ -398,6 +396,7 @@ def python(*arguments: str, on: Sequence[str] = ONE_CORE) -> subprocess.Popen[st
 
 
 @RAY
+@pytest.mark.usefixtures("short_runs")
 @pytest.mark.parametrize(("there", "runs"), [(True, 1), pytest.param(False, 2, marks=pytest.mark.slow)])
 def test_runs_on_ray_are_the_runs_at_home(
     what: list[str], there: bool, runs: int, cluster: Nodes, tmp_path: Path, capfd: pytest.CaptureFixture[str],
@@ -406,7 +405,7 @@ def test_runs_on_ray_are_the_runs_at_home(
     what, out = [*what, "--method", "lora", "--budget", "4 steps", "--seeds", str(runs), "--save"], tmp_path / "ray"
     # Nodes that are there have all cores, and a run one thread. What is started here has the cores of the command.
     address, on = (cluster.address, ONE_CORE) if there else ("local", ())
-    process = python("-c", SCRIPT, *what, "--engine", "ray", "--address", address, "--out", str(out), on=on)
+    process = python("-c", SHORT + SCRIPT, *what, "--engine", "ray", "--address", address, "--out", str(out), on=on)
     seen: set[str] = set()
     while process.poll() is None and len(seen) < 2:
         seen |= {run.name for run in overview(out, None).running} - {"a run"}

@@ -98,18 +98,15 @@ def test_settings_reach_the_runs(tiny_suite: str) -> None:
     assert matrix.jobs[0].spec.hyperparameters == methods.get("lora").hyperparameters()
 
 
-def test_a_list_of_train_limits_is_an_axis_and_columns_are_passed_on() -> None:
-    fields = {"description": "x", "encoders": ["a"], "data": ["c"], "methods": ["lora"], "budgets": ["1s"]}
-    (request,) = Suite.model_validate({**fields, "train_limit": [100, 1000], "text_column": "body"}).requests()
-    assert (request.train_limit, request.text_column, request.label_column) == ("100,1000", "body", None)
-
-
-def test_encoders_and_data_are_crossed_and_those_that_an_option_makes_equal_run_once() -> None:
+def test_encoders_data_and_train_limits_are_crossed_and_those_that_an_option_makes_equal_run_once() -> None:
     suite = Suite.model_validate(CROSSED)
     asked = suite.requests("cpu")
     assert [(one.encoder, one.data) for one in asked] == [("a", "c"), ("a", "d"), ("b", "c"), ("b", "d")]
     assert {(one.budget, one.device) for one in asked} == {("1s,2s", "cpu")}
     assert [(one.encoder, one.data) for one in overridden(suite.requests(), {"encoder": "e"})] == [("e", "c"), ("e", "d")]
+    fields = {"description": "x", "encoders": ["a"], "data": ["c"], "methods": ["lora"], "budgets": ["1s"]}
+    (request,) = Suite.model_validate({**fields, "train_limit": [100, 1000], "text_column": "body"}).requests()
+    assert (request.train_limit, request.text_column, request.label_column) == ("100,1000", "body", None)
 
 
 def test_all_and_one_of_them_with_its_own_settings(tmp_path: Path) -> None:
@@ -247,13 +244,6 @@ def test_an_override_through_the_command(tiny_suite: str, tmp_path: Path, capsys
     assert "--budget 4 steps overrides the suite's 2 steps,60s" in told
     code, told = said([*where, "--budget", "soon"], capsys)
     assert (code, told.count("\n")) == (2, 1)
-
-
-def test_neither_method_nor_suite(capsys: pytest.CaptureFixture[str]) -> None:
-    code, line = said(["run"], capsys)
-    assert code == 2
-    assert "--method" in line
-    assert "--suite" in line
 
 
 def test_every_matrix_is_done_even_after_one_that_was_not_complete(

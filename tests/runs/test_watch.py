@@ -230,16 +230,12 @@ def test_any_lock_can_be_read(tmp_path: Path, content: bytes) -> None:
     assert read_status(path) is None
     (now,) = overview(tmp_path, None).running  # it may just be beginning
     assert now == Running("a run", "", "set-up", 0.0, None, None)
-
-
-def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
-    folder = lock_path(tmp_path, "").parent
-    folder.mkdir()
-    os.mkfifo(folder / "b.lock")
-    (folder / "c.lock").symlink_to(folder / "nowhere")
-    (folder / "d.lock").mkdir()
+    path.unlink()
+    os.mkfifo(path.with_name("b.lock"))
+    path.with_name("c.lock").symlink_to(path.with_name("nowhere"))
+    path.with_name("d.lock").mkdir()
     os.mkfifo(tmp_path / "pipe.json")
-    assert overview(tmp_path, None).damaged == 1
+    assert overview(tmp_path, None).damaged == 1, "what is no file is not opened"
 
 
 def test_a_line_is_written_once_a_second_and_where_it_cannot_be_nothing_happens(
@@ -413,6 +409,7 @@ def what(tiny_folder: Path, small_folder: Path) -> list[str]:
     return ["--method", "lora", "--encoder", str(tiny_folder), "--data", str(small_folder), "--device", "cpu"]
 
 
+@pytest.mark.usefixtures("short_runs")
 def test_a_real_run_is_seen_in_all_its_phases(
     what: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -469,27 +466,9 @@ def test_lines_that_are_kept_are_fewer(
     assert waits == [expected]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["--seeds", "3"], "--seeds needs to know which methods"),
-        (["--suite", "quick", "--seeds", "0"], "between 1 and 1000 seeds"),
-        (["--suite", "quik"], "did you mean 'quick'"),
-        (["--method", "hulsby"], "houlsby"),
-        (["--interval", "0"], "--interval"),
-    ],
-)
-def test_what_cannot_be_watched(arguments: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = said(tmp_path, "--once", *arguments, capsys=capsys)
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert says in err
-
-
 def test_it_imports_nothing_heavy(tmp_path: Path) -> None:
     kept(tmp_path, run())
-    modules, code = imported_by(["watch", "--once", "--out", str(tmp_path)], tmp_path)
-    assert code == 0
-    assert not modules & HEAVY
-    modules, code = imported_by(["watch", "--once", "--suite", "quick", "--device", "cpu"], tmp_path)
-    assert code == 0
-    assert not modules & (HEAVY - {"pandas"})  # which reads the reviews, as those runs would
+    watches = ["watch", "--once", "--out", str(tmp_path)]
+    alone, of_suite = imported_by(tmp_path, watches, ["watch", "--once", "--suite", "quick", "--device", "cpu"])
+    assert not alone & HEAVY
+    assert not of_suite & (HEAVY - {"pandas"})  # which reads the reviews, as those runs would

@@ -57,24 +57,27 @@ def test_cuda_is_only_promised_where_it_is() -> None:
             resolve_device("cuda")
 
 
-@pytest.mark.parametrize(("flags", "auto"), [("avx512f avx512_bf16", "bf16"), ("avx2 amx_bf16", "bf16"), ("avx512f", "fp32")])
+@pytest.mark.parametrize(
+    ("text", "auto"),
+    [
+        ("model name\t: a processor\nflags\t\t: fpu avx512f avx512_bf16 vme\n", "bf16"),
+        ("model name\t: a processor\nflags\t\t: fpu avx2 amx_bf16 vme\n", "bf16"),
+        ("model name\t: a processor\nflags\t\t: fpu avx512f vme\n", "fp32"),
+        ("model name : of a board that tells no flags\n", "fp32"),
+        (None, "fp32"),
+    ],
+)
 def test_a_cpu_computes_in_bf16_where_it_has_instructions_for_it(
-    flags: str, auto: str, monkeypatch: pytest.MonkeyPatch, cleared: None
+    text: str | None, auto: str, monkeypatch: pytest.MonkeyPatch, cleared: None
 ) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda path: f"model name\t: a processor\nflags\t\t: fpu {flags} vme\n")
-    assert [resolve_precision(name, "cpu") for name in ("auto", "fp32", "bf16")] == [auto, "fp32", "bf16"]
-    assert resolve_precision("auto", "cuda") == "bf16"
-
-
-@pytest.mark.parametrize("text", [None, "model name : of a board that tells no flags\n"])
-def test_a_cpu_that_tells_nothing_computes_in_fp32(text: str | None, monkeypatch: pytest.MonkeyPatch, cleared: None) -> None:
     def read(path: Path) -> str:
         if text is None:
             raise FileNotFoundError(path)
         return text
 
     monkeypatch.setattr(Path, "read_text", read)
-    assert resolve_precision("auto", "cpu") == "fp32"
+    assert [resolve_precision(name, "cpu") for name in ("auto", "fp32", "bf16")] == [auto, "fp32", "bf16"]
+    assert resolve_precision("auto", "cuda") == "bf16"
 
 
 @pytest.fixture

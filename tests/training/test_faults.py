@@ -467,6 +467,7 @@ def test_a_small_disk_is_refused(command: list[str], disk: Callable[[int], Path]
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.usefixtures("short_runs")
 def test_a_disk_that_others_fill_costs_the_checkpoint_and_not_the_record(
     command: list[str], disk: Callable[[int], Path], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
