@@ -50,6 +50,9 @@ CASES: list[tuple[list[str], str]] = [
     ([*LORA, "--budget", "5s", "--budget", "9s"], "--budget is given 2 times but takes one value"),
     (["run", "-m", "lora", "-o", "a", "--out", "b"], "--out is given 2 times"),
     (["predict", "a", "b", "--csv", "c", "--csv", "d"], "--csv is given 2 times"),
+    (["audit", "{runs}", ""], "a path is empty"),
+    (["report", "--results", "{runs}", "--results", ""], "--results is empty; give it a path, or leave it out"),
+    (["run", "--suite", "{pipe}"], "cannot be read: it is no file; name a YAML file"),
     # Hyperparameters
     ([*LORA, "--set", "lora.rang=4"], "lora has no hyperparameter 'rang'; did you mean 'rank'?"),
     ([*LORA, "--set", "lorra.rank=4"], "unknown method 'lorra'; did you mean 'lora'?"),
@@ -90,6 +93,7 @@ CASES: list[tuple[list[str], str]] = [
     # Tuning
     ([*LORA, "--tune", "few"], "'--tune': Input should be a valid integer"),
     ([*LORA, "--memory", "lots"], "memory 'lots' is not understood"),
+    ([*LORA, "--memory", ""], "memory '' is not understood"),
     ([*LORA, "--memory", "1KiB"], "must be between 1MiB and 1024TiB"),
     ([*LORA, "--memory", "9" * 30 + "TiB"], "must be between 1MiB and 1024TiB"),
     ([*LORA, "--memory", "-2GiB"], "memory '-2GiB' is not understood"),
@@ -155,6 +159,8 @@ CASES: list[tuple[list[str], str]] = [
     (["audit", "nowhere.json"], "there is no record 'nowhere.json'"),
     (["audit", "{pipe}"], "is not a record: it is not a file"),
     (["audit", "{file}"], "is not a record: it is not whole JSON"),
+    (["audit", "{loop}"], "is not a record: it cannot be read (Too many levels of symbolic links)"),
+    (["convert", "", "new"], "'' is neither a folder nor a hub id"),
     (["audit", "{empty}"], "there is no record in"),
     (["report", "--results", "{empty}"], "holds no records of runs; make some with"),
     (["report", "--results", "nowhere"], "there is no file or folder 'nowhere'"),
@@ -174,6 +180,7 @@ def places(tiny_folder: Path, small_folder: Path, tmp_path_factory: pytest.TempP
         (base / name / "train.csv").write_bytes(content)
         (base / name / "test.csv").write_bytes(HEAD + ROWS)
     os.mkfifo(base / "pipe")
+    (base / "loop").symlink_to("loop")
     for name in ("csv-pipe", "csv-folder"):
         (base / name).mkdir()
     os.mkfifo(base / "csv-pipe" / "train.csv")
