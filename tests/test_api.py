@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 import bench
+from bench.inference.predictions import PredictRequest, _texts
 from bench.report.render import render
 from bench.system.errors import RecordError, SpecError
 from tests.measurements.readme import ROOT
@@ -96,6 +97,12 @@ def test_a_comparison_and_a_prediction_refuse_what_they_cannot_use() -> None:
         bench.compare(str(STUDY))  # type: ignore[arg-type]
     with pytest.raises(SpecError, match="takes a list of texts"):
         bench.predict("abc", "a text")
+
+
+def test_a_dash_is_a_text_and_not_the_standard_input() -> None:
+    with pytest.raises(RecordError, match="run 'abc' is neither"):
+        bench.predict("abc", ["-"])
+    assert _texts(PredictRequest(piped=False), ["-"]).texts == ["-"]
 
 
 def test_a_record_whose_name_holds_brackets_is_read(tmp_path: Path) -> None:
