@@ -61,7 +61,7 @@ sharing: install
 peers: install
 	$(BIN)/python -m tests.measurements.peers --out results/peers.json
 
-# What the suite's way of training costs in accuracy on equal reviews: hours, and the same command goes on.
+# What the suite's way of training costs in accuracy on equal reviews: hours, and the same command resumes.
 peers-accuracy: install
 	$(BIN)/python -m tests.measurements.peers.accuracy
 

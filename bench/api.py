@@ -184,5 +184,5 @@ def predict(
     if not len(texts):
         raise SpecError("predict() needs at least one text")
     where = None if encoder is None else str(encoder)
-    request = PredictRequest([str(run), *texts], style="json", results=Path(results), encoder=where, device=device)
+    request = PredictRequest([str(run), *texts], style="json", results=Path(results), encoder=where, device=device, piped=False)
     return pd.DataFrame(json.loads(predict_texts(request)))

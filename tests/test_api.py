@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 import bench
+from bench.inference.predictions import PredictRequest, _texts
 from bench.report.render import render
 from bench.system.errors import RecordError, SpecError
 from tests.measurements.readme import ROOT
@@ -95,3 +96,9 @@ def test_what_is_wrong_is_said_by_type(tmp_path: Path) -> None:
 def test_an_option_of_another_kind_is_refused(options: dict[str, Any], says: str) -> None:
     with pytest.raises(SpecError, match=re.escape(says)):
         bench.run(**{"methods": "lora", **options})
+
+
+def test_a_dash_is_a_text_and_not_the_standard_input() -> None:
+    with pytest.raises(RecordError, match="run 'abc' is neither"):
+        bench.predict("abc", ["-"])
+    assert _texts(PredictRequest(piped=False), ["-"]).texts == ["-"]

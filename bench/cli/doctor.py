@@ -147,18 +147,20 @@ def _libraries() -> Iterator[_Finding]:
     if not pins:
         yield _Finding("libraries", "the installed package adapter-bench, which says what it pins", "run: make install")
         return
-    other: list[str] = []
+    other, whole = list[str](), True
     for name, wanted in pins.items():
         try:
             got = version(name).partition("+")[0]  # torch's 2.13.0+cpu is 2.13.0
         except PackageNotFoundError:
             # Encoder and reviews may come from elsewhere; their own lines speak of that.
             if name not in {PACKAGE, *(package for package, _ in PACKAGED.values())}:
+                whole = False
                 yield _Finding("libraries", name, f"run: pip install {name}=={wanted}")
             continue
         if got != wanted:
             other.append(f"{name} is {got}, pinned {wanted}")
-    text = f"the {len(pins)} pinned versions, torch {version('torch')} among them"
     if other:
         text = f"{'; '.join(other)}: numbers may differ from the published ones; run: make install"
-    yield _Finding("libraries", text)
+        yield _Finding("libraries", text)
+    elif whole:
+        yield _Finding("libraries", f"the {len(pins)} pinned versions, torch {version('torch')} among them")

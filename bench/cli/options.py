@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from bench.runs.request import SHORTEST, Request, parse_settings
 from bench.system.errors import SpecError
@@ -69,7 +69,7 @@ _OPTIONS: dict[str, Any] = {
     "precision": _option(Literal["auto", "fp32", "bf16"], "auto: bf16 where the device has instructions for it, else fp32."),
     "device": _option(Device, "Where runs execute."),
     "memory": _option(str | None, 'Most that training may use: "2GiB". Beyond it a run ends.'),
-    "test_limit": _option(int | None, "Test on so many reviews only, half of each class."),
+    "test_limit": _option(int | None, "Test on so many texts only, as many of each class."),
     "train_limit": _option(str | None, "Train on so many texts only, the first of each seed's order; several: 100,1000."),
     "tune": _option(int | None, "First choose each method's learning rate among so many, on validation only."),
     "tune_seeds": _option(int, "With --tune: seeds each learning rate is tried with.", min=1, max=100),
@@ -152,8 +152,12 @@ class Command(TyperCommand):
         if not ctx.resilient_parsing:
             values, _, order = self.make_parser(ctx).parse_args(args=list(args))
             for option in order:
-                if isinstance(option, TyperOption) and option.type_descriptor.annotation is Path and not values[option.name]:
-                    raise SpecError(f"{option.opts[0]} is empty; give it a path, or leave it out")
+                given = values[option.name]
+                empty = "" in given if isinstance(given, list | tuple) else given == ""
+                kinds = (Path, list[Path])
+                if empty and isinstance(option, TyperArgument | TyperOption) and option.type_descriptor.annotation in kinds:
+                    name = option.opts[0] if isinstance(option, TyperOption) else "a path"
+                    raise SpecError(f"{name} is empty; give it a path, or leave it out")
             for option, times in Counter(order).items():
                 if times > 1 and isinstance(option, TyperOption) and not (option.multiple or option.is_flag):
                     raise SpecError(f"{option.opts[0]} is given {times} times but takes one value; give it once")

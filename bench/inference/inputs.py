@@ -63,8 +63,10 @@ def from_table(path: Path, column: str) -> Texts:
     """Read a text from each row, in the named column of a CSV, TSV, JSON lines or parquet file; other columns are kept.
 
     Raises:
-        DataError: naming the row and what is wrong with it.
+        DataError: if there is no such file; naming the row and what is wrong with it.
     """
+    if not path.is_file():  # reading a pipe or a device might never end
+        raise DataError(f"--csv {str(path)!r} is no file; name a table, or give texts by a pipe without --csv")
     table = read_table(path)
     names = table.header
     if names.count(column) != 1:

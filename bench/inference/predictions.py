@@ -52,6 +52,8 @@ class PredictRequest:
     """Folder of the data of a test, likewise."""
     device: str = "auto"
     """auto: the device of the runs if there is one, else the CPU."""
+    piped: bool = True
+    """Whether "-" alone stands for the standard input; else it is a text like any other."""
 
 
 def predict_texts(request: PredictRequest) -> str:
@@ -165,7 +167,7 @@ def _texts(request: PredictRequest, words: list[str]) -> Texts:
         if words:
             raise SpecError(f"texts and --csv are both given ({words[0][:40]!r}); give one or the other")
         return from_table(request.csv, request.column)
-    if words not in ([], ["-"]):
+    if words and (words != ["-"] or not request.piped):
         return from_arguments(words)
     if not words and sys.stdin.isatty():
         raise SpecError('give a text, such as "A warm and funny film.", or --csv FILE, or a text a line through a pipe')

@@ -68,7 +68,7 @@ def convert(source: str, target: Path) -> tuple[PretrainedModel, list[str]]:
 def _source(source: str) -> tuple[str, Path, Path]:
     """Find the name of what is to be converted, the folder of its files and that of modules.json."""
     path = Path(source).expanduser()
-    if path.is_dir():
+    if source and path.is_dir():
         folder, root = layout(path)
         return name_of(root), folder, root
     if path.exists() or source.count("/") != 1:

@@ -43,7 +43,7 @@ def read_json(name: str, folder: Path, file: str, largest: int = LARGEST) -> Any
             raise ModelError(f"encoder {name!r}: {file} cannot be read: it is no file of at most {largest // 2**20} MiB")
         return from_json((folder / file).read_bytes())
     except OSError as error:
-        raise ModelError(f"encoder {name!r}: {file} cannot be read ({type(error).__name__}); is it whole?") from None
+        raise ModelError(f"encoder {name!r}: {file} cannot be read ({error.strerror}); is it whole?") from None
     except ValueError as error:
         raise ModelError(f"encoder {name!r}: {file} cannot be read: it is not whole JSON ({error})") from None
 

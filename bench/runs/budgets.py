@@ -200,7 +200,10 @@ def load_calibration(path: Path, setting: CalibrationSetting, methods: Sequence[
             of the methods.
     """
     where = f"calibration {str(path)!r}"
-    record = read(path)
+    try:
+        record = read(path)
+    except RecordError as error:
+        raise RecordError(f"--calibration: {error}; name a calibration-….json") from None
     if not isinstance(record, Calibration):
         kind = "baseline" if isinstance(record, Baseline) else "run"
         raise RecordError(f"{where} is the record of a {kind}; name a calibration-….json")

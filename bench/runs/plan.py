@@ -139,7 +139,7 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
     device: Literal["cpu", "cuda"] = "cuda" if request.device == "cuda" else "cpu"
     device = device if elsewhere else resolve_device(request.device)
     precision = resolve_precision(request.precision, device)
-    memory_cap = parse_size(request.memory) if request.memory else None
+    memory_cap = None if request.memory is None else parse_size(request.memory)
     pretrained = find(request.encoder)
     names = _attaching(names, request.methods, pretrained)
     settings = {name: _settings(name, request.hyperparameters.get(name, {}), pretrained.shape) for name in names}

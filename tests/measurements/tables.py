@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from tests.measurements import cluster, growth, sharing
+from tests.measurements import cluster, growth, methods_learn, sharing
 from tests.measurements.peers import accuracy
 from tests.measurements.peers.tables import evaluation_table, limits, spinning_table, summaries, table
 from tests.measurements.readme import ROOT, between_marks, rewrite
@@ -54,6 +54,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "peers-accuracy": lambda found: [accuracy.table(found, False)],
     "dropout-accuracy": lambda found: [accuracy.table(found, True)], "growth": _growth, "cluster": _cluster,
     "sharing": _sharing,
+    "methods-learn": lambda found: [methods_learn.table([methods_learn.Learned(**one) for one in found["methods"]])],
 }  # fmt: skip
 """The tables of a measurement, by the name of its file."""
 

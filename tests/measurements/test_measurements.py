@@ -259,6 +259,11 @@ class TestGrowth:
 
 
 class TestMethodsLearn:
+    def test_every_method_has_learned(self) -> None:
+        found = json.loads((RESULTS / "methods-learn.json").read_text())["methods"]
+        assert {one["method"] for one in found} == set(methods.names())
+        assert all(one["learned"] for one in found)
+
     def test_what_learns_is_told_from_what_does_not(self, tiny_folder: Path, easy_folder: Path) -> None:
         def learned(steps: int) -> methods_learn.Learned:
             return methods_learn.learn("fourierft", str(tiny_folder), str(easy_folder), steps, 2, lambda *_: None)

@@ -6,6 +6,7 @@ It reads records alone and shares only formulas with the code that wrote them. E
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ def _files(paths: Iterable[Path]) -> list[tuple[Path, bool]]:
         if not files:
             raise RecordError(f"there is no record in {str(path)!r}")
         for file in files:
-            by_path.setdefault(file.resolve(), (file, not path.is_dir()))
+            by_path.setdefault(Path(os.path.realpath(file)), (file, not path.is_dir()))
     return list(by_path.values())
 
 
