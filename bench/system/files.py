@@ -61,13 +61,14 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_out(path: Path, content: bytes, label: str) -> None:
-    """Write the output of a command to its `--out`; errors call it `label`.
+    """Write the output of a command to its `--out`; errors call it `label`. A link, a device and a pipe stay what they are.
 
     Raises:
         RecordError: if it cannot be written.
     """
+    through = path.is_symlink() or (path.exists() and not path.is_file())
     try:
-        with atomic_write(path) as file:
+        with path.open("wb") if through else atomic_write(path) as file:
             file.write(content)
     except OSError as error:
         raise RecordError(f"{label} cannot be written to {str(path)!r} ({error.strerror}); choose another --out") from None
