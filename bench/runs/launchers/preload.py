@@ -28,8 +28,9 @@ def hidden(*names: str) -> Iterator[None]:
         sys.modules.update(there)
 
 
-# transformers and evaluate take two to three seconds to load these, for work that no run has.
-with hidden("scipy", "sklearn"):
+# transformers and evaluate take two to three seconds to load these, for work that no run has. Once imported, transformers
+# knows that they are installed.
+with hidden(*(() if "transformers" in sys.modules else ("scipy", "sklearn"))):
     import transformers.models.auto.modeling_auto
 
     import bench.training.baseline
