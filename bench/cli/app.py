@@ -234,11 +234,14 @@ def main(arguments: list[str] | None = None) -> None:
     except BenchError as error:
         line = str(error)
     except OSError as error:
-        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        if error.errno == errno.ENAMETOOLONG:  # from the first look at a path, wherever one is named
+            line = f"{str(error.filename)!r} cannot be a path ({error.strerror}); name a shorter one"
+        elif error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            line = f"the output cannot be written ({error.strerror})"
+            # Flushing it when the interpreter ends would fail again.
+            sys.stdout = None
+        else:
             raise
-        line = f"the output cannot be written ({error.strerror})"
-        # Flushing it when the interpreter ends would fail again.
-        sys.stdout = None
     print(f"error: {_visible(line)}", file=sys.stderr)
     sys.exit(2)
 

@@ -19,7 +19,7 @@ from zipfile import BadZipFile
 from bench.models.pretrained import PretrainedModel, allowed, configuration, find, layout
 from bench.models.weight_files import INDEX, WEIGHTS, names_of, read_json, weight_files
 from bench.system.errors import ModelError
-from bench.system.files import name_of, temporary_folder
+from bench.system.files import existing, name_of, temporary_folder
 from bench.system.hub import fetch
 from methods import EncoderShape
 
@@ -67,11 +67,11 @@ def convert(source: str, target: Path) -> tuple[PretrainedModel, list[str]]:
 
 def _source(source: str) -> tuple[str, Path, Path]:
     """Find the name of what is to be converted, the folder of its files and that of modules.json."""
-    path = Path(source).expanduser()
-    if source and path.is_dir():
+    path = existing(source)
+    if path is not None and path.is_dir():
         folder, root = layout(path)
         return name_of(root), folder, root
-    if path.exists() or source.count("/") != 1:
+    if path is not None or source.count("/") != 1:
         raise ModelError(f"{source!r} is neither a folder nor a hub id; name one that holds config.json and weights")
     # One pattern for weights of either kind: what is cached is taken for whole where every needed one is met.
     needed, words = ["config.json", "[mp]*model[.-]*[bs]*"], ["tokenizer.json"]

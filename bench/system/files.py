@@ -66,8 +66,8 @@ def write_out(path: Path, content: bytes, label: str) -> None:
     Raises:
         RecordError: if it cannot be written.
     """
-    through = path.is_symlink() or (path.exists() and not path.is_file())
     try:
+        through = path.is_symlink() or (path.exists() and not path.is_file())
         with path.open("wb") if through else atomic_write(path) as file:
             file.write(content)
     except OSError as error:

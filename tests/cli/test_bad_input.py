@@ -129,6 +129,13 @@ CASES: list[tuple[list[str], str]] = [
     (["report", "--results", "{runs}", "--out", "{runs}"], "the report cannot be written to"),
     (["report", "--results", "{runs}", "--out", "x" * 300], "the report cannot be written to"),
     (["report", "--results", "{runs}", "--out", "a\0b"], "Value error, embedded null byte"),
+    *[(arguments, "(File name too long); name a shorter one") for arguments in (
+        ["report", "--results", "x" * 300], ["watch", "--once", "--out", "x" * 300], ["audit", "x" * 300],
+        ["export", "x" * 300], ["convert", "{small}", "x" * 300], [*LORA, "--suite", "d/" * 2500],
+        ["report", "--results", "{runs}", "--format", "svg", "--figure", "forest", "--out", "x" * 300],
+    )],
+    (["convert", "x" * 300, "new"], "is neither a folder nor a hub id"),
+    (["convert", "~nobody-of-this-name/x/y", "new"], "is neither a folder nor a hub id"),
     (["report", "--strict", "yes"], "there is no file or folder 'yes'"),
     (["audit"], "name at least one record or folder"),
     (["audit", "nowhere.json"], "there is no record 'nowhere.json'"),
