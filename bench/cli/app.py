@@ -77,6 +77,8 @@ def report(
     drawn = format_ in ("svg", "png")
     if drawn and view:
         raise SpecError(f"--view chooses tables; with --format {format_} choose a figure with --figure")
+    if drawn and wide:
+        raise SpecError(f"--wide is for tables; --format {format_} draws none")
     if figure is not None and not drawn:
         raise SpecError(f"--figure needs --format svg or png; --format {format_} has no single figures")
     if format_ == "html" and out is None and sys.stdout.isatty():
@@ -110,7 +112,7 @@ def predict(
     csv: Annotated[
         Path | None, typer.Option(help="A table: CSV, TSV, JSON lines, parquet; predictions are two more columns.")
     ] = None,
-    column: Annotated[str, typer.Option(help="Its column of texts.")] = "text",
+    column: Annotated[str | None, typer.Option(help="Its column of texts. [text]", show_default=False)] = None,
     test: Annotated[
         bool, typer.Option("--test", help="Repeat the run's own test instead; exit code 1 unless its logits are the same.")
     ] = False,

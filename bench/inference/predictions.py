@@ -42,7 +42,8 @@ class PredictRequest:
     adapters: list[str] = field(default_factory=list)
     """NAME=RUN, or the name of the data of one saved run."""
     csv: Path | None = None
-    column: str = "text"
+    column: str | None = None
+    """Of the table; None: text."""
     style: str | None = None
     """text, csv or json; None: csv for a table, else text."""
     results: Path = RUNS
@@ -166,7 +167,9 @@ def _texts(request: PredictRequest, words: list[str]) -> Texts:
     if request.csv is not None:
         if words:
             raise SpecError(f"texts and --csv are both given ({words[0][:40]!r}); give one or the other")
-        return from_table(request.csv, request.column)
+        return from_table(request.csv, request.column or "text")
+    if request.column is not None:
+        raise SpecError(f"--column {request.column} needs --csv, the table that has it")
     if words and (words != ["-"] or not request.piped):
         return from_arguments(words)
     if not words and sys.stdin.isatty():

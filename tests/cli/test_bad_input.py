@@ -168,6 +168,7 @@ CASES: list[tuple[list[str], str]] = [
         (["--format", "png"], "a PNG is not text: name a file or a folder for it with --out"),
         (["--format", "png", "--out", "x.svg"], "--out 'x.svg' is no name for --format png: a picture ends in .png"),
         (["--format", "svg", "--view", "curves"], "--view chooses tables; with --format svg choose a figure"),
+        (["--format", "svg", "--wide"], "--wide is for tables; --format svg draws none"),
         (["--figure", "forest"], "--figure needs --format svg or png"),
         (["--format", "svg", "--figure", "pie"], "'pie' is not one of"),
         (["--format", "html"], "name a file for it with --out"),

@@ -235,6 +235,7 @@ FILES: dict[str, bytes] = {
     "quote.csv": b'text\n"good\n',
     "empty.csv": b"id,text\n1,good\n2,\n",
     "nul.csv": b"text\na\0b\n",
+    "list.jsonl": b'{"text": "good"}\n{"text": ["a"]}\n',
     "long.csv": b"text\n" + b"a" * (LONGEST + 1) + b"\n",
 }
 
@@ -264,6 +265,8 @@ CASES: list[tuple[list[str], str, str]] = [
     (["{houlsby}", "--csv", "{ragged.csv}"], "", "ragged.csv, row 2 has 3 fields, its header 2"),
     (["{houlsby}", "--csv", "{latin1.csv}"], "", "latin1.csv, line 3: byte 0xE9 is not UTF-8"),
     (["{houlsby}", "--csv", "{quote.csv}"], "", "quote.csv, row 1: a double quote opens a text and none closes it"),
+    (["{houlsby}", "--csv", "{list.jsonl}"], "", "list.jsonl, row 2: the value of 'text' is a list, not a text"),
+    (["{houlsby}", "good", "--column", "review"], "", "--column review needs --csv"),
     (["{houlsby}", "good", "--test"], "", "--test takes the run's own test reviews"),
     (["{houlsby}", "good", "--format", "pdf"], "", "'pdf' is not one of"),
     (["{houlsby}", "good", "--encoder", "minilm"], "", "the encoder 'minilm' is not the one of run"),
