@@ -17,12 +17,14 @@ from hypothesis import settings
 
 from bench.cli.app import main
 from bench.data.sources import Reviews, Source, read
-from bench.data.task import Task, prepare, split
+from bench.data.task import Ints, Split, Task, prepare, split
 from bench.models.pretrained import PretrainedModel, find
-from bench.records.schema import DataCut, Record
+from bench.records.schema import DataCut, Record, baseline_id
 from bench.records.spec import Budget, RunSpec
 from bench.records.store import Damaged, load
+from bench.runs.launchers.process import LocalEngine
 from bench.system.device import resolve_device
+from bench.training.baseline import BaselineJob, baseline_spec
 from bench.training.job import Job, job_of
 
 settings.register_profile("loaded", deadline=None)
@@ -43,21 +45,14 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 """Families of encoders, as transformers' classes begin, and what their configurations need beside `TINY`."""
+PLAIN = ["Bert", "Roberta", "XLMRoberta", "DistilBert", "MPNet"]
 MEAN = '{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false}'
 """Mean pooling as sentence-transformers before 5.4 writes it."""
 
-
 LONG = (
-    "test_ray",
-    "test_kills",
-    "test_tuning",
-    "test_predict",
-    "test_card",
-    "test_run",
-    "test_faults",
-    "test_resume",
-    "test_page",
-)
+    "test_ray_cluster", "test_ray", "test_kills", "test_tuned_runs", "test_predict", "test_card", "test_run", "test_faults",
+    "test_disk", "test_resume", "test_page_in_browser", "test_page_points", "test_page",
+)  # fmt: skip
 """Files that take longest. They come first, so that at the end no process has one left while the others are done."""
 
 
@@ -256,3 +251,27 @@ def make_spec(method: str = "houlsby", **fields: Any) -> RunSpec:
         "precision": "fp32", "device": "cpu", "threads": 2,
     }  # fmt: skip
     return RunSpec(**{**defaults, **fields})
+
+
+def baseline_job(source: Source, rows: Ints | None = None) -> BaselineJob:
+    """The baseline on these rows of a source, or on all; it needs no tokens."""
+    made = split(source)
+
+    def labels(reviews: Reviews) -> Split:
+        return Split(np.array([], dtype=np.int32), np.zeros(len(reviews) + 1, dtype=np.int64), np.array(reviews.labels))
+
+    none = np.array([], dtype=np.int64)
+    task = Task(labels(made.train), labels(made.validation), labels(made.test), made.leaked, none, none, 0)
+    rows = np.arange(len(made.train)) if rows is None else rows
+    spec = baseline_spec(rows, None)
+    return BaselineJob(baseline_id(spec, data_sha256=source.sha256), spec, rows, made, task, cut_of(source), 1)
+
+
+def only(folder: Path) -> Record:
+    (record,) = load(folder)
+    return record
+
+
+def left(out: Path) -> list[str]:
+    """What lies in a results folder beside records and logits."""
+    return sorted(path.name for path in out.iterdir() if path.suffix != ".json" and path.name != "logits")

@@ -9,6 +9,7 @@ import numpy as np
 
 import methods
 from bench.analysis.comparison import Group, compare
+from bench.models.pretrained import find
 from bench.records.metrics import confusion
 from bench.records.ratios import calibration_id
 from bench.records.schema import (
@@ -267,3 +268,24 @@ def one_group(*records: Record | Baseline, reference: str = "houlsby") -> Group:
 def said(group: Group) -> dict[str, str]:
     """The notes of a group by their kind."""
     return {note.kind: note.text for note in notes(group)}
+
+
+def whole(wrong: int = 20, **fields: Any) -> Record:
+    """A run of rules version 2 on the packaged encoder with everything that one can have."""
+    encoder = run().encoder.model_copy(update={"sha256": find("minilm").sha256})
+    made = run(wrong=wrong, rules_version=2, encoder=encoder, energy=Energy(joules=900, source="a counter"), **fields)
+    assert made.compute is not None
+    return made.model_copy(update={"compute": made.compute.model_copy(update={"flop_utilisation": 0.4})})
+
+
+def put(record: Record, **parts: Any) -> Record:
+    """The record with fields of its parts replaced and the id that then follows."""
+    update = {
+        name: getattr(record, name).model_copy(update=value) if isinstance(value, dict) else value
+        for name, value in parts.items()
+    }
+    made = record.model_copy(update=update)
+    identity = run_id(
+        made.spec, encoder_sha256=made.encoder.sha256, data_sha256=made.data.sha256, rules_version=made.rules_version
+    )
+    return made.model_copy(update={"run_id": identity})

@@ -21,6 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bench.runs.launchers.process as local
+from bench.records.schema import Record
+
 PHASES = ("set-up", "training", "checkpoint", "evaluation", "record")
 SETTINGS = ["--max-length", "32", "--batch-size", "8", "--test-limit", "40"]
 TIMED = {"longest_step_seconds", "curve"}
@@ -53,7 +56,6 @@ def instrument(share: float) -> None:
     """Mark phases, and make short what only measures the machine. Functions, not behaviour, are replaced."""
     import bench.runs.executor as doing
     import bench.runs.launchers.preload  # noqa: F401
-    import bench.runs.launchers.process as local
     import bench.training.checkpointer as resume
     import bench.training.run as run
     from bench.training.trainer import Trainer
@@ -236,3 +238,7 @@ def kill(scenarios: list[dict[str, Any]], share: float, report: Path) -> None:
         folder.mkdir()
         done.append(scenario(about, folder.resolve(), dice, references))
         report.write_text(json.dumps(done, indent=1))
+
+
+def came_to(record: Record) -> dict[str, Any]:
+    return result(record.model_dump(mode="json"))

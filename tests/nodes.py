@@ -13,8 +13,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 
-__all__ = ["Nodes", "nodes"]
+import pytest
+
+__all__ = ["RAY", "Nodes", "nodes"]
+RAY = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install 'adapter-bench[ray]'")
 
 
 @dataclass(frozen=True)

@@ -88,8 +88,15 @@ def test_the_top_of_the_package_is_short() -> None:
 
 
 def test_a_file_is_one_idea() -> None:
-    lines = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES.values()}
+    files = [*MODULES.values(), *(ROOT / "tests").rglob("*.py")]
+    lines = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
     assert {name: count for name, count in lines.items() if count > 300 and name not in LONG} == {}
+
+
+def test_modules_of_tests_do_not_import_each_other() -> None:
+    """What several need stands beside them: `conftest`, `factories`, `classifiers`, `encoder_folders`, `reports`, `work`."""
+    texts = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")}
+    assert [path.name for path, text in texts.items() if re.search(r"^ *(from|import) tests\.[\w.]*\btest_", text, re.M)] == []
 
 
 @pytest.mark.parametrize("package", ["cli", "report"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from bench.training.job import Job
 
 Notify = Callable[[str, float], None]
+HEAVY = {"torch", "transformers", "adapters", "peft", "pandas", "datasets", "evaluate", "sklearn", "tokenizers"}
 FEW = 60
 """Sentences of another source that a short run is tested on."""
 
@@ -202,3 +204,17 @@ def sleep(path: str) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     Path(path).write_text(str(os.getpid()))
     time.sleep(120)
+
+
+def imported_by(folder: Path, *commands: list[str]) -> list[set[str]]:
+    """The modules that one process has imported by the end of each of these commands, all of which end well."""
+    script = (
+        "import sys\nfrom bench.cli.app import main\n"
+        f"for arguments in {commands!r}:\n"
+        " try:\n  main(arguments)\n"
+        " except SystemExit as end:\n  print('\\nMODULES', end.code, *(name for name in sys.modules if '.' not in name))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=120)
+    ends = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("MODULES ")]
+    assert [code for code, *_ in ends] == ["0"] * len(commands), done.stderr
+    return [set(modules) for _, *modules in ends]

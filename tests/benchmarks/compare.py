@@ -13,8 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AliasPath, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from tabulate import tabulate
+
+from bench.system.errors import RecordError
+from tests.measurements.keeping import in_one_line
 
 LIBRARIES = ("torch", "transformers", "adapters", "peft")
 BASELINE = Path(__file__).with_name("baseline.json")
@@ -24,10 +27,6 @@ With other work on both cores a ratio doubled, which no useful margin covers: a 
 measurement on a quiet one. Half as much again is beyond the first, and below what a step that works twice would show."""
 
 Ratio = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class BadInput(Exception):
-    """A file that cannot be used. The message is one line."""
 
 
 class Key(BaseModel):
@@ -54,23 +53,15 @@ class Baseline(BaseModel):
     relative: dict[str, Ratio]
 
 
-class _Figures(BaseModel):
-    relative: Ratio
-
-
 class _Benchmark(BaseModel):
     name: str
-    extra_info: _Figures
-
-
-class _Machine(BaseModel):
-    baseline_key: Key
+    relative: Ratio = Field(validation_alias=AliasPath("extra_info", "relative"))
 
 
 class _Results(BaseModel):
     """The part of pytest-benchmark's JSON that is read here."""
 
-    machine_info: _Machine
+    key: Key = Field(validation_alias=AliasPath("machine_info", "baseline_key"))
     benchmarks: list[_Benchmark] = Field(min_length=1)
 
 
@@ -82,18 +73,17 @@ def _read(path: Path, kind: TypeAdapter[Any], advice: str) -> Any:
     try:
         return kind.validate_json(path.read_bytes())
     except OSError as error:
-        raise BadInput(f"{path.name} cannot be read ({error.strerror}); {advice}") from None
+        raise RecordError(f"{path.name} cannot be read ({error.strerror}); {advice}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "it"
-        raise BadInput(f"{path.name} cannot be used ({where}: {first['msg']}); {advice}") from None
+        raise RecordError(f"{path.name} cannot be used ({where}: {first['msg']}); {advice}") from None
 
 
 def measured(path: Path) -> Baseline:
     """The relative times in a file of results."""
     results = _read(path, _RESULTS, "make it with: make bench")
-    times = {benchmark.name: benchmark.extra_info.relative for benchmark in results.benchmarks}
-    return Baseline(key=results.machine_info.baseline_key, relative=times)
+    return Baseline(key=results.key, relative={benchmark.name: benchmark.relative for benchmark in results.benchmarks})
 
 
 def update(new: Baseline, path: Path) -> None:
@@ -124,7 +114,7 @@ def compare(now: Baseline, path: Path) -> int:
     """Print how the times stand beside the baseline in `path`; returns the exit code."""
     known: list[Baseline] = _read(path, _BASELINES, "make it with: make bench-update")
     if not known:
-        raise BadInput(f"{path.name} is empty; make it with: make bench-update")
+        raise RecordError(f"{path.name} is empty; make it with: make bench-update")
     before = max(known, key=lambda baseline: baseline.key.likeness(now.key))
     text, bad = table(now, before)
     print(text)
@@ -142,14 +132,11 @@ def main(arguments: Sequence[str] | None = None, baseline: Path = BASELINE) -> i
     parser.add_argument("results", type=Path, help="what pytest wrote with --benchmark-json")
     parser.add_argument("--update", action="store_true", help="make these results the baseline of this kind of machine")
     options = parser.parse_args(arguments)
-    try:
+    with in_one_line():
         now = measured(options.results)
         if not options.update:
             return compare(now, baseline)
         update(now, baseline)
-    except BadInput as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     print(f"{baseline.name} now holds {len(now.relative)} benchmarks of {now.key}")
     return 0
 

@@ -17,9 +17,9 @@ from bench.data.task import Task, _tokenize, prepare, split
 from bench.inference.predict import predict
 from bench.models.pretrained import PretrainedModel
 from bench.report.render import render
+from tests.classifiers import loop_for
 from tests.measurements.measuring import Work, benchmark_against, matrix_products, python_loop
 from tests.measurements.records import BUDGETS, write_records
-from tests.methods.test_methods import loop_for
 
 BATCH, LENGTH, EVALUATED, TOKENISED = 16, 128, 64, 500
 REPORT_LOOPS = 60

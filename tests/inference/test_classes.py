@@ -14,8 +14,7 @@ from bench.data.sources import read as read_data
 from bench.records.audit import audit
 from bench.records.schema import Record
 from bench.training.baseline import fit_baseline
-from tests.conftest import call, records, runs_by
-from tests.training.test_baseline import job
+from tests.conftest import baseline_job, call, records, runs_by
 
 FOUR = ("Business", "Sci/Tech", "Sports", "World")
 WORDS = [
@@ -129,7 +128,7 @@ def test_twenty_classes(tiny_folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_baseline_of_four_classes(four: Path) -> None:
-    found = fit_baseline(job(read_data(str(four))))
+    found = fit_baseline(baseline_job(read_data(str(four))))
     assert found.test.classes == 4
     assert found.test.accuracy == 1.0, "each class has words of its own"
 

@@ -10,8 +10,8 @@ from bench.data.task import Task
 from bench.inference import latency
 from bench.inference.latency import BATCHES, measure_latency
 from bench.models.pretrained import PretrainedModel
+from tests.classifiers import IDS, MASK, trained
 from tests.conftest import make_spec
-from tests.methods.test_methods import IDS, MASK, trained
 
 
 @pytest.mark.parametrize("name", ["houlsby", "lora", "full", "head-only"])

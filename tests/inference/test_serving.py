@@ -16,10 +16,9 @@ from bench.models.classifier import Classifier, load_classifier
 from bench.models.pretrained import PretrainedModel
 from bench.records.artifacts import Saved
 from bench.system.errors import SpecError
+from tests.classifiers import attached, keep
 from tests.conftest import make_spec
 from tests.measurements.sharing import tensors
-from tests.methods.test_methods import attached
-from tests.saving import keep
 
 TEXTS = ["A warm and funny film.", "Dull.", "It never finds its feet, and neither does anyone who has to watch it. " * 9]
 
@@ -65,8 +64,6 @@ PAIRS = [
     ("houlsby", "houlsby"), ("houlsby", "pfeiffer"), ("houlsby", "head-only"), ("lora", "lora"), ("lora", "lora-all-linear"),
     ("lora-matched", "head-only"), ("head-only", "head-only"),
 ]  # fmt: skip
-
-
 OWN_HEADS = [((name, name), kind) for name in ("houlsby", "lora") for kind in ("Roberta", "DistilBert", "MPNet")]
 
 

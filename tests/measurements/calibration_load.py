@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +65,7 @@ def measure(job: Job, methods: list[Named], seconds: float = SECONDS) -> dict[st
     found: dict[str, Calibration] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in ("quiet", "loaded", "quiet again"):
-            if name == "loaded":
-                with burning():
-                    found[name] = calibrate(job, methods, Path(folder) / name, seconds=seconds)
-            else:
+            with burning() if name == "loaded" else nullcontext():
                 found[name] = calibrate(job, methods, Path(folder) / name, seconds=seconds)
     return {name: made.model_dump(mode="json") for name, made in found.items()}
 

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
 
@@ -23,7 +23,7 @@ from bench.records.store import load
 from bench.runs.launchers.ray_cluster import Cluster, connected
 from bench.runs.plan import Matrix, Request, plan
 from bench.runs.scheduler import carry_out
-from tests.measurements.keeping import about, in_one_line, keep
+from tests.measurements.keeping import about, in_one_line, keep_rows
 from tests.nodes import nodes
 
 __all__ = ["Row", "measure", "row_of", "table"]
@@ -147,15 +147,8 @@ def main() -> None:
     environment = about(threads=1)
     with in_one_line():
         rows = measure(request)
-    print(table(rows))
-    print(*(f"- {note}" for note in NOTES), sep="\n")
-    content = {
-        "asked": {name: getattr(request, name) for name in ("methods", "encoder", "data", "budget", "seeds")},
-        "notes": NOTES,
-        "environment": environment,
-        "rows": [asdict(row) for row in rows],
-    }
-    keep(given.out, content)
+    asked = {name: getattr(request, name) for name in ("methods", "encoder", "data", "budget", "seeds")}
+    keep_rows(given.out, table(rows), NOTES, environment, rows, asked=asked)
 
 
 if __name__ == "__main__":

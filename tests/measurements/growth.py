@@ -71,9 +71,9 @@ def train(
     from bench.training.budget import Ledger
     from bench.training.trainer import Trainer
     from bench.training.warm_up import warm_up_libraries
+    from tests.classifiers import attached
     from tests.conftest import make_spec
     from tests.measurements.measuring import matrix_products, seconds
-    from tests.saving import attached
 
     torch.set_num_threads(threads)
     keep_freed()

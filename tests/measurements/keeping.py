@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from bench.system.device import device_model
 from bench.system.errors import BenchError
 from bench.system.files import atomic_write
 
-__all__ = ["about", "in_one_line", "keep"]
+__all__ = ["about", "in_one_line", "keep", "keep_rows"]
 
 
 def about(threads: int, device: Literal["cpu", "cuda"] = "cpu") -> dict[str, Any]:
@@ -26,6 +27,12 @@ def keep(path: Path, content: dict[str, Any]) -> None:
     """Write a measurement, whole or not at all."""
     with atomic_write(path) as file:
         file.write(json.dumps(content, indent=1).encode() + b"\n")
+
+
+def keep_rows(path: Path, table: str, notes: Sequence[str], environment: dict[str, Any], rows: list[Any], **more: Any) -> None:
+    """Print a table and its notes, and write what it was made from."""
+    print(table, *(f"- {note}" for note in notes), sep="\n")
+    keep(path, {**more, "notes": notes, "environment": environment, "rows": [asdict(row) for row in rows]})
 
 
 @contextmanager

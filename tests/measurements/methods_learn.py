@@ -61,8 +61,8 @@ def learn(method: str, encoder: str, data: str, steps: int, threads: int, notify
     from bench.records.spec import Budget
     from bench.system.meters import DeviceClock, MemoryMeter
     from bench.training.trainer import Trainer
+    from tests.classifiers import attached
     from tests.conftest import make_spec
-    from tests.saving import attached
 
     torch.set_num_threads(threads)
     pretrained, source = find(encoder), read(data)

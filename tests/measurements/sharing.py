@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from bench.records.artifacts import Saved
 from bench.runs.launchers.process import LocalEngine
 from bench.system.device import usable_cores
 from bench.system.meters import MemoryMeter
-from tests.measurements.keeping import about, in_one_line, keep
+from tests.measurements.keeping import about, in_one_line, keep_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,8 +96,8 @@ def prepare(
     pretrained: PretrainedModel, method: str, seeds: int, folder: str, notify: Callable[[str, float], None]
 ) -> list[Saved]:
     """Saved folders of a method, one a seed, attached and not trained."""
+    from tests.classifiers import attached, keep
     from tests.conftest import make_spec
-    from tests.saving import attached, keep
 
     specs = [make_spec(method, encoder=pretrained.name, seed=seed, max_length=LENGTH) for seed in range(seeds)]
     return [keep(Path(folder), pretrained, attached(pretrained, method, spec.seed), spec) for spec in specs]
@@ -137,16 +137,8 @@ def main() -> None:
     with in_one_line():
         pretrained = find(given.encoder)
     environment, rows = about(usable_cores()), measure(pretrained)
-    print(table(rows))
-    print(*(f"- {note}" for note in NOTES), sep="\n")
-    content = {
-        "encoder": {"name": pretrained.name, "sha256": pretrained.sha256, "parameters": pretrained.shape.parameters},
-        "max_length": LENGTH,
-        "notes": NOTES,
-        "environment": environment,
-        "rows": [asdict(row) for row in rows],
-    }
-    keep(given.out, content)
+    encoder = {"name": pretrained.name, "sha256": pretrained.sha256, "parameters": pretrained.shape.parameters}
+    keep_rows(given.out, table(rows), NOTES, environment, rows, encoder=encoder, max_length=LENGTH)
 
 
 if __name__ == "__main__":

@@ -13,14 +13,10 @@ import numpy as np
 import pytest
 
 import methods
-from bench.data.sources import Source
-from bench.data.task import Task, prepare, split
-from bench.models.pretrained import find
-from bench.records.schema import pack_bits
-from bench.system.errors import RecordError
 from bench.training.job import Result
-from tests.conftest import write_encoder
+from tests.factories import run
 from tests.measurements import cluster, growth, methods_learn, sharing
+from tests.measurements.cluster import row_of, table
 from tests.measurements.peers import __main__ as turns
 from tests.measurements.peers import accuracy, spinning
 from tests.measurements.peers.common import BATCH, batches_of
@@ -156,86 +152,6 @@ def test_batches_of_a_turn_stand_for_those_of_the_pool(recipe: Recipe) -> None:
     assert (padded(timed) < 160) == recipe.groups
 
 
-class TestAccuracy:
-    @pytest.mark.parametrize("methods", [1, 3])
-    def test_the_bound_is_one_sided_and_covers(self, methods: int) -> None:
-        """Nothing is lost in truth, seeds and reviews differ: one bound in twenty may lie below zero, give or take chance."""
-        generator = np.random.default_rng(0)
-        below = 0
-        for _ in range(400):
-            ease = generator.normal(1.5, 1.0, size=300)
-            luck = generator.normal(0, 0.1, size=(2, methods, 5, 1))
-            ours, others = generator.normal(size=(2, methods, 5, 300)) < ease + luck
-            loss, most = accuracy.bound(ours, others)
-            assert loss < most
-            below += most < 0
-        assert below <= 30
-
-    def test_a_loss_has_the_sign_of_what_the_suite_lacks(self) -> None:
-        ours, others = np.zeros((3, 100), dtype=bool), np.ones((3, 100), dtype=bool)
-        assert accuracy.bound(ours, others) == (1, 1)
-        right = np.random.default_rng(0).random((4, 200)) < 0.8
-        assert accuracy.bound(right, right) == (0, 0)
-
-    def test_the_table_has_methods_with_two_seeds_and_their_mean_over_shared_ones(self) -> None:
-        generator = np.random.default_rng(0)
-        cells = {}
-        for seed in range(3):
-            for one in accuracy.comparisons(METHODS[: 5 - (seed == 2)], dropout=False):
-                for key in one.keys(seed):
-                    right = generator.random(50) < 0.8
-                    cells[key] = pack_bits(right)
-
-        def rows(dropout: bool = False) -> list[list[str]]:
-            lines = accuracy.table({"cells": cells, "test_reviews": 50}, dropout).splitlines()[2:]
-            return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-
-        assert [(row[0], row[3]) for row in rows()] == [
-            ("houlsby", "3"), ("pfeiffer", "3"), ("lora", "3"), ("full", "3"), ("head-only", "2"), ("mean of these", "2")
-        ]  # fmt: skip
-        assert rows(dropout=True) == []
-        del cells[accuracy.comparisons(["full"], dropout=False)[0].keys(1)[0]]
-        del cells[accuracy.comparisons(["full"], dropout=False)[0].keys(0)[1]]
-        assert [row[0] for row in rows()] == ["houlsby", "pfeiffer", "lora", "head-only"], "no mean over some of them"
-
-    def test_what_another_setting_made_is_left(self, tmp_path: Path) -> None:
-        about = {"commit": "a", "dirty": False, "threads": 2}
-        found = accuracy._read(tmp_path / "a.json", {"max_length": 128, "environment": about})
-        (tmp_path / "a.json").write_text(json.dumps(found))
-        later = accuracy._read(tmp_path / "a.json", {"max_length": 128, "environment": {**about, "commit": "b"}})
-        assert later["commits"] == ["a", "b"]
-        for settings in ({"max_length": 64, "environment": about}, {"max_length": 128, "environment": {**about, "threads": 1}}):
-            with pytest.raises(RecordError, match=r"was made with another (max_length|threads)"):
-                accuracy._read(tmp_path / "a.json", settings)
-
-    def test_an_interrupt_says_how_it_goes_on(
-        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        def interrupt(given: Any) -> None:
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr("sys.argv", ["accuracy"])
-        monkeypatch.setattr(accuracy, "_measure", interrupt)
-        with pytest.raises(SystemExit) as ended:
-            accuracy.main()
-        assert ended.value.code == 130
-        assert capsys.readouterr().err == "\nstopped; the same command goes on from what is finished\n"
-
-    @pytest.mark.parametrize("which", [0, 1], ids=["the suite", "the library"])
-    def test_a_cell_trains_and_is_tested(
-        self, which: int, small_source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        folder = write_encoder(tmp_path / "plain")
-        task: Task = prepare(find(str(folder)), small_source.sha256, lambda: split(small_source))
-        monkeypatch.setattr(accuracy, "task_of", lambda pretrained: task)
-        monkeypatch.setattr(accuracy, "LENGTH", 32)
-        one = accuracy.comparisons(["lora"], dropout=False)[0]
-        recipe = (OURS, one.other)[which]
-        right = accuracy.cell("lora", recipe, 1, 0, 32, folder, 2, lambda *_: None)
-        assert len(right) == len(task.test)
-        assert 0 < sum(right) < len(right)
-
-
 class TestGrowth:
     def test_a_pass_is_looked_at_in_stretches(
         self, small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -298,29 +214,18 @@ class TestMethodsLearn:
         assert [one["method"] for one in kept] == ["lora", "full", "bitfit"]
 
 
-class TestAccuracyInParts:
-    def write(self, path: Path, seed: int, **other: Any) -> Path:
-        one = accuracy.comparisons(["lora"], dropout=False)[0]
-        cells = {key: pack_bits([True, False, True]) for key in one.keys(seed)}
-        about = {"commit": "a", "dirty": False, "device": "a GPU"}
-        content = {"max_length": 128, "test_reviews": 3, "environment": about, "commits": ["a"], "cells": cells, **other}
-        path.write_text(json.dumps(content))
-        return path
-
-    def test_disjoint_seeds_are_joined(self, tmp_path, monkeypatch, capsys):
-        parts = [self.write(tmp_path / f"{seed}.json", seed) for seed in range(3)]
-        out = tmp_path / "all.json"
-        monkeypatch.setattr("sys.argv", ["accuracy", "--merge", *map(str, parts), "--out", str(out)])
-        accuracy.main()
-        one = accuracy.comparisons(["lora"], dropout=False)[0]
-        assert accuracy._finished(json.loads(out.read_text()), one) == [0, 1, 2]
-        assert "| lora" in capsys.readouterr().out
-
-    def test_what_does_not_belong_together_is_refused(self, tmp_path):
-        first = self.write(tmp_path / "a.json", 0)
-        with pytest.raises(RecordError, match="another max_length"):
-            accuracy.merge([first, self.write(tmp_path / "b.json", 1, max_length=64)])
-        with pytest.raises(RecordError, match="repeats"):
-            accuracy.merge([first, self.write(tmp_path / "c.json", 0)])
-        with pytest.raises(RecordError, match="cannot be read"):
-            accuracy.merge([first, tmp_path / "none.json"])
+def test_the_measurement_of_a_cluster_adds_up() -> None:
+    """Two workers; after their first runs one does two in 126 s and one two in 154 s, and 3 s pass around each on average."""
+    made = [run(seed=seed) for seed in range(6)]
+    assert made[0].seconds is not None
+    seconds = [made[0].seconds.model_copy(update={"outside": life}) for life in (70.0, 70.0, 60.0, 88.0, 60.0, 60.0)]
+    lives = [record.model_copy(update={"seconds": each}) for record, each in zip(made, seconds, strict=True)]
+    row = row_of("ray", 2, lives, [80.0, 80.0, 143.0, 169.0, 206.0, 234.0], 235.0)
+    assert (row.runs, row.run_seconds, row.training_seconds) == (6, 60.0, 64.0)
+    assert row.runs_an_hour == pytest.approx(3600 * (2 / 126 + 2 / 154))
+    assert row.around_seconds == pytest.approx(3.0)
+    with pytest.raises(ValueError, match="more runs at once than 2 workers"):
+        row_of("ray", 2, lives, [80.0, 81.0, 82.0, 169.0, 206.0, 234.0], 235.0)
+    lines = table([row]).splitlines()
+    assert " ".join(lines[0].split()) == "way workers runs seconds runs an hour a run s around a run s training s"
+    assert " ".join(lines[2].split()) == "ray 2 6 235.0 104 60.0 3.00 64.0"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bench.models.pretrained import PretrainedModel
+from tests.classifiers import attached
 from tests.measurements.sharing import Row, measure, table
-from tests.methods.test_methods import attached
 
 
 def test_k_adapters_on_one_encoder_against_k_full_copies(tiny: PretrainedModel) -> None:

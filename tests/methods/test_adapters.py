@@ -15,9 +15,8 @@ from bench.inference.predict import predict
 from bench.models.classifier import Classifier, load_classifier
 from bench.models.pretrained import PretrainedModel
 from methods._adapters import FromLibrary
-from tests.conftest import family_config
-from tests.methods.test_families import PLAIN
-from tests.methods.test_methods import attached, body, loop_for
+from tests.classifiers import attached, body, loop_for
+from tests.conftest import PLAIN, family_config
 
 SAVED = [name for name in methods.names() if isinstance(methods.get(name), FromLibrary) and methods.get(name).backend]
 NEW = ("parallel", "compacter", "loreft", "prefix", "mam", "adapterdrop", "houlsby-ln", "top-layers")

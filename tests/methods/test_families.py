@@ -16,10 +16,9 @@ from bench.models.attention import adapt_attention
 from bench.models.residual_stream import in_precision
 from bench.report.methods import methods_text
 from methods import EncoderShape
-from tests.conftest import FAMILIES, family_config
+from tests.conftest import FAMILIES, PLAIN, family_config
 
 SIZES = {"vocab_size": 200, "num_hidden_layers": 3}
-PLAIN = ["Bert", "Roberta", "XLMRoberta", "DistilBert", "MPNet"]
 IDS = torch.randint(3, 200, (4, 9), generator=torch.Generator().manual_seed(0))
 WEIGHTS = torch.randn(9, 32, generator=torch.Generator().manual_seed(1))
 """Of a sum of the output that LayerNorms do not make the same for all weights."""

@@ -14,19 +14,10 @@ from bench.data.batches import epoch_batches
 from bench.data.task import Task
 from bench.models.classifier import Classifier
 from bench.models.pretrained import PretrainedModel
-from bench.system.meters import DeviceClock, MemoryMeter
-from bench.training.trainer import Trainer
 from methods import EncoderShape
-from tests.conftest import make_spec
-from tests.saving import attached
+from tests.classifiers import CORE, EVERY, IDS, MASK, attached, body, loop_for, trained
 
 ALL = methods.names()
-CORE = methods.names(core=True)
-EVERY = [pytest.param(name, marks=() if name in CORE else pytest.mark.slow) for name in ALL]
-"""Each method for a test that trains or saves: those of the comparison by default; test_families.py has each once."""
-IDS = torch.tensor([[101, 2023, 2003, 2307, 102], [101, 9643, 3185, 102, 0]])
-MASK = (IDS > 0).long()
-
 # Trainable parameters of the body: (MiniLM-L6, RoBERTa-base with 50,265 tokens), as in the papers' formulae.
 COUNTS = {
     "houlsby": (226_080, 1_789_056),
@@ -54,23 +45,6 @@ def trained_names(classifier: Classifier) -> set[str]:
     return {name for name, p in classifier.named_parameters() if p.requires_grad}
 
 
-def loop_for(pretrained: PretrainedModel, task: Task, name: str, **fields: Any) -> Trainer:
-    spec = make_spec(name, **fields)
-    classifier = attached(pretrained, name, spec.seed)
-    return Trainer(classifier, task, spec, methods.get(name).encodes_once, DeviceClock("cpu"), MemoryMeter("cpu"))
-
-
-def trained(pretrained: PretrainedModel, task: Task, name: str, **fields: Any) -> Trainer:
-    trainer = loop_for(pretrained, task, name, **fields)
-    trainer.warm_up()
-    trainer.run()
-    return trainer
-
-
-def body(encoder: torch.nn.Module) -> int:
-    return sum(p.numel() for p in encoder.parameters() if p.requires_grad)
-
-
 @pytest.mark.parametrize("name", COUNTS)
 def test_counts(minilm: PretrainedModel, name: str) -> None:
     method, classifier = methods.get(name), attached(minilm, name)
@@ -85,12 +59,6 @@ def test_counts(minilm: PretrainedModel, name: str) -> None:
 def test_variants_are_as_large_as_houlsby_within_a_tenth(name: str) -> None:
     for own, houlsby in zip(COUNTS[name], COUNTS["houlsby"], strict=True):
         assert abs(own / houlsby - 1) < 0.1
-
-
-def test_count_of_the_result_that_started_it() -> None:
-    shape = EncoderShape("roberta", 50265, 514, 1, 768, 12, 3072)
-    houlsby = type(methods.get("houlsby"))(reduction_factor=12)
-    assert houlsby.trainable_parameters(shape) == 2_379_264
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -13,7 +13,7 @@ from bench.models.pretrained import PretrainedModel
 from methods import EncoderShape, Method, MethodError
 from methods._settings import with_settings
 from methods.houlsby import Houlsby
-from tests.methods.test_methods import body
+from tests.classifiers import body
 
 
 @pytest.mark.parametrize("name", ["houlsby", "pfeiffer", "pfeiffer-matched"])

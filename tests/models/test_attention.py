@@ -22,10 +22,9 @@ from bench.models.classifier import Classifier, load_classifier
 from bench.models.pretrained import PretrainedModel
 from bench.models.residual_stream import in_precision
 from bench.rules import Precision
+from tests.classifiers import IDS, MASK
 
 BATCH, HEADS, LENGTH, WIDTH = 5, 2, 6, 4
-IDS = torch.tensor([[101, 2023, 2003, 2307, 102], [101, 9643, 3185, 102, 1], [101, 2307, 3185, 9643, 102]])
-MASK = (IDS != 1).long()
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 import shlex
@@ -10,36 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from bench.data.tokenization import open_tokenizer, special_tokens
 from bench.models.classifier import load_classifier
-from bench.models.families import FAMILIES
 from bench.models.pretrained import find
 from bench.models.weight_files import WEIGHTS
 from tests.conftest import call, write_encoder
-from tests.models.test_hostile import Evil
-from tests.models.test_pretrained import refused
+from tests.encoder_folders import Evil, as_it_was_saved_once, only_words, refused
 
 TEXT = "A great, moving film: 9/10 — naïve? Not at all!"
-
-
-def as_it_was_saved_once(folder: Path) -> dict[str, torch.Tensor]:
-    """Change an encoder's folder: weights pickled behind the family's prefix, with a head of 3 labels."""
-    weights = load_file(folder / WEIGHTS)
-    (folder / WEIGHTS).unlink()
-    prefix = FAMILIES[json.loads((folder / "config.json").read_text())["model_type"]].prefix
-    head = {"classifier.weight": torch.zeros(3, 32), "classifier.bias": torch.zeros(3)}
-    torch.save({prefix + key: tensor for key, tensor in weights.items()} | head, folder / "pytorch_model.bin")
-    return weights
-
-
-def only_words(folder: Path) -> None:
-    """Leave of an encoder's tokenizer its vocabulary alone."""
-    vocabulary = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
-    (folder / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.__getitem__)) + "\n")
-    (folder / "tokenizer_config.json").write_text('{"do_lower_case": true, "auto_map": {"AutoTokenizer": "evil.Evil"}}')
-    (folder / "tokenizer.json").unlink()
 
 
 def test_the_command_that_an_error_names_makes_it_usable(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ from bench.system.errors import ModelError
 from methods import FAMILIES as OF_METHODS
 from methods import EncoderShape
 from tests.conftest import FAMILIES, write_encoder
-from tests.models.test_pretrained import change, refused
+from tests.encoder_folders import change, refused
 
 IDS = torch.tensor([[101, 2023, 2003, 2307, 9643, 3185, 4569, 102], [101, 9643, 3185, 102, *4 * [1]]])
 MASK = (IDS != 1).long()

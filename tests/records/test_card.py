@@ -18,9 +18,8 @@ from bench.models.pretrained import PretrainedModel
 from bench.records.artifacts import Saved
 from bench.records.card import README, snippet
 from bench.records.store import save
+from tests.classifiers import IDS, MASK, attached, keep, record_of
 from tests.conftest import call, make_spec
-from tests.methods.test_methods import IDS, MASK
-from tests.saving import attached, keep, record_of
 
 ALONE = """
 import json, os, sys

@@ -12,8 +12,7 @@ from bench.records.ratios import calibration_id
 from bench.records.schema import Calibration, CalibrationSetting, Conversion, MethodSpeed, Record
 from bench.records.spec import Budget
 from bench.records.store import load, save
-from tests.factories import MACHINE, kept
-from tests.records.test_audit import put, whole
+from tests.factories import MACHINE, kept, put, whole
 
 SPEED = 2600.4
 RATIO = 0.975

@@ -13,33 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from bench.records.schema import Baseline, Parameters, Record
+from bench.records.schema import Baseline, Record
 from bench.report.render import render
 from bench.report.tables.comparison import HEADERS
 from bench.report.tables.formatting import run_line
 from bench.report.tables.table import MOST_NOTES
 from bench.system.errors import RecordError, SpecError
-from tests.factories import HOSTILE, baseline, counted, ended, folder_of, hostile, run, shared
+from tests.factories import HOSTILE, baseline, counted, folder_of, hostile, run, shared
+from tests.reports import check_latex, check_markdown, usual
 
 FORMATS = ["table", "markdown", "latex", "csv", "json"]
 
 
 def report(folder: Path, *records: Record | Baseline, style: str = "table", reference: str = "houlsby") -> str:
     return render(folder_of(folder, *records), reference=reference, style=style)
-
-
-def usual() -> list[Record | Baseline]:
-    big = Parameters(body=22_565_376, head=592_130, total=23_157_506, closed_form=22_565_376)
-    return [
-        *(run(seed=seed, wrong=20 + seed) for seed in range(3)),
-        *(run("pfeiffer", seed, 24) for seed in range(3)),
-        *(run("full", seed, 16, parameters=big) for seed in range(2)),
-        ended("full", "out-of-memory", seed=2),
-        run("head-only", 0, 60),
-        run("head-only", 0, 50, spec={"hyperparameters": {"learning_rate": 0.003}}),
-        baseline(22404),
-        baseline(1600),
-    ]
 
 
 def test_every_figure_is_the_same_in_json_csv_and_table(tmp_path: Path) -> None:
@@ -180,33 +167,6 @@ def _check_latex(text: str) -> None:
     assert bare.count("&") == 7 * len(rows)
 
 
-def check_latex(text: str) -> str:
-    """Balanced braces, environments and mathematics; only the commands that belong. Returns it without its escapes."""
-    assert text.isascii() or not re.search("[^\x20-\x7e\nÀ-ÿ]", text)
-    bare = re.sub(r"\\[&%$#_{}]", "", text)
-    depth = 0
-    for c in bare:
-        depth += (c == "{") - (c == "}")
-        assert depth >= 0
-    assert depth == 0
-    assert [line.count("%") for line in bare.splitlines() if "%" in line] == [1] * text.count("% needs")
-    signs = {r"$\Delta$", r"$\pm$", r"$\leq$", r"$\geq$", r"$\times$", "$-$"}
-    assert set(re.findall(r"\$[^$]*\$", bare)) <= signs | set(re.findall(r"\$[-+][0-9.]+\$|\$\[-?[0-9.]+, -?[0-9.]+\]\$", bare))
-    assert bare.count("$") % 2 == 0
-    assert not set("#~^") & set(bare)
-    for name in ("table", "tabular"):
-        assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}")
-    known = (
-        "usepackage begin end centering footnotesize setlength tabcolsep caption toprule midrule bottomrule par smallskip "
-        "raggedright Delta pm leq geq times textperiodcentered textbackslash textasciitilde textasciicircum textless "
-        "textgreater textbar textasciigrave"
-    )
-    assert set(re.findall(r"\\([a-zA-Z]+)", bare.replace("\\\\", ""))) <= set(known.split())
-    # After the end of a row, a bracket or a star would be read as its argument.
-    assert not re.search(r"\\\\\s*[\[*]|\\(toprule|midrule|bottomrule)\s*\[", text)
-    return bare
-
-
 @pytest.mark.parametrize("text", HOSTILE, ids=repr)
 @pytest.mark.parametrize("style", FORMATS)
 def test_names_from_records_are_inert(tmp_path: Path, style: str, text: str) -> None:
@@ -228,17 +188,6 @@ def test_names_from_records_are_inert(tmp_path: Path, style: str, text: str) -> 
 def _check_markdown(text: str) -> None:
     assert {len(cells) for cells in _pipes(text)} == {8}
     check_markdown(text)
-
-
-def check_markdown(text: str) -> None:
-    """Nothing that Markdown or HTML gives a meaning to, but for the bold of titles and of the reference."""
-    # The lines that the report itself makes bold are the only ones with bare stars.
-    bare = re.sub(r"\\[-`\[\]*_~#!+.)=]", "", text)
-    bare = re.sub(r"(?m)^(\| )?\*\*(.*?)\*\*(?= |$)", r"\1\2", bare)
-    assert not set("<>`[]*_~$@\\") & set(bare)
-    assert not re.search(r"&(?!amp;|lt;|gt;|#[0-9]+;)", bare)
-    assert not re.search(r"(?i)://|www\.", bare)
-    assert not re.search(r"(?m)^- *([-+=]|[0-9]+[.)])", bare.replace("\\", ""))
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=repr)

@@ -15,7 +15,7 @@ from bench.models.pretrained import PretrainedModel
 from bench.runs.plan import Matrix, Request, plan
 from bench.system.errors import SpecError
 from bench.training.baseline import rows_seen
-from tests.methods.test_methods import trained
+from tests.classifiers import trained
 
 
 def test_samples_of_a_seed_are_nested_and_others_differ() -> None:

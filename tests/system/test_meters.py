@@ -17,7 +17,7 @@ from bench.system import device
 from bench.system.device import resolve_device, resolve_precision
 from bench.system.errors import SpecError
 from bench.system.meters import DeviceClock, energy_counter
-from tests.methods.test_methods import attached
+from tests.classifiers import attached
 
 
 def test_processor_seconds_count_work_and_not_sleep() -> None:

@@ -9,28 +9,13 @@ import pytest
 
 from bench.data.sources import Reviews, Source
 from bench.data.sources import read as read_data
-from bench.data.task import Ints, Split, Task, split
+from bench.data.task import split
 from bench.records.audit import audit
-from bench.records.schema import Baseline, BaselineTrial, baseline_id
+from bench.records.schema import Baseline, BaselineTrial
 from bench.records.store import path_of, read
-from bench.training.baseline import STRENGTHS, BaselineJob, baseline_spec, fit_baseline
-from tests.conftest import cut_of
+from bench.training.baseline import STRENGTHS, fit_baseline
+from tests.conftest import baseline_job
 from tests.factories import baseline, kept
-
-NONE = np.array([], dtype=np.int64)
-
-
-def job(source: Source, rows: Ints | None = None) -> BaselineJob:
-    """The baseline on these rows of a source, or on all; it needs no tokens."""
-    made = split(source)
-
-    def labels(reviews: Reviews) -> Split:
-        return Split(np.array([], dtype=np.int32), np.zeros(len(reviews) + 1, dtype=np.int64), np.array(reviews.labels))
-
-    task = Task(labels(made.train), labels(made.validation), labels(made.test), made.leaked, NONE, NONE, 0)
-    rows = np.arange(len(made.train)) if rows is None else rows
-    spec = baseline_spec(rows, None)
-    return BaselineJob(baseline_id(spec, data_sha256=source.sha256), spec, rows, made, task, cut_of(source), 1)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +33,7 @@ def small() -> Source:
 
 
 def test_pairs_of_words_count_and_c_is_chosen_on_validation(small: Source, tmp_path: Path) -> None:
-    found = fit_baseline(job(small))
+    found = fit_baseline(baseline_job(small))
     assert [trial.c for trial in found.trials] == list(STRENGTHS)
     assert found.test.accuracy > 0.9, "single words tell nothing here"
     assert found.spec.model == "TF-IDF + linear SVM"
@@ -61,8 +46,8 @@ def test_pairs_of_words_count_and_c_is_chosen_on_validation(small: Source, tmp_p
 
 def test_a_budget_may_have_seen_one_class_or_few_reviews(small: Source) -> None:
     one_class = np.flatnonzero(np.array(split(small).train.labels) == 1)[:8]
-    assert fit_baseline(job(small, one_class)).test.recall == 1
-    assert fit_baseline(job(small, np.arange(4))).spec.train_reviews == 4
+    assert fit_baseline(baseline_job(small, one_class)).test.recall == 1
+    assert fit_baseline(baseline_job(small, np.arange(4))).spec.train_reviews == 4
 
 
 @pytest.mark.parametrize(
@@ -84,6 +69,6 @@ def test_a_record_of_rules_2_keeps_its_name(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_it_reaches_88_percent_on_the_embedded_reviews() -> None:
-    found = fit_baseline(job(read_data("embedded")))
+    found = fit_baseline(baseline_job(read_data("embedded")))
     assert found.test.accuracy >= 0.88
     print(found.test.accuracy, found.fit_seconds, found.trials)

@@ -20,9 +20,8 @@ from bench.rules import Precision
 from bench.system.meters import DeviceClock, MemoryMeter
 from bench.training.trainer import Trainer
 from bench.training.warm_up import shapes
+from tests.classifiers import IDS, MASK, attached, trained
 from tests.conftest import make_spec
-from tests.methods.test_methods import attached, trained
-from tests.models.test_attention import IDS, MASK
 
 KINDS = ("Bert", "Roberta", "DistilBert", "MPNet")
 

@@ -14,7 +14,7 @@ from bench.models.pretrained import PretrainedModel
 from bench.records.spec import Budget
 from bench.training.late_losses import Diverged, LateLosses
 from bench.training.trainer import Trainer
-from tests.methods.test_methods import loop_for, trained
+from tests.classifiers import loop_for, trained
 
 
 class _Event:

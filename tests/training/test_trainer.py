@@ -18,7 +18,7 @@ from bench.training.late_losses import Diverged
 from bench.training.steps import MICRO_BATCH
 from bench.training.trainer import MemoryCapReached, Trainer
 from bench.training.warm_up import AuditError, warm_up_libraries
-from tests.methods.test_methods import loop_for, trained
+from tests.classifiers import loop_for, trained
 
 
 def test_a_step_budget_is_spent_exactly(tiny: PretrainedModel, small_task: Task) -> None:
