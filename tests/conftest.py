@@ -272,6 +272,6 @@ def only(folder: Path) -> Record:
     return record
 
 
-def left(out: Path) -> list[str]:
-    """What lies in a results folder beside records and logits."""
-    return sorted(path.name for path in out.iterdir() if path.suffix != ".json" and path.name != "logits")
+def left(out: Path, but: str = "logits") -> list[str]:
+    """What lies in a results folder beside records, and but for these."""
+    return sorted(path.name for path in out.iterdir() if path.suffix != ".json" and path.name != but)

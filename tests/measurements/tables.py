@@ -48,7 +48,7 @@ def _notes(found: dict[str, Any]) -> str:
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
-    "peers": _peers, "peers-fp32": lambda found: summaries(found["methods"]),
+    "peers": _peers, "peers-fp32": lambda found: [*summaries(found["methods"]), limits(found["methods"])],
     "ablations": _ablations, "ablations-bf16": _ablations, "spinning": lambda found: [spinning_table(found)],
     "limit": lambda found: [limits(found["methods"])],
     "peers-accuracy": lambda found: [accuracy.table(found, False)],

@@ -24,3 +24,8 @@ def quiet() -> Iterator[None]:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.delenv("RAY_ADDRESS", raising=False)
         yield
+
+
+@pytest.fixture
+def what(tiny_folder: Path, small_folder: Path) -> list[str]:
+    return ["--method", "lora", "--encoder", str(tiny_folder), "--data", str(small_folder), "--device", "cpu"]

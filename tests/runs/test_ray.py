@@ -69,7 +69,7 @@ def test_as_many_runs_run_at_once_as_there_are_slots(four: Matrix, tmp_path: Pat
 
     assert carried_out(four, tmp_path, does)
     assert sorted(record.spec.seed for record in records(tmp_path)) == [0, 1, 2, 3]
-    assert left(tmp_path) == []
+    assert left(tmp_path, "") == []
     assert carried_out(four, tmp_path, lambda job, interrupts: 1 / 0), "all are finished, and nothing is done again"
 
 
@@ -88,7 +88,7 @@ def test_an_interrupt_ends_all_that_run_and_starts_no_other(four: Matrix, tmp_pa
         carried_out(four, tmp_path, does)
     assert sorted(begun) == [0, 1]
     assert [record.state for record in records(tmp_path)] == ["cancelled"] * 2
-    assert left(tmp_path) == []
+    assert left(tmp_path, "") == []
 
 
 def test_a_wait_for_another_process_can_be_interrupted(four: Matrix, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_cluster_without_machines_ends_the_matrix_and_loses_nothing(four: Matr
     with pytest.raises(ClusterError, match="no node left"):
         carried_out(four, tmp_path, does)
     assert [(record.spec.seed, record.state) for record in records(tmp_path)] == [(1, "complete")]
-    assert left(tmp_path) == []
+    assert left(tmp_path, "") == []
 
 
 # What cannot be reached

@@ -116,7 +116,7 @@ def test_workers_of_other_versions_end_the_command_with_one_line(what: list[str]
     assert last == (
         f"error: the workers have other versions than this machine (torch {there} there, 1.0 here); install the same on both"
     )
-    assert left(tmp_path) == []
+    assert left(tmp_path, "") == []
     assert records(tmp_path) == []
 
 
@@ -169,7 +169,7 @@ def same(out: Path, home: Path, left_over: Sequence[str] = ("logits",)) -> list[
     away, here = ({record.run_id: record for record in records(folder)} for folder in (out, home))
     assert {name: came_to(record) for name, record in away.items()} == {name: came_to(record) for name, record in here.items()}
     assert {record.environment.engine for record in away.values()} == {"ray"}
-    assert left(out) == list(left_over)
+    assert left(out, "") == list(left_over)
     return [record.resumed for record in away.values()]
 
 
@@ -268,7 +268,7 @@ def test_a_run_that_ray_ends_for_want_of_memory_is_out_of_memory(
     assert (record.state, process.returncode) == ("out-of-memory", 1), out + err
     assert record.environment.engine == "ray"
     assert "it starts again" not in err
-    assert left(tmp_path) == []
+    assert left(tmp_path, "") == []
 
 
 @RAY

@@ -81,11 +81,6 @@ def test_names_command_no_terminal(tmp_path: Path) -> None:
     assert "[red]" in shown, "it is no markup"
 
 
-@pytest.fixture
-def what(tiny_folder: Path, small_folder: Path) -> list[str]:
-    return ["--method", "lora", "--encoder", str(tiny_folder), "--data", str(small_folder), "--device", "cpu"]
-
-
 @pytest.mark.usefixtures("short_runs")
 def test_a_real_run_is_seen_in_all_its_phases(
     what: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
