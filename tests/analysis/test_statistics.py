@@ -1,4 +1,4 @@
-"""Differences between methods: the numbers, and the verdicts on them."""
+"""Differences between methods: moments, variances, tests and intervals, against libraries and by hand."""
 
 from __future__ import annotations
 

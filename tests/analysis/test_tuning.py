@@ -1,4 +1,4 @@
-"""Tuning: what is tried, what is chosen from it, and that runs are made at what was chosen."""
+"""Tuning: what is tried, and what is chosen from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures: the numbers of the tables in them, no text on another, and no power to what stands in records."""
+"""The figures: which there are, their colours and shapes, and the numbers of the tables in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables beside the comparison: learning curves, time to accuracy, costs, tuning trials, and the views that show them."""
+"""The tables beside the comparison: learning curves, time to accuracy, costs and tuning trials."""
 
 from __future__ import annotations
 

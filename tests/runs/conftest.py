@@ -1,4 +1,4 @@
-"""Jobs that tests of runs share."""
+"""Jobs and commands that tests of runs share, and an environment without a cluster of the person's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that goes on from its checkpoint ends as one that was never stopped, and foreign or damaged checkpoints are left."""
+"""A run that goes on from its checkpoint ends as one that was never stopped."""
 
 from __future__ import annotations
 
