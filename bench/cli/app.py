@@ -236,8 +236,8 @@ def main(arguments: list[str] | None = None) -> None:
     except BenchError as error:
         line = str(error)
     except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:  # from the first look at a path, wherever one is named
-            line = f"{str(error.filename)!r} cannot be a path ({error.strerror}); name a shorter one"
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):  # from the first look at a path, wherever one is named
+            line = f"{str(error.filename)!r} cannot be a path ({error.strerror}); name another"
         elif error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             line = f"the output cannot be written ({error.strerror})"
             # Flushing it when the interpreter ends would fail again.

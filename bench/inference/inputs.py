@@ -74,7 +74,7 @@ def from_table(path: Path, column: str) -> Texts:
         raise DataError(f"{path.name} {which} {column!r} (it has {', '.join(names[:6])}); name one with --column")
     for row, value in enumerate(table.column(names.index(column)), 1):
         if value is not None and not isinstance(value, str):
-            raise DataError(f"{path.name}, row {row:,}: the value of {column!r} is a {type(value).__name__}, not a text")
+            raise DataError(f"{path.name}, row {row:,}: {column!r} has a value of type {type(value).__name__}, not a text")
     columns = [["" if value is None else str(value) for value in table.column(place)] for place in range(len(names))]
     texts = columns[names.index(column)]
     if not texts:

@@ -84,8 +84,8 @@ def repeat_tests(request: PredictRequest) -> list[tuple[str, bool]]:
         BenchError: if a text is given as well, or the data of a run are not found.
     """
     selected, words = _select_runs(request)
-    if words or request.csv is not None or request.style is not None:
-        raise SpecError("--test takes the run's own test reviews, and no texts, --csv or --format")
+    if words or any(given is not None for given in (request.csv, request.column, request.style)):
+        raise SpecError("--test takes the run's own test reviews, and no texts, --csv, --column or --format")
     pretrained = _pretrained(request, selected)
     if request.data is not None:  # what is named is checked, even where a cache has the tokens
         for saved in selected.values():

@@ -8,6 +8,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,8 @@ def prepare_folder(folder: Path) -> None:
         RecordError: if it cannot.
     """
     try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            folder.stat()  # a link that leads to itself does not exist, and cannot be made
         nearest = next(part for part in (folder, *folder.absolute().parents) if part.exists())
         tempfile.TemporaryFile(dir=nearest).close()
     except OSError as error:

@@ -92,7 +92,7 @@ def test_a_bad_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[st
     if text is not None:
         (tmp_path / bad).write_text(text)
     for option in ([], ["--update"]) if bad == found.name else ([],):
-        with pytest.raises(SystemExit, match="2"):
+        with pytest.raises(SystemExit, match=r"^2$"):
             main([str(found), *option], tmp_path / "baseline.json")
         out, err = capsys.readouterr()
         assert out == ""

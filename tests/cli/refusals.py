@@ -105,6 +105,7 @@ CASES: list[tuple[list[str], str]] = [
     ([*LORA, *SMALL, "--out", "{file}"], "results cannot be written to"),
     ([*LORA, *SMALL, "--out", "{pipe}"], "results cannot be written to"),
     ([*LORA, *SMALL, "--out", "x" * 300], "(File name too long); choose another --out"),
+    ([*LORA, *SMALL, "--budget", "5 steps", "--out", "{loop}"], "(Too many levels of symbolic links); choose another --out"),
     ([*LORA, *SMALL, "--out", "a\0b"], "Value error, embedded null byte"),
     (["report", "--results", "{file}"], "is not a whole record (it is not whole JSON); name records, or folders of them"),
     (["report", "{runs}", "nowhere"], "there is no file or folder 'nowhere'; make some with"),
@@ -113,7 +114,7 @@ CASES: list[tuple[list[str], str]] = [
     (["report", "--results", "{runs}", "--out", "{runs}"], "the report cannot be written to"),
     (["report", "--results", "{runs}", "--out", "x" * 300], "the report cannot be written to"),
     (["report", "--results", "{runs}", "--out", "a\0b"], "Value error, embedded null byte"),
-    *[(arguments, "(File name too long); name a shorter one") for arguments in (
+    *[(arguments, "(File name too long); name another") for arguments in (
         ["report", "--results", "x" * 300], ["watch", "--once", "--out", "x" * 300], ["audit", "x" * 300],
         ["export", "x" * 300], ["convert", "{small}", "x" * 300], [*LORA, "--suite", "d/" * 2500],
         ["report", "--results", "{runs}", "--format", "svg", "--figure", "forest", "--out", "x" * 300],

@@ -50,7 +50,7 @@ CASES: list[tuple[list[str], str, str]] = [
     (["{houlsby}", "--csv", "{ragged.csv}"], "", "ragged.csv, row 2 has 3 fields, its header 2"),
     (["{houlsby}", "--csv", "{latin1.csv}"], "", "latin1.csv, line 3: byte 0xE9 is not UTF-8"),
     (["{houlsby}", "--csv", "{quote.csv}"], "", "quote.csv, row 1: a double quote opens a text and none closes it"),
-    (["{houlsby}", "--csv", "{list.jsonl}"], "", "list.jsonl, row 2: the value of 'text' is a list, not a text"),
+    (["{houlsby}", "--csv", "{list.jsonl}"], "", "list.jsonl, row 2: 'text' has a value of type list, not a text"),
     (["{houlsby}", "good", "--column", "review"], "", "--column review needs --csv"),
     (["{houlsby}", "good", "--test"], "", "--test takes the run's own test reviews"),
     (["{houlsby}", "good", "--format", "pdf"], "", "'pdf' is not one of"),

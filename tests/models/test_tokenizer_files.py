@@ -64,6 +64,12 @@ def test_a_tokenizer_of_unknown_parts_is_refused(folder: Path, change_it: Callab
     assert says in line
 
 
+@pytest.mark.parametrize("content", ["", "not json"])
+def test_a_tokenizer_that_is_no_json_is_refused(folder: Path, content: str) -> None:
+    (folder / "tokenizer.json").write_text(content)
+    assert "tokenizer.json cannot be read: it is not whole JSON" in refused(folder)
+
+
 @pytest.mark.parametrize(
     "parts",
     [
