@@ -22,7 +22,6 @@ from bench.models.pretrained import PretrainedModel, find
 from bench.records.schema import DataCut, Record, baseline_id
 from bench.records.spec import Budget, RunSpec
 from bench.records.store import Damaged, load
-from bench.runs.launchers.process import LocalEngine
 from bench.system.device import resolve_device
 from bench.training.baseline import BaselineJob, baseline_spec
 from bench.training.job import Job, job_of

@@ -10,13 +10,11 @@ import pytest
 
 from bench.data.task import Task
 from bench.models.pretrained import PretrainedModel
-from bench.records.schema import DataCut
 from bench.training.checkpointer import Checkpointer
 from bench.training.trainer import Trainer
 from tests.classifiers import loop_for
 
 OWNER: dict[str, Any] = {"run_id": "a" * 16, "replaces": None, "threads": 2, "versions": {"torch": "2"}, "commit": None}
-DATA = DataCut(sha256="d", cut="small-v1", train=400, validation=50, test=100, duplicates_removed=0, leaked=0)
 
 
 class Killed(BaseException):

@@ -19,6 +19,7 @@ import bench.runs.disk_space as space
 import bench.runs.executor as doing
 from bench.data.task import Task
 from bench.models.pretrained import PretrainedModel
+from bench.records.schema import DataCut
 from bench.records.spec import Budget
 from bench.system.errors import RecordError
 from bench.system.files import atomic_write, sweep, temporary_folder
@@ -26,7 +27,9 @@ from bench.system.locks import exclusive, lock_path, tidy
 from bench.training.job import job_of
 from tests.classifiers import loop_for
 from tests.conftest import call, left, only, runs_by
-from tests.training.keeping import DATA, changed
+from tests.training.keeping import changed
+
+DATA = DataCut(sha256="d", cut="small-v1", train=400, validation=50, test=100, duplicates_removed=0, leaked=0)
 
 # Two processes with one run
 
