@@ -7,12 +7,13 @@ from typing import Literal
 __all__ = [
     "ALPHA", "CLIP", "COLLAPSE", "HETEROGENEITY", "LARGE_TRAIN", "LARGE_VALIDATION_A_CLASS", "LEAST_SEEDS", "MARGIN", "MARKS",
     "PASSES", "POWER", "RULES_VERSION", "SENTENCES", "TEST_A_CLASS", "TUNING_SEED", "VALIDATION_AT_MARKS", "VALIDATION_A_CLASS",
-    "WARM_UP", "Precision",
+    "WARM_UP", "Kernels", "Precision",
 ]  # fmt: skip
 
 RULES_VERSION = 3
 """Version of RULES.md: records of different versions are never compared."""
 Precision = Literal["fp32", "bf16"]
+Kernels = Literal["plain", "graphs"]
 SENTENCES = "rotten-tomatoes"
 """Name of the sentences as a data source; a run on them has no out-of-domain test."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
+from bench.rules import Kernels
 from bench.runs.request import SHORTEST, Request, parse_settings
 from bench.system.errors import SpecError
 from bench.system.files import RUNS
@@ -68,6 +69,7 @@ _OPTIONS: dict[str, Any] = {
     "attention_dropout": _option(float, "Dropout of attention weights.", min=0, max=0.99),
     "precision": _option(Literal["auto", "fp32", "bf16"], "auto: bf16 where the device has instructions for it, else fp32."),
     "device": _option(Device, "Where runs execute."),
+    "kernels": _option(Kernels, "graphs: each training step is one CUDA graph, for small batches on a GPU."),
     "memory": _option(str | None, 'Most that training may use: "2GiB". Beyond it a run ends.'),
     "test_limit": _option(int | None, "Test on so many texts only, as many of each class."),
     "train_limit": _option(str | None, "Train on so many texts only, the first of each seed's order; several: 100,1000."),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,17 @@ from bench.records.spec import Truncation
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["MULTIPLE", "collate", "epoch_batches", "first_balanced", "in_length_order", "round_up", "stream", "to_device"]
+__all__ = [
+    "MULTIPLE",
+    "Batch",
+    "collate",
+    "epoch_batches",
+    "first_balanced",
+    "in_length_order",
+    "round_up",
+    "stream",
+    "to_device",
+]
 
 POOL = 50
 """Batches sorted by length together. Larger pools save little more padding and make batches less random."""
@@ -25,6 +35,19 @@ POOL = 50
 MULTIPLE = 32
 """Tokens of which the width of a training batch is a multiple. With few shapes, memory that one batch frees fits the next; with
 any width, the peak grows with the number of texts. `make growth` and `make ablations` measure it."""
+
+
+class Batch(NamedTuple):
+    """The tensors of some texts."""
+
+    ids: Tensor
+    """[texts, width]."""
+    mask: Tensor
+    """[texts, width]; 1 for tokens, 0 for padding."""
+    labels: Tensor
+    """[texts]."""
+    padded: bool
+    """Whether the mask hides anything."""
 
 
 def epoch_batches(lengths: Ints, batch_size: int, seed: int, epoch: int) -> list[Ints]:

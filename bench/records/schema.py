@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from bench.records.metrics import Confusion, Scores
 from bench.records.spec import Part, RunSpec, Truncation
-from bench.rules import RULES_VERSION, Precision
+from bench.rules import RULES_VERSION, Kernels, Precision
 from bench.system.files import sha256_bytes
 
 __all__ = [
@@ -499,7 +499,7 @@ class CalibrationSetting(Part):
     device: Literal["cpu", "cuda"]
     threads: int
     memory_cap: int | None = None
-    kernels: Literal["plain"] = "plain"
+    kernels: Kernels = "plain"
 
 
 class Slice(Part):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.rules import RULES_VERSION, TUNING_SEED, Precision
+from bench.rules import RULES_VERSION, TUNING_SEED, Kernels, Precision
 from bench.system.errors import SpecError
 
 __all__ = ["Budget", "Part", "RunSpec", "Truncation", "spec_from_fields", "parse_seeds", "parse_size", "run_id", "tuning_seeds"]
@@ -134,8 +134,8 @@ class RunSpec(Part):
     """Train on this many reviews only, the first of the seed's order, so that samples of one seed are nested; None: on all."""
     classes: int = Field(default=2, ge=2)
     """Number of classes, k."""
-    kernels: Literal["plain"] = "plain"
-    """How the encoder is computed."""
+    kernels: Kernels = "plain"
+    """How a step of training is launched: kernel by kernel, or as one CUDA graph of the same kernels."""
     purpose: Literal["run", "trial"] = "run"
     """A run of the comparison, or a tuning trial, which is never tested."""
     tuning: int | None = None

@@ -139,6 +139,8 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
     device: Literal["cpu", "cuda"] = "cuda" if request.device == "cuda" else "cpu"
     device = device if elsewhere else resolve_device(request.device)
     precision = resolve_precision(request.precision, device)
+    if request.kernels == "graphs" and device != "cuda":
+        raise SpecError(f"--kernels graphs needs a GPU, and the device is {device}; leave it out, or add --device cuda")
     memory_cap = None if request.memory is None else parse_size(request.memory)
     pretrained = find(request.encoder)
     names = _attaching(names, request.methods, pretrained)
@@ -164,7 +166,7 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
         method=names[0], hyperparameters=settings[names[0]], budget=budgets[0], seed=seeds[0], encoder=pretrained.name,
         data=source.name, max_length=request.max_length, truncation=request.truncation, batch_size=request.batch_size,
         precision=precision, device=device, threads=usable_cores(), memory_cap=memory_cap, dropout=request.dropout,
-        attention_dropout=request.attention_dropout, classes=len(source.labels),
+        attention_dropout=request.attention_dropout, classes=len(source.labels), kernels=request.kernels,
         test_limit=_limit(request.test_limit, splits.test),
     )  # fmt: skip
     model = "unknown" if elsewhere and device == "cuda" else device_model(device)

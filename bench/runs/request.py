@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import methods
+from bench.rules import Kernels
 from bench.system.errors import SpecError
 
 __all__ = ["SHORTEST", "Request", "option_of", "parse_settings"]
@@ -31,6 +32,7 @@ class Request:
     batch_size: int = 16
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: str = "auto"
+    kernels: Kernels = "plain"
     memory: str | None = None
     test_limit: int | None = None
     tune: int | None = None

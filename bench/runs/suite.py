@@ -18,6 +18,7 @@ import bench
 import methods
 from bench.analysis.tuning import rates
 from bench.records.spec import Budget, Truncation, parse_seeds, parse_size
+from bench.rules import Kernels
 from bench.runs.plan import Matrix, plan
 from bench.runs.request import Request, option_of
 from bench.system.errors import BenchError, SpecError
@@ -53,6 +54,7 @@ class Suite(BaseModel):
     dropout: float = Field(default=0.0, ge=0, lt=1, examples=[0.1])
     attention_dropout: float = Field(default=0.0, ge=0, lt=1, examples=[0.1])
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", examples=["fp32"])
+    kernels: Kernels = Field(default="plain", examples=["graphs"])
     memory: str | None = Field(default=None, examples=["2GiB"])
     test_limit: int | None = Field(default=None, ge=2, examples=[400])
     train_limit: int | list[int] | None = Field(default=None, examples=[1000, [100, 1000]])

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bench.data.batches import epoch_batches, first_balanced, stream
 from bench.data.task import Ints
@@ -59,12 +60,15 @@ class Trainer(Steps):
         spec = self.spec
         self.frozen_before = frozen_sha256(self.classifier)
         with torch.random.fork_rng(devices=[torch.cuda.current_device()] if self.device == "cuda" else []):
-            for shape in shapes(self.device, len(self.task.train), spec.batch_size, spec.max_length, self.multiple):
+            expected = [*shapes(self.device, len(self.task.train), spec.batch_size, spec.max_length, self.multiple)]
+            for shape in expected:
                 self._dummy_pass(*shape)
-        audit_gradients(self.classifier)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.optimizer.state.clear()
+            audit_gradients(self.classifier)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            for shape in expected if self.graphs is not None else ():
+                self._record(*shape)
+        self._forget_moments()
 
     def run(self) -> None:
         """Train from the ledger's step to the end of the budget. Validation at its marks is neither charged nor counted in the
@@ -144,7 +148,10 @@ class Trainer(Steps):
 
     def _set_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
     def _validate_at_mark(self) -> None:
         if not self.ledger.mark_reached:

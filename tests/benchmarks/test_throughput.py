@@ -11,7 +11,6 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import methods
-from bench.data.batches import collate
 from bench.data.sources import Reviews, Source
 from bench.data.task import Task, _tokenize, prepare, split
 from bench.inference.predict import predict
@@ -49,9 +48,8 @@ def test_step(benchmark: BenchmarkFixture, minilm: PretrainedModel, task: Task, 
     """
     trainer = loop_for(minilm, task, name, batch_size=BATCH, max_length=LENGTH)
     full = np.flatnonzero(trainer.lengths == LENGTH)[:BATCH]
-    batch = collate(task, task.train, full, LENGTH, trainer.spec.truncation)
-    assert batch[0].shape == (BATCH, LENGTH)
-    step = partial(trainer._step, full, *batch)
+    assert len(full) == BATCH
+    step = partial(trainer._step, full)
     loss = benchmark_against(benchmark, matrix_products, step, rounds=9, prepare=lambda: trainer.known.fill(False))
     assert 0 < loss < 5
 

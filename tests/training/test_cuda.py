@@ -11,15 +11,19 @@ import pytest
 import torch
 
 import methods
+from bench.data.batches import collate
+from bench.data.device_texts import DeviceTexts
 from bench.data.task import Task
 from bench.inference.predict import predict
 from bench.models.attention import MaskKnown
 from bench.models.pretrained import PretrainedModel
-from bench.records.spec import Budget
-from bench.rules import Precision
+from bench.records.spec import Budget, Truncation
+from bench.rules import Kernels, Precision
 from bench.system.meters import DeviceClock, MemoryMeter
+from bench.training.graphs import Graphs
 from bench.training.trainer import Trainer
 from bench.training.warm_up import shapes
+from methods import MethodError
 from tests.classifiers import IDS, MASK, attached, trained
 from tests.conftest import make_spec
 
@@ -61,6 +65,20 @@ def test_a_gpu_is_shown_every_shape_that_can_come(small_task: Task) -> None:
     assert {shape[0] for shape in shown} == {7, texts % 7} - {0}
     assert {shape[2] for shape in shown} == {True, False}
     assert len(shown) == 2 * 3 * len({7, texts % 7} - {0})
+
+
+@pytest.mark.parametrize("truncation", ["head", "tail", "head+tail"])
+def test_a_device_gathers_the_batch_that_the_host_makes(small_task: Task, truncation: Truncation) -> None:
+    """The last text too, behind which there is nothing to read."""
+    texts = DeviceTexts(small_task, small_task.train, 24, truncation, "cpu")
+    count = len(small_task.train)
+    for rows in (np.array([0, count - 1, 3, 3]), np.arange(count - 5, count)):
+        ids, mask, labels = collate(small_task, small_task.train, rows, 24, truncation, 32)
+        width = ids.shape[1]
+        found = texts.batch(torch.from_numpy(rows), width, bool((mask == 0).any()))
+        assert torch.equal(found.ids, ids)
+        assert torch.equal(found.mask, mask)
+        assert torch.equal(found.labels, labels)
 
 
 def on_cuda(pretrained: PretrainedModel, task: Task, name: str, **fields: Any) -> Trainer:
@@ -106,21 +124,69 @@ def test_training_is_what_it_is_on_a_cpu(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["full", "houlsby", "lora"])
 def test_a_step_waits_for_nothing(family: Callable[[str], PretrainedModel], small_task: Task, kind: str, name: str) -> None:
-    """From its tensors on: torch itself says where a CPU waits for a GPU."""
+    """From its rows on: torch itself says where a CPU waits for a GPU."""
     trainer = on_cuda(family(kind), small_task, name, budget=Budget(amount=6, unit="steps"), precision="bf16")
-    ids = torch.full((8, 32), int(small_task.suffix[0]))
-    mask = torch.ones_like(ids)
-    mask[:, -3:] = 0
-    rows, labels = np.arange(8), torch.zeros(8, dtype=torch.int64)
+    rows = np.arange(8)
     for _ in range(2):  # what is allocated and kept at first
-        trainer._step(rows, ids, mask, labels)
+        trainer._step(rows)
         trainer.late._pending = None
     torch.cuda.set_sync_debug_mode("error")
     try:
-        trainer._step(rows, ids, mask, labels)
+        trainer._step(rows)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     trainer.late._pending = None
+
+
+METHODS = methods.names(core=True)
+
+
+def graphed(pretrained: PretrainedModel, task: Task, name: str, kernels: Kernels, steps: int, **fields: Any) -> Trainer:
+    trainer = on_cuda(pretrained, task, name, budget=Budget(amount=steps, unit="steps"), kernels=kernels, **fields)
+    trainer.run()
+    return trainer
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_graph_computes_what_its_kernels_compute(
+    family: Callable[[str], PretrainedModel], small_task: Task, kind: str, name: str, precision: Precision
+) -> None:
+    """Over more than an epoch, so that a smaller batch is among them. Gradients of embeddings are added up in any order."""
+    steps = len(small_task.train) // 8 + 4
+    plain, graphs = (
+        graphed(family(kind), small_task, name, kernels, steps, precision=precision) for kernels in ("plain", "graphs")
+    )
+    near = 1e-4 if precision == "fp32" else 0.02
+    assert graphs.ledger.losses == pytest.approx(plain.ledger.losses, abs=near)
+    assert len({round(loss, 3) for loss in graphs.ledger.losses}) > 3
+    assert graphs.ledger.state_dict().keys() == plain.ledger.state_dict().keys()
+    assert graphs.ledger.tokens_padded == plain.ledger.tokens_padded
+    assert graphs.summary().frozen_sha256_after == plain.summary().frozen_sha256_after
+    for mine, others in zip(graphs.trained, plain.trained, strict=True):
+        torch.testing.assert_close(mine, others, rtol=near, atol=near)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", ["houlsby", "full", "head-only"])
+def test_a_graph_goes_on_from_a_checkpoint(family: Callable[[str], PretrainedModel], small_task: Task, name: str) -> None:
+    whole = graphed(family("Bert"), small_task, name, "graphs", 12)
+    half = on_cuda(family("Bert"), small_task, name, budget=Budget(amount=12, unit="steps"), kernels="graphs")
+    kept: dict[str, Any] = {}
+
+    def keep(ledger: Any) -> None:
+        if ledger.steps == 5 and not kept:
+            state = half.state_dict()
+            kept.update(state, tensors={key: tensor.clone() for key, tensor in state["tensors"].items()})
+
+    half.on_step = keep
+    half.run()
+    again = on_cuda(family("Bert"), small_task, name, budget=Budget(amount=12, unit="steps"), kernels="graphs")
+    again.load_state_dict(kept)
+    again.run()
+    assert again.ledger.losses == pytest.approx(whole.ledger.losses, abs=1e-5)
 
 
 @pytest.mark.cuda
@@ -131,3 +197,10 @@ def test_fp32_is_not_tf32() -> None:
     a = torch.randn(512, 512, generator=torch.Generator().manual_seed(0))
     apart = ((a.cuda() @ a.cuda()).cpu().double() - a.double() @ a.double()).abs().max()
     assert apart < 1e-3
+
+
+@pytest.mark.cuda
+def test_a_step_that_waits_cannot_be_recorded() -> None:
+    graphs = Graphs()
+    with pytest.raises(MethodError, match=r"cannot be recorded as a CUDA graph .*; use --kernels plain"):
+        graphs.record("key", 3, lambda at: at * at.sum().item())

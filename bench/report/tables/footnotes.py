@@ -33,6 +33,8 @@ def title(group: Group) -> str:
     if key.device is not None:
         calibrated = "calibrated on " if key.budget.endswith("reference tokens") else ""
         parts.append(f"{calibrated}{key.device}, {key.threads} thread{'s' if key.threads != 1 else ''}")
+    if key.kernels != "plain":
+        parts.append(f"CUDA {key.kernels}")
     parts.append(f"rules {key.rules}")
     if key.tuning is not None:
         seeds = "" if key.tuning_seeds is None else f" × {key.tuning_seeds} seeds"

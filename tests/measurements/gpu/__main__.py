@@ -2,7 +2,7 @@
 
     python -m tests.measurements.gpu --out DIR --wheels DIR [--encoder NAME] [--data NAME] [--stage NAME …] [--dry]
 
-Stages: install, doctor, tests, calibration, peers, accuracy, comparison, target, costs. Each writes `NAME.log` and
+Stages: install, doctor, tests, calibration, peers, utilisation, accuracy, comparison, target, costs. Each writes `NAME.log` and
 `NAME.json` (state, seconds, exit codes) into `--out`, beside the results of its commands, as soon as they are made. A stage
 that is done is skipped, one that failed or ran out of its `--limit` is resumed by the same command: runs, seeds and methods
 that are finished are not repeated. `--again` repeats done ones.

@@ -3,10 +3,11 @@
 On CUDA a turn has at least 200 steps, by passes over its batches: a step is short, and its first ones are slower. MFU, the
 share of the device's peak that the suite's products reach, is given where the data sheet's peak is known.
 
-With `--alone` the suite has no peers: for the share of a step that its matrix products take, which every run tells.
+With `--alone` the suite has no peers: for the share of a step that its matrix products take, which every run tells. With
+`--best` it has one, the library's trainer with every lever of two lines. `--base` takes a BERT-base instead of MiniLM.
 
-`python -m tests.measurements.peers [--ablations | --alone] [--method NAME] [--rounds N] [--batch-size N] [--batches N]
-[--steps N] [--device NAME] [--out FILE]`
+`python -m tests.measurements.peers [--ablations | --alone | --best] [--method NAME] [--base] [--rounds N]
+[--max-length N] [--batch-size N] [--batches N] [--steps N] [--device NAME] [--out FILE]`
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from tests.measurements.keeping import about, in_one_line, keep
 from tests.measurements.peers.common import choose_device, device, encoder_folder
 from tests.measurements.peers.evaluating import WAYS, evaluate
 from tests.measurements.peers.products import peak_of
-from tests.measurements.peers.recipes import METHODS, OURS, Recipe, recipes
+from tests.measurements.peers.recipes import GRAPHS, METHODS, OURS, Recipe, recipes
 from tests.measurements.peers.tables import evaluation_table, limits, summaries, table, times
 from tests.measurements.peers.worker import serve
 
@@ -47,7 +48,9 @@ STEPS = 200
 class _Turns:
     """The processes of one round of a method, of which one works at a time."""
 
-    def __init__(self, name: str, chosen: tuple[Recipe, ...], folder: Path, batch: int, count: int, epochs: int) -> None:
+    def __init__(
+        self, name: str, chosen: tuple[Recipe, ...], folder: Path, length: int, batch: int, count: int, epochs: int
+    ) -> None:
         context = multiprocessing.get_context("spawn" if device() == "cuda" else "forkserver")
         if device() == "cpu":
             context.set_forkserver_preload(["bench.runs.launchers.preload", "tests.measurements.peers.trainers"])
@@ -56,7 +59,7 @@ class _Turns:
         for recipe in chosen:
             ours, theirs = context.Pipe()
             process = context.Process(
-                target=serve, args=(theirs, name, recipe, folder, LENGTH, batch, count, epochs, usable_cores()), daemon=True
+                target=serve, args=(theirs, name, recipe, folder, length, batch, count, epochs, usable_cores()), daemon=True
             )
             process.start()
             theirs.close()
@@ -78,9 +81,10 @@ class _Turns:
 
 
 def measure(
-    name: str, chosen: tuple[Recipe, ...], folder: Path, rounds: int, batch: int, count: int, steps: int = 1
+    name: str, chosen: tuple[Recipe, ...], folder: Path, length: int, rounds: int, batch: int, count: int, steps: int = 1
 ) -> dict[str, Any]:
-    """Reviews a second and peak of memory of each recipe in each round, the products' shares of the suite's time, and MFU.
+    """Reviews a second and peak of memory of each recipe in each round, the products' shares of the suite's time, and MFU, that
+    of a CUDA graph too, since its products are the same.
 
     A turn makes as many passes over its `count` batches as give `steps` timed steps at least.
 
@@ -93,10 +97,11 @@ def measure(
     peaks: list[list[int]] = [[] for _ in chosen]
     shares: list[float] = []
     cold_shares: list[float] = []
-    utilisation: list[float] = []
+    per_review: list[float] = []
+    """Operations of the suite's products for a review, in each round."""
     peak_rate = peak_of(device_model(device()), OURS.arithmetic(device()))
     for round_ in range(1, rounds + 1):
-        with closing(_Turns(name, chosen, folder, batch, count, epochs)) as turns:
+        with closing(_Turns(name, chosen, folder, length, batch, count, epochs)) as turns:
             for which in order.sample(range(len(chosen)), len(chosen)):
                 seconds, reviews, peak = turns.ask(which, "turn")
                 rates[which].append(reviews / seconds)
@@ -105,17 +110,22 @@ def measure(
                     hot, cold, operations = turns.ask(ours, "limit")
                     shares.append(hot / seconds)
                     cold_shares.append(cold / seconds)
-                    if peak_rate is not None:
-                        utilisation.append(operations / seconds / peak_rate)
+                    per_review.append(operations / reviews)
                 done = f"{rates[which][-1]:.1f} reviews/s, {peak / 2**20:,.0f} MiB"
                 print(f"{name}, round {round_}: {chosen[which].name}: {done}", flush=True)
+
+    def mfu(recipe: Recipe, rate: list[float]) -> list[float]:
+        if peak_rate is None or recipe not in (OURS, GRAPHS):
+            return []
+        return [each * reviews / peak_rate for each, reviews in zip(per_review, rate, strict=True)]
+
     return {
         "method": name, "epochs": epochs, "batches_a_turn": count, "share_of_products": shares,
-        "share_of_cold_products": cold_shares, "mfu": utilisation, "peak_operations_per_second": peak_rate,
+        "share_of_cold_products": cold_shares, "mfu": mfu(OURS, rates[ours]), "peak_operations_per_second": peak_rate,
         "recipes": [
             {
                 "name": recipe.name, "reviews_per_second": rate, "peak_bytes": peak,
-                "times": times(rates[ours], rate),
+                "times": times(rates[ours], rate), "mfu": mfu(recipe, rate),
             }
             for recipe, rate, peak in zip(chosen, rates, peaks, strict=True)
         ],
@@ -139,8 +149,10 @@ def _check(given: argparse.Namespace) -> None:
     """
     if given.steps is not None and not 1 <= given.steps <= 10_000:
         raise SpecError("--steps must be between 1 and 10000")
-    if given.rounds < 1 or not 1 <= given.batches <= POOL or not 1 <= given.batch_size <= 256:
-        raise SpecError(f"--rounds must be at least 1, --batches between 1 and {POOL}, --batch-size between 1 and 256")
+    if not 8 <= given.max_length <= 512:
+        raise SpecError("--max-length must be between 8 and 512")
+    if given.rounds < 1 or not 1 <= given.batches <= POOL or not 1 <= given.batch_size <= 400:
+        raise SpecError(f"--rounds must be at least 1, --batches between 1 and {POOL}, --batch-size between 1 and 400")
     if not keep_freed():  # nothing is measured in this process; it tells what those of the suite will get
         raise SpecError(
             "freed memory is not kept, which is measured here: it takes glibc, and no thresholds of it in the environment"
@@ -152,6 +164,9 @@ def main() -> None:
     beside = parser.add_mutually_exclusive_group()
     beside.add_argument("--ablations", action="store_true", help="the suite beside itself, one ablation moved at a time")
     beside.add_argument("--alone", action="store_true", help="the suite beside its matrix products alone")
+    beside.add_argument("--best", action="store_true", help="the suite beside the fastest way of the libraries alone")
+    parser.add_argument("--base", action="store_true", help="a BERT-base with random weights in the place of MiniLM")
+    parser.add_argument("--max-length", type=int, default=LENGTH, help="tokens kept of a review")
     parser.add_argument("--method", action="append", choices=METHODS, help="repeatable; default: all five")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=32, help="reviews an optimizer step")
@@ -166,10 +181,12 @@ def main() -> None:
     steps = given.steps or (STEPS if device() == "cuda" else 1)
     environment = about(usable_cores(), device())
     chosen = (OURS,) if given.alone else recipes(given.ablations, device())
+    if given.best:
+        chosen = tuple(recipe for recipe in chosen if recipe.by == "suite" or recipe == chosen[chosen.index(OURS) - 1])
     with tempfile.TemporaryDirectory() as name:
-        folder = encoder_folder(Path(name))
+        folder = encoder_folder(Path(name), given.base)
         found = [
-            measure(method, chosen, folder, given.rounds, given.batch_size, given.batches, steps)
+            measure(method, chosen, folder, given.max_length, given.rounds, given.batch_size, given.batches, steps)
             for method in given.method or METHODS
         ]
         evaluated = [evaluation("houlsby", folder, given.rounds)] if given.ablations else []
@@ -179,7 +196,8 @@ def main() -> None:
     if given.out is not None:
         whole = {
             "finished": datetime.now(UTC).isoformat(timespec="seconds"), "environment": environment,
-            "batch_size": given.batch_size, "max_length": LENGTH, "precision": OURS.arithmetic(device()),
+            "encoder": "bert-base" if given.base else "minilm", "batch_size": given.batch_size,
+            "max_length": given.max_length, "precision": OURS.arithmetic(device()),
             "methods": found, "evaluation": evaluated,
         }  # fmt: skip
         keep(given.out, whole)

@@ -44,11 +44,18 @@ def choose_device(name: str) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
-def encoder_folder(folder: Path) -> Path:
-    """MiniLM without its pooling instructions: then suite and libraries train the same head, BERT's own."""
+def encoder_folder(folder: Path, base: bool = False) -> Path:
+    """MiniLM without its pooling instructions: then suite and libraries train the same head, BERT's own. Or a BERT-base with
+    MiniLM's tokenizer and random weights, of which speed and memory know nothing.
+    """
     packaged = find("minilm").folder
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
         shutil.copy(packaged / name, folder / name)
+    if base:
+        from transformers import AutoConfig, BertModel
+
+        sizes = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
+        BertModel(AutoConfig.from_pretrained(folder, **sizes)).save_pretrained(folder)
     return folder
 
 

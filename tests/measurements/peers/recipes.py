@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bench.data.batches import MULTIPLE
-from bench.rules import Precision
+from bench.rules import Kernels, Precision
 from bench.system.device import resolve_precision
 
 __all__ = [
     "GROUPED",
     "GROUPED_BF16",
+    "GRAPHS",
     "IN_FP32",
     "ABLATIONS",
     "LIBRARY",
@@ -60,6 +61,8 @@ class Recipe:
     """For the suite: AdamW in one kernel."""
     torch_attention: bool = False
     """For the suite: torch's own attention instead of that of `bench.models.attention`."""
+    kernels: Kernels = "plain"
+    """For the suite: whether a step is one CUDA graph."""
     gives_back: bool = False
     """For the suite: what is freed goes back to the kernel as the C library would have it."""
 
@@ -75,6 +78,7 @@ class Recipe:
 
 
 OURS = Recipe("this suite", "suite")
+GRAPHS = replace(OURS, name=f"{OURS.name}, a CUDA graph a step", kernels="graphs")
 PUBLISHED = Recipe("as the published row: padded to the maximum", "library", "to the maximum", 0.1, 0.1)
 LIBRARY = Recipe("library's trainer", "library", "longest of a batch", 0.1, 0.1)
 PLAIN = Recipe("library's trainer, dropout 0", "library")
@@ -113,4 +117,6 @@ def recipes(ablations: bool, device: str) -> tuple[Recipe, ...]:
     """
     if ablations:
         return (*ABLATIONS, IN_BF16 if OURS.arithmetic(device) == "fp32" else IN_FP32)
-    return PEERS if OURS.arithmetic(device) == PLAIN.arithmetic(device) else (*PEERS[:-1], GROUPED_BF16, OURS, IN_FP32)
+    if OURS.arithmetic(device) != PLAIN.arithmetic(device):
+        return (*PEERS[:-1], GROUPED_BF16, OURS, IN_FP32)
+    return (*PEERS, GRAPHS) if device == "cuda" else PEERS

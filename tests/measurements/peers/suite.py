@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 import methods
 from bench.data.task import Task
@@ -44,11 +43,10 @@ class _Ablations(Trainer):
     def _validate_at_mark(self) -> None:
         """Nobody else's training validates."""
 
-    def _step(self, rows: Ints, ids: Tensor, mask: Tensor, labels: Tensor) -> float:
+    def _step(self, rows: Ints) -> float:
         if self.recipe.like_lengths:  # the loop takes pieces in the order of the rows
-            order = np.argsort(self.lengths[rows], kind="stable")
-            rows, ids, mask, labels = rows[order], ids[order], mask[order], labels[order]
-        return super()._step(rows, ids, mask, labels)
+            rows = rows[np.argsort(self.lengths[rows], kind="stable")]
+        return super()._step(rows)
 
     def _micro_batches(self, reviews: int, longest: int) -> list[slice]:
         if self.recipe.whole:
@@ -83,6 +81,7 @@ class SuitePeer:
             data="embedded", budget=Budget(amount=1, unit="epochs"), seed=seed, max_length=length, truncation="head",
             batch_size=batch, dropout=recipe.dropout, attention_dropout=recipe.attention_dropout,
             precision=recipe.arithmetic(where), device=where, threads=torch.get_num_threads(),
+            kernels=recipe.kernels,
         )  # fmt: skip
         self.classifier: Classifier = load_classifier(
             pretrained, seed=seed, dropout=recipe.dropout, attention_dropout=recipe.attention_dropout
@@ -127,6 +126,8 @@ class SuitePeer:
 
         self.classifier.train()
         trainer = self.trainer(batches, epochs, look)
+        if self.recipe.kernels == "graphs":
+            trainer.warm_up()
         trainer.run()
         return trainer.clock.seconds - first
 

@@ -9,7 +9,7 @@ from typing import Any
 from tabulate import tabulate
 
 from bench.records.ratios import interval_of_median
-from tests.measurements.peers.recipes import GROUPED, IN_FP32, LIBRARY, OURS, PLAIN, PUBLISHED
+from tests.measurements.peers.recipes import GRAPHS, GROUPED, IN_FP32, LIBRARY, OURS, PLAIN, PUBLISHED
 
 __all__ = ["evaluation_table", "limits", "spinning_table", "summaries", "summary", "table", "times"]
 
@@ -100,7 +100,11 @@ def table(found: dict[str, Any]) -> str:
         share += f", with cold operands and biases {median(found['share_of_cold_products']):.0%}"
     share += "."
     if found.get("mfu"):
-        share += f" They are {median(found['mfu']):.1%} of the device's peak (MFU)."
+        share += f" They are {median(found['mfu']):.1%} of the device's peak (MFU)"
+        for recipe in found["recipes"]:
+            if recipe["name"] == GRAPHS.name and recipe["mfu"]:
+                share += f", with a CUDA graph a step {median(recipe['mfu']):.1%}"
+        share += "."
     return _pipe(rows, headers) + "\n\n" + share
 
 
