@@ -107,6 +107,12 @@ CASES: list[tuple[list[str], str]] = [
     ([*LORA, *SMALL, "--out", "x" * 300], "(File name too long); choose another --out"),
     ([*LORA, *SMALL, "--budget", "5 steps", "--out", "{loop}"], "(Too many levels of symbolic links); choose another --out"),
     ([*LORA, *SMALL, "--out", "a\0b"], "Value error, embedded null byte"),
+    *[([*arguments, "~nobody-of-this-name/x"], "there is no home folder '~nobody-of-this-name'") for arguments in (
+        [*LORA, *SMALL, "--budget", "5 steps", "--out"], [*LORA, *SMALL, "--calibration"], ["run", "--suite"],
+        ["calibrate", "--method", "lora", "--out"], ["watch", "--once", "--out"], ["audit"], ["export"],
+        ["export", "{runs}", "--out"], ["report"], ["report", "--results"], ["report", "--results", "{runs}", "--out"],
+        ["convert", "{tiny}"], ["card", "0123", "--results"], ["predict", "0123", "--results"], ["predict", "0123", "--csv"],
+    )],
     (["report", "--results", "{file}"], "is not a whole record (it is not whole JSON); name records, or folders of them"),
     (["report", "{runs}", "nowhere"], "there is no file or folder 'nowhere'; make some with"),
     (["report", "--results", "{pipe}"], "holds no records of runs"),
