@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import sys
 from collections import Counter
@@ -168,10 +169,26 @@ class Command(TyperCommand):
         for option in () if ctx.resilient_parsing else self.params:
             given = values.get(option.name)
             if isinstance(given, str | list | tuple) and _takes_paths(option):
-                paths = [expanded(text) for text in ([given] if isinstance(given, str) else given)]
+                paths = [_path(option, text) for text in ([given] if isinstance(given, str) else given)]
                 ctx.params[option.name or ""] = paths[0] if isinstance(given, str) else paths
         return rest
 
 
 def _takes_paths(option: Any) -> bool:
     return isinstance(option, TyperArgument | TyperOption) and option.type_descriptor.annotation in (Path, list[Path])
+
+
+def _path(option: Any, given: str) -> Path:
+    """Expand a path, and refuse as an option a link that leads to itself: to `exists` it is a folder not yet made.
+
+    Raises:
+        SpecError: if it is such a link, or begins with `~` of an unknown user.
+    """
+    path = expanded(given)
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP and isinstance(option, TyperOption):
+            name = option.opts[0]
+            raise SpecError(f"{name} {str(path)!r} cannot be a path ({error.strerror}); choose another {name}") from None
+    return path
