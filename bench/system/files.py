@@ -171,8 +171,11 @@ def sweep(*folders: Path, pattern: str = f".*{TEMPORARY}") -> None:
 
 
 def name_of(folder: Path) -> str:
-    """Return the last part of a folder's path as text that a record can hold: a path may be any bytes."""
-    return os.fsencode(folder.resolve().name).decode("utf-8", "replace")
+    """Return the last part of a folder's path as text that a record can hold: a path may be any bytes.
+
+    The root has no last part, and is named as it is given.
+    """
+    return os.fsencode(folder.resolve().name or folder).decode("utf-8", "replace")
 
 
 def sha256_bytes(data: bytes) -> str:

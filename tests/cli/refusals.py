@@ -76,6 +76,7 @@ CASES: list[tuple[list[str], str]] = [
     # Encoders
     ([*LORA, "--encoder", "nope"], "encoder 'nope' is none of minilm, mpnet, a folder or a hub id"),
     ([*LORA, "--encoder", "{empty}"], "has no config.json"),
+    (["methods", "--encoder", "/"], "encoder '/' has no config.json"),
     ([*LORA, "--encoder", "a\nb"], "encoder 'a\\nb' is none of"),
     ([*LORA, "--encoder", "\udcff\udcfe"], r"encoder '\udcff\udcfe' is none of"),
     ([*LORA, "--encoder", "{no-tokenizer}", "--data", "{small}", "--out", "new/folder"], "tokenizer.json cannot be read"),
