@@ -58,6 +58,7 @@ CASES: list[tuple[list[str], str]] = [
     ([*LORA, "--budget", "soon"], "budget 'soon' is not understood; write it as"),
     ([*LORA, "--seeds", "x"], "seeds 'x' are not understood"),
     ([*LORA, "--seeds", "3,0,,3"], "name a seed twice"),
+    ([*LORA, *SMALL, "--budget", "5 reference tokens"], "budget 5 reference tokens is too small for lora: one batch has "),
     ([*LORA, "--budget", "5 steps", "--calibration", "a.json"], "--calibration converts seconds and reference tokens"),
     # Tuning
     ([*LORA, "--tune", "few"], "'--tune': Input should be a valid integer"),
