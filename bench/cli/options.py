@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import sys
 from collections import Counter
@@ -16,7 +17,7 @@ from typer.core import TyperArgument, TyperCommand, TyperOption
 from bench.rules import Kernels
 from bench.runs.request import SHORTEST, Request, parse_settings
 from bench.system.errors import SpecError
-from bench.system.files import RUNS
+from bench.system.files import RUNS, expanded
 from bench.system.text import harmless
 
 if TYPE_CHECKING:
@@ -148,19 +149,48 @@ def selects_runs(*without: str) -> Callable[[Callable[..., None]], Callable[...,
 
 
 class Command(TyperCommand):
-    """Refuse a repeated option of one value, whose first would be lost, and an empty path: it would be the folder here."""
+    """Refuse a repeated option of one value, whose first would be lost, and an empty path: it would be the folder here.
+
+    Paths reach the command with `~` expanded.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        values: dict[str, Any] = {}
         if not ctx.resilient_parsing:
             values, _, order = self.make_parser(ctx).parse_args(args=list(args))
             for option in order:
                 given = values[option.name]
                 empty = "" in given if isinstance(given, list | tuple) else given == ""
-                kinds = (Path, list[Path])
-                if empty and isinstance(option, TyperArgument | TyperOption) and option.type_descriptor.annotation in kinds:
+                if empty and _takes_paths(option):
                     name = option.opts[0] if isinstance(option, TyperOption) else "a path"
                     raise SpecError(f"{name} is empty; give it a path, or leave it out")
             for option, times in Counter(order).items():
                 if times > 1 and isinstance(option, TyperOption) and not (option.multiple or option.is_flag):
                     raise SpecError(f"{option.opts[0]} is given {times} times but takes one value; give it once")
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        for option in () if ctx.resilient_parsing else self.params:
+            given = values.get(option.name)
+            if isinstance(given, str | list | tuple) and _takes_paths(option):
+                paths = [_path(option, text) for text in ([given] if isinstance(given, str) else given)]
+                ctx.params[option.name or ""] = paths[0] if isinstance(given, str) else paths
+        return rest
+
+
+def _takes_paths(option: Any) -> bool:
+    return isinstance(option, TyperArgument | TyperOption) and option.type_descriptor.annotation in (Path, list[Path])
+
+
+def _path(option: Any, given: str) -> Path:
+    """Expand a path, and refuse as an option a link that leads to itself: to `exists` it is a folder not yet made.
+
+    Raises:
+        SpecError: if it is such a link, or begins with `~` of an unknown user.
+    """
+    path = expanded(given)
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP and isinstance(option, TyperOption):
+            name = option.opts[0]
+            raise SpecError(f"{name} {str(path)!r} cannot be a path ({error.strerror}); choose another {name}") from None
+    return path

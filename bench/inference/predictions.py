@@ -164,10 +164,12 @@ def _trained_on(name: str, results: Path) -> Saved:
 
 
 def _texts(request: PredictRequest, words: list[str]) -> Texts:
+    if request.column == "":
+        raise SpecError("--column is empty; name the table's column of texts, or leave it out for 'text'")
     if request.csv is not None:
         if words:
             raise SpecError(f"texts and --csv are both given ({words[0][:40]!r}); give one or the other")
-        return from_table(request.csv, request.column or "text")
+        return from_table(request.csv, "text" if request.column is None else request.column)
     if request.column is not None:
         raise SpecError(f"--column {request.column} needs --csv, the table that has it")
     if words and (words != ["-"] or not request.piped):

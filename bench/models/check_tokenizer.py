@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.models.families import is_id
-from bench.models.weight_files import read_json
+from bench.models.json_files import read_json
 from bench.system.errors import ModelError, brief
 
 __all__ = ["LARGEST", "check_tokenizer"]

@@ -16,8 +16,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
+from bench.models.json_files import read_json
 from bench.models.pretrained import PretrainedModel, allowed, configuration, find, layout
-from bench.models.weight_files import INDEX, WEIGHTS, names_of, read_json, weight_files
+from bench.models.weight_files import INDEX, WEIGHTS, names_of, weight_files
 from bench.system.errors import ModelError
 from bench.system.files import existing, name_of, temporary_folder
 from bench.system.hub import fetch

@@ -20,8 +20,9 @@ from typing import Any, Literal
 
 from bench.models.check_tokenizer import check_tokenizer
 from bench.models.families import FAMILIES, FIELDS, is_count
+from bench.models.json_files import read_json
 from bench.models.split_archive import MPNET, unpack
-from bench.models.weight_files import INDEX, SAFETENSORS, WEIGHTS, check_weights, read_json, weight_files
+from bench.models.weight_files import INDEX, SAFETENSORS, WEIGHTS, check_weights, weight_files
 from bench.system.errors import ModelError, brief
 from bench.system.files import existing, name_of, sha256_bytes, sha256_file
 from bench.system.hub import fetch

@@ -5,47 +5,26 @@ encoder of config.json, before any library loads them.
 from __future__ import annotations
 
 import re
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import from_json
-
 from bench.models.families import FAMILIES, Sizes
+from bench.models.json_files import read_json
 from bench.system.errors import ModelError, brief
 from methods import EncoderShape
 
-__all__ = ["INDEX", "SAFETENSORS", "WEIGHTS", "check_weights", "expected", "names_of", "read_json", "weight_files"]
+__all__ = ["INDEX", "SAFETENSORS", "WEIGHTS", "check_weights", "expected", "names_of", "weight_files"]
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SAFETENSORS = "model[.-]*safetensors"
 """Pattern of the one file or all shards."""
-LARGEST = 2**20
-"""Bytes of a configuration or an index that is read; the largest known ones take a tenth."""
 _BODY = re.compile(r"(^|\.)(embeddings|embeddings_project|encoder|transformer|layers|final_norm)\.(?!position_ids)")
 """Names of weights that belong to the encoder's body; position_ids is a counter that old checkpoints hold."""
 _HEAD = re.compile(r"classifier(\.out_proj)?\.weight")
 """The last matrix of a sequence-classification head, [labels, inputs]."""
 _FLOATS = {"F16", "BF16", "F32", "F64"}
-
-
-def read_json(name: str, folder: Path, file: str, largest: int = LARGEST) -> Any:
-    """Read a JSON file of a checkpoint.
-
-    Raises:
-        ModelError: if it is too large or no whole JSON; `name` is the encoder's.
-    """
-    try:
-        status = (folder / file).stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > largest:
-            raise ModelError(f"encoder {name!r}: {file} cannot be read: it is no file of at most {largest // 2**20} MiB")
-        return from_json((folder / file).read_bytes())
-    except OSError as error:
-        raise ModelError(f"encoder {name!r}: {file} cannot be read ({error.strerror}); is it whole?") from None
-    except ValueError as error:
-        raise ModelError(f"encoder {name!r}: {file} cannot be read: it is not whole JSON ({error})") from None
 
 
 def weight_files(name: str, folder: Path, stem: str = "model", suffix: str = "safetensors") -> list[Path]:

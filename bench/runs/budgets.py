@@ -13,7 +13,7 @@ from bench.records.schema import Baseline, Calibration, CalibrationSetting, Conv
 from bench.records.spec import Budget
 from bench.records.store import Damaged, checksum_flaw, examine, path_of, read
 from bench.rules import RULES_VERSION
-from bench.runs.calibration import Named, Progress, calibrate, setting_of, warnings
+from bench.runs.calibration import Named, Progress, calibrate, reference, setting_of, warnings
 from bench.runs.plan import Matrix
 from bench.system.device import device_model
 from bench.system.errors import BenchError, RecordError, SpecError
@@ -25,6 +25,8 @@ __all__ = [
     "reference_tokens", "speed_of",
 ]  # fmt: skip
 
+FASTEST = 0.1
+"""A ratio that no method is below, since each encodes its texts; the least that was measured is 0.47, of a head alone."""
 _OF_MACHINE = ("device", "threads")
 """Fields of the setting that a calibration which is named need not share."""
 _WORDS = {"encoder_sha256": "encoder", "data_sha256": "data", "memory_cap": "memory"}
@@ -44,6 +46,8 @@ def convert_budgets(matrix: Matrix, out: Path, *, elsewhere: bool = False, say: 
         return matrix
     if elsewhere and matrix.calibration is None:
         raise SpecError("a budget in seconds or reference tokens needs --calibration FILE where runs execute on a cluster")
+    if matrix.calibration is None:
+        _refuse_too_small(matrix, jobs)
     calibrations = calibrated(jobs[0], methods, out, file=matrix.calibration, progress=say)
     for calibration in calibrations:
         for line in warnings(calibration, methods):
@@ -75,9 +79,31 @@ def _calibrated_jobs(matrix: Matrix) -> tuple[list[Job], list[Named]]:
     return jobs, list(methods.values())
 
 
-def _converted(matrix: Matrix, job: Job, calibrations: Sequence[Calibration]) -> Matrix:
+def _batch_tokens(matrix: Matrix, job: Job) -> float:
+    """Compute the mean number of tokens of a batch."""
     task = prepare(matrix.pretrained, matrix.data.sha256, lambda: matrix.splits)
-    batch_tokens = job.spec.batch_size * float(task.lengths(task.train, job.spec.max_length).mean())
+    return job.spec.batch_size * float(task.lengths(task.train, job.spec.max_length).mean())
+
+
+def _refuse_too_small(matrix: Matrix, jobs: Sequence[Job]) -> None:
+    """Refuse a budget in reference tokens that is too small for a method, whatever a calibration may measure.
+
+    Raises:
+        SpecError: if it is less than one batch.
+    """
+    asked = [job for job in jobs if job.spec.budget.unit == "reference tokens"]
+    batch_tokens = _batch_tokens(matrix, asked[0]) if asked else 0.0
+    for job in asked:
+        budget, least = job.spec.budget, 1.0 if (job.spec.method, job.setting) == reference() else FASTEST
+        if budget.amount / least < batch_tokens:
+            raise SpecError(
+                f"budget {budget} is too small for {job.spec.method}: one batch has {batch_tokens:,.0f} tokens; "
+                "give a larger --budget"
+            )
+
+
+def _converted(matrix: Matrix, job: Job, calibrations: Sequence[Calibration]) -> Matrix:
+    batch_tokens = _batch_tokens(matrix, job)
 
     def share(job: Job) -> Job:
         budget = job.spec.budget

@@ -27,7 +27,7 @@ from bench.system.device import device_model
 from bench.system.errors import MethodError
 from bench.training.job import Job
 
-__all__ = ["ALONE", "RESIDENT", "SECONDS", "Named", "Progress", "calibrate", "setting_of", "warnings"]
+__all__ = ["ALONE", "RESIDENT", "SECONDS", "Named", "Progress", "calibrate", "reference", "setting_of", "warnings"]
 
 RESIDENT = 5
 """Methods that are resident at a time, the reference among them: the five compared; more would not fit beside each other."""
@@ -104,12 +104,17 @@ def calibrate(
     return calibration
 
 
-def _with_reference(methods: Sequence[Named]) -> list[Named]:
-    """List the reference at its default hyperparameters, then the others."""
+def reference() -> Named:
+    """Return the reference at its default hyperparameters: its ratio is 1."""
     name = registry.names(core=True)[0]
     own = registry.get(name).hyperparameters()
     del own["learning_rate"]
-    timed: list[Named] = [(name, own)]
+    return name, own
+
+
+def _with_reference(methods: Sequence[Named]) -> list[Named]:
+    """List the reference, then the others."""
+    timed = [reference()]
     for method in methods:
         if method not in timed:
             timed.append(method)
@@ -127,7 +132,7 @@ def _worker_job(job: Job, method: Named) -> Job:
 
 
 def _record(job: Job, timed: list[Named], rounds: Rounds, budgeted: float) -> Calibration:
-    setting, reference = setting_of(job), rounds.slices[REFERENCE]
+    setting, slices = setting_of(job), rounds.slices[REFERENCE]
     model, finished = device_model(setting.device), datetime.now(UTC).isoformat(timespec="seconds")
     return Calibration(
         run_id=calibration_id(setting, timed, model, finished),
@@ -142,8 +147,8 @@ def _record(job: Job, timed: list[Named], rounds: Rounds, budgeted: float) -> Ca
         seconds=rounds.seconds,
         rounds=rounds.count,
         rounds_rule=RULE,
-        rounds_counted=len(qualifying_rounds(reference)),
-        tokens_per_second=speed(reference),
+        rounds_counted=len(qualifying_rounds(slices)),
+        tokens_per_second=speed(slices),
         methods=[_speed(position, method, rounds) for position, method in enumerate(timed)],
     )
 

@@ -20,6 +20,7 @@ from bench.records.spec import Budget, parse_seeds, parse_size, spec_from_fields
 from bench.runs.request import SHORTEST, Request
 from bench.system.device import device_model, resolve_device, resolve_precision, usable_cores
 from bench.system.errors import SpecError
+from bench.system.files import expanded
 from bench.training.job import Job, job_of
 
 __all__ = ["Matrix", "Request", "extended", "plan", "tuned"]
@@ -173,7 +174,7 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
     template = job_of(spec, pretrained, data_request, data, model)
     trials, jobs = _expand(request, template, settings, budgets, seeds, tried, limits)
     with_baseline = bool(jobs) and set(methods.names(core=True)) <= set(names)
-    calibration = None if request.calibration is None else Path(request.calibration)
+    calibration = None if request.calibration is None else expanded(request.calibration)
     return Matrix(trials, jobs, with_baseline, device, pretrained, splits, data, calibration, source.note)
 
 

@@ -22,6 +22,7 @@ from bench.rules import Kernels
 from bench.runs.plan import Matrix, plan
 from bench.runs.request import Request, option_of
 from bench.system.errors import BenchError, SpecError
+from bench.system.files import expanded
 from bench.system.strict_yaml import read_yaml
 
 __all__ = ["Suite", "load_suite", "matrices", "overridden", "shipped", "suites_text"]
@@ -155,7 +156,7 @@ def load_suite(name: str) -> Suite:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}."
         raise SpecError(f"no suite is called {name!r}; {hint} A file is given by a path with a slash, such as ./mine.yaml")
-    path = known[name] if "/" not in name else Path(name)
+    path = known[name] if "/" not in name else expanded(name)
     where = f"suite {path.name if '/' not in name else name}"
     fields = read_yaml(path, where)
     try:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 from zipfile import BadZipFile
 
-from bench.system.errors import RecordError
+from bench.system.errors import RecordError, SpecError
 
 __all__ = [
-    "RUNS", "TEMPORARY", "atomic_write", "cache_dir", "cached", "existing", "in_folder", "name_of", "present", "sha256_bytes",
-    "sha256_file", "sweep", "temporary_folder", "write_out",
+    "RUNS", "TEMPORARY", "atomic_write", "cache_dir", "cached", "existing", "expanded", "in_folder", "name_of", "present",
+    "sha256_bytes", "sha256_file", "sweep", "temporary_folder", "write_out",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -120,12 +120,26 @@ def in_folder(folder: Path, act: Callable[[], T], tries: int = 100) -> T:
     return in_folder(folder, act, tries - 1)
 
 
+def expanded(name: str) -> Path:
+    """Return the path that a person names, with the home folder in the place of a `~` or `~user` that it begins with.
+
+    Raises:
+        SpecError: if there is no such home folder.
+    """
+    text = os.path.expanduser(name)  # noqa: PTH111  to Path './~x' is '~x'
+    if text.startswith("~"):
+        home = name.partition("/")[0]
+        raise SpecError(f"{name!r} cannot be a path (there is no home folder {home!r}); name another, or write './{name}'")
+    path = Path(text)
+    return path.absolute() if str(path).startswith("~") else path
+
+
 def existing(name: str) -> Path | None:
     """Return the path that a person names, if something is there; None also for a text that can be no path."""
     try:
-        path = Path(name).expanduser()
+        path = expanded(name)
         return path if name and path.exists() else None
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL, or ~ of an unknown user
+    except (OSError, ValueError, SpecError):  # too long, a NUL, or ~ of an unknown user
         return None
 
 
@@ -157,8 +171,11 @@ def sweep(*folders: Path, pattern: str = f".*{TEMPORARY}") -> None:
 
 
 def name_of(folder: Path) -> str:
-    """Return the last part of a folder's path as text that a record can hold: a path may be any bytes."""
-    return os.fsencode(folder.resolve().name).decode("utf-8", "replace")
+    """Return the last part of a folder's path as text that a record can hold: a path may be any bytes.
+
+    The root has no last part, and is named as it is given.
+    """
+    return os.fsencode(folder.resolve().name or folder).decode("utf-8", "replace")
 
 
 def sha256_bytes(data: bytes) -> str:

@@ -58,6 +58,7 @@ CASES: list[tuple[list[str], str]] = [
     ([*LORA, "--budget", "soon"], "budget 'soon' is not understood; write it as"),
     ([*LORA, "--seeds", "x"], "seeds 'x' are not understood"),
     ([*LORA, "--seeds", "3,0,,3"], "name a seed twice"),
+    ([*LORA, *SMALL, "--budget", "5 reference tokens"], "budget 5 reference tokens is too small for lora: one batch has "),
     ([*LORA, "--budget", "5 steps", "--calibration", "a.json"], "--calibration converts seconds and reference tokens"),
     # Tuning
     ([*LORA, "--tune", "few"], "'--tune': Input should be a valid integer"),
@@ -76,6 +77,7 @@ CASES: list[tuple[list[str], str]] = [
     # Encoders
     ([*LORA, "--encoder", "nope"], "encoder 'nope' is none of minilm, mpnet, a folder or a hub id"),
     ([*LORA, "--encoder", "{empty}"], "has no config.json"),
+    (["methods", "--encoder", "/"], "encoder '/' has no config.json"),
     ([*LORA, "--encoder", "a\nb"], "encoder 'a\\nb' is none of"),
     ([*LORA, "--encoder", "\udcff\udcfe"], r"encoder '\udcff\udcfe' is none of"),
     ([*LORA, "--encoder", "{no-tokenizer}", "--data", "{small}", "--out", "new/folder"], "tokenizer.json cannot be read"),
@@ -107,6 +109,20 @@ CASES: list[tuple[list[str], str]] = [
     ([*LORA, *SMALL, "--out", "x" * 300], "(File name too long); choose another --out"),
     ([*LORA, *SMALL, "--budget", "5 steps", "--out", "{loop}"], "(Too many levels of symbolic links); choose another --out"),
     ([*LORA, *SMALL, "--out", "a\0b"], "Value error, embedded null byte"),
+    *[(arguments, "(Too many levels of symbolic links); choose another --out") for arguments in (
+        ["watch", "--once", "--out", "{loop}"], ["calibrate", "--method", "lora", "--out", "{loop}"],
+        ["report", "--results", "{runs}", "--out", "{loop}"],
+    )],
+    *[(arguments, "(Too many levels of symbolic links); choose another --results") for arguments in (
+        ["report", "--results", "{runs}", "--results", "{loop}"], ["card", "--results", "{loop}", "0123"],
+        ["predict", "--results", "{loop}", "0123", "good"],
+    )],
+    *[([*arguments, "~nobody-of-this-name/x"], "there is no home folder '~nobody-of-this-name'") for arguments in (
+        [*LORA, *SMALL, "--budget", "5 steps", "--out"], [*LORA, *SMALL, "--calibration"], ["run", "--suite"],
+        ["calibrate", "--method", "lora", "--out"], ["watch", "--once", "--out"], ["audit"], ["export"],
+        ["export", "{runs}", "--out"], ["report"], ["report", "--results"], ["report", "--results", "{runs}", "--out"],
+        ["convert", "{tiny}"], ["card", "0123", "--results"], ["predict", "0123", "--results"], ["predict", "0123", "--csv"],
+    )],
     (["report", "--results", "{file}"], "is not a whole record (it is not whole JSON); name records, or folders of them"),
     (["report", "{runs}", "nowhere"], "there is no file or folder 'nowhere'; make some with"),
     (["report", "--results", "{pipe}"], "holds no records of runs"),

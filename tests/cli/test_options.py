@@ -57,6 +57,18 @@ def test_the_console_script_completes(
     assert capsys.readouterr().out.split() == expected
 
 
+def test_a_path_begins_at_home_where_no_shell_expanded_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    kept(tmp_path / "home" / "runs", run("houlsby", 0))
+    kept(tmp_path / "~name", run("lora", 0))
+    assert call(["export", "~/runs", "./~name", "--out=~/table.csv"]) == 0
+    assert (tmp_path / "home" / "table.csv").read_text().count("\n") == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "~name"]
+
+
 def report(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, object], str]:
     assert call(["report", "--format", "json", *arguments]) == 0
     printed, told = capsys.readouterr()

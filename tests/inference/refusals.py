@@ -13,6 +13,7 @@ PIPES: dict[str, bytes] = {
 }
 FILES: dict[str, bytes] = {
     "latin1.csv": "text\ngood\ncaf\xe9\n".encode("latin-1"),
+    "one.csv": b"text\ngood\n",
     "header.csv": b"text\n",
     "ragged.csv": b"id,text\n1,good\n2,so,so\n",
     "twice.csv": b"text,text\na,b\n",
@@ -43,6 +44,7 @@ CASES: list[tuple[list[str], str, str]] = [
     (["{houlsby}", "--csv", "{files}"], "", "is no file; name a table"),
     (["{houlsby}", "--csv", "{header.csv}"], "", "header.csv holds no rows under a header"),
     (["{houlsby}", "--csv", "{empty.csv}", "--column", "review"], "", "has no column 'review' (it has id, text)"),
+    (["{houlsby}", "--csv", "{one.csv}", "--column", ""], "", "--column is empty; name the table's column of texts"),
     (["{houlsby}", "--csv", "{twice.csv}"], "", "has more than one column 'text'"),
     (["{houlsby}", "--csv", "{empty.csv}"], "", "empty.csv, row 2 is empty"),
     (["{houlsby}", "--csv", "{nul.csv}"], "", "nul.csv, row 1 holds a NUL byte"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.data.task import Task
 from bench.records.audit import audit
 from bench.records.schema import Calibration
 from bench.records.spec import Budget
@@ -16,6 +17,7 @@ from bench.runs.budgets import calibrated, convert, find_calibrations, load_cali
 from bench.runs.calibration import setting_of
 from bench.system.errors import RecordError, SpecError
 from bench.training.job import Job
+from tests.conftest import call
 from tests.runs.simulation import Machine, declared, simulated
 
 
@@ -39,6 +41,36 @@ def test_a_budget_is_converted(subject: Job, tmp_path: Path) -> None:
         convert([made], Budget.parse("0.01s"), "full", made.methods[3].hyperparameters, 2000)
     with pytest.raises(RecordError, match="dora was not calibrated"):
         convert([made], Budget.parse("60s"), "dora", {}, 2000)
+
+
+@pytest.mark.parametrize(
+    ("methods", "share", "refused"),
+    [
+        ("-m houlsby", 0.9, True), ("-m houlsby", 1.1, False), ("-m lora", 0.9, False), ("-m lora", 0.09, True),
+        ("-m lora -m houlsby", 0.9, True), ("-m houlsby --set houlsby.bottleneck=2", 0.9, False),
+    ],
+)  # fmt: skip
+def test_reference_tokens_that_no_ratio_makes_a_batch_are_refused_before_a_calibration(
+    methods: str, share: float, refused: bool, what: list[str], tmp_path: Path, small_task: Task,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    class Calibrating(Exception):
+        """Raised in the place of a calibration."""
+
+    def calibrate(*arguments: object, **fields: object) -> None:
+        raise Calibrating
+
+    monkeypatch.setattr(module, "calibrate", calibrate)
+    batch = 16 * float(small_task.lengths(small_task.train, 128).mean())
+    budget = f"{round(share * batch)} reference tokens"
+    arguments = ["run", *what[2:], *methods.split(), "--budget", budget, "--out", str(tmp_path)]
+    if refused:
+        assert call(arguments) == 2
+        assert capsys.readouterr().err.startswith(f"error: budget {round(share * batch):,} reference tokens is too small for ")
+    else:
+        with pytest.raises(Calibrating):
+            call(arguments)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_folder_holds_is_found_and_the_rest_is_calibrated_beside_it(
