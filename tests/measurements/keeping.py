@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from bench.records.environment import environment
 from bench.system.device import device_model
-from bench.system.errors import BenchError
+from bench.system.errors import BenchError, RecordError
 from bench.system.files import atomic_write
 
-__all__ = ["about", "in_one_line", "keep", "keep_rows"]
+__all__ = ["about", "differences", "in_one_line", "keep", "keep_rows", "resumed"]
 
 
 def about(threads: int, device: Literal["cpu", "cuda"] = "cpu") -> dict[str, Any]:
@@ -27,6 +27,28 @@ def keep(path: Path, content: dict[str, Any]) -> None:
     """Write a measurement, whole or not at all."""
     with atomic_write(path) as file:
         file.write(json.dumps(content, indent=1).encode() + b"\n")
+
+
+def resumed(path: Path, settings: dict[str, Any], **empty: Any) -> dict[str, Any]:
+    """What earlier calls have finished; `empty` where there was none. Another commit of the same versions may go on with it.
+
+    Raises:
+        RecordError: if it was made with other settings, on another machine or with other versions.
+    """
+    now = settings["environment"]
+    if not path.exists():
+        return {**settings, "commits": [now["commit"]], **empty}
+    found: dict[str, Any] = json.loads(path.read_text())
+    if other := differences(found, settings):
+        raise RecordError(f"{str(path)!r} was made with another {', '.join(other)}; give another --out")
+    return {**found, "commits": sorted({*found["commits"], now["commit"]}, key=str)}
+
+
+def differences(found: dict[str, Any], settings: dict[str, Any]) -> list[str]:
+    """Settings, and parts of the environment but the commit, in which a file is another."""
+    now, before = settings["environment"], found["environment"]
+    other = [key for key, value in settings.items() if key != "environment" and found.get(key) != value]
+    return other + [key for key, value in now.items() if key not in {"commit", "dirty"} and before.get(key) != value]
 
 
 def keep_rows(path: Path, table: str, notes: Sequence[str], environment: dict[str, Any], rows: list[Any], **more: Any) -> None:

@@ -15,6 +15,7 @@ from bench.models.pretrained import find
 from bench.records.schema import pack_bits
 from bench.system.errors import RecordError
 from tests.conftest import write_encoder
+from tests.measurements.keeping import resumed
 from tests.measurements.peers import accuracy
 from tests.measurements.peers.recipes import METHODS, OURS
 
@@ -63,13 +64,13 @@ class TestAccuracy:
 
     def test_what_another_setting_made_is_left(self, tmp_path: Path) -> None:
         about = {"commit": "a", "dirty": False, "threads": 2}
-        found = accuracy._read(tmp_path / "a.json", {"max_length": 128, "environment": about})
+        found = resumed(tmp_path / "a.json", {"max_length": 128, "environment": about}, cells={})
         (tmp_path / "a.json").write_text(json.dumps(found))
-        later = accuracy._read(tmp_path / "a.json", {"max_length": 128, "environment": {**about, "commit": "b"}})
+        later = resumed(tmp_path / "a.json", {"max_length": 128, "environment": {**about, "commit": "b"}})
         assert later["commits"] == ["a", "b"]
         for settings in ({"max_length": 64, "environment": about}, {"max_length": 128, "environment": {**about, "threads": 1}}):
             with pytest.raises(RecordError, match=r"was made with another (max_length|threads)"):
-                accuracy._read(tmp_path / "a.json", settings)
+                resumed(tmp_path / "a.json", settings)
 
     def test_an_interrupt_says_how_it_goes_on(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

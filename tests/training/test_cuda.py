@@ -204,3 +204,15 @@ def test_a_step_that_waits_cannot_be_recorded() -> None:
     graphs = Graphs()
     with pytest.raises(MethodError, match=r"cannot be recorded as a CUDA graph .*; use --kernels plain"):
         graphs.record("key", 3, lambda at: at * at.sum().item())
+
+
+REST = [name for name in methods.names() if name not in METHODS]
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", REST)
+def test_every_method_can_be_recorded(family: Callable[[str], PretrainedModel], small_task: Task, name: str) -> None:
+    """Or says in one line that it cannot."""
+    plain = graphed(family("Bert"), small_task, name, "plain", 6, precision="bf16")
+    graphs = graphed(family("Bert"), small_task, name, "graphs", 6, precision="bf16")
+    assert graphs.ledger.losses == pytest.approx(plain.ledger.losses, abs=0.02)

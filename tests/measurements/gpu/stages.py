@@ -16,6 +16,9 @@ TARGET_BUDGETS = ("15s", "30s", "60s", "120s")
 TARGET_LENGTH = "256"
 """Tokens of a review where the target is looked for; with 128 an adapter on mpnet stays at 93 %."""
 
+_DRY = ("--rounds", "1", "--batches", "1", "--batch-size", "2")
+"""The smallest comparison of speed."""
+
 Command = list[str]
 
 
@@ -73,34 +76,30 @@ def _calibration(kit: Kit) -> list[list[Command]]:
     """Of all methods as they are compared, and of the adapter as it looks for the target."""
     command = _python("-m", "bench", "calibrate", "--encoder", kit.encoder, "--data", kit.data, "--device", kit.device)
     command += ["--out", str(kit.runs)]
-    seconds = ("5", "5") if kit.dry else ("90", "20")
+    seconds = ("5", "5") if kit.dry else ("60", "20")
     every, adapter = (["--method", name, "--seconds", s] for name, s in zip(("all", "houlsby"), seconds, strict=True))
     return [[[*command, *every]], [[*command, *adapter, *_target_setting(kit)]]]
 
 
 def _peers(kit: Kit) -> list[list[Command]]:
-    """A file a method, so that one that is stopped leaves those before it."""
-    numbers = ["--rounds", "1", "--batches", "1", "--batch-size", "2"] if kit.dry else ["--rounds", "2", "--batches", "50"]
-    return _missing(kit, "peers", numbers, METHODS[2:3] if kit.dry else METHODS)
+    names = METHODS[2:3] if kit.dry else METHODS
+    return [[_turns(kit, "peers", names, *(_DRY if kit.dry else ["--rounds", "2", "--batches", "50"]))]]
 
 
 def _utilisation(kit: Kit) -> list[list[Command]]:
     """On a BERT-base: small batches, where the device waits for launches, and batches of more than 32,000 tokens."""
     if kit.dry:
-        return _missing(
-            kit, "utilisation-small", ["--best", "--rounds", "1", "--batches", "1", "--batch-size", "2"], METHODS[4:]
-        )
+        return [[_turns(kit, "utilisation", METHODS[4:], "--best", *_DRY)]]
     both, names = ["--best", "--base", "--max-length", "128", "--rounds", "2"], ("full", "houlsby")
-    small = [*both, "--batch-size", "16", "--batches", "50"]
-    large = [*both, "--batch-size", "320", "--batches", "10", "--steps", "30"]
-    return [*_missing(kit, "utilisation-small", small, names), *_missing(kit, "utilisation-large", large, names)]
+    small = _turns(kit, "utilisation-small", names, *both, "--batch-size", "16", "--batches", "50")
+    large = _turns(kit, "utilisation-large", names, *both, "--batch-size", "320", "--batches", "10", "--steps", "30")
+    return [[small], [large]]
 
 
-def _missing(kit: Kit, name: str, numbers: list[str], methods: Sequence[str]) -> list[list[Command]]:
-    """Measure the methods whose file of this name is not there yet."""
-    command = _python("-m", "tests.measurements.peers", "--device", kit.device, *numbers)
-    files = {method: kit.out / f"{name}-{method}.json" for method in methods}
-    return [[[*command, "--method", method, "--out", str(file)]] for method, file in files.items() if not file.exists()]
+def _turns(kit: Kit, name: str, methods: Sequence[str], *numbers: str) -> Command:
+    out = str(kit.out / f"{name}.json")
+    command = _python("-m", "tests.measurements.peers", "--device", kit.device, *numbers, "--out", out)
+    return command + [word for method in methods for word in ("--method", method)]
 
 
 def _accuracy(kit: Kit) -> list[list[Command]]:

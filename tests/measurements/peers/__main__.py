@@ -4,7 +4,8 @@ On CUDA a turn has at least 200 steps, by passes over its batches: a step is sho
 share of the device's peak that the suite's products reach, is given where the data sheet's peak is known.
 
 With `--alone` the suite has no peers: for the share of a step that its matrix products take, which every run tells. With
-`--best` it has one, the library's trainer with every lever of two lines. `--base` takes a BERT-base instead of MiniLM.
+`--best` it has one, the library's trainer with every lever of two lines. `--base` takes a BERT-base instead of MiniLM. Methods
+that are finished are in the output file, and the same command goes on.
 
 `python -m tests.measurements.peers [--ablations | --alone | --best] [--method NAME] [--base] [--rounds N]
 [--max-length N] [--batch-size N] [--batches N] [--steps N] [--device NAME] [--out FILE]`
@@ -28,7 +29,7 @@ from bench.runs.launchers.process import LocalEngine
 from bench.system.allocator import keep_freed
 from bench.system.device import device_model, usable_cores
 from bench.system.errors import SpecError
-from tests.measurements.keeping import about, in_one_line, keep
+from tests.measurements.keeping import about, in_one_line, keep, resumed
 from tests.measurements.peers.common import choose_device, device, encoder_folder
 from tests.measurements.peers.evaluating import WAYS, evaluate
 from tests.measurements.peers.products import peak_of
@@ -159,6 +160,18 @@ def _check(given: argparse.Namespace) -> None:
         )
 
 
+def _earlier(out: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
+    """What earlier calls have finished."""
+    nothing: dict[str, Any] = {"methods": [], "evaluation": []}
+    return {**settings, **nothing} if out is None else resumed(out, settings, **nothing)
+
+
+def _keep(out: Path | None, whole: dict[str, Any]) -> None:
+    whole["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+    if out is not None:
+        keep(out, whole)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.measurements.peers", description=__doc__)
     beside = parser.add_mutually_exclusive_group()
@@ -179,28 +192,31 @@ def main() -> None:
         _check(given)
         choose_device(given.device)
     steps = given.steps or (STEPS if device() == "cuda" else 1)
-    environment = about(usable_cores(), device())
     chosen = (OURS,) if given.alone else recipes(given.ablations, device())
     if given.best:
         chosen = tuple(recipe for recipe in chosen if recipe.by == "suite" or recipe == chosen[chosen.index(OURS) - 1])
-    with tempfile.TemporaryDirectory() as name:
+    settings = {
+        "environment": about(usable_cores(), device()), "encoder": "bert-base" if given.base else "minilm",
+        "recipes": [recipe.name for recipe in chosen], "rounds": given.rounds, "batch_size": given.batch_size,
+        "batches": given.batches, "steps": steps, "max_length": given.max_length, "precision": OURS.arithmetic(device()),
+    }  # fmt: skip
+    wanted = given.method or METHODS
+    with in_one_line(), tempfile.TemporaryDirectory() as name:
+        whole = _earlier(given.out, settings)
         folder = encoder_folder(Path(name), given.base)
-        found = [
-            measure(method, chosen, folder, given.max_length, given.rounds, given.batch_size, given.batches, steps)
-            for method in given.method or METHODS
-        ]
-        evaluated = [evaluation("houlsby", folder, given.rounds)] if given.ablations else []
+        for method in wanted:
+            if any(found["method"] == method for found in whole["methods"]):
+                continue
+            numbers = (given.max_length, given.rounds, given.batch_size, given.batches, steps)
+            whole["methods"].append(measure(method, chosen, folder, *numbers))
+            _keep(given.out, whole)
+        if given.ablations and not whole["evaluation"]:
+            whole["evaluation"] = [evaluation("houlsby", folder, given.rounds)]
+            _keep(given.out, whole)
+    found = whole["methods"]
     print()
-    totals = [limits(found)] if given.alone else [] if given.ablations else summaries(found)
-    print("\n\n".join([*totals, *map(table, found), *map(evaluation_table, evaluated)]))
-    if given.out is not None:
-        whole = {
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"), "environment": environment,
-            "encoder": "bert-base" if given.base else "minilm", "batch_size": given.batch_size,
-            "max_length": given.max_length, "precision": OURS.arithmetic(device()),
-            "methods": found, "evaluation": evaluated,
-        }  # fmt: skip
-        keep(given.out, whole)
+    totals = [limits(found)] if given.alone else [] if given.ablations or given.best else summaries(found)
+    print("\n\n".join([*totals, *map(table, found), *map(evaluation_table, whole["evaluation"])]))
 
 
 if __name__ == "__main__":

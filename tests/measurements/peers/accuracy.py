@@ -36,7 +36,7 @@ from bench.runs.launchers.process import LocalEngine
 from bench.system.device import usable_cores
 from bench.system.errors import RecordError, SpecError
 from bench.system.signals import INTERRUPTED
-from tests.measurements.keeping import about, in_one_line, keep
+from tests.measurements.keeping import about, differences, in_one_line, keep, resumed
 from tests.measurements.peers.common import BATCH, choose_device, device, encoder_folder, task_of
 from tests.measurements.peers.recipes import METHODS, OURS, PLAIN, Recipe
 
@@ -166,28 +166,6 @@ def _figures(both: Correct) -> list[str]:
     return [f"{100 * side.mean():.2f}" for side in (ours, others)] + [f"{100 * loss:+.2f}", f"{100 * most:+.2f}"]
 
 
-def _read(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """What earlier calls have finished; nothing where there was none. Another commit of the same versions may go on with it.
-
-    Raises:
-        RecordError: if it was made with other settings, on another machine or with other versions.
-    """
-    now = settings["environment"]
-    if not path.exists():
-        return {**settings, "commits": [now["commit"]], "cells": {}}
-    found: dict[str, Any] = json.loads(path.read_text())
-    if other := _differences(found, settings):
-        raise RecordError(f"{str(path)!r} was made with another {', '.join(other)}; give another --out")
-    return {**found, "commits": sorted({*found["commits"], now["commit"]}, key=str)}
-
-
-def _differences(found: dict[str, Any], settings: dict[str, Any]) -> list[str]:
-    """Settings, and parts of the environment but the commit, in which a file is another."""
-    now, before = settings["environment"], found["environment"]
-    other = [key for key, value in settings.items() if key != "environment" and found.get(key) != value]
-    return other + [key for key, value in now.items() if key not in {"commit", "dirty"} and before.get(key) != value]
-
-
 def merge(paths: Sequence[Path]) -> dict[str, Any]:
     """The cells of several files as one file's content.
 
@@ -205,7 +183,7 @@ def merge(paths: Sequence[Path]) -> dict[str, Any]:
             merged = found
             continue
         settings = {key: value for key, value in merged.items() if key not in {"cells", "commits"}}
-        if other := _differences(found, settings):
+        if other := differences(found, settings):
             raise RecordError(
                 f"{str(path)!r} was made with another {', '.join(other)} than {str(paths[0])!r}; merge equal ones"
             )
@@ -257,13 +235,14 @@ def _measure(given: argparse.Namespace) -> None:
     threads, engine = usable_cores(), LocalEngine(device())
     with tempfile.TemporaryDirectory() as name:
         folder = encoder_folder(Path(name))
-        found = _read(
+        found = resumed(
             out,
             {
                 "batch_size": BATCH, "max_length": LENGTH, "precision": OURS.arithmetic(device()),
                 "train_reviews": given.reviews, "test_reviews": len(task_of(find(str(folder))).test),
                 "learning_rates": {name: _rate(name) for name in METHODS}, "environment": about(threads, device()),
             },
+            cells={},
         )  # fmt: skip
         for seed in seeds:  # seeds outermost: a comparison that is stopped has equal seeds of all
             for one in asked:

@@ -9,11 +9,15 @@ from typing import Any
 from tabulate import tabulate
 
 from bench.records.ratios import interval_of_median
-from tests.measurements.peers.recipes import GRAPHS, GROUPED, IN_FP32, LIBRARY, OURS, PLAIN, PUBLISHED
+from tests.measurements.peers.recipes import GRAPHS, GROUPED, IN_FP32, LIBRARY, OURS, PLAIN, PUBLISHED, Recipe
 
 __all__ = ["evaluation_table", "limits", "spinning_table", "summaries", "summary", "table", "times"]
 
 _MIB = 2**20
+_ASKED = {
+    PUBLISHED: "the published row's way", LIBRARY: "library's trainer", PLAIN: "dropout 0", GROUPED: "dropout 0, grouped",
+}  # fmt: skip
+"""Peers that tables of all methods name, and how."""
 
 
 def _peaks(recipe: dict[str, Any]) -> list[float]:
@@ -36,9 +40,12 @@ def _pipe(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
 
 
 def summaries(measured: Sequence[dict[str, Any]]) -> list[str]:
-    """The tables that have all methods: the suite as it is, and in fp32 where that is another and was measured too."""
-    both = all(any(recipe["name"] == IN_FP32.name for recipe in found["recipes"]) for found in measured)
-    return [summary(measured), *([_in_fp32(measured)] if both else [])]
+    """The tables that have all methods: the suite as it is, and in fp32 or by CUDA graphs where that was measured too."""
+    tables = [summary(measured)]
+    for recipe, words in ((IN_FP32, "the suite in fp32"), (GRAPHS, "with a CUDA graph a step the suite")):
+        if all(any(one["name"] == recipe.name for one in found["recipes"]) for found in measured):
+            tables.append(_otherwise(measured, recipe, words))
+    return tables
 
 
 def summary(measured: Sequence[dict[str, Any]]) -> str:
@@ -50,30 +57,26 @@ def summary(measured: Sequence[dict[str, Any]]) -> str:
         peaks = {name: f"{median(_peaks(recipe)):,.0f}" for name, recipe in by_name.items()}
         best = min(value for name, value in medians.items() if not name.startswith(OURS.name))
         share = f"{median(found['share_of_products']):.0%}"
-        ratios = [f"{medians[recipe.name]:.2f}" for recipe in (PUBLISHED, LIBRARY, PLAIN, GROUPED)]
+        ratios = [f"{medians[recipe.name]:.2f}" for recipe in _ASKED]
         rows.append([_named(found), *ratios, f"{best:.2f}", peaks[OURS.name], peaks[PLAIN.name], peaks[GROUPED.name], share])
     headers = [
-        "the suite is × as fast as", "the published row's way", "library's trainer", "dropout 0", "dropout 0, grouped",
-        "best peer", "peak MiB", "of dropout 0", "of dropout 0, grouped", "share of products",
+        "the suite is × as fast as", *_ASKED.values(), "best peer", "peak MiB", "of dropout 0", "of dropout 0, grouped",
+        "share of products",
     ]  # fmt: skip
     return _pipe(rows, headers)
 
 
-def _in_fp32(measured: Sequence[dict[str, Any]]) -> str:
-    """A row a method: how many times as fast the suite is where it takes fp32, as the libraries do, round by round."""
+def _otherwise(measured: Sequence[dict[str, Any]], recipe: Recipe, words: str) -> str:
+    """A row a method: how many times as fast the suite is by another recipe of its own, round by round."""
     rows = []
     for found in measured:
-        by_name = {recipe["name"]: recipe for recipe in found["recipes"]}
-        own, cells = by_name[IN_FP32.name], []
-        for recipe in (PUBLISHED, LIBRARY, PLAIN, GROUPED):
-            ratios = times(own["reviews_per_second"], by_name[recipe.name]["reviews_per_second"])
+        by_name = {one["name"]: one for one in found["recipes"]}
+        own, cells = by_name[recipe.name], []
+        for peer in _ASKED:
+            ratios = times(own["reviews_per_second"], by_name[peer.name]["reviews_per_second"])
             cells.append(f"{median(ratios):.2f}" + (f" ({_range(ratios, '.2f')})" if len(ratios) > 1 else ""))
         rows.append([_named(found), *cells, f"{median(_peaks(own)):,.0f}"])
-    headers = [
-        "the suite in fp32 is × as fast as", "the published row's way", "library's trainer", "dropout 0", "dropout 0, grouped",
-        "peak MiB",
-    ]  # fmt: skip
-    return _pipe(rows, headers)
+    return _pipe(rows, [f"{words} is × as fast as", *_ASKED.values(), "peak MiB"])
 
 
 def _named(found: dict[str, Any]) -> str:
