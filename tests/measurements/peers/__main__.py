@@ -66,7 +66,11 @@ class _Turns:
             theirs.close()
             self.pipes.append(ours)
             self.processes.append(process)
-            ours.recv()
+            if device() == "cpu":  # one after the other: they would share its cores
+                ours.recv()
+        if device() == "cuda":
+            for ours in self.pipes:
+                ours.recv()
 
     def ask(self, which: int, question: str) -> Any:
         self.pipes[which].send(question)
