@@ -53,7 +53,7 @@ HOSTILE = [
     "100%_of#a&b{c}^2~$x$\\", "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1", "- item", "# heading", "1. item",
     "[0pt]", "*", "Schrödinger 猫 𝔸", "",
 ]  # fmt: skip
-_NAMES = ("reference", "base", "base-long", "official", "study-main", "study-budgets")
+_NAMES = ("reference", "base", "base-long", "official", "study-main", "study-budgets", "h100")
 COMMITTED = [Path(__file__).parent.parent / "results" / name for name in _NAMES]
 """Folders of records that are committed; whoever works here has others beside them."""
 DATA = DataCut(sha256="d" * 64, cut="embedded-v1", train=22404, validation=500, test=200, duplicates_removed=96, leaked=0)

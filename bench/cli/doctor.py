@@ -23,6 +23,9 @@ from bench.system.text import harmless
 
 __all__ = ["diagnose"]
 
+_FOR_PICTURES = {"altair", "vl-convert-python"}
+"""Libraries that only the figures and the page of a report need."""
+
 
 class _Finding(NamedTuple):
     """A line of the report."""
@@ -153,7 +156,10 @@ def _libraries() -> Iterator[_Finding]:
             got = version(name).partition("+")[0]  # torch's 2.13.0+cpu is 2.13.0
         except PackageNotFoundError:
             # Encoder and reviews may come from elsewhere; their own lines speak of that.
-            if name not in {PACKAGE, *(package for package, _ in PACKAGED.values())}:
+            if name in _FOR_PICTURES:
+                whole = False
+                yield _Finding("libraries", f"{name}: not installed, and only for pictures; run: pip install {name}=={wanted}")
+            elif name not in {PACKAGE, *(package for package, _ in PACKAGED.values())}:
                 whole = False
                 yield _Finding("libraries", name, f"run: pip install {name}=={wanted}")
             continue

@@ -138,8 +138,10 @@ def convert(
         raise RecordError(f"{method} was not calibrated; calibrate it with: python -m bench calibrate --method {method}")
     calibration, speed = found
     if speed.ratio is None or speed.low is None or speed.high is None:
-        why = "too few rounds" if speed.reason is None else f"{speed.state}: {speed.reason}"
-        raise RecordError(f"{method} has no ratio in calibration {calibration.run_id} ({why})")
+        why = f"{speed.state}: {speed.reason}"
+        if speed.reason is None:
+            why = "too few rounds; calibrate it for longer, with calibrate --seconds"
+        raise RecordError(f"{method} has no ratio in calibration {calibration.run_id}: {why}")
     first = calibrations[0]
     whole = reference_tokens(budget, first)
     tokens = round(whole / speed.ratio)

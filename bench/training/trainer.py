@@ -66,8 +66,10 @@ class Trainer(Steps):
             audit_gradients(self.classifier)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
-            for shape in expected if self.graphs is not None else ():
-                self._record(*shape)
+            if self.graphs is not None:
+                torch.cuda.empty_cache()  # graphs have memory of their own, in which the smaller find room after the largest
+                for shape in sorted(expected, reverse=True):
+                    self._record(*shape)
         self._forget_moments()
 
     def run(self) -> None:

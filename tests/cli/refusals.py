@@ -74,6 +74,8 @@ CASES: list[tuple[list[str], str]] = [
     ([*LORA, "--truncation", "middle"], "'middle' is not one of"),
     ([*LORA, "--precision", "int4"], "'int4' is not one of"),
     ([*LORA, "--device", "tpu"], "'tpu' is not one of"),
+    ([*LORA, "--kernels", "fast"], "'fast' is not one of"),
+    ([*LORA, "--kernels", "graphs", "--device", "cpu"], "--kernels graphs needs a GPU, and the device is cpu; leave it out"),
     # Encoders
     ([*LORA, "--encoder", "nope"], "encoder 'nope' is none of minilm, mpnet, a folder or a hub id"),
     ([*LORA, "--encoder", "{empty}"], "has no config.json"),

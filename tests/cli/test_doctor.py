@@ -70,6 +70,13 @@ def test_a_checkout_that_was_never_installed(monkeypatch: pytest.MonkeyPatch) ->
     assert "run: make install" in text
 
 
+def test_what_only_pictures_need_does_not_stop_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, "altair", "vl-convert-python")
+    text, can_run = diagnose()
+    assert can_run
+    assert "altair: not installed, and only for pictures; run: pip install altair==" in text
+
+
 def test_another_version_and_no_cache_are_told_and_do_not_stop_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench.cli.doctor, "version", lambda name: "0.1" if name == "peft" else version(name))
     monkeypatch.setenv("ADAPTER_BENCH_CACHE", "/proc/no-cache-here")

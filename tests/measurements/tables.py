@@ -48,10 +48,11 @@ def _notes(found: dict[str, Any]) -> str:
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
-    "peers": _peers, "peers-fp32": lambda found: [*summaries(found["methods"]), limits(found["methods"])],
+    "peers": _peers, "peers-cuda": _peers, "peers-fp32": lambda found: [*summaries(found["methods"]), limits(found["methods"])],
     "ablations": _ablations, "ablations-bf16": _ablations, "spinning": lambda found: [spinning_table(found)],
     "limit": lambda found: [limits(found["methods"])],
     "peers-accuracy": lambda found: [accuracy.table(found, False)],
+    "peers-accuracy-cuda": lambda found: [accuracy.table(found, False)],
     "dropout-accuracy": lambda found: [accuracy.table(found, True)], "growth": _growth, "cluster": _cluster,
     "sharing": _sharing,
     "methods-learn": lambda found: [methods_learn.table([methods_learn.Learned(**one) for one in found["methods"]])],

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 import methods
+from bench.analysis.statistics import holm, moments, two_way
+from bench.rules import ALPHA
 from bench.training.job import Result
 from tests.factories import run
 from tests.measurements import cluster, growth, methods_learn, sharing
@@ -21,6 +23,7 @@ from tests.measurements.peers import __main__ as turns
 from tests.measurements.peers import accuracy, spinning
 from tests.measurements.peers.common import BATCH, batches_of
 from tests.measurements.peers.recipes import (
+    GRAPHS,
     GROUPED,
     GROUPED_BF16,
     IN_FP32,
@@ -89,11 +92,37 @@ def test_in_fp32_the_suite_is_smaller_than_any_peer_and_faster_than_any_without_
     assert all(median(recipes[name]["times"]) > 1.2 for name in recipes.keys() - {GROUPED.name})
 
 
+def test_on_cuda_a_graph_a_step_is_four_times_as_fast_as_any_peer_and_plain_kernels_are_smaller() -> None:
+    """In the committed turns, which are of Houlsby adapters alone."""
+    (found,) = json.loads((RESULTS / "peers-cuda.json").read_text())["methods"]
+    recipes = {recipe["name"]: recipe for recipe in found["recipes"]}
+    assert found["method"] == "houlsby"
+    assert recipes.keys() == {recipe.name for recipe in (*PEERS, GRAPHS)}
+    ours, graphs = recipes.pop(OURS.name), recipes.pop(GRAPHS.name)
+    for peer in recipes.values():
+        assert median(graphs["reviews_per_second"]) > 4 * median(peer["reviews_per_second"])
+        assert median(peer["times"]) > 1.2
+        assert median(ours["peak_bytes"]) < median(peer["peak_bytes"])
+
+
+def test_on_cuda_no_method_differs_from_the_librarys_trainer() -> None:
+    """At equal reviews; over the methods less than a point is lost."""
+    found = json.loads((RESULTS / "peers-accuracy-cuda.json").read_text())
+    tests = []
+    for one in accuracy.comparisons(METHODS, dropout=False):
+        ours, others = accuracy._pairs(found, one, range(6)).astype(np.int64)
+        tests.append(two_way(moments(others - ours)).p)
+    assert min(holm(tests)) > ALPHA
+    assert float(accuracy.table(found, False).splitlines()[-1].split("|")[-2]) < 1
+
+
 @pytest.mark.parametrize(
     ("measurement", "asked", "why"),
     [
         (turns, ["--rounds", "0"], "error: --rounds must be at least 1"),
         (turns, ["--alone", "--ablations"], "error: argument --ablations: not allowed with argument --alone"),
+        (turns, ["--max-length", "513"], "error: --max-length must be between 8 and 512"),
+        (turns, ["--best", "--alone"], "error: argument --alone: not allowed with argument --best"),
         (spinning, ["--steps", "51"], "error: --rounds must be at least 1, --steps between 1 and 50"),
         (growth, ["--data", "nope"], "error: data 'nope'"),
         (growth, ["--method", "nope"], "error: argument --method: invalid choice: 'nope'"),

@@ -23,6 +23,8 @@ from tests.conftest import write_encoder
 from tests.measurements.peers.products import COLD, Product, Recorder, operands, operations, peak_of, seconds_of
 from tests.measurements.peers.recipes import (
     ABLATIONS,
+    GRAPHS,
+    GROUPED,
     GROUPED_BF16,
     IN_BF16,
     IN_FP32,
@@ -101,6 +103,13 @@ def test_nobody_is_slow_for_want_of_an_arithmetic(has_bf16: bool, monkeypatch: p
     assert among_peers == ["fp32"] * 5 + (["bf16", "bf16", "fp32"] if has_bf16 else ["fp32"])
     assert ablations == [OURS.arithmetic("cpu")] * len(ABLATIONS) + ["fp32" if has_bf16 else "bf16"]
     assert {r.arithmetic("cuda") for moved in (False, True) for r in recipes(moved, "cuda")[:6]} == {"bf16"}
+
+
+def test_the_best_of_the_libraries_stands_before_the_suite_and_graphs_need_a_gpu() -> None:
+    """Which is what `--best` takes."""
+    on_gpu = recipes(ablations=False, device="cuda")
+    assert on_gpu[-3:] == (GROUPED, OURS, GRAPHS)
+    assert GRAPHS not in recipes(ablations=False, device="cpu")
 
 
 def test_pieces_of_like_length_have_the_gradient_of_the_whole_batch(folder: Path, task: Task) -> None:

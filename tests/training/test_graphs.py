@@ -1,0 +1,91 @@
+"""What a training step that is recorded needs beside a GPU: a graph for every batch that can come, and nothing left of warm-up.
+
+`test_cuda.py` holds recorded steps against plain ones on a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from bench.data.device_texts import DeviceTexts
+from bench.data.task import Ints, Task
+from bench.models.pretrained import PretrainedModel
+from bench.records.spec import Budget
+from bench.training.trainer import Trainer
+from bench.training.warm_up import shapes
+from tests.classifiers import loop_for, trained
+
+METHODS = ["houlsby", "full", "head-only"]
+
+
+class _Repeated:
+    """Graphs of a device without graphs: the work itself is done again."""
+
+    def __init__(self) -> None:
+        self.works: dict[Hashable, Callable[[Tensor], Tensor]] = {}
+
+    def record(self, key: Hashable, texts: int, work: Callable[[Tensor], Tensor]) -> None:
+        if key not in self.works:
+            work(torch.zeros(texts, dtype=torch.int64))
+            self.works[key] = work
+
+    def run(self, key: Hashable, rows: Ints) -> Tensor:
+        return self.works[key](torch.from_numpy(rows))
+
+
+@pytest.fixture
+def recorded(tiny: PretrainedModel, small_task: Task, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], Trainer]:
+    """A loop on a CPU whose steps are repeated as graphs are on CUDA."""
+    monkeypatch.setattr("bench.training.trainer.shapes", lambda device, *rest: shapes("cuda", *rest))
+
+    def make(name: str, steps: int) -> Trainer:
+        trainer = loop_for(tiny, small_task, name, budget=Budget(amount=steps, unit="steps"))
+        spec = trainer.spec
+        trainer.texts = DeviceTexts(small_task, small_task.train, spec.max_length, spec.truncation, "cpu")
+        trainer.graphs = _Repeated()  # type: ignore[assignment]
+        return trainer
+
+    return make
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_batch_of_two_epochs_has_its_graph(
+    tiny: PretrainedModel, small_task: Task, recorded: Callable[[str, int], Trainer], name: str
+) -> None:
+    trainer = recorded(name, 2 * -(-len(small_task.train) // 8))
+    before = torch.random.get_rng_state()
+    trainer.warm_up()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    trainer.run()
+    plain = trained(tiny, small_task, name, budget=trainer.spec.budget)
+    assert trainer.ledger.losses == plain.ledger.losses
+    assert trainer.ledger.tokens_padded == plain.ledger.tokens_padded
+    assert all(torch.equal(*pair) for pair in zip(trainer.trained, plain.trained, strict=True))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_recorded_step_reads_the_tensors_that_a_checkpoint_fills(recorded: Callable[[str, int], Trainer], name: str) -> None:
+    """A graph knows them by their addresses."""
+    done = recorded(name, 5)
+    done.warm_up()
+    done.run()
+    state = done.state_dict()
+    kept = {**state, "tensors": {key: tensor.clone() for key, tensor in state["tensors"].items()}}
+    trainer = recorded(name, 5)
+    trainer.warm_up()
+
+    def addresses() -> list[int]:
+        moments = [value for state in trainer.optimizer.state.values() for value in state.values()]
+        features = [] if trainer.features is None else [trainer.features]
+        return [tensor.data_ptr() for tensor in (*trainer.trained, *moments, *features)]
+
+    before = addresses()
+    trainer.load_state_dict(kept)
+    assert addresses() == before
+    moments = [value.abs().max() for state in trainer.optimizer.state.values() for value in state.values()]
+    assert np.max(moments) > 0
