@@ -33,6 +33,7 @@ class Graphs:
 
         Raises:
             MethodError: if the work waits for the device, or else cannot be recorded.
+            torch.OutOfMemoryError: if it does not fit.
         """
         if key in self._recorded:
             return
@@ -46,9 +47,12 @@ class Graphs:
             with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
                 out = work(at)
         except RuntimeError as error:
-            raise MethodError(
-                f"a step cannot be recorded as a CUDA graph ({str(error).splitlines()[0]}); use --kernels plain"
-            ) from error
+            # To end a recording that has failed is an error, too.
+            first = error.__context__ if isinstance(error.__context__, RuntimeError) else error
+            if isinstance(first, torch.OutOfMemoryError):
+                raise first from None
+            reason = str(first).splitlines()[0]
+            raise MethodError(f"a step cannot be recorded as a CUDA graph ({reason}); use --kernels plain") from error
         self._recorded[key] = graph, at, out
 
     def run(self, key: Hashable, rows: Ints) -> Tensor:

@@ -206,6 +206,17 @@ def test_a_step_that_waits_cannot_be_recorded() -> None:
         graphs.record("key", 3, lambda at: at * at.sum().item())
 
 
+@pytest.mark.cuda
+def test_a_graph_that_does_not_fit_is_out_of_memory() -> None:
+    """Where only the recording does not: its memory is apart."""
+
+    def work(at: torch.Tensor) -> torch.Tensor:
+        return torch.empty(2**50 if torch.cuda.is_current_stream_capturing() else 1, device="cuda")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        Graphs().record("key", 3, work)
+
+
 UNRECORDED = ("prefix", "mam", "loreft", "boft", "fourierft", "vb-lora")
 """Methods whose library waits for the device in a step, or copies to it from the CPU."""
 
