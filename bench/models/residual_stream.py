@@ -91,6 +91,8 @@ def _cast(tensor: Tensor) -> Tensor:
     if tensor.requires_grad:
         return tensor.to(torch.bfloat16)
     copy: tuple[int, Tensor] | None = _copies.get(tensor, None)  # type: ignore[no-untyped-call]
-    if copy is None or copy[0] != tensor._version or copy[1].device != tensor.device:
+    if copy is None or copy[1].device != tensor.device:
         copy = _copies[tensor] = tensor._version, tensor.detach().to(torch.bfloat16)
+    elif copy[0] != tensor._version:  # in its place: a CUDA graph reads it there
+        copy = _copies[tensor] = tensor._version, copy[1].copy_(tensor.detach())
     return copy[1]

@@ -13,7 +13,7 @@ from bench.records.schema import Baseline, Calibration, CalibrationSetting, Conv
 from bench.records.spec import Budget
 from bench.records.store import Damaged, checksum_flaw, examine, path_of, read
 from bench.rules import RULES_VERSION
-from bench.runs.calibration import Named, Progress, calibrate, reference, setting_of, warnings
+from bench.runs.calibration import LONGER, Named, Progress, calibrate, reference, setting_of, warnings
 from bench.runs.plan import Matrix
 from bench.system.device import device_model
 from bench.system.errors import BenchError, RecordError, SpecError
@@ -140,7 +140,7 @@ def convert(
     if speed.ratio is None or speed.low is None or speed.high is None:
         why = f"{speed.state}: {speed.reason}"
         if speed.reason is None:
-            why = "too few rounds; calibrate it for longer, with calibrate --seconds"
+            why = f"too few rounds; {LONGER}"
         raise RecordError(f"{method} has no ratio in calibration {calibration.run_id}: {why}")
     first = calibrations[0]
     whole = reference_tokens(budget, first)

@@ -27,7 +27,7 @@ from bench.system.device import device_model
 from bench.system.errors import MethodError
 from bench.training.job import Job
 
-__all__ = ["ALONE", "RESIDENT", "SECONDS", "Named", "Progress", "calibrate", "reference", "setting_of", "warnings"]
+__all__ = ["ALONE", "LONGER", "RESIDENT", "SECONDS", "Named", "Progress", "calibrate", "reference", "setting_of", "warnings"]
 
 RESIDENT = 5
 """Methods that are resident at a time, the reference among them: the five compared; more would not fit beside each other."""
@@ -35,7 +35,7 @@ SECONDS = 60.0
 """Wall seconds of the rounds of a group of `RESIDENT` methods, by default."""
 ALONE = 15.0
 """The same where there is one method beside the reference."""
-_LONGER = "calibrate it for longer, with calibrate --seconds"
+LONGER = "calibrate it for longer, with calibrate --seconds"
 WIDE = 0.10
 """An interval that reaches further than this share of its ratio is a warning: budgets differ by as much."""
 RATE = 1e-5
@@ -180,9 +180,9 @@ def warnings(calibration: Calibration, methods: Sequence[Named]) -> list[str]:
         if entry.state != "complete":
             lines.append(f"{entry.method}: {entry.state}: {entry.reason}")
         elif entry.ratio is None or entry.low is None or entry.high is None:
-            lines.append(f"{entry.method}: too few rounds for an interval; {_LONGER}")
+            lines.append(f"{entry.method}: too few rounds for an interval; {LONGER}")
         elif Ratio(entry.ratio, entry.low, entry.high, 0).spread > WIDE:
             lines.append(
-                f"{entry.method}: the interval {entry.low:.3f} to {entry.high:.3f} is wider than ±{WIDE:.0%}; {_LONGER}"
+                f"{entry.method}: the interval {entry.low:.3f} to {entry.high:.3f} is wider than ±{WIDE:.0%}; {LONGER}"
             )
     return lines

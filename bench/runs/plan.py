@@ -131,6 +131,8 @@ def plan(request: Request, *, elsewhere: bool = False) -> Matrix:
         raise SpecError(f"name at least one method with --method: {', '.join(methods.names())} or all")
     names = list(dict.fromkeys(name for entry in request.methods for name in methods.expand(entry)))
     budgets, seeds = _budgets(request.budget), parse_seeds(request.seeds)
+    if request.calibration == "":
+        raise SpecError("--calibration is empty; give it a path, or leave it out")
     if request.calibration is not None and not any(budget.calibrated for budget in budgets):
         raise SpecError(f"--calibration converts seconds and reference tokens, not --budget {request.budget}; leave it out")
     unused = sorted(request.hyperparameters.keys() - set(names))

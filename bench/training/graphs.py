@@ -12,7 +12,6 @@ from collections.abc import Callable, Hashable
 import torch
 from torch import Tensor
 
-from bench.data.batches import to_device
 from bench.data.task import Ints
 from methods import MethodError
 
@@ -42,11 +41,12 @@ class Graphs:
         with torch.cuda.stream(self._stream):  # what is allocated and chosen at first is not recorded
             work(at)
         torch.cuda.current_stream().wait_stream(self._stream)
-        graph = torch.cuda.CUDAGraph()
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         try:
             with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
                 out = work(at)
         except RuntimeError as error:
+            torch.cuda.set_stream(stream)
             # To end a recording that has failed is an error, too.
             first = error.__context__ if isinstance(error.__context__, RuntimeError) else error
             if isinstance(first, torch.OutOfMemoryError):
@@ -58,6 +58,6 @@ class Graphs:
     def run(self, key: Hashable, rows: Ints) -> Tensor:
         """Repeat the work of a key on other texts [texts]; what it returns is overwritten when it is repeated."""
         graph, at, out = self._recorded[key]
-        at.copy_(to_device(torch.from_numpy(rows), "cuda"), non_blocking=True)
+        at.copy_(torch.from_numpy(rows).pin_memory(), non_blocking=True)
         graph.replay()
         return out

@@ -196,6 +196,7 @@ class Steps:
         """Set the optimizer back to before its first step. CUDA graphs go on with the same tensors."""
         if self.graphs is None:
             self.optimizer.state.clear()
+            return
         for moments in self.optimizer.state.values():
             for value in moments.values():
                 value.zero_()

@@ -74,6 +74,7 @@ CASES: list[tuple[list[str], str]] = [
     ([*LORA, "--truncation", "middle"], "'middle' is not one of"),
     ([*LORA, "--precision", "int4"], "'int4' is not one of"),
     ([*LORA, "--device", "tpu"], "'tpu' is not one of"),
+    ([*LORA, "--calibration", ""], "--calibration is empty; give it a path, or leave it out"),
     ([*LORA, "--kernels", "fast"], "'fast' is not one of"),
     ([*LORA, "--kernels", "graphs", "--device", "cpu"], "--kernels graphs needs a GPU, and the device is cpu; leave it out"),
     # Encoders

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,13 +34,17 @@ def resumed(path: Path, settings: dict[str, Any], **empty: Any) -> dict[str, Any
     """What earlier calls have finished; `empty` where there was none. Another commit of the same versions may go on with it.
 
     Raises:
-        RecordError: if it was made with other settings, on another machine or with other versions.
+        RecordError: if it is none, or was made with other settings, on another machine or with other versions.
     """
     now = settings["environment"]
-    if not path.exists():
+    if not os.path.lexists(path):
         return {**settings, "commits": [now["commit"]], **empty}
-    found: dict[str, Any] = json.loads(path.read_text())
-    if other := differences(found, settings):
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+        other = differences(found, settings)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise RecordError(f"{str(path)!r} is no file of such a measurement; give another --out") from None
+    if other:
         raise RecordError(f"{str(path)!r} was made with another {', '.join(other)}; give another --out")
     return {**found, "commits": sorted({*found["commits"], now["commit"]}, key=str)}
 

@@ -105,8 +105,8 @@ def test_nobody_is_slow_for_want_of_an_arithmetic(has_bf16: bool, monkeypatch: p
     assert {r.arithmetic("cuda") for moved in (False, True) for r in recipes(moved, "cuda")[:6]} == {"bf16"}
 
 
-def test_the_best_of_the_libraries_stands_before_the_suite_and_graphs_need_a_gpu() -> None:
-    """Which is what `--best` takes."""
+def test_like_lengths_stand_before_the_suite_and_graphs_need_a_gpu() -> None:
+    """Which is what `--grouped` takes."""
     on_gpu = recipes(ablations=False, device="cuda")
     assert on_gpu[-3:] == (GROUPED, OURS, GRAPHS)
     assert GRAPHS not in recipes(ablations=False, device="cpu")

@@ -170,10 +170,15 @@ def test_a_graph_computes_what_its_kernels_compute(
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("name", ["houlsby", "full", "head-only"])
-def test_a_graph_goes_on_from_a_checkpoint(family: Callable[[str], PretrainedModel], small_task: Task, name: str) -> None:
-    whole = graphed(family("Bert"), small_task, name, "graphs", 12)
-    half = on_cuda(family("Bert"), small_task, name, budget=Budget(amount=12, unit="steps"), kernels="graphs")
+@pytest.mark.parametrize("name", ["houlsby", "full", "head-only", "vera"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_graph_goes_on_from_a_checkpoint(
+    family: Callable[[str], PretrainedModel], small_task: Task, name: str, precision: Precision
+) -> None:
+    """VeRA has frozen matrices among its buffers, which a checkpoint fills."""
+    settings: dict[str, Any] = {"kernels": "graphs", "precision": precision}
+    whole = graphed(family("Bert"), small_task, name, steps=12, **settings)
+    half = on_cuda(family("Bert"), small_task, name, budget=Budget(amount=12, unit="steps"), **settings)
     kept: dict[str, Any] = {}
 
     def keep(ledger: Any) -> None:
@@ -183,7 +188,7 @@ def test_a_graph_goes_on_from_a_checkpoint(family: Callable[[str], PretrainedMod
 
     half.on_step = keep
     half.run()
-    again = on_cuda(family("Bert"), small_task, name, budget=Budget(amount=12, unit="steps"), kernels="graphs")
+    again = on_cuda(family("Bert"), small_task, name, budget=Budget(amount=12, unit="steps"), **settings)
     again.load_state_dict(kept)
     again.run()
     assert again.ledger.losses == pytest.approx(whole.ledger.losses, abs=1e-5)

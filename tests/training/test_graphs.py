@@ -15,12 +15,16 @@ from torch import Tensor
 from bench.data.device_texts import DeviceTexts
 from bench.data.task import Ints, Task
 from bench.models.pretrained import PretrainedModel
+from bench.models.residual_stream import in_precision
 from bench.records.spec import Budget
+from bench.rules import Precision
 from bench.training.trainer import Trainer
 from bench.training.warm_up import shapes
 from tests.classifiers import loop_for, trained
 
 METHODS = ["houlsby", "full", "head-only"]
+Recorded = Callable[..., Trainer]
+"""Makes a loop for a method and so many steps."""
 
 
 class _Repeated:
@@ -39,12 +43,12 @@ class _Repeated:
 
 
 @pytest.fixture
-def recorded(tiny: PretrainedModel, small_task: Task, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], Trainer]:
+def recorded(tiny: PretrainedModel, small_task: Task, monkeypatch: pytest.MonkeyPatch) -> Recorded:
     """A loop on a CPU whose steps are repeated as graphs are on CUDA."""
     monkeypatch.setattr("bench.training.trainer.shapes", lambda device, *rest: shapes("cuda", *rest))
 
-    def make(name: str, steps: int) -> Trainer:
-        trainer = loop_for(tiny, small_task, name, budget=Budget(amount=steps, unit="steps"))
+    def make(name: str, steps: int, precision: Precision = "fp32") -> Trainer:
+        trainer = loop_for(tiny, small_task, name, budget=Budget(amount=steps, unit="steps"), precision=precision)
         spec = trainer.spec
         trainer.texts = DeviceTexts(small_task, small_task.train, spec.max_length, spec.truncation, "cpu")
         trainer.graphs = _Repeated()  # type: ignore[assignment]
@@ -55,7 +59,7 @@ def recorded(tiny: PretrainedModel, small_task: Task, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_batch_of_two_epochs_has_its_graph(
-    tiny: PretrainedModel, small_task: Task, recorded: Callable[[str, int], Trainer], name: str
+    tiny: PretrainedModel, small_task: Task, recorded: Recorded, name: str
 ) -> None:
     trainer = recorded(name, 2 * -(-len(small_task.train) // 8))
     before = torch.random.get_rng_state()
@@ -68,21 +72,24 @@ def test_every_batch_of_two_epochs_has_its_graph(
     assert all(torch.equal(*pair) for pair in zip(trainer.trained, plain.trained, strict=True))
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_a_recorded_step_reads_the_tensors_that_a_checkpoint_fills(recorded: Callable[[str, int], Trainer], name: str) -> None:
-    """A graph knows them by their addresses."""
-    done = recorded(name, 5)
+@pytest.mark.parametrize(("name", "precision"), [*((name, "fp32") for name in METHODS), ("houlsby", "bf16"), ("vera", "bf16")])
+def test_a_recorded_step_reads_the_tensors_that_a_checkpoint_fills(recorded: Recorded, name: str, precision: Precision) -> None:
+    """A graph knows them by their addresses. Of frozen weights it reads bf16 copies, and VeRA's are buffers, in checkpoints."""
+    done = recorded(name, 5, precision)
     done.warm_up()
     done.run()
     state = done.state_dict()
     kept = {**state, "tensors": {key: tensor.clone() for key, tensor in state["tensors"].items()}}
-    trainer = recorded(name, 5)
+    trainer = recorded(name, 5, precision)
     trainer.warm_up()
+    encoder = trainer.classifier.encoder
 
     def addresses() -> list[int]:
         moments = [value for state in trainer.optimizer.state.values() for value in state.values()]
         features = [] if trainer.features is None else [trainer.features]
-        return [tensor.data_ptr() for tensor in (*trainer.trained, *moments, *features)]
+        with in_precision(trainer.classifier, precision):
+            frozen = [tensor for tensor in (*encoder.parameters(), *encoder.buffers()) if not tensor.requires_grad]
+        return [tensor.data_ptr() for tensor in (*trainer.trained, *moments, *features, *frozen)]
 
     before = addresses()
     trainer.load_state_dict(kept)

@@ -80,6 +80,8 @@ def connected(address: str | None) -> Iterator[Cluster]:
         import ray
     except ImportError:
         raise ClusterError("--engine ray needs Ray, which is not installed; run: pip install 'adapter-bench[ray]'") from None
+    if address == "":
+        raise ClusterError("--address is empty; write host:port, auto or local, or leave it out")
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     if where not in ("local", "auto"):
         _reach(where)

@@ -89,8 +89,8 @@ def _peers(kit: Kit) -> list[list[Command]]:
 def _utilisation(kit: Kit) -> list[list[Command]]:
     """On a BERT-base: small batches, where the device waits for launches, and batches of more than 32,000 tokens."""
     if kit.dry:
-        return [[_turns(kit, "utilisation", METHODS[4:], "--best", *_DRY)]]
-    both, names = ["--best", "--base", "--max-length", "128", "--rounds", "2"], ("full", "houlsby")
+        return [[_turns(kit, "utilisation", METHODS[4:], "--grouped", *_DRY)]]
+    both, names = ["--grouped", "--base", "--max-length", "128", "--rounds", "2"], ("full", "houlsby")
     small = _turns(kit, "utilisation-small", names, *both, "--batch-size", "16", "--batches", "50")
     large = _turns(kit, "utilisation-large", names, *both, "--batch-size", "320", "--batches", "10", "--steps", "30")
     return [[small], [large]]

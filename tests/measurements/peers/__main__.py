@@ -4,10 +4,10 @@ On CUDA a turn has at least 200 steps, by passes over its batches: a step is sho
 share of the device's peak that the suite's products reach, is given where the data sheet's peak is known.
 
 With `--alone` the suite has no peers: for the share of a step that its matrix products take, which every run tells. With
-`--best` it has one, the library's trainer with every lever of two lines. `--base` takes a BERT-base instead of MiniLM. Methods
-that are finished are in the output file, and the same command goes on.
+`--grouped` it has one, the library's trainer without dropout and with like lengths together. `--base` takes a BERT-base instead
+of MiniLM. Methods that are finished are in the output file, and the same command goes on.
 
-`python -m tests.measurements.peers [--ablations | --alone | --best] [--method NAME] [--base] [--rounds N]
+`python -m tests.measurements.peers [--ablations | --alone | --grouped] [--method NAME] [--base] [--rounds N]
 [--max-length N] [--batch-size N] [--batches N] [--steps N] [--device NAME] [--out FILE]`
 """
 
@@ -181,7 +181,7 @@ def main() -> None:
     beside = parser.add_mutually_exclusive_group()
     beside.add_argument("--ablations", action="store_true", help="the suite beside itself, one ablation moved at a time")
     beside.add_argument("--alone", action="store_true", help="the suite beside its matrix products alone")
-    beside.add_argument("--best", action="store_true", help="the suite beside the fastest way of the libraries alone")
+    beside.add_argument("--grouped", action="store_true", help="beside the library's trainer, like lengths, no dropout")
     parser.add_argument("--base", action="store_true", help="a BERT-base with random weights in the place of MiniLM")
     parser.add_argument("--max-length", type=int, default=LENGTH, help="tokens kept of a review")
     parser.add_argument("--method", action="append", choices=METHODS, help="repeatable; default: all five")
@@ -197,7 +197,7 @@ def main() -> None:
         choose_device(given.device)
     steps = given.steps or (STEPS if device() == "cuda" else 1)
     chosen = (OURS,) if given.alone else recipes(given.ablations, device())
-    if given.best:
+    if given.grouped:
         chosen = tuple(recipe for recipe in chosen if recipe.by == "suite" or recipe == chosen[chosen.index(OURS) - 1])
     settings = {
         "environment": about(usable_cores(), device()), "encoder": "bert-base" if given.base else "minilm",
@@ -219,7 +219,7 @@ def main() -> None:
             _keep(given.out, whole)
     found = whole["methods"]
     print()
-    totals = [limits(found)] if given.alone else [] if given.ablations or given.best else summaries(found)
+    totals = [limits(found)] if given.alone else [] if given.ablations or given.grouped else summaries(found)
     print("\n\n".join([*totals, *map(table, found), *map(evaluation_table, whole["evaluation"])]))
 
 
