@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.measurements import cluster, growth, methods_learn, sharing
+from tests.measurements.gpu import collect
 from tests.measurements.peers import accuracy
 from tests.measurements.peers.tables import evaluation_table, limits, spinning_table, summaries, table
 from tests.measurements.readme import ROOT, between_marks, rewrite
@@ -55,6 +56,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "peers-accuracy-cuda": lambda found: [accuracy.table(found, False)],
     "dropout-accuracy": lambda found: [accuracy.table(found, True)], "growth": _growth, "cluster": _cluster,
     "sharing": _sharing,
+    "costs-cuda": lambda found: [collect.table(found)],
     "methods-learn": lambda found: [methods_learn.table([methods_learn.Learned(**one) for one in found["methods"]])],
 }  # fmt: skip
 """The tables of a measurement, by the name of its file."""
