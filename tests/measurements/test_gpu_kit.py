@@ -119,7 +119,8 @@ def test_costs_need_records_and_name_the_shortest_run_at_the_target(tmp_path, ca
     for seconds, accuracy in ((15.0, 0.93), (60.0, 0.95), (30.0, 0.945)):
         record = {
             "kind": "run", "state": "complete", "run_id": f"r{seconds:.0f}", "environment": {"device": "a GPU"},
-            "spec": {"method": "houlsby", "encoder": "mpnet", "budget": {}, "max_length": 8}, "test": {"accuracy": accuracy, "reviews": 2},
+            "spec": {"method": "houlsby", "encoder": "mpnet", "budget": {}, "max_length": 8},
+            "test": {"accuracy": accuracy, "reviews": 2},
             "seconds": {"charged": seconds}, "memory": {"peak": 1}, "energy": None, "latency": [],
         }  # fmt: skip
         (tmp_path / f"{seconds}.json").write_text(json.dumps(record))
