@@ -78,7 +78,7 @@ def test_a_stage_is_resumed_until_it_is_done(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(kit, "STAGES", (stages.Stage("doctor", "a check", lambda _: [[fails]]),))
     words = ["--out", str(tmp_path / "out"), "--stage", "doctor", "--dry"]
     assert kit.main(words) == 1
-    assert json.loads((tmp_path / "out" / "doctor.json").read_text())["exit_codes"] == [3]
+    assert json.loads((tmp_path / "out" / "stages" / "doctor.json").read_text())["exit_codes"] == [3]
     flag.touch()
     assert kit.main(words) == 0
     flag.unlink()
@@ -91,7 +91,7 @@ def test_a_stage_ends_at_its_limit_with_all_it_started(tmp_path, monkeypatch):
     sleeps = [sys.executable, "-c", "import time; time.sleep(60)"]
     monkeypatch.setattr(kit, "STAGES", (stages.Stage("doctor", "a check", lambda _: [[sleeps, sleeps]]),))
     assert kit.main(["--out", str(tmp_path), "--stage", "doctor", "--limit", str(kit.GRACE + 1)]) == 1
-    found = json.loads((tmp_path / "doctor.json").read_text())
+    found = json.loads((tmp_path / "stages" / "doctor.json").read_text())
     assert found["state"] == "unfinished"
     assert found["seconds"] < 30
 
@@ -133,8 +133,9 @@ def test_every_stage_works_with_small_numbers(tmp_path, wheels, tiny_folder, sma
     out = tmp_path / "out"
     small = ["--encoder", str(tiny_folder), "--data", str(small_folder)]
     assert kit.main(["--out", str(out), "--wheels", str(wheels), "--dry", "--workers", "2", *small]) == 0
-    assert {name: json.loads((out / f"{name}.json").read_text())["state"] for name in kit.NAMES} == dict.fromkeys(
+    assert {name: json.loads((out / "stages" / f"{name}.json").read_text())["state"] for name in kit.NAMES} == dict.fromkeys(
         kit.NAMES, "done"
     )
     assert len(json.loads((out / "costs.json").read_text())["runs"]) == 6
+    assert [found["method"] for found in json.loads((out / "peers.json").read_text())["methods"]] == ["lora"]
     assert len(json.loads((out / "peers-accuracy.json").read_text())["cells"]) == 4

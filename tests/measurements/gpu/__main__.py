@@ -2,10 +2,10 @@
 
     python -m tests.measurements.gpu --out DIR --wheels DIR [--encoder NAME] [--data NAME] [--stage NAME …] [--dry]
 
-Stages: install, doctor, tests, calibration, peers, utilisation, accuracy, comparison, target, costs. Each writes `NAME.log` and
-`NAME.json` (state, seconds, exit codes) into `--out`, beside the results of its commands, as soon as they are made. A stage
-that is done is skipped, one that failed or ran out of its `--limit` is resumed by the same command: runs, seeds and methods
-that are finished are not repeated. `--again` repeats done ones.
+Stages: install, doctor, tests, calibration, peers, utilisation, accuracy, comparison, target, costs. Each writes the results of
+its commands into `--out` as soon as they are made, and `NAME.log` and `NAME.json` (state, seconds, exit codes) into its folder
+`stages`. A stage that is done is skipped, one that failed or ran out of its `--limit` is resumed by the same command: runs,
+seeds and methods that are finished are not repeated. `--again` repeats done ones.
 
 `install` puts the wheels into `OUT/site`, which the other stages find first, whatever versions the machine has of the same
 packages. Encoders that were carried into `OUT/cache/encoders/all-mpnet-base-v2` are found under the name mpnet.
@@ -32,6 +32,8 @@ from tests.measurements.gpu.stages import ROOT, STAGES, Command, Kit
 __all__ = ["main"]
 
 NAMES = ("install", *(stage.name for stage in STAGES))
+STATES = "stages"
+"""Folder apart from the measurements, which may be called like the stage that makes them."""
 LIMIT = 570
 """Seconds of a stage: what it leaves is copied within ten minutes."""
 GRACE = 15
@@ -88,14 +90,14 @@ def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
 
 def _state(out: Path, name: str) -> str | None:
     try:
-        return str(json.loads((out / f"{name}.json").read_text())["state"])
+        return str(json.loads((out / STATES / f"{name}.json").read_text())["state"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _do(name: str, kit: Kit, wheels: Path | None, limit: float) -> tuple[str, list[int], str]:
     """Do a stage; returns its state, the exit codes of its commands, and a word on it."""
-    with (kit.out / f"{name}.log").open("ab") as log:
+    with (kit.out / STATES / f"{name}.log").open("ab") as log:
         if name == "install":
             if wheels is None:
                 raise InstallError("--wheels is missing: name the folder of carried wheels, or give --stage without install")
@@ -110,7 +112,7 @@ def _do(name: str, kit: Kit, wheels: Path | None, limit: float) -> tuple[str, li
             except _Timeout:
                 return "unfinished", codes, "the time is over; the same command resumes"
             if any(codes):
-                return "failed", codes, f"see {name}.log"
+                return "failed", codes, f"see {STATES}/{name}.log"
         return "done", codes, stage.does if groups else "nothing to do"
 
 
@@ -143,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {wrong}", file=sys.stderr)
         return 2
     try:
-        given.out.mkdir(parents=True, exist_ok=True)
+        (given.out / STATES).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         print(f"error: --out {str(given.out)!r} cannot be made ({error.strerror}); give another folder", file=sys.stderr)
         return 2
@@ -164,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         seconds = round(time.monotonic() - began, 1)
         content = {"stage": name, "state": state, "seconds": seconds, "exit_codes": codes, "dry": kit.dry}
-        (kit.out / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+        (kit.out / STATES / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
         print(f"{name}: {state} after {seconds:.0f} s; {word}", flush=True)
         whole = whole and state == "done"
     return 0 if whole else 1
