@@ -114,7 +114,9 @@ def equal_reviews(group: Group) -> list[Section]:
         return []
     # Seconds of runs that shared their device are not those of the method.
     clocks = [] if group.shared else ["device\nseconds", "times the\nreference's"]
-    took = "runs shared their device, so their seconds are not shown" if group.shared else "device seconds are what that takes"
+    took = "device seconds are what that takes"
+    if group.shared:
+        took = "by their clocks runs shared their device, so their seconds are not shown"
     return [
         Section(
             title=f"Equal {same} for every method · {title(group)}",

@@ -29,7 +29,7 @@ def sections(group: Group) -> list[Section]:
     notes = [Note("peak", f"Medians over seeds. Activations are the rest of the {peak(group)}, kernels' work space included.")]
     sources = sorted({record.energy.source for row in rows for record in row.measured if record.energy})
     if group.shared:
-        words = "Runs shared their device: their seconds and joules are not shown, nor milliseconds of a call."
+        words = "By their clocks runs shared their device: their seconds and joules are not shown, nor milliseconds of a call."
         notes.append(Note("clock", words))
     elif sources:
         notes.append(Note("energy", f"Energy while the clock charged, by {', '.join(sources)}."))

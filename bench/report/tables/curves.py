@@ -21,7 +21,7 @@ def sections(group: Group) -> list[Section]:
     if not rows:
         return []
     reviews = next(record.data.validation for row in rows for record in row.runs)
-    expected = "Runs shared their device, so seconds are those that the calibration expects, not their own clocks'."
+    expected = "By their clocks runs shared their device, so seconds are those that the calibration expects."
     clock = [Note("clock", expected)] if group.shared else []
     precision = f"standard error of one of 80 %: {100 * math.sqrt(0.8 * 0.2 / max(1, reviews)):.1f} points"
     curve = Section(

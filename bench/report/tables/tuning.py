@@ -44,7 +44,7 @@ def section(sensitivity: Sensitivity) -> Section:
             Note("chosen", "* The rate of the runs: the best mean under which no seed collapsed; a tie goes to the default."),
             *naming("edge", "Chosen at the edge of the rates tried: {}.", edges),
             *naming("state", "Not complete: {}.", broken),
-            *([Note("clock", "Trials shared their device, so what tuning took is not shown.")] if shared else []),
+            *([Note("clock", "By their clocks trials shared their device: what tuning took is not shown.")] if shared else []),
         ],
     )
 
