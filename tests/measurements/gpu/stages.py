@@ -14,7 +14,7 @@ METHODS = ("houlsby", "pfeiffer", "lora", "full", "head-only")
 TARGET_BUDGETS = ("15s", "30s", "60s", "120s")
 """Calibrated budgets of the adapter, in the order in which the target is looked for; each has a schedule of its own."""
 TARGET_LENGTH = "256"
-"""Tokens of a review where the target is looked for; with 128 an adapter on mpnet stays at 93 %."""
+"""Tokens of a review where the target is looked for; with 128 Houlsby on mpnet was at 94.03 % after 60 seconds."""
 
 _DRY = ("--rounds", "1", "--batches", "1", "--batch-size", "2")
 """The smallest comparison of speed."""
