@@ -196,8 +196,8 @@ def test_trials_stand_at_the_rates_that_the_method_declares() -> None:
 def test_rates_that_are_not_declared_stand_apart() -> None:
     (found,) = sensitivities([trial("lora", 0.7, 0.8), trial("lora", 1.5e-3, 0.7), trial("unheard-of", 0.1, 0.6)], ORDER)
     shown = cells(tuning_tables.section(found))
-    assert shown["lora"]["other rates rate: %"] == "0.7: 80.00 *"
-    assert shown["unheard-of"]["other rates rate: %"] == "0.1: 60.00 *"
+    assert shown["lora"]["other rate: %"] == "0.7: 80.00 *"
+    assert shown["unheard-of"]["other rate: %"] == "0.1: 60.00 *"
 
 
 def test_trials_of_other_groups_stand_apart_and_count_once() -> None:

@@ -13,13 +13,13 @@ from bench.system.text import percent
 
 __all__ = ["as_json", "section"]
 
-_PLACES = ("low", "default", "high", "other rates")
+_PLACES = ("low", "default", "high", "other")
 
 
 def section(sensitivity: Sensitivity) -> Section:
     """Return methods by learning rates, as each method declares them."""
     placed = [_placed(row) for row in sensitivity.methods]
-    shown = [place for place in _PLACES if place != "other rates" or any(cells[place] for cells in placed)]
+    shown = [place for place in _PLACES if place != "other" or any(cells[place] for cells in placed)]
     edges = {row.label: f"{row.chosen_rate:g}" for row in sensitivity.methods if row.at_edge}
     broken = {
         f"{row.label} at {rate}, {trial.state}": f"({trial.reason or 'no reason was recorded'})"
@@ -41,7 +41,7 @@ def section(sensitivity: Sensitivity) -> Section:
         ],
         notes=[
             Note("trials", f"Rate and accuracy over {seeds} on {cases:,} validation reviews; no trial is tested."),
-            Note("chosen", "* The rate of the runs: the best mean under which no seed collapsed; a tie goes to the default."),
+            Note("chosen", "* The choice: the best mean under which no seed collapsed; a tie goes to the default."),
             *naming("edge", "Chosen at the edge of the rates tried: {}.", edges),
             *naming("state", "Not complete: {}.", broken),
             *([Note("clock", "By their clocks trials shared their device: what tuning took is not shown.")] if shared else []),
@@ -54,7 +54,7 @@ def _placed(row: Trials) -> dict[str, list[str]]:
     cells: dict[str, list[str]] = {place: [] for place in _PLACES}
     for trial in row.rates:
         rate = trial.learning_rate
-        place = "other rates"
+        place = "other"
         if row.default is not None and rate in row.declared:
             place = "default" if rate == row.default else "low" if rate < row.default else "high"
         accuracy = percent(fmean(trial.accuracies)) if trial.accuracies else "no accuracy"

@@ -35,7 +35,7 @@ NAMES = ("install", *(stage.name for stage in STAGES))
 STATES = "stages"
 """Folder apart from the measurements, which may be called like the stage that makes them."""
 LIMIT = 570
-"""Seconds of a stage: what it leaves is copied within ten minutes."""
+"""Seconds of a stage, for machines that give a command ten minutes."""
 GRACE = 15
 """Seconds in which a command that is stopped may keep what it has."""
 

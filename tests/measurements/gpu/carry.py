@@ -35,7 +35,7 @@ PIECES = ".pieces"
 """Folder in the store for pieces of files that are not complete."""
 MIB = 2**20
 LOAD_MIB = 56
-"""A load travels with the working tree of about 5 MiB, and both together have 64."""
+"""For transfers of at most 64 MiB that carry a checkout, too."""
 MISSING = 3
 """Exit code while pieces are missing."""
 _CHUNK = MIB
