@@ -84,7 +84,7 @@ def report(
     if format_ == "html" and out is None and sys.stdout.isatty():
         raise SpecError("a page cannot be read in a terminal; name a file for it with --out")
     text = render(
-        sources, reference=reference, style=format_, view=[str(name) for name in view or ()], left_out=left_out,
+        sources, reference=reference, style=format_, view=view, left_out=left_out,
         margin=margin / 100, wide=wide, width=None if out is None else FILE_WIDTH, figure=figure, out=out,
     )  # fmt: skip
     if out is None or drawn:

@@ -215,5 +215,5 @@ def spec_from_fields(**fields: Any) -> RunSpec:
         return RunSpec(**fields)
     except ValidationError as error:
         first = error.errors()[0]
-        option = "--" + "-".join(str(part) for part in first["loc"][:1]).replace("_", "-")
+        option = f"--{first['loc'][0]}".replace("_", "-")
         raise SpecError(f"{option} {first['input']!r}: {first['msg'].lower()}") from None

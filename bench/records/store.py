@@ -8,7 +8,6 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +75,7 @@ def _logits_bytes(logits: npt.NDArray[np.float32]) -> bytes:
 
 
 def logits_sha256(logits: npt.NDArray[np.float32]) -> str:
-    """Name the sidecar for these logits, [reviews, 2]."""
+    """Name the sidecar for these logits, [reviews, classes]."""
     return sha256_bytes(_logits_bytes(logits))
 
 
@@ -88,9 +87,8 @@ def prepare_folder(folder: Path) -> None:
         RecordError: if it cannot.
     """
     try:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            folder.stat()  # a link that leads to itself does not exist, and cannot be made
-        nearest = next(part for part in (folder, *folder.absolute().parents) if part.exists())
+        # A link that leads nowhere, or to itself, does not exist and cannot be made.
+        nearest = next(part for part in (folder, *folder.absolute().parents) if part.is_symlink() or part.exists())
         tempfile.TemporaryFile(dir=nearest).close()
     except OSError as error:
         raise RecordError(f"results cannot be written to {str(folder)!r} ({error.strerror}); choose another --out") from None
@@ -114,7 +112,7 @@ def seal(text: bytes) -> bytes:
 
 
 def load_logits(folder: Path, sha256: str) -> npt.NDArray[np.float32]:
-    """Load the logits of a run, [reviews, 2].
+    """Load the logits of a run, [reviews, classes].
 
     Raises:
         RecordError: if the sidecar is missing or is not what its name says.

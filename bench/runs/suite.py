@@ -20,7 +20,7 @@ from bench.analysis.tuning import rates
 from bench.records.spec import Budget, Truncation, parse_seeds, parse_size
 from bench.rules import Kernels
 from bench.runs.plan import Matrix, plan
-from bench.runs.request import Request, option_of
+from bench.runs.request import SHORTEST, Request, option_of
 from bench.system.errors import BenchError, SpecError
 from bench.system.files import expanded
 from bench.system.strict_yaml import read_yaml
@@ -49,20 +49,20 @@ class Suite(BaseModel):
     )
     budgets: Texts = Field(examples=[["60s"]])
     seeds: int | list[int] = Field(default=1, examples=[3, [0, 1, 5]])
-    max_length: int = Field(default=128, ge=8, le=8192, examples=[256])
+    max_length: int = Field(default=Request.max_length, ge=SHORTEST, le=8192, examples=[256])
     truncation: Truncation = Field(default="head+tail", examples=["head"])
-    batch_size: int = Field(default=16, ge=1, le=4096, examples=[32])
-    dropout: float = Field(default=0.0, ge=0, lt=1, examples=[0.1])
-    attention_dropout: float = Field(default=0.0, ge=0, lt=1, examples=[0.1])
-    precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", examples=["fp32"])
-    kernels: Kernels = Field(default="plain", examples=["graphs"])
+    batch_size: int = Field(default=Request.batch_size, ge=1, le=4096, examples=[32])
+    dropout: float = Field(default=Request.dropout, ge=0, lt=1, examples=[0.1])
+    attention_dropout: float = Field(default=Request.attention_dropout, ge=0, lt=1, examples=[0.1])
+    precision: Literal["auto", "fp32", "bf16"] = Field(default=Request.precision, examples=["fp32"])
+    kernels: Kernels = Field(default=Request.kernels, examples=["graphs"])
     memory: str | None = Field(default=None, examples=["2GiB"])
     test_limit: int | None = Field(default=None, ge=2, examples=[400])
     train_limit: int | list[int] | None = Field(default=None, examples=[1000, [100, 1000]])
     text_column: str | None = Field(default=None, examples=["review"])
     label_column: str | None = Field(default=None, examples=["sentiment"])
     tune: int | None = Field(default=None, ge=2, examples=[3])
-    tune_seeds: int = Field(default=2, ge=1, le=100, examples=[2])
+    tune_seeds: int = Field(default=Request.tune_seeds, ge=1, le=100, examples=[2])
     calibration: str | None = Field(default=None, examples=["results/study/calibration-mpnet-cuda-0123456789abcdef.json"])
 
     @cached_property

@@ -25,9 +25,9 @@ def points(share: float | None, none: str = "–") -> str:
     return none if share is None else f"{100 * share:+.2f}"
 
 
-def mebibytes(size: float | None, none: str = "–") -> str:
+def mebibytes(size: float | None) -> str:
     """Bytes as MiB."""
-    return none if size is None else f"{size / 2**20:,.0f}"
+    return "–" if size is None else f"{size / 2**20:,.0f}"
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:

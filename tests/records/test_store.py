@@ -69,7 +69,7 @@ def test_only_final_states_are_not_run_again(tmp_path: Path, state: State, final
         ('{\n "checksum"', '{\n  "checksum"', "it does not begin with its checksum"),
         ('"seed": 0', '"seed": 1', "changed after it was written"),
         ('"kind": "run"', '"kind": "rum"', "kind"),
-        ('"schema_version": 4', '"schema_version": 4, "more": {}', "more: extra inputs are not permitted"),
+        ('"schema_version": 5', '"schema_version": 5, "more": {}', "more: extra inputs are not permitted"),
         ('"steps": 100,', '"steps": NaN,', "training.steps"),
     ],
 )
@@ -104,7 +104,7 @@ def test_an_edit_is_seen_by_the_checksum_or_sooner(was: str, now: str, says: str
 def test_figures_that_cannot_be_are_seen_without_a_checksum(record: Record | Baseline, says: str, tmp_path: Path) -> None:
     path = save(tmp_path, record)
     lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join([lines[0], *lines[2:]]).replace('"schema_version": 4', '"schema_version": 1'))
+    path.write_text("".join([lines[0], *lines[2:]]).replace('"schema_version": 5', '"schema_version": 1'))
     (found,) = load(tmp_path)
     assert isinstance(found, Damaged)
     assert says in found.reason
@@ -183,6 +183,12 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_said_before_anything_runs() -> None:
     with pytest.raises(RecordError, match="choose another --out"):
         prepare_folder(Path("/proc/results"))
+
+
+def test_a_link_that_leads_nowhere_is_no_folder_for_results(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(RecordError, match="choose another --out"):
+        prepare_folder(tmp_path / "link" / "runs")
 
 
 def test_a_record_names_no_person_host_or_path(tiny: PretrainedModel) -> None:

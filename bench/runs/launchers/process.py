@@ -100,9 +100,9 @@ def _child(connection: Connection, work: str, arguments: tuple[Any, ...], copies
 def kernel_kills() -> int:
     """Count the processes that the kernel has killed for lack of memory, on this machine or in this container."""
     counts = 0
-    for path, name in (("/proc/vmstat", "oom_kill"), ("/sys/fs/cgroup/memory.events", "oom_kill")):
+    for path in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
         try:
-            match = re.search(rf"^{name} (\d+)$", Path(path).read_text(), flags=re.M)
+            match = re.search(r"^oom_kill (\d+)$", Path(path).read_text(), flags=re.M)
         except OSError:
             continue
         counts += int(match[1]) if match else 0

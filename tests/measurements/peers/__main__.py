@@ -126,7 +126,7 @@ def measure(
 
     return {
         "method": name, "epochs": epochs, "batches_a_turn": count, "share_of_products": shares,
-        "share_of_cold_products": cold_shares, "mfu": mfu(OURS, rates[ours]), "peak_operations_per_second": peak_rate,
+        "share_of_cold_products": cold_shares, "peak_operations_per_second": peak_rate,
         "recipes": [
             {
                 "name": recipe.name, "reviews_per_second": rate, "peak_bytes": peak,

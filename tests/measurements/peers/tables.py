@@ -102,12 +102,10 @@ def table(found: dict[str, Any]) -> str:
     if found.get("share_of_cold_products"):
         share += f", with cold operands and biases {median(found['share_of_cold_products']):.0%}"
     share += "."
-    if found.get("mfu"):
-        share += f" They are {median(found['mfu']):.1%} of the device's peak (MFU)"
-        for recipe in found["recipes"]:
-            if recipe["name"] == GRAPHS.name and recipe["mfu"]:
-                share += f", with a CUDA graph a step {median(recipe['mfu']):.1%}"
-        share += "."
+    mfu = {recipe["name"]: median(recipe["mfu"]) for recipe in found["recipes"] if recipe.get("mfu")}
+    if mfu:
+        graphs = f", with a CUDA graph a step {mfu[GRAPHS.name]:.1%}" if GRAPHS.name in mfu else ""
+        share += f" They are {mfu[OURS.name]:.1%} of the device's peak (MFU){graphs}."
     return _pipe(rows, headers) + "\n\n" + share
 
 
