@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tabulate import tabulate
 
 from bench.records.schema import Calibration
 from bench.runs.calibration import Named, calibrate
@@ -26,7 +27,7 @@ from bench.system.processes import end_with_parent
 from bench.training.job import Job
 from tests.measurements.keeping import about, in_one_line, keep
 
-__all__ = ["OUT", "burning", "measure"]
+__all__ = ["OUT", "burning", "measure", "table"]
 
 OUT = Path("results/calibration-load.json")
 SECONDS = 300.0
@@ -68,6 +69,18 @@ def measure(job: Job, methods: list[Named], seconds: float = SECONDS) -> dict[st
             with burning() if name == "loaded" else nullcontext():
                 found[name] = calibrate(job, methods, Path(folder) / name, seconds=seconds)
     return {name: made.model_dump(mode="json") for name, made in found.items()}
+
+
+def table(found: dict[str, Any]) -> str:
+    """A row a calibration: the reference's mean speed, the rounds that count, and each ratio with its interval."""
+    rows = []
+    for name, made in found["calibrations"].items():
+        reference, *others = made["methods"]
+        speed = sum(one["tokens"] for one in reference["slices"]) / sum(one["seconds"] for one in reference["slices"])
+        ratios = [f"{one['ratio']:.2f} ({one['low']:.2f}–{one['high']:.2f})" for one in others]
+        rows.append([name, f"{speed:,.0f}", f"{made['rounds_counted']} of {made['rounds']}", *ratios])
+    headers = ["", f"{reference['method']}, tokens/s", "rounds that count", *(one["method"] for one in others)]
+    return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True)
 
 
 def main() -> None:

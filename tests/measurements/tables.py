@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from tests.measurements import cluster, growth, methods_learn, sharing
+from tests.measurements import calibration_load, cluster, growth, methods_learn, sharing
 from tests.measurements.gpu import collect
 from tests.measurements.peers import accuracy
 from tests.measurements.peers.tables import evaluation_table, limits, spinning_table, summaries, table
@@ -51,11 +51,12 @@ def _notes(found: dict[str, Any]) -> str:
 TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "peers": _peers, "peers-cuda": _peers, "peers-fp32": lambda found: [*summaries(found["methods"]), limits(found["methods"])],
     "ablations": _ablations, "ablations-bf16": _ablations, "spinning": lambda found: [spinning_table(found)],
-    "limit": lambda found: [limits(found["methods"])],
+    "peers-fp32-grouped": lambda found: [limits(found["methods"])],
     "peers-accuracy": lambda found: [accuracy.table(found, False)],
     "peers-accuracy-cuda": lambda found: [accuracy.table(found, False)],
     "dropout-accuracy": lambda found: [accuracy.table(found, True)], "growth": _growth, "cluster": _cluster,
     "sharing": _sharing,
+    **{f"calibration-load{which}": lambda found: [calibration_load.table(found)] for which in ("", "-first", "-quiet")},
     "costs-cuda": lambda found: [collect.table(found)],
     "methods-learn": lambda found: [methods_learn.table([methods_learn.Learned(**one) for one in found["methods"]])],
 }  # fmt: skip

@@ -190,6 +190,17 @@ def test_measured_ratios_agree_while_raw_speeds_do_not() -> None:
     assert np.mean(raw[0]) / np.mean(raw[1]) > 1.2
 
 
+def test_measured_quiet_ratios_lie_in_the_loaded_intervals() -> None:
+    """Of the measurement beside which nothing else ran."""
+    whole = json.loads(LOADED.with_stem("calibration-load-quiet").read_text())
+    quiet, loaded, again = (Calibration(**migrate(one)) for one in whole["calibrations"].values())
+    for one, other, more in zip(quiet.methods, loaded.methods, again.methods, strict=True):
+        assert None not in (one.ratio, more.ratio, other.low, other.high)
+        assert other.low <= min(one.ratio, more.ratio)  # type: ignore[operator, type-var]
+        assert max(one.ratio, more.ratio) <= other.high  # type: ignore[operator, type-var]
+    assert quiet.rounds_counted > quiet.rounds / 2
+
+
 @pytest.mark.slow
 def test_the_load_program_burns_and_measures(tiny: PretrainedModel, small_folder: Path) -> None:
     subject = make_job(make_spec(threads=1), tiny, small_folder)
