@@ -27,9 +27,9 @@ __all__ = [
     "pack_classes", "unpack_bits", "unpack_classes",
 ]  # fmt: skip
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Version 1 had no checksum, and another meaning of `memory.ru_maxrss`; version 2 had rates of the machine in `compute`;
-version 3 had tests of two classes only.
+version 3 had tests of two classes only; up to version 4 `memory.cuda_reserved` had what evaluation left, too.
 bench/records/migrate.py reads all."""
 SENTIMENT = ("negative", "positive")
 """Names of the classes of reviews, by label."""
@@ -244,9 +244,11 @@ class Memory(Part):
     peak_above_baseline: int
     """Peak minus baseline: the memory of training itself."""
     cuda_allocated: int | None = None
-    """Peak of torch's CUDA allocations."""
+    """Most bytes of the GPU in tensors at once."""
     cuda_reserved: int | None = None
-    """Peak of memory reserved by torch's CUDA allocator."""
+    """Most bytes of the GPU that torch's allocator had reserved: tensors, what it keeps of freed ones, and CUDA graphs. Up to
+    schema version 4 also what it kept of evaluation.
+    """
     ru_maxrss: int | None = None
     """Peak resident memory of the whole process by getrusage, set-up and evaluation included. Resetting the high-water mark
     resets the kernel's own figure too, so it is read before every reset.
@@ -256,8 +258,8 @@ class Memory(Part):
 
     @property
     def training_bytes(self) -> int:
-        """Memory of training in tables, figures and caps: reserved by CUDA's allocator, else resident above the baseline."""
-        return self.peak_above_baseline if self.cuda_reserved is None else self.cuda_reserved
+        """Memory of training in tables and figures: of a GPU in tensors, else resident above the baseline."""
+        return self.peak_above_baseline if self.cuda_allocated is None else self.cuda_allocated
 
 
 class Compute(Part):
@@ -384,7 +386,7 @@ class _File(Part):
     """SHA-256 of the file without the line that holds this: `grep -v '^ "checksum"' FILE | sha256sum`. It shows that a file
     was changed, not its origin. Null once the file is read.
     """
-    schema_version: Literal[4] = 4
+    schema_version: Literal[5] = 5
     kind: str
     run_id: str = Field(pattern=r"^[0-9a-f]{16}$")
     """Hash of a run's spec, data, encoder and rules version; of a baseline's spec, data and rules version; of a calibration's

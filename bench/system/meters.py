@@ -163,6 +163,8 @@ class MemoryMeter:
     """Peak memory of a process that holds one run, except while paused."""
 
     device: Literal["cpu", "cuda"]
+    cap: int | None = field(default=None, kw_only=True)
+    """Bytes that torch may reserve of a GPU, except while paused; None for all. On a CPU the trainer looks after each step."""
     baseline: int = 0
     largest: int = 0
     """Peak resident memory by getrusage before any reset, in bytes."""
@@ -174,6 +176,7 @@ class MemoryMeter:
         """Take the baseline now and count from here."""
         if self.device == "cuda":
             torch.cuda.init()  # type: ignore[no-untyped-call]  # resetting its peaks fails before, and nothing else may have used it in this process
+            self._allow(self.cap)
         gc.collect()  # what goes away later must not make the baseline look large
         trim()
         self._reset()
@@ -187,6 +190,11 @@ class MemoryMeter:
         if self.device == "cuda":
             torch.cuda.reset_peak_memory_stats()
 
+    def _allow(self, cap: int | None) -> None:
+        """Let torch reserve so many bytes of the GPU."""
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(1.0 if cap is None else min(1.0, cap / total))
+
     def look(self) -> None:
         """Update the process's maximum by getrusage."""
         self.largest = max(self.largest, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
@@ -197,18 +205,23 @@ class MemoryMeter:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Exclude the block, such as evaluation, from the peak."""
+        """Exclude the block, such as evaluation, from the peak and from the cap."""
         self._peaks.append(self._read())
         before = _status_bytes("VmRSS")
+        if self.device == "cuda":
+            self._allow(None)
         try:
             yield
-        finally:
-            if _status_bytes("VmRSS") > before + 2**20:  # kept by the allocator, it would be in the peak that follows
+        finally:  # what an allocator keeps of it would be in the peak that follows
+            if _status_bytes("VmRSS") > before + 2**20:
                 trim()
+            if self.device == "cuda":
+                torch.cuda.empty_cache()
+                self._allow(self.cap)
             self._reset()
 
     def above_baseline(self) -> int:
-        """Bytes by which the peak so far exceeds the baseline: resident memory, or CUDA's allocations."""
+        """Bytes by which the peak so far exceeds the baseline: resident memory, or what torch reserved of a GPU."""
         peak = self.peak()
         return peak.cuda_reserved if peak.cuda_reserved is not None else peak.above_baseline
 

@@ -7,7 +7,8 @@ plain kernels. All that changes between two steps, which texts they take and the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +16,14 @@ from torch import Tensor
 from bench.data.task import Ints
 from methods import MethodError
 
-__all__ = ["Graphs"]
+__all__ = ["Graphs", "Work"]
+
+
+class Work(NamedTuple):
+    """What is done with so many texts, given their numbers [texts]."""
+
+    texts: int
+    do: Callable[[Tensor], Tensor]
 
 
 class Graphs:
@@ -27,24 +35,30 @@ class Graphs:
         self._recorded: dict[Hashable, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
         """The graph, the numbers that it reads [texts], and what the work returned."""
 
-    def record(self, key: Hashable, texts: int, work: Callable[[Tensor], Tensor]) -> None:
-        """Do the work on `texts` numbers, all 0, and then record it under a key; nothing is done for a key that has a graph.
+    def record(self, works: Mapping[Hashable, Work]) -> None:
+        """Do each work on numbers that are all 0, and then record each under its key, in the given order.
+
+        What is allocated and chosen at first is so not recorded. It is given back before the first graph is made, beside
+        whose memory it would lie.
 
         Raises:
-            MethodError: if the work waits for the device, or else cannot be recorded.
-            torch.OutOfMemoryError: if it does not fit.
+            MethodError: if a work waits for the device, or else cannot be recorded.
+            torch.OutOfMemoryError: if one does not fit.
         """
-        if key in self._recorded:
-            return
-        at = torch.zeros(texts, dtype=torch.int64, device="cuda")
+        numbers = {key: torch.zeros(work.texts, dtype=torch.int64, device="cuda") for key, work in works.items()}
         self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):  # what is allocated and chosen at first is not recorded
-            work(at)
+        with torch.cuda.stream(self._stream):
+            for key, work in works.items():
+                work.do(numbers[key])
         torch.cuda.current_stream().wait_stream(self._stream)
+        for key, work in works.items():
+            self._recorded[key] = self._graph_of(work, numbers[key])
+
+    def _graph_of(self, work: Work, at: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         try:
             with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-                out = work(at)
+                out = work.do(at)
         except RuntimeError as error:
             torch.cuda.set_stream(stream)
             # To end a recording that has failed is an error, too.
@@ -53,7 +67,7 @@ class Graphs:
                 raise first from None
             reason = str(first).splitlines()[0]
             raise MethodError(f"a step cannot be recorded as a CUDA graph ({reason}); use --kernels plain") from error
-        self._recorded[key] = graph, at, out
+        return graph, at, out
 
     def run(self, key: Hashable, rows: Ints) -> Tensor:
         """Repeat the work of a key on other texts [texts]; what it returns is overwritten when it is repeated."""

@@ -107,7 +107,7 @@ class _Run:
         self.job, self.spec, self.notify = job, job.spec, notify
         self.began = time.monotonic()
         self.stop = Stop()
-        self.memory = MemoryMeter(job.spec.device)
+        self.memory = MemoryMeter(job.spec.device, cap=job.spec.memory_cap)
         self.parameters: Parameters | None = None
         self.trainer: Trainer | None = None
         self.checkpointer: Checkpointer | None = None
@@ -129,11 +129,12 @@ class _Run:
         training_ended = self.since()
         self.trained = self.training_part(trainer)
         self.bytes_to_ship = self.ship(setup)
-        self.tell("test", 0.0)
-        test_started = self.since()
-        test = self.test(setup)
-        test_ended = self.since()
-        out_of_domain, latency = self.measure(setup, clock)
+        with self.memory.paused():  # the cap is training's
+            self.tell("test", 0.0)
+            test_started = self.since()
+            test = self.test(setup)
+            test_ended = self.since()
+            out_of_domain, latency = self.measure(setup, clock)
         timeline = Timeline(
             training_started=training_started, training_ended=training_ended, test_started=test_started, test_ended=test_ended
         )
@@ -186,12 +187,12 @@ class _Run:
         clock = trainer.clock
         clock.stop()
         peak, (weights, gradients, optimizer) = self.memory.peak(), trainer.tensor_bytes()
-        above = peak.above_baseline if peak.cuda_allocated is None else peak.cuda_allocated
+        memory = Memory(**asdict(peak), peak_above_baseline=peak.above_baseline)
         split = MemorySplit(
             weights=weights, gradients=gradients, optimizer=optimizer,
-            activations=max(0, above - weights - gradients - optimizer),
+            activations=max(0, memory.training_bytes - weights - gradients - optimizer),
         )  # fmt: skip
-        memory = Memory(**asdict(peak), peak_above_baseline=peak.above_baseline, split=split)
+        memory = memory.model_copy(update={"split": split})
         energy = None if clock.joules is None else Energy(joules=clock.joules, source=ENERGY_SOURCE)
         return Trained(trainer.summary(), memory, Compute(cpu_seconds=clock.cpu_seconds), energy)
 

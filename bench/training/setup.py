@@ -43,9 +43,6 @@ def set_up(job: Job, memory: MemoryMeter) -> Setup:
     if spec.device == "cpu":
         warm_up_libraries(spec.precision)
     memory.start()
-    if spec.device == "cuda" and spec.memory_cap is not None:  # on a CPU the trainer checks the cap after each step
-        total = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, spec.memory_cap / total))
     classifier = load_classifier(
         pretrained, seed=spec.seed, dropout=spec.dropout, attention_dropout=spec.attention_dropout, classes=spec.classes
     )

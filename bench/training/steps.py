@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +20,7 @@ from bench.records.spec import RunSpec
 from bench.rules import CLIP
 from bench.system.meters import DeviceClock
 from bench.training.budget import Ledger
-from bench.training.graphs import Graphs
+from bench.training.graphs import Graphs, Work
 from bench.training.late_losses import LateLosses
 
 __all__ = ["MICRO_BATCH", "Steps"]
@@ -78,17 +79,16 @@ class Steps:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
 
-    def _record(self, texts: int, width: int, padded: bool) -> None:
-        """Record what is done with batches of a shape as CUDA graphs. Dummy steps before it leave moments behind."""
-        assert self.graphs is not None
+    def _works(self, texts: int, width: int, padded: bool) -> dict[Hashable, Work]:
+        """Return what is done with batches of a shape, each under its key. Dummy steps leave moments behind."""
         assert self.texts is not None
         source = self.texts
-        record = self.graphs.record
         if self.encodes_once:
-            record(("encode", texts, width, padded), texts, lambda at: self._encode_at(at, source.batch(at, width, padded)))
-            record(("head", texts), texts, self._head_step_at)
-        else:
-            record(("step", texts, width, padded), texts, lambda at: self._step_on(source.batch(at, width, padded)))
+            return {
+                ("encode", texts, width, padded): Work(texts, lambda at: self._encode_at(at, source.batch(at, width, padded))),
+                ("head", texts): Work(texts, self._head_step_at),
+            }
+        return {("step", texts, width, padded): Work(texts, lambda at: self._step_on(source.batch(at, width, padded)))}
 
     def _shape(self, rows: Ints) -> tuple[int, int, bool]:
         """Return the number of texts, the width of their batch, and whether it is padded."""
@@ -254,3 +254,6 @@ class Steps:
             if self.features is None:
                 self.features = torch.empty(len(self.known), tensors["features"].shape[1], device=self.device)
             self.features[self._cached_rows()] = tensors["features"].to(self.device)
+        if self.graphs is not None:  # they read bf16 copies, which are made anew when the precision is entered
+            with in_precision(self.classifier, self.spec.precision):
+                pass

@@ -29,7 +29,7 @@ def serve(connection: Connection, job: Job) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         try:
-            spec, memory = job.spec, MemoryMeter(job.spec.device)
+            spec, memory = job.spec, MemoryMeter(job.spec.device, cap=job.spec.memory_cap)
             setup = set_up(job, memory)
             clock = DeviceClock(spec.device)
             trainer = Trainer(setup.classifier, setup.task, spec, setup.method.encodes_once, clock, memory)

@@ -66,10 +66,9 @@ class Trainer(Steps):
             audit_gradients(self.classifier)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
-            if self.graphs is not None:
-                torch.cuda.empty_cache()  # graphs have memory of their own, in which the smaller find room after the largest
-                for shape in sorted(expected, reverse=True):
-                    self._record(*shape)
+            if self.graphs is not None:  # the largest first: in its memory the smaller find room
+                works = [self._works(*shape) for shape in sorted(expected, reverse=True)]
+                self.graphs.record(dict(item for work in works for item in work.items()))
         self._forget_moments()
 
     def run(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from bench.models.pretrained import PretrainedModel
 from bench.records.spec import Budget, Truncation
 from bench.rules import Kernels, Precision
 from bench.system.meters import DeviceClock, MemoryMeter
-from bench.training.graphs import Graphs
+from bench.training.graphs import Graphs, Work
 from bench.training.trainer import Trainer
 from bench.training.warm_up import shapes
 from methods import MethodError
@@ -97,6 +99,37 @@ def test_a_meter_starts_where_nothing_has_used_the_device() -> None:
     memory.start()
     torch.ones(2**20, device="cuda")
     assert memory.peak().cuda_allocated >= 2**22  # type: ignore[operator]
+
+
+@pytest.mark.cuda
+def test_evaluation_is_neither_in_the_peak_nor_under_the_cap() -> None:
+    torch.cuda.empty_cache()
+    cap = torch.cuda.memory_reserved() + 2**26
+    memory = MemoryMeter("cuda", cap=cap)
+    memory.start()
+    with memory.paused():
+        torch.ones(2**25, device="cuda")
+    torch.ones(2**20, device="cuda")
+    assert memory.peak().cuda_reserved < cap  # type: ignore[operator]
+    with pytest.raises(torch.OutOfMemoryError):
+        torch.ones(2**25, device="cuda")
+    MemoryMeter("cuda").start()  # other tests have all of it
+
+
+def test_what_evaluation_leaves_on_a_gpu_is_given_back_before_the_peak_counts_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the cap does not hold meanwhile: the calls, in their order, for want of a GPU."""
+    calls: list[Any] = []
+    for name in ("init", "empty_cache", "reset_peak_memory_stats", "max_memory_allocated", "max_memory_reserved"):
+        monkeypatch.setattr(torch.cuda, name, lambda name=name: calls.append(name) or 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=400))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", calls.append)
+    memory = MemoryMeter("cuda", cap=100)
+    memory.start()
+    assert calls == ["init", 0.25, "reset_peak_memory_stats"]
+    calls.clear()
+    with memory.paused():
+        assert calls == ["max_memory_allocated", "max_memory_reserved", 1.0]
+    assert calls[3:] == ["empty_cache", 0.25, "reset_peak_memory_stats"]
 
 
 @pytest.mark.cuda
@@ -184,7 +217,7 @@ def test_a_graph_goes_on_from_a_checkpoint(
     def keep(ledger: Any) -> None:
         if ledger.steps == 5 and not kept:
             state = half.state_dict()
-            kept.update(state, tensors={key: tensor.clone() for key, tensor in state["tensors"].items()})
+            kept.update(copy.deepcopy(state))
 
     half.on_step = keep
     half.run()
@@ -208,7 +241,7 @@ def test_fp32_is_not_tf32() -> None:
 def test_a_step_that_waits_cannot_be_recorded() -> None:
     graphs = Graphs()
     with pytest.raises(MethodError, match=r"cannot be recorded as a CUDA graph .*; use --kernels plain"):
-        graphs.record("key", 3, lambda at: at * at.sum().item())
+        graphs.record({"key": Work(3, lambda at: at * at.sum().item())})
 
 
 @pytest.mark.cuda
@@ -216,10 +249,11 @@ def test_a_graph_that_does_not_fit_is_out_of_memory() -> None:
     """Where only the recording does not: its memory is apart."""
 
     def work(at: torch.Tensor) -> torch.Tensor:
-        return torch.empty(2**50 if torch.cuda.is_current_stream_capturing() else 1, device="cuda")
+        some = at + 1  # torch warns of a recording that is empty when it ends
+        return some[0] + torch.empty(2**50 if torch.cuda.is_current_stream_capturing() else 1, device="cuda")
 
     with pytest.raises(torch.OutOfMemoryError):
-        Graphs().record("key", 3, work)
+        Graphs().record({"key": Work(3, work)})
 
 
 UNRECORDED = ("prefix", "mam", "loreft", "boft", "fourierft", "vb-lora")

@@ -157,18 +157,18 @@ def _cap(case: Case) -> str:
     memory, cap = _memory(case), case.run.spec.memory_cap
     if cap is None or case.run.state != "complete":
         raise NotApplicable("there is no cap" if cap is None else f"the run ended as {case.run.state}")
-    return within(memory.training_bytes, 0, cap, "bytes")
+    held = memory.peak_above_baseline if memory.cuda_reserved is None else memory.cuda_reserved
+    return within(held, 0, cap, "bytes")
 
 
 @CHECKS("memory split")
 def _sum(case: Case) -> str:
-    """Weights, gradients, optimizer and activations sum to the peak (above the baseline, on CUDA allocated), or to more
+    """Weights, gradients, optimizer and activations sum to the memory of training, or to more
     where nothing is left for activations.
     """
     memory, split = _memory(case), _split(case)
-    whole = memory.peak_above_baseline if memory.cuda_allocated is None else memory.cuda_allocated
     tensors = split.weights + split.gradients + split.optimizer
-    return same(split.activations, max(0, whole - tensors))
+    return same(split.activations, max(0, memory.training_bytes - tensors))
 
 
 @CHECKS("memory of weights")
