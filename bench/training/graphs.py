@@ -38,14 +38,15 @@ class Graphs:
     def record(self, works: Mapping[Hashable, Work]) -> None:
         """Do each work on numbers that are all 0, and then record each under its key, in the given order.
 
-        What is allocated and chosen at first is so not recorded. It is given back before the first graph is made, beside
-        whose memory it would lie.
+        What is allocated and chosen at first is so not recorded. Torch's allocator finds no room for one stream in what another
+        has freed, and none for a graph in either: so what was freed is given back before, and again by each recording.
 
         Raises:
             MethodError: if a work waits for the device, or else cannot be recorded.
             torch.OutOfMemoryError: if one does not fit.
         """
         numbers = {key: torch.zeros(work.texts, dtype=torch.int64, device="cuda") for key, work in works.items()}
+        torch.cuda.empty_cache()
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             for key, work in works.items():
