@@ -35,7 +35,7 @@ from bench.records.schema import (
     Training,
 )
 from bench.records.store import logits_sha256
-from bench.rules import SENTENCES
+from bench.rules import FEW_TEXTS, SENTENCES
 from bench.system.errors import BenchError
 from bench.system.files import temporary_folder
 from bench.system.meters import ENERGY_SOURCE, DeviceClock, MemoryMeter, energy_counter
@@ -53,8 +53,6 @@ __all__ = ["ending", "execute"]
 
 SHORT_SECONDS, SHORT_TEST = 60.0, 500
 """A run with less training, in device seconds, or fewer texts to test on has its latency measured in fewer calls."""
-FEW_TEXTS = 1000
-"""A run that trained on fewer texts is tested on so many of the sentences, not on all 8,530."""
 QUICK = 1.0
 """Seconds that the last checkpoint of a cancelled run may take."""
 

@@ -10,7 +10,7 @@ import pytest
 
 from bench.records.audit import CHECKS, Outcome, audit
 from bench.records.audit.calibration import CHECKS as OF_CALIBRATIONS
-from bench.records.audit.check import Case, Mismatch
+from bench.records.audit.check import Case, Mismatch, NotApplicable
 from bench.records.schema import Baseline, CurvePoint, Evaluation, Record, pack_bits, unpack_bits
 from bench.records.spec import Budget
 from bench.records.store import logits_sha256, save
@@ -208,6 +208,26 @@ def test_out_of_domain_all_have_as_many_reviews(tmp_path: Path) -> None:
         predictions=half, correct=pack_bits([1] * 100),
     )  # fmt: skip
     assert failed(tmp_path, put(records[0], out_of_domain=short), *records[1:]) == ["out-of-domain reviews", None, None]
+
+
+@pytest.mark.parametrize(("limit", "reviews", "seen", "right"), [
+    (None, 1000, 999, 1000), (1500, 1000, 999, 1000), (1500, 1000, 1600, 1500), (600, 1000, 999, 600), (600, 600, 999, 600),
+    (9000, 8530, 1600, None), (8000, 8530, 1600, 8000),
+])  # fmt: skip
+def test_out_of_domain_a_limit_is_of_the_sentences_that_a_run_is_tested_on(
+    limit: int | None, reviews: int, seen: int, right: int | None
+) -> None:
+    """Few after little training, and never more than there are; without one (right: None) other records tell."""
+    labels = [0] * (reviews // 2) + [1] * (reviews // 2)
+    shown = {"reviews": reviews, "predictions": pack_bits(labels), "correct": pack_bits([1] * reviews)}
+    record = put(whole(), spec={"test_limit": limit}, training={"reviews_seen": seen}, out_of_domain=shown)
+    (check,) = [check for check in CHECKS if check.name == "out-of-domain reviews"]
+    case = Case(Path("record.json"), record, {})
+    if right == reviews:
+        check.function(case)
+    else:
+        with pytest.raises(NotApplicable if right is None else Mismatch):
+            check.function(case)
 
 
 @pytest.mark.parametrize("number", [0, -1, 10**400, 2**63], ids=["zero", "negative", "huge", "long"])

@@ -14,6 +14,7 @@ from bench.records.audit.check import Case, Check, Checks, Labels, Mismatch, Not
 from bench.records.metrics import Confusion, confusion
 from bench.records.schema import Classes, Record, unpack_bits
 from bench.records.store import load_logits
+from bench.rules import ALL_SENTENCES, FEW_TEXTS
 from bench.system.errors import BenchError
 
 __all__ = ["CHECKS", "implied_labels"]
@@ -33,7 +34,17 @@ def _key(case: Case) -> Labels:
     record, sha256, cut = case.tested, "", ""
     if case.part == "test":  # out of domain all are tested on the same sentences, whatever they were trained on
         sha256, cut = record.data.sha256, record.data.cut
-    return case.part, sha256, cut, record.spec.test_limit, case.test.reviews
+    return case.part, sha256, cut, _limit(case), case.test.reviews
+
+
+def _limit(case: Case) -> int | None:
+    """How many reviews were tested at most, None for all: of sentences fewer after little training."""
+    limit = case.tested.spec.test_limit
+    if case.part == "test":
+        return limit
+    if case.test.reviews == FEW_TEXTS and case.run.training and case.run.training.reviews_seen < FEW_TEXTS:
+        return FEW_TEXTS if limit is None else min(limit, FEW_TEXTS)
+    return None if limit is None or limit >= ALL_SENTENCES else limit
 
 
 def implied_labels(case: Case) -> tuple[Labels, bytes] | None:
@@ -71,9 +82,9 @@ def _enough_bits(case: Case) -> str:
 @_TEST("reviews")
 def _reviews(case: Case) -> str:
     """Check that the whole test was taken, or of each class its share of the limit (all, where a class has fewer). How many
-    reviews the out-of-domain test has without a limit no other field tells; it is then held against the other records.
+    reviews the whole out-of-domain test has no other field tells; it is then held against the other records.
     """
-    test, limit = case.test, case.tested.spec.test_limit
+    test, limit = case.test, _limit(case)
     if limit is None:
         return same(test.reviews, case.tested.data.test) if case.part == "test" else _as_others(case)
     counts = _confusion(case)
