@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 __all__ = [
-    "ALL_SENTENCES", "ALPHA", "CLIP", "COLLAPSE", "FEW_TEXTS", "HETEROGENEITY", "LARGE_TRAIN", "LARGE_VALIDATION_A_CLASS", "LEAST_SEEDS", "MARGIN", "MARKS",
-    "PASSES", "POWER", "RULES_VERSION", "SENTENCES", "TEST_A_CLASS", "TUNING_SEED", "VALIDATION_AT_MARKS", "VALIDATION_A_CLASS",
-    "WARM_UP", "Kernels", "Precision",
+    "ALL_SENTENCES", "ALPHA", "CLIP", "COLLAPSE", "FEW_TEXTS", "HETEROGENEITY", "LARGE_TRAIN", "LARGE_VALIDATION_A_CLASS",
+    "LEAST_SEEDS", "MARGIN", "MARKS", "PASSES", "POWER", "RULES_VERSION", "SENTENCES", "TEST_A_CLASS", "TUNING_SEED",
+    "VALIDATION_AT_MARKS", "VALIDATION_A_CLASS", "WARM_UP", "Kernels", "Precision",
 ]  # fmt: skip
 
 RULES_VERSION = 3
@@ -17,8 +17,7 @@ Kernels = Literal["plain", "graphs"]
 SENTENCES = "rotten-tomatoes"
 """Name of the sentences as a data source; a run on them has no out-of-domain test."""
 ALL_SENTENCES, FEW_TEXTS = 8530, 1000
-"""How many sentences there are, and how many of them a run is tested on that trained on fewer texts than that (rules, section 5).
-"""
+"""Sentences, and how many of them a run is tested on that trained on fewer texts (rules, section 5)."""
 
 PASSES = 20
 """Passes over the cached features of a method that leaves the encoder as it is (rules, section 4)."""

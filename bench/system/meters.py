@@ -9,7 +9,7 @@ import gc
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -135,7 +135,7 @@ def _status_bytes(name: str) -> int:
 
 @dataclass(frozen=True)
 class MemoryPeak:
-    """Bytes. On a CPU resident memory of the process; on CUDA also what torch's allocator held."""
+    """Bytes. On a CPU resident memory of the process; on CUDA also what tensors took and what torch reserved."""
 
     baseline: int
     """Resident before the encoder was loaded, with the libraries imported and the reviews in memory."""
@@ -216,7 +216,8 @@ class MemoryMeter:
             if _status_bytes("VmRSS") > before + 2**20:
                 trim()
             if self.device == "cuda":
-                torch.cuda.empty_cache()
+                with suppress(RuntimeError):  # a device that has failed; what raised inside is told
+                    torch.cuda.empty_cache()
                 self._allow(self.cap)
             self._reset()
 

@@ -16,7 +16,7 @@ from bench.report.tables import curves as curves_tables
 from bench.report.tables import tuning as tuning_tables
 from bench.report.tables.table import Section
 from bench.rules import MARKS, TUNING_SEED
-from tests.factories import ORDER, ended, evaluation, learning, one_group, run, trial
+from tests.factories import ORDER, ended, evaluation, learning, one_group, run, said, trial
 
 
 def broken(method: str, rate: float, state: str) -> Record:
@@ -209,3 +209,12 @@ def test_trials_of_other_groups_stand_apart_and_count_once() -> None:
     found = sensitivities([trial("lora", 1.5e-3, 0.8), late, long], ORDER)
     assert sorted(len(row.trials) for one in found for row in one.methods) == [1, 1]
     assert {own.finished for one in found for row in one.methods for own in row.trials} == {late.finished, long.finished}
+
+
+def test_with_cuda_graphs_a_note_has_what_was_reserved_for_them() -> None:
+    measured = run().memory
+    assert measured
+    held = measured.model_copy(update={"cuda_allocated": 400 * 2**20, "cuda_reserved": 500 * 2**20})
+    graphs = run(memory=held, spec={"kernels": "graphs", "device": "cuda"})
+    assert "reserved up to 500 MiB" in said(one_group(graphs))["memory"]
+    assert "memory" not in said(one_group(run(memory=held, spec={"device": "cuda"})))

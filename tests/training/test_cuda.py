@@ -107,13 +107,15 @@ def test_evaluation_is_neither_in_the_peak_nor_under_the_cap() -> None:
     cap = torch.cuda.memory_reserved() + 2**26
     memory = MemoryMeter("cuda", cap=cap)
     memory.start()
-    with memory.paused():
-        torch.ones(2**25, device="cuda")
-    torch.ones(2**20, device="cuda")
-    assert memory.peak().cuda_reserved < cap  # type: ignore[operator]
-    with pytest.raises(torch.OutOfMemoryError):
-        torch.ones(2**25, device="cuda")
-    MemoryMeter("cuda").start()  # other tests have all of it
+    try:
+        with memory.paused():
+            torch.ones(2**25, device="cuda")
+        torch.ones(2**20, device="cuda")
+        assert memory.peak().cuda_reserved < cap  # type: ignore[operator]
+        with pytest.raises(torch.OutOfMemoryError):
+            torch.ones(2**25, device="cuda")
+    finally:
+        MemoryMeter("cuda").start()  # other tests have all of it
 
 
 def test_what_evaluation_leaves_on_a_gpu_is_given_back_before_the_peak_counts_again(monkeypatch: pytest.MonkeyPatch) -> None:

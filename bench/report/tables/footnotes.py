@@ -15,7 +15,7 @@ from bench.analysis.verdicts import Paired
 from bench.report.tables.formatting import of_seeds, seed_list
 from bench.report.tables.table import Note, naming
 from bench.rules import LEAST_SEEDS
-from bench.system.text import harmless, points
+from bench.system.text import harmless, mebibytes, points
 
 __all__ = ["notes", "of_collapse", "of_family", "title"]
 
@@ -73,6 +73,9 @@ def _notes(group: Group) -> Iterator[Note]:
     yield from _of_rates(group)
     yield from _of_budgets(group)
     yield from _of_machines(group)
+    if group.key.kernels == "graphs":
+        held = max((r.memory.cuda_reserved or 0 for r in runs if r.memory), default=0)
+        yield Note("memory", f"Memory is of tensors; torch reserved up to {mebibytes(held)} MiB, CUDA graphs among them.")
     if any(record.test and record.test.leaked for record in runs):
         without = {
             row.label: f"{100 * fmean(r.test.accuracy_without_leaked for r in row.runs if r.test):.2f}"
