@@ -198,9 +198,9 @@ def scenario(about: dict[str, Any], folder: Path, dice: random.Random, reference
     reference, hits, ends = references[key], [], []
     out = folder / "killed"
     for phase in about["phases"]:
-        for _ in range(5):
+        for late in range(5):
             stay = min(dice.choice(reference["stays"][phase] or [0.0]) for _ in range(2))  # seldom too late
-            who, delay = dice.choice(["parent", "child"]), dice.uniform(0, 0.8 * stay)
+            who, delay = dice.choice(["parent", "child"]), dice.uniform(0, 0.8 * stay) / (1 + late) ** 2  # and sooner next time
             hit = killed([*command, "--out", str(out)], log, phase, who, delay)
             if hit is not None:
                 hits.append(hit)
