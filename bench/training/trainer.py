@@ -8,7 +8,7 @@ untouched: its budget buys encoding, and the head is trained in passes over the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +27,7 @@ from bench.rules import MARKS, PASSES, VALIDATION_AT_MARKS
 from bench.system.meters import MemoryMeter
 from bench.training.budget import Ledger, schedule
 from bench.training.checkpoint import Unusable
+from bench.training.graphs import Work
 from bench.training.late_losses import Diverged
 from bench.training.steps import Steps
 from bench.training.warm_up import audit_gradients, shapes
@@ -66,9 +67,11 @@ class Trainer(Steps):
             audit_gradients(self.classifier)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
-            if self.graphs is not None:  # the largest first: in its memory the smaller find room
-                works = [self._works(*shape) for shape in sorted(expected, reverse=True)]
-                self.graphs.record(dict(item for work in works for item in work.items()))
+            if self.graphs is not None:
+                works: dict[Hashable, Work] = {}
+                for shape in sorted(expected, reverse=True):  # the largest first: in its memory the smaller find room
+                    works |= self._works(*shape)
+                self.graphs.record(works)
         self._forget_moments()
 
     def run(self) -> None:

@@ -11,11 +11,12 @@ from bench.data.sources import Source, read_sentences
 from bench.data.task import Task, sentences
 from bench.data.tokenization import open_tokenizer
 from bench.models.pretrained import PretrainedModel
+from bench.rules import ALL_SENTENCES
 
 
 def test_all_sentences_half_of_each_class(tiny: PretrainedModel) -> None:
     split = sentences(tiny)
-    assert len(split) == 8530
+    assert len(split) == ALL_SENTENCES == 8530
     assert split.labels.sum() == 4265
     first = read_sentences().texts[0]
     expected = open_tokenizer(tiny.folder / "tokenizer.json").encode(first, add_special_tokens=False).ids

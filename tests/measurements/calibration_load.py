@@ -97,12 +97,9 @@ def main() -> None:
         methods = [(job.spec.method, job.setting) for job in jobs]
         found = measure(jobs[0], methods, asked.seconds)
         load = {"burst_seconds": BURST, "pause_seconds": PAUSE}
-        keep(asked.out, {"environment": environment, "load": load, "calibrations": found})
-    for name, made in found.items():
-        ratios = ", ".join(
-            f"{one['method']} {one['ratio']:.3f} ({one['low']:.3f} to {one['high']:.3f})" for one in made["methods"]
-        )
-        print(f"{name}: {made['rounds_counted']} of {made['rounds']} rounds, {ratios}")
+        whole = {"environment": environment, "load": load, "calibrations": found}
+        keep(asked.out, whole)
+    print(table(whole))
 
 
 if __name__ == "__main__":

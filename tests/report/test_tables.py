@@ -218,3 +218,4 @@ def test_with_cuda_graphs_a_note_has_what_was_reserved_for_them() -> None:
     graphs = run(memory=held, spec={"kernels": "graphs", "device": "cuda"})
     assert "reserved up to 500 MiB" in said(one_group(graphs))["memory"]
     assert "memory" not in said(one_group(run(memory=held, spec={"device": "cuda"})))
+    assert "memory" not in said(one_group(ended("lora", "failed", memory=None, spec={"kernels": "graphs", "device": "cuda"})))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from bench.records.environment import commit, environment
 from bench.system import device
 from bench.system.device import resolve_device, resolve_precision
 from bench.system.errors import SpecError
-from bench.system.meters import DeviceClock, energy_counter
+from bench.system.meters import DeviceClock, MemoryMeter, energy_counter
 from tests.classifiers import attached
 
 
@@ -112,3 +114,19 @@ def test_predictions_come_in_the_reviews_order(tiny: object, small_task: Task) -
     )
     assert shares[-1] == 1.0
     assert classifier.training
+
+
+def test_what_evaluation_leaves_on_a_gpu_is_given_back_before_the_peak_counts_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the cap does not hold meanwhile: the calls, in their order, for want of a GPU."""
+    calls: list[Any] = []
+    for name in ("init", "empty_cache", "reset_peak_memory_stats", "max_memory_allocated", "max_memory_reserved"):
+        monkeypatch.setattr(torch.cuda, name, lambda name=name: calls.append(name) or 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=400))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", calls.append)
+    memory = MemoryMeter("cuda", cap=100)
+    memory.start()
+    assert calls == ["init", 0.25, "reset_peak_memory_stats"]
+    calls.clear()
+    with memory.paused():
+        assert calls == ["max_memory_allocated", "max_memory_reserved", 1.0]
+    assert calls[3:] == ["empty_cache", 0.25, "reset_peak_memory_stats"]

@@ -73,8 +73,9 @@ def _notes(group: Group) -> Iterator[Note]:
     yield from _of_rates(group)
     yield from _of_budgets(group)
     yield from _of_machines(group)
-    if group.key.kernels == "graphs":
-        held = max((r.memory.cuda_reserved or 0 for r in runs if r.memory), default=0)
+    reserved = [r.memory.cuda_reserved for r in runs if r.memory and r.memory.cuda_reserved]
+    if group.key.kernels == "graphs" and reserved:
+        held = max(reserved)
         yield Note("memory", f"Memory is of tensors; torch reserved up to {mebibytes(held)} MiB, CUDA graphs among them.")
     if any(record.test and record.test.leaked for record in runs):
         without = {
